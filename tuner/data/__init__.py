@@ -1,0 +1,1 @@
+"""Tuning examples: reading, checking and preparing them."""

@@ -1,0 +1,156 @@
+"""Real tuning and inference of open models: what every engine does, and the table of engines.
+
+The service imports this module and never torch: an engine does its work in processes of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tuner.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A model this engine can run.
+
+    Attributes:
+        name: ``models/ID``, as the API names it.
+        source: A folder in Hugging Face's format, a hub name, ``package:NAME`` or ``builtin:tiny``.
+        methods: ``supported_generation_methods``: generateContent, createTunedModel, embedContent...
+        input_token_limit: Tokens of prompt and answer together at the most.
+    """
+
+    name: str
+    source: str
+    display_name: str = ""
+    description: str = ""
+    version: str = "001"
+    input_token_limit: int = 0
+    output_token_limit: int = 0
+    methods: tuple[str, ...] = ()
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TuningTask:
+    """Everything that decides a tuned model's weights: the same task gives the same bytes.
+
+    ``parent`` is the folder of the adapter to go on from, when tuned from a tuned model.
+    ``learning_rate`` is resolved: any multiplier has been applied.
+    """
+
+    base_model: str
+    examples: tuple[Example, ...]
+    epoch_count: int
+    batch_size: int
+    learning_rate: float
+    seed: int = 0
+    parent: Path | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps in all; the last batch of an epoch may be smaller."""
+        return self.epoch_count * -(-len(self.examples) // self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step was done; fields as in ``tuner.types.Snapshot``, ``tokens`` trained on in it."""
+
+    step: int
+    epoch: int
+    mean_loss: float
+    compute_time: float
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation."""
+
+    role: Literal["user", "model"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to answer, with which model, and how to sample.
+
+    Attributes:
+        base_model: ``models/ID``.
+        adapter: Folder of the adapter, None for the base model itself.
+        top_k: 0 is no limit. ``temperature`` 0 is greedy.
+        seed: None draws one.
+    """
+
+    base_model: str
+    turns: tuple[Turn, ...]
+    system_instruction: str = ""
+    adapter: Path | None = None
+    max_output_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop_sequences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next bit of an answer; the last one has a ``finish_reason`` and the counts of tokens."""
+
+    text: str
+    finish_reason: Literal["", "STOP", "MAX_TOKENS"] = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+class EngineError(Exception):
+    """The engine cannot do this; the text is for the user.
+
+    ``is_request`` tells a wrong request (too long, no such method) from a failure of the engine.
+    """
+
+    def __init__(self, what: str, *, is_request: bool = False) -> None:
+        """Keep whose fault it is beside the text."""
+        super().__init__(what)
+        self.is_request = is_request
+
+
+class Engine(Protocol):
+    """Tunes and runs models. Every method may raise EngineError."""
+
+    @property
+    def base_models(self) -> Mapping[str, BaseModel]:
+        """What is on offer, by name."""
+
+    def tune(self, task: TuningTask, folder: Path) -> AsyncIterator[Step]:
+        """Tune, or go on from the last checkpoint in ``folder``; ends when ``adapter(folder)`` is whole.
+
+        Steps come in order, but a resumed run may repeat some that were reported before, with the
+        same values. Closing the iterator ends the worker. Only one run at a time may hold
+        ``folder``; a second waits until the first one's process is gone.
+        """
+
+    def adapter(self, folder: Path) -> Path:
+        """Where ``tune`` leaves the finished adapter, a folder in PEFT's format."""
+
+    def generate(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Answer a prompt, piece by piece. Closing the iterator stops the work."""
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Tokens of the prompt as the model would see it, template included."""
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """One unit-length vector a text."""
+
+    async def close(self) -> None:
+        """End every worker; running tunings keep their checkpoints."""

@@ -1,0 +1,1 @@
+"""The orchestrator: what happens to one job, and to many."""

@@ -1,0 +1,63 @@
+"""Resource names and ids of google.ai.generativelanguage: parse, make, check.
+
+The rules are those of ``CreateTunedModelRequest.tuned_model_id`` in the public v1beta protos.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_ID_LENGTH = 40
+DIGEST_LENGTH = 10
+
+_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_TUNED_MODEL = re.compile(r"tunedModels/([a-z0-9-]+)")
+_OPERATION = re.compile(r"(tunedModels/[a-z0-9-]+)/operations/([A-Za-z0-9_-]+)")
+_PERMISSION = re.compile(r"(tunedModels/[a-z0-9-]+)/permissions/([a-z0-9]+)")
+
+
+def is_tuned_model_id(text: str) -> bool:
+    """Whether ``text`` may be a tuned model's id: 1 to 40 of ``[a-z0-9-]``, a letter first, no hyphen last."""
+    return _ID.fullmatch(text) is not None
+
+
+def slug(text: str, length: int = MAX_ID_LENGTH) -> str:
+    """``text`` as the beginning of an id: ASCII lower case, other runs of characters made one hyphen."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    cleaned = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
+    cleaned = cleaned if cleaned[:1].isalpha() else f"m-{cleaned}".rstrip("-")
+    return cleaned[:length].rstrip("-")
+
+
+def content_id(name: str, digest: str) -> str:
+    """``{slug}-{10 hex digits}``: the same content gives the same id, which is our only idempotency."""
+    suffix = digest[:DIGEST_LENGTH]
+    return f"{slug(name, MAX_ID_LENGTH - len(suffix) - 1)}-{suffix}"
+
+
+def tuned_model(id_or_name: str) -> str:
+    """The full name of a tuned model, given that or its id alone."""
+    return id_or_name if id_or_name.startswith("tunedModels/") else f"tunedModels/{id_or_name}"
+
+
+def model(id_or_name: str) -> str:
+    """The full name of a base or tuned model; a bare id is taken for a tuned model."""
+    return id_or_name if "/" in id_or_name else tuned_model(id_or_name)
+
+
+def is_tuned_model(name: str) -> bool:
+    """Whether ``name`` has the form ``tunedModels/ID``."""
+    return _TUNED_MODEL.fullmatch(name) is not None
+
+
+def operation_parent(name: str) -> str | None:
+    """The tuned model of ``tunedModels/ID/operations/ID``, or None for another form."""
+    found = _OPERATION.fullmatch(name)
+    return found and found[1]
+
+
+def permission_parent(name: str) -> str | None:
+    """The tuned model of ``tunedModels/ID/permissions/ID``, or None for another form."""
+    found = _PERMISSION.fullmatch(name)
+    return found and found[1]

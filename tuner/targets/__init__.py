@@ -1,0 +1,143 @@
+"""Where a job can run: what every target does, and the table of targets."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tuner.types import (
+        Answer,
+        GenerationConfig,
+        Grant,
+        Model,
+        NewTunedModel,
+        Operation,
+        Permission,
+        Role,
+        TargetConfig,
+        TunedModel,
+    )
+
+
+class Target(Protocol):
+    """A tuning service. Every method may raise NotAllowed, Unavailable and RequestRefused.
+
+    Reading methods are safe to repeat and retry by themselves while the service is UNAVAILABLE.
+    Changing methods are sent once: after Unavailable the caller looks at what is true, then
+    decides.
+    """
+
+    @property
+    def address(self) -> str:
+        """For people: which service this is, e.g. ``local (127.0.0.1:50051)``."""
+
+    async def models(self) -> Sequence[Model]:
+        """The base models on offer."""
+
+    async def model(self, name: str) -> Model:
+        """One base model. Raises NotFound."""
+
+    async def create(self, new: NewTunedModel) -> Operation:
+        """Start tuning. Raises AlreadyExists when the id is taken."""
+
+    async def tuned_models(self, query: str = "") -> Sequence[TunedModel]:
+        """The tuned models we may see, filtered as ``ListTunedModels.filter`` says."""
+
+    async def tuned_model(self, name: str) -> TunedModel:
+        """One tuned model. Raises NotFound, also when it is hidden from us."""
+
+    async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
+        """Change display_name, description, temperature, top_p or top_k."""
+
+    async def delete(self, name: str) -> None:
+        """Delete a tuned model; one that is tuning is cancelled first."""
+
+    async def operation(self, name: str) -> Operation:
+        """One operation. Raises NotFound when it is gone."""
+
+    async def operations(self, tuned_model: str) -> Sequence[Operation]:
+        """The operations of a tuned model (``tunedModels/-`` for all of them), newest first."""
+
+    async def cancel(self, operation: str) -> None:
+        """Ask for an operation to end; it still ends on its own time."""
+
+    async def permissions(self, tuned_model: str) -> Sequence[Permission]:
+        """Everybody with access, the owner among them."""
+
+    async def grant(self, tuned_model: str, grant: Grant) -> Permission:
+        """Create a permission. Raises AlreadyExists when the grantee has one."""
+
+    async def change_role(self, permission: str, role: Role) -> Permission:
+        """Change the role of a permission, given its name."""
+
+    async def revoke(self, permission: str) -> None:
+        """Delete a permission, given its name."""
+
+    async def transfer(self, tuned_model: str, email_address: str) -> None:
+        """Hand the model over; we become a writer. It cannot be undone."""
+
+    async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
+        """One answer to one user turn."""
+
+    def stream(self, model: str, prompt: str, config: GenerationConfig) -> AsyncIterator[Answer]:
+        """The same, in pieces: each Answer holds the next bit of text."""
+
+    async def close(self) -> None:
+        """Give the connection back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target takes at most; None is no limit.
+
+    Sources: the characters are Google's documented limits for tuning Gemini 1.5 Flash; the request
+    is gRPC's default message size, 4 MiB, which generativelanguage.googleapis.com keeps.
+    """
+
+    text_input_chars: int | None
+    output_chars: int | None
+    request_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table: where the code is, and what is known without loading it."""
+
+    opener: str
+    limits: Limits
+    summary: str
+
+
+TARGETS = {
+    "local": Kind(
+        "tuner.targets.local:open_local",
+        Limits(None, None, 64 * 1024 * 1024),
+        "the tuning service in the box, on this machine, started when needed",
+    ),
+    "gemini": Kind(
+        "tuner.targets.generativelanguage:open_gemini",
+        Limits(40_000, 5_000, 4 * 1024 * 1024),
+        "generativelanguage.googleapis.com, or any endpoint that speaks v1beta",
+    ),
+}
+
+
+@asynccontextmanager
+async def open_target(config: TargetConfig) -> AsyncIterator[Target]:
+    """Connect to a target, and close it in the end.
+
+    Raises:
+        NotAllowed: There are no credentials to be found.
+        Unavailable: Nothing answers there.
+    """
+    module, _, function = TARGETS[config.kind].opener.partition(":")
+    target: Target = await getattr(import_module(module), function)(config)
+    try:
+        yield target
+    finally:
+        await target.close()
