@@ -1,0 +1,364 @@
+"""A tuning service in memory, with every rule of the real one, that can fail at any moment.
+
+A moment is the instant before or after a call that succeeds: ``FakeTarget(crash_at=3)`` dies at the
+fourth of them, with the effect of the call undone (before) or done and its reply lost (after).
+``FakeTarget(faults={3: Unavailable("gone")})`` raises that instead; each fault strikes once.
+``FakeTarget().moment`` after a run is how many moments there are to try.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
+from tuner.types import (
+    Answer,
+    Grant,
+    GranteeType,
+    Model,
+    NewTunedModel,
+    Operation,
+    Permission,
+    Role,
+    Snapshot,
+    State,
+    TunedModel,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tuner.types import GenerationConfig
+
+ME = "me@example.com"
+TUNABLE = Model(
+    "models/tiny",
+    display_name="Tiny",
+    input_token_limit=512,
+    output_token_limit=128,
+    supported_generation_methods=("generateContent", "createTunedModel"),
+)
+UNTUNABLE = Model("models/fixed", supported_generation_methods=("generateContent",))
+
+
+class Crash(BaseException):
+    """The process is gone: nothing may catch this but the test."""
+
+
+@dataclass
+class FakeTarget:
+    """The whole ``Target`` protocol; the public fields are what a test sets and asserts.
+
+    Attributes:
+        crash_at: The moment to raise Crash at; -1 is never.
+        faults: What else to raise, by moment.
+        answers: What a model says, by model name and prompt; anything else it answers with "".
+        looks_until_done: A tuning ends at this look at its operation or model.
+        tuning_error: Makes every tuning end in failure with this text.
+        operations_are_gone: The service forgets its operations; only the models' state is left.
+        me: Who is asking; change it to see the world as somebody else.
+    """
+
+    crash_at: int = -1
+    faults: dict[int, BaseException] = field(default_factory=dict)
+    answers: dict[str, dict[str, str]] = field(default_factory=dict)
+    base_models: tuple[Model, ...] = (TUNABLE, UNTUNABLE)
+    looks_until_done: int = 3
+    tuning_error: str = ""
+    operations_are_gone: bool = False
+    me: str = ME
+    address: str = "fake (in memory)"
+
+    held: dict[str, TunedModel] = field(default_factory=dict)
+    requests: dict[str, NewTunedModel] = field(default_factory=dict)
+    running: dict[str, Operation] = field(default_factory=dict)
+    shared: dict[str, dict[str, Permission]] = field(default_factory=dict)
+    creates: int = 0
+    grants: int = 0
+    role_changes: int = 0
+    revokes: int = 0
+    transfers: int = 0
+    calls: list[str] = field(default_factory=list)
+    moment: int = 0
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        """A crash is a fault like any other."""
+        if self.crash_at >= 0:
+            self.faults[self.crash_at] = Crash()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def models(self) -> list[Model]:
+        with self._call("models"):
+            return list(self.base_models)
+
+    async def model(self, name: str) -> Model:
+        with self._call("model"):
+            return self._base_model(name)
+
+    async def tuned_models(self, query: str = "") -> list[TunedModel]:
+        with self._call("tuned_models"):
+            return [model for model in self.held.values() if self._matches(model, query)]
+
+    async def tuned_model(self, name: str) -> TunedModel:
+        with self._call("tuned_model"):
+            self._look(self._tuned_model(name).name)
+            return self.held[name]
+
+    async def operation(self, name: str) -> Operation:
+        with self._call("operation"):
+            operation = self._operation(name)
+            self._look(operation.tuned_model)
+            return self.running[name]
+
+    async def operations(self, tuned_model: str) -> list[Operation]:
+        with self._call("operations"):
+            if tuned_model != "tunedModels/-":
+                self._tuned_model(tuned_model)
+            found = [] if self.operations_are_gone else list(self.running.values())[::-1]
+            mine = [each for each in found if tuned_model in (each.tuned_model, "tunedModels/-")]
+            for each in mine:
+                self._look(each.tuned_model)
+            return [self.running[each.name] for each in mine]
+
+    async def permissions(self, tuned_model: str) -> list[Permission]:
+        with self._call("permissions"):
+            self._tuned_model(tuned_model)
+            return list(self.shared[tuned_model].values())
+
+    async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
+        with self._call("generate"):
+            return self._answer(model, prompt, config)
+
+    async def stream(
+        self, model: str, prompt: str, config: GenerationConfig
+    ) -> AsyncIterator[Answer]:
+        with self._call("stream"):
+            answer = self._answer(model, prompt, config)
+            words = answer.text.split(" ")
+            for word in words[:-1]:
+                yield Answer(f"{word} ")
+            yield replace(answer, text=words[-1])
+
+    # -- changing ---------------------------------------------------------------------------------
+
+    async def create(self, new: NewTunedModel) -> Operation:
+        with self._call("create"):
+            self._check_new(new)
+            self.creates += 1
+            self.requests[new.name] = new
+            self.held[new.name] = self._new_model(new)
+            owner = Permission(
+                f"{new.name}/permissions/p0", Grant(Role.OWNER, email_address=self.me)
+            )
+            self.shared[new.name] = {owner.name: owner}
+            operation = Operation(
+                f"{new.name}/operations/op{self.creates}",
+                new.name,
+                total_steps=self.looks_until_done,
+            )
+            self.running[operation.name] = operation
+            return operation
+
+    async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
+        with self._call("update"):
+            self._need(name, Role.WRITER, "edit")
+            self.held[name] = replace(self.held[name], **changes)
+            return self.held[name]
+
+    async def delete(self, name: str) -> None:
+        with self._call("delete"):
+            self._need(name, Role.OWNER, "delete")
+            del self.held[name], self.shared[name]
+            self.running = {
+                each.name: each for each in self.running.values() if each.tuned_model != name
+            }
+
+    async def cancel(self, operation: str) -> None:
+        with self._call("cancel"):
+            found = self._operation(operation)
+            self._need(found.tuned_model, Role.WRITER, "cancel")
+            if not found.done:
+                self.running[operation] = replace(found, cancelled=True)
+
+    async def grant(self, tuned_model: str, grant: Grant) -> Permission:
+        with self._call("grant"):
+            self._need(tuned_model, Role.WRITER, "share")
+            self._check_role(grant.role)
+            if self._permission_of(tuned_model, grant):
+                raise AlreadyExists(f"{grant} has a permission on {tuned_model} already")
+            self.grants += 1
+            return self._hold(f"{tuned_model}/permissions/p{self.grants}", grant)
+
+    async def change_role(self, permission: str, role: Role) -> Permission:
+        with self._call("change_role"):
+            found = self._changeable(permission)
+            self._check_role(role)
+            self.role_changes += 1
+            return self._hold(permission, replace(found.grant, role=role))
+
+    async def revoke(self, permission: str) -> None:
+        with self._call("revoke"):
+            self._changeable(permission)
+            self.revokes += 1
+            del self.shared[_parent(permission)][permission]
+
+    async def transfer(self, tuned_model: str, email_address: str) -> None:
+        with self._call("transfer"):
+            self._need(tuned_model, Role.OWNER, "transfer")
+            mine = self._permission_of(tuned_model, Grant(Role.OWNER, email_address=self.me))
+            new = Grant(Role.OWNER, email_address=email_address)
+            if mine is None or mine.grant.grantee == new.grantee:
+                raise RequestRefused(f"{email_address} owns {tuned_model} already")
+            self.transfers += 1
+            theirs = self._permission_of(tuned_model, new)
+            self._hold(mine.name, replace(mine.grant, role=Role.WRITER))
+            self._hold(
+                theirs.name if theirs else f"{tuned_model}/permissions/o{self.transfers}", new
+            )
+
+    async def close(self) -> None:
+        self.closed = True
+
+    # -- the rules --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[None]:
+        """Both moments of a call; one that is refused has no second."""
+        self.calls.append(name)
+        self._strike()
+        yield
+        self._strike()
+
+    def _strike(self) -> None:
+        fault = self.faults.pop(self.moment, None)
+        self.moment += 1
+        if fault is not None:
+            raise fault
+
+    def _base_model(self, name: str) -> Model:
+        for model in self.base_models:
+            if model.name == name:
+                return model
+        raise NotFound(f"there is no {name}")
+
+    def _tuned_model(self, name: str) -> TunedModel:
+        if name not in self.held or self._role(name) is None:
+            raise NotFound(f"there is no {name}, or you may not see it")
+        return self.held[name]
+
+    def _operation(self, name: str) -> Operation:
+        if name not in self.running or self.operations_are_gone:
+            raise NotFound(f"there is no {name}")
+        return self.running[name]
+
+    def _new_model(self, new: NewTunedModel) -> TunedModel:
+        return TunedModel(
+            new.name,
+            State.CREATING,
+            base_model=new.base_model or self.held[new.tuned_model_source].base_model,
+            tuned_model_source=new.tuned_model_source,
+            display_name=new.display_name,
+            description=new.description,
+            temperature=new.temperature,
+            top_p=new.top_p,
+            top_k=new.top_k,
+            hyperparameters=new.hyperparameters,
+            create_time=float(self.creates),
+        )
+
+    def _check_new(self, new: NewTunedModel) -> None:
+        if new.name in self.held:
+            raise AlreadyExists(f"{new.name} exists")
+        if new.tuned_model_source:
+            self._tuned_model(new.tuned_model_source)
+        elif (
+            "createTunedModel" not in self._base_model(new.base_model).supported_generation_methods
+        ):
+            raise RequestRefused(f"{new.base_model} cannot be tuned")
+
+    def _look(self, tuned_model: str) -> None:
+        """Time passes when somebody looks: one step a look, and then the end."""
+        for operation in self.running.values():
+            if operation.tuned_model == tuned_model and not operation.done:
+                self._progress(operation)
+                return
+
+    def _progress(self, operation: Operation) -> None:
+        step = operation.completed_steps + 1
+        snapshot = Snapshot(step, 1, 1.0 / step, float(step))
+        error = "the tuning was cancelled" if operation.cancelled else self.tuning_error
+        moved = replace(
+            operation,
+            completed_steps=step,
+            snapshots=(*operation.snapshots, snapshot),
+            done=operation.cancelled or step >= self.looks_until_done,
+        )
+        moved = replace(moved, error=error) if moved.done else moved
+        self.running = {**self.running, operation.name: moved}
+        if moved.done:
+            state = State.FAILED if error else State.ACTIVE
+            model = self.held[operation.tuned_model]
+            self.held[model.name] = replace(model, state=state, snapshots=moved.snapshots)
+
+    def _answer(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
+        if not model.startswith("tunedModels/"):
+            self._base_model(model)
+        elif self._tuned_model(model).state is not State.ACTIVE:
+            raise RequestRefused(f"{model} is {self.held[model].state}, not ACTIVE")
+        words = self.answers.get(model, {}).get(prompt, "").split(" ")
+        kept = words[: config.max_output_tokens]
+        reason = "STOP" if kept == words else "MAX_TOKENS"
+        return Answer(" ".join(kept), reason, len(prompt.split()), len(kept))
+
+    def _matches(self, model: TunedModel, query: str) -> bool:
+        role = self._role(model.name)
+        if query in ("owner:me", "writers:me", "readers:me"):
+            return role is {"o": Role.OWNER, "w": Role.WRITER, "r": Role.READER}[query[0]]
+        return role is not None and query in f"{model.display_name}\n{model.description}"
+
+    def _permission_of(self, tuned_model: str, grant: Grant) -> Permission | None:
+        for permission in self.shared[tuned_model].values():
+            if permission.grant.grantee == grant.grantee:
+                return permission
+        return None
+
+    def _role(self, tuned_model: str) -> Role | None:
+        for grant in (
+            Grant(Role.READER, email_address=self.me),
+            Grant(Role.READER, GranteeType.EVERYONE),
+        ):
+            found = self._permission_of(tuned_model, grant)
+            if found:
+                return found.grant.role
+        return None
+
+    def _need(self, tuned_model: str, role: Role, verb: str) -> None:
+        self._tuned_model(tuned_model)
+        order = (Role.READER, Role.WRITER, Role.OWNER)
+        mine = self._role(tuned_model)
+        if mine is None or order.index(mine) < order.index(role):
+            raise NotAllowed(f"{self.me} may not {verb} {tuned_model}")
+
+    def _changeable(self, permission: str) -> Permission:
+        self._need(_parent(permission), Role.WRITER, "share")
+        found = self.shared[_parent(permission)].get(permission)
+        if found is None:
+            raise NotFound(f"there is no {permission}")
+        self._check_role(found.grant.role)
+        return found
+
+    def _check_role(self, role: Role) -> None:
+        if role is Role.OWNER:
+            raise RequestRefused("ownership changes by a transfer only")
+
+    def _hold(self, name: str, grant: Grant) -> Permission:
+        self.shared[_parent(name)][name] = Permission(name, grant)
+        return self.shared[_parent(name)][name]
+
+
+def _parent(permission: str) -> str:
+    return permission.rpartition("/permissions/")[0]
