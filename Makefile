@@ -1,0 +1,43 @@
+# Every target makes .venv by itself when there is none. PYTHON=python3.12 chooses another Python.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXAMPLE ?= configs/quickstart.yaml
+
+.PHONY: install demo test unit check bench clean
+
+install: .venv/.local  ## tuner with the tuning service in the box
+
+demo: .venv/.local  ## tune a real model on real data, evaluate it, share it, hand it over
+	$(BIN)/tuner validate $(EXAMPLE)
+	$(BIN)/tuner run $(EXAMPLE)
+
+test: .venv/.dev  ## every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+unit: .venv/.dev  ## the tests that start no process and open no socket
+	$(BIN)/python -m pytest -m "not slow and not model"
+
+check: .venv/.dev  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev  ## each prints ratios against the obvious alternative
+	for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+clean:
+	rm -rf .venv .venvs build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("tuner needs Python 3.11 or newer; say make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/.local: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install -c constraints.txt -e '.[local]'
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@ .venv/.local

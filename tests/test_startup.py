@@ -1,0 +1,61 @@
+"""What a command may import before it has something to do with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("pandas", "numpy", "grpc", "torch", "google", "sqlalchemy", "transformers", "rich")
+
+PROBE = """
+import sys
+from tuner.__main__ import run
+code = run(sys.argv[1:])
+print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"TUNER_HOME": str(home), "PATH": "/usr/bin:/bin"},
+    )
+    code, *names = done.stderr.splitlines()[-1].split()
+    return int(code), set(names)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("validate", "configs/capitals.yaml"),
+        ("validate", "configs/quickstart.yaml"),
+        ("status",),
+    ],
+    ids=" ".join,
+)
+def test_a_light_command_imports_nothing_heavy(tmp_path, arguments):
+    code, names = modules_after(*arguments, home=tmp_path)
+
+    assert code == 0
+    assert names.isdisjoint(HEAVY)
+
+
+def test_the_probe_sees_a_heavy_import(tmp_path):
+    _, names = modules_after("models", "--help", home=tmp_path)
+
+    assert "click" in names
+
+
+def test_the_table_of_commands_says_what_each_command_says():
+    from tuner.cli import COMMANDS, cli
+
+    for name, (_, text) in COMMANDS.items():
+        command = cli.get_command(None, name)
+        assert command.get_short_help_str(200).rstrip(".") == text.rstrip("."), name

@@ -1,0 +1,192 @@
+"""What a running job tells those who watch it, each event with the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tuner.types import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tuner.jobs.job import Evaluation, Job
+    from tuner.types import Operation
+
+    Tell = Callable[["Event"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to ``job``; as text, a line about it that does not name the job."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted(Event):
+    """The service has accepted the tuning."""
+
+    rows: int
+
+    def __str__(self) -> str:
+        """What and where."""
+        return f"submitted {self.job.tuned_model}, {self.rows} rows, to {self.job.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted(Event):
+    """The service holds this very model already."""
+
+    def __str__(self) -> str:
+        """That nothing was sent."""
+        return f"{self.job.tuned_model} is there already: nothing submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """A look at the running operation."""
+
+    operation: Operation
+
+    @property
+    def mean_loss(self) -> float | None:
+        """The latest, in nats a token; None before the first snapshot."""
+        snapshots = self.operation.snapshots
+        return snapshots[-1].mean_loss if snapshots else None
+
+    @property
+    def amounts(self) -> tuple[int, int]:
+        """Steps done, of how many."""
+        return self.operation.completed_steps, self.operation.total_steps
+
+    def __str__(self) -> str:
+        """Steps and loss."""
+        done, total = self.amounts
+        loss = "" if self.mean_loss is None else f", loss {self.mean_loss:.3f}"
+        return f"tuning, step {done} of {total}{loss}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned(Event):
+    """The tuning is finished and the model is ACTIVE."""
+
+    def __str__(self) -> str:
+        """The model's state."""
+        return f"tuned: {self.job.tuned_model} is ACTIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluating(Event):
+    """``done`` of ``total`` answers on held-out rows are in, base and tuned together."""
+
+    done: int
+    total: int
+
+    @property
+    def amounts(self) -> tuple[int, int]:
+        """Answers done, of how many."""
+        return self.done, self.total
+
+    def __str__(self) -> str:
+        """How far."""
+        return f"evaluating on held-out rows, {self.done} of {self.total} answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated(Event):
+    """The held-out rows were answered by both models, or had been in an earlier run (``kept``)."""
+
+    evaluation: Evaluation
+    kept: bool = False
+
+    def __str__(self) -> str:
+        """Tuned against base."""
+        return f"{self.evaluation}{', from an earlier run' if self.kept else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted(Event):
+    """A permission was created or its role was changed."""
+
+    grant: str
+
+    def __str__(self) -> str:
+        """To whom."""
+        return f"granted {self.grant}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyGranted(Event):
+    """A permission was there."""
+
+    grant: str
+
+    def __str__(self) -> str:
+        """Who has it."""
+        return f"{self.grant} has access already"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger(Event):
+    """Somebody has access whom the spec does not name; left alone."""
+
+    grant: str
+
+    def __str__(self) -> str:
+        """Who, and that nothing was done about it."""
+        return f"{self.grant} has access though the spec does not name them; left alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred(Event):
+    """The model has a new owner."""
+
+    owner: str
+
+    def __str__(self) -> str:
+        """The new owner."""
+        return f"ownership transferred to {self.owner}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyTransferred(Event):
+    """The model belonged to its new owner already."""
+
+    owner: str
+
+    def __str__(self) -> str:
+        """The owner."""
+        return f"{self.owner} is the owner already"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The target does not answer; it is asked again in ``seconds``."""
+
+    reason: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """Why, and for how long."""
+        return f"trying again in {self.seconds:.0f} s: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """The job is over; ``changed`` tells whether this run did anything."""
+
+    changed: bool
+
+    def __str__(self) -> str:
+        """How it ended."""
+        if self.job.phase is not Phase.DONE:
+            return f"{self.job.phase.lower()}: {self.job.error}"
+        return "done" if self.changed else "nothing to do: everything is as the spec says"
+
+
+def is_change(event: Event) -> bool:
+    """Whether the event stands for work done, not for something found to be so."""
+    if isinstance(event, Evaluated):
+        return not event.kept
+    return isinstance(event, Submitted | Granted | Transferred)

@@ -1,0 +1,103 @@
+"""Reporters: they take events and tell people or programs; the core knows no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from tuner.jobs import events
+
+if TYPE_CHECKING:
+    from tuner.jobs.events import Event
+    from tuner.jobs.job import Evaluation
+
+LINE_EVERY_PERCENT = 10
+
+
+class Reporter(Protocol):
+    """Takes events from ``__enter__`` to ``__exit__``."""
+
+    def __call__(self, event: Event) -> None:
+        """Tell about one event."""
+
+    def __enter__(self) -> Self:
+        """Get ready."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave a clean screen."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """One line an event, and one every tenth of a tuning: for logs, pipes and CI."""
+
+    stream: TextIO
+    told: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        """Write a line, unless it would say what the last one said."""
+        if isinstance(event, events.Progress | events.Evaluating) and not self._is_news(event):
+            return
+        print(f"{event.job.name}: {event}", file=self.stream, flush=True)
+
+    def __enter__(self) -> Self:
+        """Nothing to prepare."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to clean."""
+
+    def _is_news(self, event: events.Progress | events.Evaluating) -> bool:
+        done, total = event.amounts
+        key = f"{event.job.tuned_model} {type(event).__name__}"
+        tenth = 100 * done // max(total, 1) // LINE_EVERY_PERCENT
+        news = self.told.get(key) != tenth
+        self.told[key] = tenth
+        return news
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """One JSON object an event, for programs: ``time``, ``event``, ``job``, then its own fields."""
+
+    stream: TextIO
+
+    def __call__(self, event: Event) -> None:
+        """Write one object."""
+        print(json.dumps(as_record(event)), file=self.stream, flush=True)
+
+    def __enter__(self) -> Self:
+        """Nothing to prepare."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to clean."""
+
+
+def as_record(event: Event) -> dict[str, object]:
+    """The event as plain data, without the texts of examples."""
+    fields = {key: value for key, value in asdict(event).items() if key != "job"}
+    if isinstance(event, events.Evaluated):
+        fields["evaluation"] = scores(event.evaluation)
+    if isinstance(event, events.Progress):
+        fields["operation"].pop("snapshots")
+        fields["mean_loss"] = event.mean_loss
+    return {
+        "time": time.time(),
+        "event": type(event).__name__,
+        "job": event.job.name,
+        "tuned_model": event.job.tuned_model,
+        "phase": event.job.phase,
+        **fields,
+    }
+
+
+def scores(evaluation: Evaluation) -> dict[str, object]:
+    """An evaluation without its rows."""
+    return {
+        "rows": len(evaluation.rows),
+        "tuned": asdict(evaluation.tuned),
+        "base": asdict(evaluation.base),
+    }

@@ -1,0 +1,119 @@
+"""The loop around the flow: it waits, retries, keeps the ledger, and follows many jobs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tuner.errors import NotFinished, Unavailable
+from tuner.jobs import events
+from tuner.jobs.flow import advance, look
+from tuner.types import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tuner.jobs.events import Event, Tell
+    from tuner.jobs.job import Job
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.work import Work
+    from tuner.targets import Target
+
+    Step = Callable[[Job], Awaitable[Job]]
+
+POLL_S = {"local": 0.5, "gemini": 5.0}
+PATIENCE_S = 300.0
+LONGEST_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the runner spends time; tests pass a clock of their own.
+
+    Attributes:
+        poll_s: Seconds between two looks at a running operation, give or take a fifth.
+        patience_s: How long a target may be away before the run gives up.
+        deadline: When to stop waiting, on ``now``'s scale; None never.
+        until: The run ends, quietly, before the first step of this phase.
+    """
+
+    poll_s: float = 1.0
+    patience_s: float = PATIENCE_S
+    deadline: float | None = None
+    until: Phase | None = None
+    now: Callable[[], float] = field(default=time.monotonic)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Drives jobs; every step is in ``ledger`` before the next one is taken, and ``tell`` hears of it.
+
+    Both methods raise NotFinished when ``pace.deadline`` passed, Unavailable when the target was
+    away for ``pace.patience_s``, NotAllowed and RequestRefused when the service refuses. The ledger
+    then keeps the job where it stands, and the tuning goes on.
+    """
+
+    ledger: Ledger
+    tell: Tell
+    pace: Pace
+
+    async def follow(self, job: Job, work: Work, target: Target) -> Job:
+        """Advance ``job`` to its end, or to ``pace.until``."""
+        changed = False
+
+        def note(event: Event) -> None:
+            nonlocal changed
+            changed = changed or events.is_change(event)
+            self.tell(event)
+
+        job = await self._drive(job, lambda job: advance(job, work, target, note), self.pace.until)
+        if job.phase.is_end:
+            self.tell(events.Ended(job, changed))
+        return job
+
+    async def watch(self, job: Job, target: Target) -> Job:
+        """Follow a tuning until it is finished, and change nothing."""
+        return await self._drive(job, lambda job: look(job, target, self.tell), Phase.EVALUATE)
+
+    async def _drive(self, job: Job, step: Step, until: Phase | None) -> Job:
+        self.ledger.save(job)
+        while not job.phase.is_end and job.phase is not until:
+            after = await self._patiently(job, step)
+            if after != job:
+                self.ledger.save(after)
+            if after.phase is job.phase:
+                await self._wait(after)
+            job = after
+        return job
+
+    async def _patiently(self, job: Job, step: Step) -> Job:
+        """One step, tried again while the target is away: asking first makes that harmless."""
+        gives_up = self.pace.now() + self.pace.patience_s
+        wait_s = 1.0
+        while True:
+            try:
+                return await step(job)
+            except Unavailable as error:
+                pause = max(error.retry_after_s or 0.0, _jittered(wait_s))
+                if self.pace.now() + pause > gives_up:
+                    raise
+                self.tell(events.Waiting(job, error.what, pause))
+                await self.pace.sleep(pause)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+    async def _wait(self, job: Job) -> None:
+        if self.pace.deadline is not None and self.pace.now() >= self.pace.deadline:
+            raise NotFinished(
+                f"{job.name} is not finished: {job.completed_steps} of {job.total_steps} steps",
+                f"the tuning goes on; `tuner resume {job.name}` follows it",
+            )
+        await self.pace.sleep(_jittered(self.pace.poll_s))
+
+
+def _jittered(seconds: float) -> float:
+    """Give or take a fifth, so that many watchers do not ask in step."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret

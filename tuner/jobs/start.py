@@ -1,0 +1,162 @@
+"""From checked work to followed jobs: bookmarks found or made, targets opened once, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tuner import home, names
+from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused, TunerError
+from tuner.jobs.job import Job
+from tuner.jobs.ledger import Ledger
+from tuner.jobs.runner import POLL_S, Runner
+from tuner.jobs.work import content_id, new_tuned_model
+from tuner.targets import open_target
+from tuner.types import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tuner.jobs.events import Tell
+    from tuner.jobs.runner import Pace
+    from tuner.jobs.work import Work
+    from tuner.targets import Target
+    from tuner.types import Permission, TargetConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one job: ``error`` is what stopped us, ``permissions`` what the service lists."""
+
+    job: Job
+    error: TunerError | None = None
+    permissions: tuple[Permission, ...] = ()
+
+
+def open_ledger() -> Ledger:
+    """This person's ledger."""
+    return Ledger(home.ledger_file(), time.time)
+
+
+def begin(work: Work, ledger: Ledger, *, new: bool = False) -> Job:
+    """The bookmark to go on from: the one in the ledger, or a new one.
+
+    An ended job starts over: every step asks first, so that what is true already stays as it is.
+    ``new`` gives the tuned model an id of its own in place of the content's.
+    """
+    content = content_id(work)
+    wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
+    job = Job(
+        name=work.spec.job,
+        target=work.spec.target,
+        tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
+        content=content,
+        spec=str(work.spec.path.absolute()),
+    )
+    known = ledger.find(job.where, job.tuned_model)
+    if known is None:
+        return job
+    phase = Phase.SUBMIT if known.phase.is_end else known.phase
+    return replace(
+        known,
+        name=job.name,
+        target=job.target,
+        content=content,
+        spec=job.spec,
+        phase=phase,
+        error="",
+    )
+
+
+def unchanged(job: Job, work: Work) -> Job:
+    """``job`` to be resumed, refused when its spec or data are no longer what was submitted."""
+    if job.content != content_id(work):
+        problem = Problem(
+            job.spec,
+            0,
+            0,
+            f"the spec or its data changed since {job.name} was submitted as {job.tuned_model}",
+            f"put them back to resume it, or start another with `tuner run {job.spec}`",
+        )
+        raise InvalidInput([problem])
+    phase = Phase.SUBMIT if job.phase.is_end else job.phase
+    return replace(job, phase=phase, error="")
+
+
+async def follow_all(
+    pairs: Sequence[tuple[Job, Work]], ledger: Ledger, tell: Tell, pace: Pace
+) -> list[Outcome]:
+    """Follow jobs side by side, to their ends or to ``pace.until``; one's failure stops no other."""
+
+    async def one(job: Job, work: Work, target: Target) -> Job:
+        return await Runner(ledger, tell, _paced(pace, job)).follow(job, work, target)
+
+    return await _on_targets([(job, _with(one, work)) for job, work in pairs], ledger)
+
+
+async def watch_all(
+    jobs: Sequence[Job], ledger: Ledger, tell: Tell, pace: Pace, *, cancel: bool = False
+) -> list[Outcome]:
+    """Watch tunings to their ends, after asking for that end where ``cancel`` is set."""
+
+    async def one(job: Job, target: Target) -> Job:
+        if cancel and job.phase in (Phase.SUBMIT, Phase.TUNE):
+            await _cancel(job, target)
+        return await Runner(ledger, tell, _paced(pace, job)).watch(job, target)
+
+    return await _on_targets([(job, one) for job in jobs], ledger)
+
+
+async def _cancel(job: Job, target: Target) -> None:
+    operations = [job.operation] if job.operation else []
+    if not operations:
+        operations = [operation.name for operation in await target.operations(job.tuned_model)]
+    for operation in operations:
+        await target.cancel(operation)
+
+
+def _with(
+    one: Callable[[Job, Work, Target], Awaitable[Job]], work: Work
+) -> Callable[[Job, Target], Awaitable[Job]]:
+    return lambda job, target: one(job, work, target)
+
+
+def _paced(pace: Pace, job: Job) -> Pace:
+    return replace(pace, poll_s=POLL_S.get(job.target.kind, pace.poll_s))
+
+
+async def _on_targets(
+    steps: Sequence[tuple[Job, Callable[[Job, Target], Awaitable[Job]]]], ledger: Ledger
+) -> list[Outcome]:
+    async with AsyncExitStack() as stack:
+        targets: dict[TargetConfig, Target] = {}
+        for job, _ in steps:
+            if job.target not in targets:
+                targets[job.target] = await stack.enter_async_context(open_target(job.target))
+        return await asyncio.gather(
+            *(_outcome(job, step, targets[job.target], ledger) for job, step in steps)
+        )
+
+
+async def _outcome(
+    job: Job, step: Callable[[Job, Target], Awaitable[Job]], target: Target, ledger: Ledger
+) -> Outcome:
+    try:
+        job = await step(job, target)
+    except TunerError as error:
+        return Outcome(ledger.find(job.where, job.tuned_model) or job, error)
+    if job.phase is not Phase.DONE:
+        return Outcome(job)
+    return Outcome(job, permissions=await _permissions(job, target))
+
+
+async def _permissions(job: Job, target: Target) -> tuple[Permission, ...]:
+    """For the last look; after a transfer the service may show them to the owner only."""
+    try:
+        return tuple(await target.permissions(job.tuned_model))
+    except (NotAllowed, RequestRefused):
+        return ()
