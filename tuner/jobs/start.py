@@ -6,13 +6,14 @@ import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner import home, names
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused, TunerError
 from tuner.jobs.job import Job
 from tuner.jobs.ledger import Ledger
+from tuner.jobs.outcome import Outcome
 from tuner.jobs.runner import POLL_S, Runner
 from tuner.jobs.work import content_id, new_tuned_model
 from tuner.targets import open_target
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import Permission, TargetConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one job: ``error`` is what stopped us, ``permissions`` what the service lists."""
-
-    job: Job
-    error: TunerError | None = None
-    permissions: tuple[Permission, ...] = ()
 
 
 def open_ledger() -> Ledger:
@@ -104,7 +96,7 @@ async def watch_all(
     """Watch tunings to their ends, after asking for that end where ``cancel`` is set."""
 
     async def one(job: Job, target: Target) -> Job:
-        if cancel and job.phase in (Phase.SUBMIT, Phase.TUNE):
+        if cancel:
             await _cancel(job, target)
         return await Runner(ledger, tell, _paced(pace, job)).watch(job, target)
 
@@ -112,6 +104,11 @@ async def watch_all(
 
 
 async def _cancel(job: Job, target: Target) -> None:
+    if job.phase not in (Phase.SUBMIT, Phase.TUNE):
+        raise RequestRefused(
+            f"{job.name} is past its tuning ({job.phase.lower()}): there is nothing to cancel",
+            f"`tuner models delete {job.tuned_model}` deletes the model",
+        )
     operations = [job.operation] if job.operation else []
     if not operations:
         operations = [operation.name for operation in await target.operations(job.tuned_model)]

@@ -1,0 +1,60 @@
+"""Events as lines for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+from tests.jobs.test_ledger import EVALUATION, JOB
+from tuner.jobs import events
+from tuner.jobs.reporters import JsonLines, Lines
+from tuner.types import Operation, Snapshot
+
+
+def steps(done, total=200):
+    snapshots = (Snapshot(done, 1, 0.25, 1.0),) if done else ()
+    operation = Operation(
+        "op", JOB.tuned_model, total_steps=total, completed_steps=done, snapshots=snapshots
+    )
+    return events.Progress(JOB, operation)
+
+
+def test_a_tuning_of_many_steps_is_a_line_a_tenth():
+    stream = io.StringIO()
+    reporter = Lines(stream)
+
+    for done in range(201):
+        reporter(steps(done))
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[0] == "capitals: tuning, step 0 of 200"
+    assert lines[5] == "capitals: tuning, step 100 of 200, loss 0.250"
+
+
+def test_two_jobs_do_not_hide_each_other_s_progress():
+    stream = io.StringIO()
+    reporter = Lines(stream)
+    other = replace(JOB, name="other", tuned_model="tunedModels/other")
+
+    reporter(steps(0))
+    reporter(events.Progress(other, Operation("op2", other.tuned_model, total_steps=9)))
+
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_a_program_gets_one_object_an_event_and_no_example_text():
+    stream = io.StringIO()
+    reporter = JsonLines(stream)
+
+    for event in (events.Submitted(JOB, 3), steps(7), events.Evaluated(JOB, EVALUATION)):
+        reporter(event)
+
+    submitted, progress, evaluated = map(json.loads, stream.getvalue().splitlines())
+    assert submitted["event"] == "Submitted"
+    assert submitted["rows"] == 3
+    assert progress["operation"]["completed_steps"] == 7
+    assert progress["mean_loss"] == 0.25
+    assert evaluated["evaluation"]["tuned"]["exact_match"] == 0.9
+    assert "Lima" not in stream.getvalue()

@@ -1,0 +1,145 @@
+"""run, submit, resume: a job from its spec to its end."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import output_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.jobs.job import Job
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.runner import Pace
+    from tuner.jobs.work import Work
+
+SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
+)
+NEW = click.option(
+    "--new",
+    is_flag=True,
+    help="Tune once more, under an id of its own, though it was tuned before.",
+)
+TIMEOUT = click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Stop waiting after so long (90s, 20m, 2h), exit 6; the job goes on.",
+)
+
+
+@click.command()
+@SPECS
+@click.option("-d", "--detach", is_flag=True, help="Submit and leave; `tuner resume` goes on.")
+@NEW
+@SET
+@TIMEOUT
+@output_option
+@click.pass_context
+def run(  # noqa: PLR0913 -- one parameter an option
+    ctx: click.Context,
+    specs: tuple[str, ...],
+    *,
+    detach: bool,
+    new: bool,
+    overrides: tuple[str, ...],
+    timeout: str | None,
+    output: str,
+) -> int:
+    """Tune, evaluate, share and hand over what SPEC asks for.
+
+    Safe to kill and to repeat: what is done already stays as it is. Ctrl-C stops watching, the
+    tuning goes on. Nothing is shared or transferred unless the gate of the spec is passed.
+    """
+    from tuner.cli.validate import load_all
+
+    works = load_all(specs, overrides)
+    return _follow(ctx, works, _pace(timeout, detach=detach), new=new, output=output)
+
+
+@click.command()
+@SPECS
+@NEW
+@SET
+@output_option
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    specs: tuple[str, ...],
+    *,
+    new: bool,
+    overrides: tuple[str, ...],
+    output: str,
+) -> int:
+    """Submit SPEC and leave; `tuner resume` goes on."""
+    from tuner.cli.validate import load_all
+
+    return _follow(
+        ctx, load_all(specs, overrides), _pace(None, detach=True), new=new, output=output
+    )
+
+
+@click.command()
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@TIMEOUT
+@output_option
+@click.pass_context
+def resume(ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str) -> int:
+    """Go on with unfinished jobs, from the ledger.
+
+    JOB is a job's name or its tuned model; without one, all unfinished jobs.
+    """
+    from tuner.cli.following import bookmarks, follow
+    from tuner.jobs.start import follow_all, open_ledger, unchanged
+    from tuner.jobs.work import load_work
+
+    with open_ledger() as ledger:
+        works = [(job, load_work(Path(job.spec))) for job in bookmarks(ledger, jobs)]
+        pairs = [(unchanged(job, work), work) for job, work in works]
+        return follow(ctx, partial(follow_all, pairs, ledger), _pace(timeout), output)
+
+
+def _follow(
+    ctx: click.Context, works: Sequence[Work], pace: Pace, *, new: bool, output: str
+) -> int:
+    from tuner.cli.following import follow
+    from tuner.jobs.start import follow_all, open_ledger
+
+    with open_ledger() as ledger:
+        pairs = _pairs(works, ledger, new=new)
+        return follow(ctx, partial(follow_all, pairs, ledger), pace, output)
+
+
+def _pairs(works: Sequence[Work], ledger: Ledger, *, new: bool) -> list[tuple[Job, Work]]:
+    """Two specs of the same content are one job: following it twice would do its steps twice."""
+    from tuner.errors import InvalidInput, Problem
+    from tuner.jobs.start import begin
+
+    pairs = [(begin(work, ledger, new=new), work) for work in works]
+    first: dict[tuple[str, str], Work] = {}
+    for job, work in pairs:
+        other = first.setdefault((job.where, job.tuned_model), work)
+        if other is not work:
+            what = f"this is the same tuned model as {other.spec.path}: {job.tuned_model}"
+            fix = "leave one of them out, or give it a tuned_model_id or job name of its own"
+            raise InvalidInput([Problem(str(work.spec.path), 0, 0, what, fix)])
+    return pairs
+
+
+def _pace(timeout: str | None, *, detach: bool = False) -> Pace:
+    from tuner.cli.following import pace_until
+    from tuner.jobs.spec import seconds
+    from tuner.types import Phase
+
+    until = Phase.TUNE if detach else None
+    return pace_until(until, None if timeout is None else seconds(timeout))

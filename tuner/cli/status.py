@@ -1,0 +1,70 @@
+"""status, watch, cancel: what is going on, from the ledger and from the service."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from tuner.cli.options import output_option
+
+JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
+
+
+@click.command()
+@JOBS
+@output_option
+def status(jobs: tuple[str, ...], output: str) -> None:
+    """Show where every job stands, from the ledger alone.
+
+    No service is asked, so it answers at once; `tuner watch` looks at the service.
+    """
+    from tuner.cli.show import show
+    from tuner.jobs.outcome import summary
+    from tuner.jobs.start import open_ledger
+
+    with open_ledger() as ledger:
+        rows = [summary(bookmark.job) for bookmark in ledger.jobs(*jobs)]
+    if not rows and output == "table":
+        click.echo("no jobs yet; `tuner run SPEC` starts one", err=True)
+        return
+    show(rows, output)
+
+
+@click.command()
+@JOBS
+@click.option(
+    "--timeout", metavar="TIME", help="Stop waiting after so long (90s, 20m, 2h), exit 6."
+)
+@output_option
+@click.pass_context
+def watch(ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str) -> int:
+    """Follow tunings until they are finished; changes nothing."""
+    return _watch(ctx, jobs, timeout=timeout, output=output, cancel=False)
+
+
+@click.command()
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@output_option
+@click.pass_context
+def cancel(ctx: click.Context, jobs: tuple[str, ...], *, output: str) -> int:
+    """Cancel tunings.
+
+    Waits until the service has ended them. Nothing is shared or transferred.
+    """
+    return _watch(ctx, jobs, timeout=None, output=output, cancel=True)
+
+
+def _watch(
+    ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str, cancel: bool
+) -> int:
+    from tuner.cli.following import bookmarks, follow, pace_until
+    from tuner.jobs.spec import seconds
+    from tuner.jobs.start import open_ledger, watch_all
+    from tuner.types import Phase
+
+    pace = pace_until(None, None if timeout is None else seconds(timeout))
+    with open_ledger() as ledger:
+        found = bookmarks(ledger, jobs)
+        follows = partial(watch_all, found, ledger, cancel=cancel)
+        return follow(ctx, follows, pace, output, wanted=Phase.CANCELLED if cancel else None)

@@ -1,0 +1,134 @@
+"""What became of a job, as plain data for the screen and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
+from tuner.jobs.reporters import scores
+from tuner.types import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.jobs.job import Evaluation, Job, Judged
+    from tuner.types import Permission
+
+SAMPLE_ROWS = 6
+EXIT_CODES_BY_WEIGHT = (1, 2, 4, 5, 3, 7, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``error`` is what stopped us on the way, ``permissions`` what the service lists in the end."""
+
+    job: Job
+    error: TunerError | None = None
+    permissions: tuple[Permission, ...] = ()
+
+    @property
+    def failure(self) -> TunerError | None:
+        """What to tell the user, None when all went well."""
+        return self.error or failure(self.job)
+
+
+def failure(job: Job) -> TunerError | None:
+    """Why the job did not end well, with the way on; None when it did or goes on."""
+    what = f"{job.name}: {job.error}"
+    again = (
+        f"`tuner models delete {job.tuned_model}` and run it again, or tune beside it with `--new`"
+    )
+    match job.phase:
+        case Phase.FAILED:
+            return TuningFailed(what, again)
+        case Phase.CANCELLED:
+            return Cancelled(what, again)
+        case Phase.REJECTED:
+            return GateNotMet(
+                f"{what}; nothing was shared or transferred",
+                "more epochs, more or better data may help; `evaluation.require` is the gate",
+            )
+        case _:
+            return None
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """The gravest code among the jobs', 0 when all went well."""
+    codes = {outcome.failure.exit_code for outcome in outcomes if outcome.failure}
+    return next((code for code in EXIT_CODES_BY_WEIGHT if code in codes), 0)
+
+
+def record(outcome: Outcome) -> dict[str, object]:
+    """One outcome, without the texts of examples."""
+    job = outcome.job
+    return {
+        **summary(job),
+        "evaluation": scores(job.evaluation) if job.evaluation else None,
+        "permissions": permission_rows(outcome.permissions),
+        "error": outcome.failure.what if outcome.failure else None,
+    }
+
+
+def summary(job: Job) -> dict[str, object]:
+    """One line of ``tuner status``."""
+    tuned = job.evaluation and job.evaluation.tuned.exact_match
+    base = job.evaluation and job.evaluation.base.exact_match
+    return {
+        "job": job.name,
+        "phase": job.phase.value,
+        "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
+        "loss": job.mean_loss and round(job.mean_loss, 4),
+        "tuned": tuned and round(tuned, 4),
+        "base": base if base is None else round(base, 4),
+        "target": job.where,
+        "tuned_model": job.tuned_model,
+    }
+
+
+def permission_rows(permissions: Sequence[Permission]) -> list[dict[str, object]]:
+    """Who has access, the owner first."""
+    order = {"OWNER": 0, "WRITER": 1, "READER": 2}
+    listed = sorted(permissions, key=lambda permission: order[permission.grant.role])
+    return [
+        {
+            "role": permission.grant.role.value,
+            "grantee_type": permission.grant.grantee_type.value,
+            "email_address": permission.grant.email_address,
+        }
+        for permission in listed
+    ]
+
+
+def score_rows(evaluation: Evaluation) -> list[dict[str, object]]:
+    """Tuned and base side by side."""
+    return [
+        {
+            "model": name,
+            "exact_match": f"{scored.exact_match:.3f}",
+            "normalized_match": f"{scored.normalized_match:.3f}",
+            "rows": len(evaluation.rows),
+        }
+        for name, scored in (("base", evaluation.base), ("tuned", evaluation.tuned))
+    ]
+
+
+def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:
+    """Some held-out rows as both models answered them, spread evenly over all."""
+    rows = evaluation.rows
+    step = max(1, len(rows) // SAMPLE_ROWS)
+    return [_sample(row) for row in rows[::step][:SAMPLE_ROWS]]
+
+
+def _sample(row: Judged) -> dict[str, object]:
+    return {
+        "text_input": _short(row.text_input.rpartition("\n")[2], 60),
+        "expected": _short(row.expected, 24),
+        "base": _short(row.base, 24),
+        "tuned": _short(row.tuned, 24),
+    }
+
+
+def _short(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
