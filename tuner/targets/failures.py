@@ -1,0 +1,187 @@
+"""What a failed call means to the person who made it: Google's status codes as our errors.
+
+The service's own message always comes first; the fix depends on who we are to it and on whose
+service it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.api_core import exceptions
+from google.rpc import error_details_pb2
+
+from tuner.errors import (
+    AlreadyExists,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    TunerError,
+    Unavailable,
+)
+from tuner.targets.credentials import LOGIN, SCOPES
+
+if TYPE_CHECKING:
+    from tuner.targets.connect import Connection
+
+Code = grpc.StatusCode
+REFUSED = {
+    Code.NOT_FOUND: NotFound,
+    Code.ALREADY_EXISTS: AlreadyExists,
+    Code.INVALID_ARGUMENT: RequestRefused,
+    Code.FAILED_PRECONDITION: RequestRefused,
+    Code.OUT_OF_RANGE: RequestRefused,
+    Code.UNIMPLEMENTED: RequestRefused,
+}
+AGAIN = "run the same command again in a while: nothing is done twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed call, whichever library reported it."""
+
+    code: grpc.StatusCode
+    message: str
+    details: tuple[Any, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The machine's word for it, from ErrorInfo; often empty."""
+        info = self.detail(error_details_pb2.ErrorInfo)
+        return info.reason if info else ""
+
+    def detail(self, kind: type) -> Any:
+        """The first detail of a kind, or None."""
+        return next((each for each in self.details if isinstance(each, kind)), None)
+
+    @property
+    def is_refused_token(self) -> bool:
+        """No call was made: google-auth could not get a token. gRPC calls that UNAVAILABLE."""
+        return "Getting metadata from plugin failed" in self.message
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may work at once (AIP-194: UNAVAILABLE alone)."""
+        lasting = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+        return (
+            self.code is Code.UNAVAILABLE
+            and not self.is_refused_token
+            and not any(word in self.message for word in lasting)
+        )
+
+
+def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failure:
+    """One form for what Google's clients and bare stubs raise."""
+    if isinstance(error, grpc.RpcError):
+        error = exceptions.from_grpc_error(error)
+    code = error.grpc_status_code or Code.UNKNOWN
+    return Failure(code, str(error.message or "").strip(), tuple(error.details))
+
+
+def explain(failure: Failure, connection: Connection) -> TunerError:
+    """The error to raise for a failed call."""
+    if failure.is_refused_token:
+        return _refused_token(failure, connection)
+    if failure.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
+        failure.reason == "API_KEY_INVALID"
+    ):
+        return NotAllowed(_said(failure, "this is not allowed"), _access_fix(failure, connection))
+    if "larger than max" in failure.message:
+        return RequestRefused(
+            "the request is larger than the service takes", "tune on fewer or shorter examples"
+        )
+    if failure.code in REFUSED:
+        return _refusal(failure)
+    return _unavailable(failure, connection)
+
+
+def _refusal(failure: Failure) -> TunerError:
+    bad = failure.detail(error_details_pb2.BadRequest)
+    violations = (
+        [f"{each.field}: {each.description}" for each in bad.field_violations] if bad else []
+    )
+    lines = [_said(failure, f"the service answers {failure.code.name}")]
+    lines += [line for line in violations if line not in lines[0]]
+    help_ = failure.detail(error_details_pb2.Help)
+    fix = f"see {help_.links[0].url}" if help_ and help_.links else _FIXES.get(failure.code, "")
+    return REFUSED[failure.code]("\n  ".join(lines), fix)
+
+
+_FIXES = {
+    Code.NOT_FOUND: "`tuner models list` and `tuner ops list` show what there is",
+    Code.UNIMPLEMENTED: "this service does not offer that method: check the endpoint",
+}
+
+
+def _unavailable(failure: Failure, connection: Connection) -> Unavailable:
+    retry = failure.detail(error_details_pb2.RetryInfo)
+    wait_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 if retry else None
+    if failure.code is Code.RESOURCE_EXHAUSTED:
+        later = f"wait {wait_s:.0f} s, then " if wait_s else ""
+        what = _said(failure, "out of quota")
+        return Unavailable(what, f"{later}{AGAIN}", retry_after_s=wait_s)
+    if failure.code is Code.DEADLINE_EXCEEDED:
+        return Unavailable(f"{connection.address} did not answer in time", AGAIN)
+    what = f"{connection.address} is not available: {_said(failure, failure.code.name)}"
+    return Unavailable(what, _connection_fix(failure, connection), retry_after_s=wait_s)
+
+
+def _connection_fix(failure: Failure, connection: Connection) -> str:
+    if "WRONG_VERSION_NUMBER" in failure.message:
+        return f"nothing speaks TLS there; on this machine write http://{connection.endpoint}"
+    if "CERTIFICATE_VERIFY_FAILED" in failure.message:
+        return "name its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem"
+    if "refused" in failure.message:
+        return f"start the service there (`tuner serve --grpc {connection.endpoint}`), then again"
+    return AGAIN
+
+
+def _access_fix(failure: Failure, connection: Connection) -> str:
+    """403 on one's own tuned model is the commonest complaint: say which credentials were used."""
+    if not connection.endpoint.is_google:
+        return _service_fix(failure, connection)
+    if failure.reason == "SERVICE_DISABLED":
+        return "enable generativelanguage.googleapis.com in that Google Cloud project"
+    if failure.reason == "API_KEY_INVALID":
+        return f"the key in {connection.identity.source} is wrong or expired: make a new one"
+    if connection.identity.kind == "key":
+        return (
+            "an API key stands for a project, not for a person: it neither sees the models that "
+            f"are yours nor shares them; unset {connection.identity.source} and run `{LOGIN}`, or "
+            "set credentials_file"
+        )
+    if "SCOPE" in failure.reason or "scope" in failure.message:
+        return f"this login lacks a scope ({' and '.join(SCOPES)}): run `{LOGIN}`"
+    return (
+        f"calls are made with {connection.identity.source}; let the model's owner grant that "
+        "account a role (`tuner permissions grant`), set quota_project if the message names a "
+        "project, or use the credentials of the account that made the model"
+    )
+
+
+def _service_fix(failure: Failure, connection: Connection) -> str:
+    if failure.code is not Code.PERMISSION_DENIED:
+        return (
+            "export TUNER_API_KEY=...; `tuner keys create EMAIL` on the service's machine makes one"
+        )
+    who = connection.identity.source
+    return (
+        f"the key in {who} may not do this: ask the model's owner for a higher role"
+        if who
+        else "ask the model's owner for a role: `tuner permissions list MODEL` names them"
+    )
+
+
+def _refused_token(failure: Failure, connection: Connection) -> NotAllowed:
+    reason = failure.message.partition("failed with error:")[2].strip() or failure.message
+    who = connection.identity.source
+    return NotAllowed(
+        f"{who} gives no token: {reason}", f"renew it: run `{LOGIN}`, or give another file"
+    )
+
+
+def _said(failure: Failure, otherwise: str) -> str:
+    """The service's message without its full stop."""
+    return failure.message.rstrip(".") or otherwise

@@ -1,0 +1,260 @@
+"""The v1beta API of google.ai.generativelanguage as a target, over Google's own async clients."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.ai import generativelanguage_v1beta as gl
+from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.gapic_v1 import routing_header
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from tuner.errors import InvalidInput, Problem
+from tuner.targets import wire
+from tuner.targets.connect import connect, google_endpoint, parse_endpoint
+from tuner.targets.credentials import GOOGLE_KEYS, NOBODY, find_identity, find_key, named_key
+from tuner.targets.failures import explain, read_failure
+from tuner.targets.tunable import check_tunable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tuner.targets.connect import Connection, Endpoint
+    from tuner.targets.credentials import Identity
+    from tuner.types import (
+        Answer,
+        GenerationConfig,
+        Grant,
+        Model,
+        NewTunedModel,
+        Operation,
+        Permission,
+        Role,
+        TargetConfig,
+        TunedModel,
+    )
+
+KNOCK_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+CHANGE_TIMEOUT_S = 60.0
+CREATE_TIMEOUT_S = 120.0
+GENERATE_TIMEOUT_S = 300.0
+ASYNC = "grpc_asyncio"
+RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
+
+
+async def open_gemini(config: TargetConfig) -> GenerativeLanguage:
+    """Connect to Google's endpoint, or to the one the spec names.
+
+    Raises:
+        NotAllowed: There are no credentials to be found.
+        InvalidInput: The endpoint or the credentials contradict themselves.
+    """
+    endpoint = parse_endpoint(config.endpoint) if config.endpoint else google_endpoint()
+    identity = await asyncio.to_thread(_identity, config, endpoint)
+    return GenerativeLanguage(connect("gemini", endpoint, identity))
+
+
+def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
+    """Tokens never travel in the clear, so a plaintext endpoint gets an API key or nothing."""
+    if endpoint.tls:
+        return find_identity(config)
+    if config.credentials_file or config.impersonate:
+        what = f"{endpoint} speaks plaintext, and Google credentials are sent over TLS alone"
+        raise InvalidInput(
+            [Problem("", 0, 0, what, f"write https://{endpoint}, or use an API key")]
+        )
+    return named_key(config.api_key_env) if config.api_key_env else find_key(GOOGLE_KEYS) or NOBODY
+
+
+class GenerativeLanguage:
+    """One channel, with Google's three clients and the operations stub on it.
+
+    Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once, with the
+    clients' own retries off. Every call has a timeout.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Put the clients on the connection's channel."""
+        channel = connection.channel
+        self._connection = connection
+        self._models = gl.ModelServiceAsyncClient(
+            transport=gl.ModelServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
+        )
+        self._sharing = gl.PermissionServiceAsyncClient(
+            transport=gl.PermissionServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
+        )
+        self._generative = gl.GenerativeServiceAsyncClient(
+            transport=gl.GenerativeServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
+        )
+        self._operations = operations_pb2_grpc.OperationsStub(channel)
+
+    @property
+    def address(self) -> str:
+        """E.g. ``gemini (generativelanguage.googleapis.com)``."""
+        return self._connection.address
+
+    async def close(self) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._connection.channel.close()
+
+    async def knock(self) -> None:
+        """One cheap call, sent once. Raises Unavailable when nothing answers."""
+        request = gl.ListModelsRequest(page_size=1)
+        await self._send(self._models.list_models, request, KNOCK_TIMEOUT_S)
+
+    # -- models ---------------------------------------------------------------------------------
+
+    async def models(self) -> list[Model]:
+        """Every page of ListModels."""
+        request = gl.ListModelsRequest(page_size=wire.PAGE_SIZE)
+        pages = self._pages(self._models.list_models, request)
+        return [wire.model(each) async for page in pages for each in page.models]
+
+    async def model(self, name: str) -> Model:
+        """GetModel."""
+        return wire.model(await self._read(self._models.get_model, gl.GetModelRequest(name=name)))
+
+    async def create(self, new: NewTunedModel) -> Operation:
+        """CreateTunedModel, after a look whether the base model can be tuned at all."""
+        if new.base_model:
+            await check_tunable(self, new.base_model)
+        request = wire.create_request(new)
+        started = await self._send(self._models.create_tuned_model, request, CREATE_TIMEOUT_S)
+        return wire.operation(started.operation)
+
+    async def tuned_models(self, query: str = "") -> list[TunedModel]:
+        """Every page of ListTunedModels."""
+        request = gl.ListTunedModelsRequest(page_size=wire.PAGE_SIZE, filter=query)
+        pages = self._pages(self._models.list_tuned_models, request)
+        return [wire.tuned_model(each) async for page in pages for each in page.tuned_models]
+
+    async def tuned_model(self, name: str) -> TunedModel:
+        """GetTunedModel."""
+        request = gl.GetTunedModelRequest(name=name)
+        return wire.tuned_model(await self._read(self._models.get_tuned_model, request))
+
+    async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
+        """UpdateTunedModel with exactly these fields in its mask."""
+        request = wire.update_request(name, changes)
+        return wire.tuned_model(await self._send(self._models.update_tuned_model, request))
+
+    async def delete(self, name: str) -> None:
+        """DeleteTunedModel."""
+        request = gl.DeleteTunedModelRequest(name=name)
+        await self._send(self._models.delete_tuned_model, request)
+
+    # -- operations -----------------------------------------------------------------------------
+
+    async def operation(self, name: str) -> Operation:
+        """GetOperation, on the bare stub: a job asks thousands of times."""
+        request = operations_pb2.GetOperationRequest(name=name)
+        return wire.operation(await self._read(self._operations.GetOperation, request))
+
+    async def operations(self, tuned_model: str) -> list[Operation]:
+        """Every page of ListOperations."""
+        request = wire.list_operations_request(tuned_model)
+        pages = self._pages(self._operations.ListOperations, request)
+        return [wire.operation(each) async for page in pages for each in page.operations]
+
+    async def cancel(self, operation: str) -> None:
+        """CancelOperation."""
+        request = operations_pb2.CancelOperationRequest(name=operation)
+        await self._send(self._operations.CancelOperation, request)
+
+    # -- permissions ----------------------------------------------------------------------------
+
+    async def permissions(self, tuned_model: str) -> list[Permission]:
+        """Every page of ListPermissions."""
+        request = gl.ListPermissionsRequest(parent=tuned_model, page_size=wire.PAGE_SIZE)
+        pages = self._pages(self._sharing.list_permissions, request)
+        return [wire.permission(each) async for page in pages for each in page.permissions]
+
+    async def grant(self, tuned_model: str, grant: Grant) -> Permission:
+        """CreatePermission."""
+        request = wire.grant_request(tuned_model, grant)
+        return wire.permission(await self._send(self._sharing.create_permission, request))
+
+    async def change_role(self, permission: str, role: Role) -> Permission:
+        """UpdatePermission."""
+        request = wire.role_request(permission, role)
+        return wire.permission(await self._send(self._sharing.update_permission, request))
+
+    async def revoke(self, permission: str) -> None:
+        """DeletePermission."""
+        request = gl.DeletePermissionRequest(name=permission)
+        await self._send(self._sharing.delete_permission, request)
+
+    async def transfer(self, tuned_model: str, email_address: str) -> None:
+        """TransferOwnership."""
+        request = gl.TransferOwnershipRequest(name=tuned_model, email_address=email_address)
+        await self._send(self._sharing.transfer_ownership, request)
+
+    # -- answers --------------------------------------------------------------------------------
+
+    async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
+        """GenerateContent; it changes nothing, so it is tried again like a read."""
+        request = wire.generate_request(model, prompt, config)
+        method = self._generative.generate_content
+        return wire.answer(await self._read(method, request, GENERATE_TIMEOUT_S))
+
+    async def stream(
+        self, model: str, prompt: str, config: GenerationConfig
+    ) -> AsyncIterator[Answer]:
+        """StreamGenerateContent; once the first piece is out, a failure is final."""
+        request = wire.generate_request(model, prompt, config)
+        method = self._generative.stream_generate_content
+        call = await self._read(method, request, GENERATE_TIMEOUT_S)
+        try:
+            async for message in call:
+                yield wire.answer(message)
+        except (GoogleAPICallError, grpc.RpcError) as error:
+            raise explain(read_failure(error), self._connection) from error
+        finally:
+            call.cancel()
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    async def _pages(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+        """Every page of a listing, each read on its own."""
+        while True:
+            page = await self._read(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def _read(
+        self, method: Callable[..., Any], request: Any, timeout_s: float = READ_TIMEOUT_S
+    ) -> Any:
+        """Send what changes nothing, again while the service is UNAVAILABLE."""
+        for delay_s in RETRY_DELAYS_S:
+            try:
+                return await self._attempt(method, request, timeout_s)
+            except (GoogleAPICallError, grpc.RpcError) as error:
+                failure = read_failure(error)
+                if not failure.is_passing:
+                    raise explain(failure, self._connection) from error
+            # jitter, so that a thousand waiting jobs do not come back in step
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return await self._send(method, request, timeout_s)
+
+    async def _send(
+        self, method: Callable[..., Any], request: Any, timeout_s: float = CHANGE_TIMEOUT_S
+    ) -> Any:
+        """Send once, and say what went wrong in our own errors."""
+        try:
+            return await self._attempt(method, request, timeout_s)
+        except (GoogleAPICallError, grpc.RpcError) as error:
+            raise explain(read_failure(error), self._connection) from error
+
+    def _attempt(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+        """Begin one call with our metadata; Google's clients retry by themselves unless told not to."""
+        metadata = self._connection.metadata
+        if isinstance(method, grpc.aio.UnaryUnaryMultiCallable):
+            routing = routing_header.to_grpc_metadata((("name", request.name),))
+            return method(request, timeout=timeout_s, metadata=(*metadata, routing))
+        return method(request, retry=None, timeout=timeout_s, metadata=metadata)

@@ -1,0 +1,72 @@
+"""The same API on this machine: the service is found, or started when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tuner.errors import Unavailable
+from tuner.targets.connect import connect, parse_endpoint
+from tuner.targets.credentials import LOCAL_KEYS, NOBODY, find_key, named_key
+from tuner.targets.generativelanguage import GenerativeLanguage
+from tuner.targets.service import ensure_service, read_address
+
+if TYPE_CHECKING:
+    from tuner.types import TargetConfig
+
+ATTEMPTS = 3
+
+
+async def open_local(config: TargetConfig) -> GenerativeLanguage:
+    """Connect to the endpoint the spec names, or to this person's own service.
+
+    Raises:
+        NotAllowed: The service asks for an API key, and there is none or a wrong one.
+        Unavailable: The service does not start.
+        InvalidInput: Its packages are not installed.
+    """
+    if config.endpoint:
+        return _connect(config, config.endpoint)
+    address = read_address()
+    address = address if address and _is_running(address.pid) else None
+    for _ in range(ATTEMPTS):
+        found = address or await ensure_service(None, _say)
+        target = _connect(config, found.grpc)
+        if await _answers(target):
+            return target
+        await target.close()
+        address = await ensure_service(found, _say)
+    raise Unavailable("the local tuning service starts and stops again", "see its serve.log")
+
+
+def _connect(config: TargetConfig, endpoint: str) -> GenerativeLanguage:
+    key = named_key(config.api_key_env) if config.api_key_env else find_key(LOCAL_KEYS)
+    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), key or NOBODY))
+
+
+async def _answers(target: GenerativeLanguage) -> bool:
+    """Whether the service is there and stays: an idle one may be leaving as we come."""
+    try:
+        await target.knock()
+    except Unavailable:
+        return False
+    except BaseException:
+        await target.close()
+        raise
+    return True
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _say(text: str) -> None:
+    """Progress goes to stderr; nothing here knows of a live view."""
+    sys.stderr.write(f"{text}\n")

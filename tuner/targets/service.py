@@ -1,0 +1,163 @@
+"""The tuning service on this machine as a process: found by its address file, else started.
+
+The service holds ``lock`` (flock) for its whole life and writes ``address.json`` once it listens.
+We hold ``start.lock`` from the look to the answer, so that two commands never start two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from tuner.errors import InvalidInput, Problem, Unavailable
+from tuner.home import home, service_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+IDLE_EXIT_S = 600
+START_TIMEOUT_S = 120.0
+SLOW_START_S = 2.0
+POLL_S = 0.05
+NEEDED = ("sqlalchemy", "torch", "safetensors", "tokenizers", "gguf")
+
+# a Popen that is forgotten warns; these are meant to outlive us
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service says it listens, ``host:port``, and its process."""
+
+    grpc: str
+    pid: int
+
+
+def read_address() -> Address | None:
+    """What the address file says, which may be out of date; None when it says nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((service_folder() / "address.json").read_text())
+        return Address(str(content["grpc"]), int(content["pid"]))
+    return None
+
+
+def is_live() -> bool:
+    """Whether a service holds its lock; a killed one does not, whatever its address file says."""
+    try:
+        with (service_folder() / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> Address:
+    """The address of a live service other than ``stale``, starting one when there is none.
+
+    Args:
+        stale: An address that was tried and does not answer: its service is gone or leaving.
+        say: Told once, when the start takes long.
+
+    Raises:
+        InvalidInput: The service's packages are not installed.
+        Unavailable: The service does not start; with the last line it said.
+    """
+    service_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with _start_lock() as locked:
+        while not locked():
+            _check_deadline(deadline)
+            await asyncio.sleep(POLL_S)
+        return await _start(stale, say, deadline)
+
+
+async def _start(stale: Address | None, say: Callable[[str], None], deadline: float) -> Address:
+    """Wait for an address, spawning a service when nobody holds the lock."""
+    process: subprocess.Popen[bytes] | None = None
+    slow = time.monotonic() + SLOW_START_S
+    while True:
+        # while our own child starts, its lock is not probed: a probe could be what it stumbles on
+        if (process is None or process.poll() is not None) and not is_live():
+            if process:
+                raise _died(process.returncode)
+            stale, process = read_address(), _spawn()
+        address = read_address()
+        if address and address != stale:
+            return address
+        if slow and time.monotonic() > slow:
+            slow = 0.0
+            say(f"starting the local tuning service (it writes to {_log()})")
+        _check_deadline(deadline)
+        await asyncio.sleep(POLL_S)
+
+
+@contextmanager
+def _start_lock() -> Iterator[Callable[[], bool]]:
+    """A function that tries to take the lock; it is given back at the end, or when we die."""
+    with (service_folder() / "start.lock").open("wb") as file:
+
+        def take() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        yield take
+
+
+def _spawn() -> subprocess.Popen[bytes]:
+    """Start a service that Ctrl-C in this terminal does not reach and that outlives us."""
+    _check_installed()
+    command = [sys.executable, "-P", "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
+    command += ["--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
+    with _log().open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home(),
+            env=os.environ | {"TUNER_HOME": str(home())},
+            start_new_session=True,
+        )
+    _started.append(process)
+    return process
+
+
+def _check_installed() -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        what = f"tuning on this machine needs {', '.join(missing)}, which is not installed"
+        fix = "pip install 'tuner[local]', or use `target: gemini`"
+        raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")])
+
+
+def _check_deadline(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise Unavailable(
+            f"the local tuning service does not answer after {START_TIMEOUT_S:.0f} s",
+            f"see {_log()}; `tuner serve --stop` ends it, then try again",
+        )
+
+
+def _died(code: int) -> Unavailable:
+    said = _log().read_text(errors="replace").strip().splitlines()
+    last = said[-1] if said else f"it said nothing and ended with code {code}"
+    return Unavailable(f"the local tuning service did not start: {last}", f"see {_log()}")
+
+
+def _log() -> Path:
+    return service_folder() / "serve.log"
