@@ -1,0 +1,103 @@
+"""Options that many commands share, as decorators."""
+
+from __future__ import annotations
+
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tuner.types import TargetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+OUTPUTS = ("table", "json", "jsonl", "yaml")
+TARGETS = ("local", "gemini")  # a test compares it with tuner.targets.TARGETS, which costs more
+_JSON = "tuner.cli.options.json"
+
+
+def output_option(command: F) -> F:
+    """Add ``-o table|json|jsonl|yaml`` and ``--json``; the command gets ``output``."""
+    choose = click.option(
+        "-o",
+        "--output",
+        type=click.Choice(OUTPUTS),
+        callback=_chosen,
+        help="How to print the result; table unless named.",
+    )
+    return choose(_json_flag(command))
+
+
+def target_options(command: F) -> F:
+    """Add where to go and as whom; the command gets one TargetConfig, ``config``."""
+
+    @wraps(command)
+    def configured(*args: Any, **options: Any) -> Any:
+        fields = {name: options.pop(name) or "" for name, _, _ in _TARGET_FIELDS}
+        config = TargetConfig(options.pop("kind"), **fields)
+        return command(*args, config=config, **options)
+
+    for name, metavar, text in reversed(_TARGET_FIELDS):
+        flag = f"--{name.replace('_', '-')}"
+        configured = click.option(flag, name, metavar=metavar, help=text)(configured)
+    return _TARGET(configured)  # type: ignore[return-value] # click's decorators keep the callable
+
+
+_TARGET = click.option(
+    "--target",
+    "kind",
+    type=click.Choice(TARGETS),
+    default="local",
+    envvar="TUNER_TARGET",
+    show_default=True,
+    show_envvar=True,
+    help="Which service to ask.",
+)
+_TARGET_FIELDS = (
+    ("endpoint", "HOST:PORT", "Another address than the target's own."),
+    ("credentials_file", "FILE", "A service account or authorized-user JSON file."),
+    ("api_key_env", "NAME", "The environment variable that holds the API key."),
+    ("quota_project", "PROJECT", "Whom calls are billed to."),
+    ("impersonate", "ACCOUNT", "A service account to act as."),
+)
+
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do it without asking.")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless ``-y`` has answered.
+
+    Raises:
+        click.Abort: The answer was no.
+        click.UsageError: There is nobody to ask, and no ``-y``.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody is here to answer: add -y")
+    click.confirm(question, abort=True, err=True)
+
+
+def _json_flag(command: F) -> F:
+    return click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,  # it must be seen before -o decides
+        expose_value=False,
+        callback=_remember_json,
+        help="The same as -o json.",
+    )(command)
+
+
+def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_JSON] = value
+
+
+def _chosen(ctx: click.Context, _: click.Parameter, value: str | None) -> str:
+    if value not in (None, "json") and ctx.meta.get(_JSON):
+        raise click.UsageError(f"--json and -o {value} exclude each other", ctx)
+    return value or ("json" if ctx.meta.get(_JSON) else "table")
