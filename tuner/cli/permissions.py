@@ -1,0 +1,137 @@
+"""permissions: who may use, change and share a tuned model."""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import output_option, target_options
+from tuner.types import Grant, GranteeType, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.targets import Target
+    from tuner.types import Permission, TargetConfig
+
+GRANTEE = "EMAIL|group:EMAIL|everyone"
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+@click.group()
+def permissions() -> None:
+    """See and change who may use a tuned model.
+
+    A reader may ask it, a writer may also change and share it, the owner may also delete it.
+    """
+
+
+@permissions.command("list")
+@click.argument("model")
+@target_options
+@output_option
+def list_(config: TargetConfig, model: str, output: str) -> None:
+    """List everybody with access to MODEL, the owner first."""
+    from tuner.cli.asking import ask, find_tuned_model
+    from tuner.cli.records import permission_records
+    from tuner.cli.show import show
+
+    async def listed(target: Target) -> Sequence[Permission]:
+        return await target.permissions((await find_tuned_model(target, model)).name)
+
+    show(permission_records(ask(config, listed)), output)
+
+
+@permissions.command()
+@click.argument("model")
+@click.argument("grantee", metavar=GRANTEE)
+@click.option(
+    "--role", type=click.Choice(["reader", "writer"]), default="reader", show_default=True
+)
+@target_options
+@output_option
+def grant(config: TargetConfig, model: str, grantee: str, role: str, output: str) -> None:
+    """Give somebody a role on MODEL.
+
+    Who has another one gets this one instead.
+    """
+    from tuner.cli.asking import ask
+    from tuner.cli.records import permission_record
+    from tuner.cli.show import show
+
+    wanted = parse_grant(grantee, Role(role.upper()))
+    permission, done = ask(config, lambda target: _granted(target, model, wanted))
+    click.echo(done, err=True)
+    show(permission_record(permission), output)
+
+
+async def _granted(target: Target, model: str, wanted: Grant) -> tuple[Permission, str]:
+    """Look first: the same grant twice is no error, and a role is changed in place."""
+    from tuner.cli.asking import find_tuned_model
+
+    name = (await find_tuned_model(target, model)).name
+    held = _held_by(await target.permissions(name), wanted)
+    if held is None:
+        return await target.grant(name, wanted), f"granted {wanted} on {name}"
+    if held.grant.role is wanted.role:
+        return held, f"nothing to do: {held.grant} it is already"
+    if held.grant.role is Role.OWNER:
+        raise click.UsageError(f"{held.grant.email_address} owns {name}; see `tuner transfer`")
+    changed = await target.change_role(held.name, wanted.role)
+    return changed, f"changed {held.grant} to {wanted.role.lower()} on {name}"
+
+
+@permissions.command()
+@click.argument("model")
+@click.argument("grantee", metavar=f"[{GRANTEE}]", required=False)
+@target_options
+def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
+    """Take somebody's role on MODEL away.
+
+    A permission's full name alone says both.
+    """
+    from tuner.cli.asking import ask
+    from tuner.names import permission_parent
+
+    if grantee is None and permission_parent(model) is None:
+        raise click.UsageError(f"whose? `tuner permissions revoke {model} {GRANTEE}`")
+    click.echo(ask(config, lambda target: _revoked(target, model, grantee)), err=True)
+
+
+async def _revoked(target: Target, model: str, grantee: str | None) -> str:
+    from tuner.cli.asking import find_tuned_model
+
+    if grantee is None:
+        await target.revoke(model)
+        return f"revoked {model}"
+    name = (await find_tuned_model(target, model)).name
+    held = _held_by(await target.permissions(name), parse_grant(grantee, Role.READER))
+    if held is None:
+        return f"nothing to do: {grantee} has no role on {name}"
+    if held.grant.role is Role.OWNER:
+        raise click.UsageError(f"{grantee} owns {name}; only `tuner transfer` changes that")
+    await target.revoke(held.name)
+    return f"revoked {held.grant} on {name}"
+
+
+def parse_grant(grantee: str, role: Role) -> Grant:
+    """EMAIL, ``group:EMAIL`` or ``everyone`` with a role. Raises click.BadParameter."""
+    if grantee.casefold() == "everyone":
+        return Grant(role, GranteeType.EVERYONE)
+    kind, _, email = grantee.rpartition(":")
+    if kind not in ("", "user", "group") or not EMAIL.fullmatch(email):
+        raise click.BadParameter(f"{grantee!r} is none of {GRANTEE}")
+    return Grant(role, GranteeType.GROUP if kind == "group" else GranteeType.USER, email)
+
+
+def _held_by(listed: Sequence[Permission], wanted: Grant) -> Permission | None:
+    same = (each for each in listed if each.grant.grantee == wanted.grantee)
+    return next(same, None)
+
+
+_hidden = copy(list_)
+_hidden.hidden = True
+permissions.add_command(_hidden, "ls")
