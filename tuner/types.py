@@ -231,3 +231,16 @@ class TargetConfig:
     api_key_env: str = ""
     quota_project: str = ""
     impersonate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target takes at most; None is no limit.
+
+    Sources: the characters are Google's documented limits for tuning Gemini 1.5 Flash; the request
+    is gRPC's default message size, 4 MiB, which generativelanguage.googleapis.com keeps.
+    """
+
+    text_input_chars: int | None
+    output_chars: int | None
+    request_bytes: int | None

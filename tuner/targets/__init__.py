@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from tuner.types import Limits
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
@@ -89,19 +91,6 @@ class Target(Protocol):
 
     async def close(self) -> None:
         """Give the connection back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a target takes at most; None is no limit.
-
-    Sources: the characters are Google's documented limits for tuning Gemini 1.5 Flash; the request
-    is gRPC's default message size, 4 MiB, which generativelanguage.googleapis.com keeps.
-    """
-
-    text_input_chars: int | None
-    output_chars: int | None
-    request_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
