@@ -1,0 +1,115 @@
+"""A YAML file that remembers the line and column of every key and value."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tuner.errors import Problem, SpecError
+from tuner.jobs.nodes import MAX_DEPTH, PLAIN, Builder, Place, TooBig, Value
+from tuner.jobs.syntax import not_text, not_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tuner.jobs.nodes import KeyPath
+
+MAX_BYTES = 1024 * 1024
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser is eleven times as fast, and missing where PyYAML was built without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file, and whatever ``--set`` changed in it.
+
+    Attributes:
+        path: As the user named it.
+        value: Plain dicts, lists and scalars; None when the file is empty.
+        keys: Where each key stands.
+        values: Where each value stands, the whole document at ``()``.
+        problems: What is wrong already: repeated keys, unset variables, tags.
+    """
+
+    path: Path
+    value: Value
+    keys: dict[KeyPath, Place] = field(repr=False)
+    values: dict[KeyPath, Place] = field(repr=False)
+    problems: tuple[Problem, ...] = ()
+
+    def problem(
+        self, at: KeyPath, what: str, fix: str = "", rule: str = "", *, key: bool = False
+    ) -> Problem:
+        """An error at the value at ``at``, or its ``key``, or the nearest that holds it."""
+        places = self.keys if key else self.values
+        while at and at not in places:
+            at, places = at[:-1], self.values
+        place = places.get(at) or Place(str(self.path), 1, 1)
+        return Problem(place.path, place.line, place.column, what, fix, rule)
+
+
+def read_document(path: Path, environ: Mapping[str, str] = os.environ) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        SpecError: The file cannot be read or is not one YAML document: exactly one problem.
+    """
+    builder = Builder(str(path), environ)
+    value = parse(builder, _read_text(path))
+    return Document(path, value, builder.keys, builder.values, tuple(builder.problems))
+
+
+def parse(builder: Builder, text: str, at: KeyPath = ()) -> Value:
+    """Turn YAML into plain values; their places, below ``at``, are left in ``builder``.
+
+    Raises:
+        SpecError: It is not one YAML document: exactly one problem.
+    """
+    try:
+        _refuse_depth(text)
+        loader = _Loader(text)
+        # In place of YAML 1.1's types: unquoted is told from quoted, scalars.py does the rest.
+        loader.yaml_implicit_resolvers = {None: [(PLAIN, re.compile(""))]}
+        node = loader.get_single_node()
+        return builder.build(node, at) if node else None
+    except yaml.YAMLError as error:
+        raise SpecError([not_yaml(builder.path, text, error)]) from None
+    except TooBig as error:
+        fix = "write the values out: a spec needs few anchors and little depth"
+        problem = Problem(builder.path, error.line, error.column, str(error), fix, "too-big")
+        raise SpecError([problem]) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        fix = "check the name of the spec file"
+        raise SpecError([Problem(str(path), 0, 0, what, fix, "unreadable")]) from None
+    if len(content) > MAX_BYTES:
+        what = f"{len(content):,} bytes are too many for a spec; at most {MAX_BYTES:,} are read"
+        fix = "name the spec here: examples stand in a file of their own, training_data.path"
+        raise SpecError([Problem(str(path), 0, 0, what, fix, "too-big")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError([not_text(str(path), error)]) from None
+
+
+def _refuse_depth(text: str) -> None:
+    """Composing recurses in C, where too deep a document would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise TooBig(f"is nested more than {MAX_DEPTH} deep", event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1

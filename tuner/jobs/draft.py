@@ -1,0 +1,112 @@
+"""A spec file read as far as it can be, with everything that is wrong in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tuner.errors import SpecError
+from tuner.jobs.complaints import complaints
+from tuner.jobs.document import read_document
+from tuner.jobs.overrides import override
+from tuner.jobs.rules import broken_rules
+from tuner.jobs.schema import validate
+from tuner.jobs.spec import Evaluation, JobSpec, TrainingData
+
+_Part = TypeVar("_Part", TrainingData, Evaluation)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.errors import Problem
+    from tuner.jobs.document import Document
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What could be read of a spec.
+
+    Attributes:
+        document: The file.
+        spec: None when there are problems.
+        training_data: None when just this part is wrong.
+        evaluation: None when just this part is wrong, or not there.
+        problems: Everything that is wrong, in the order of the file.
+    """
+
+    document: Document
+    spec: JobSpec | None
+    training_data: TrainingData | None
+    evaluation: Evaluation | None
+    problems: tuple[Problem, ...]
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
+    """Read a job spec, with ``--set key=value`` laid over it.
+
+    Raises:
+        SpecError: Everything that is wrong with it.
+    """
+    draft = read_draft(path, overrides)
+    if draft.spec is None:
+        raise SpecError(draft.problems)
+    return draft.spec
+
+
+def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
+    """Read a job spec as far as it goes.
+
+    Raises:
+        SpecError: The file is no YAML at all.
+    """
+    document = override(read_document(path), overrides)
+    value = _given(document.value)
+    document = replace(document, value={} if value is None else value)
+    spec, errors = validate(JobSpec, document.value)
+    problems = {*document.problems, *complaints(document, JobSpec, errors), *broken_rules(document)}
+    return Draft(
+        document,
+        None if problems else _at(spec, path),
+        _part(TrainingData, document, "training_data"),
+        _part(Evaluation, document, "evaluation"),
+        tuple(sorted(problems)),
+    )
+
+
+def _part(cls: type, document: Document, key: str) -> Any:
+    value = document.value.get(key) if isinstance(document.value, dict) else None
+    part, _ = validate(cls, value)
+    return part and _placed(part, document.path)
+
+
+def _given(value: Any) -> Any:
+    """``value`` without the keys that were left empty: they count as not written."""
+    if isinstance(value, dict):
+        return {key: _given(item) for key, item in value.items() if item is not None}
+    return [_given(item) for item in value] if isinstance(value, list) else value
+
+
+def _at(spec: JobSpec, path: Path) -> JobSpec:
+    """``spec`` with paths that can be opened from here."""
+    target = spec.target
+    if target.credentials_file:
+        file = str(beside(path, Path(target.credentials_file)))
+        target = replace(target, credentials_file=file)
+    return replace(
+        spec,
+        path=path,
+        target=target,
+        training_data=_placed(spec.training_data, path),
+        evaluation=spec.evaluation and _placed(spec.evaluation, path),
+    )
+
+
+def _placed(part: _Part, spec: Path) -> _Part:
+    return replace(part, path=beside(spec, part.path)) if part.path else part
+
+
+def beside(spec: Path, path: Path) -> Path:
+    """``path`` as seen from where ``spec`` is: ``configs/../datasets/a.csv`` is ``datasets/a.csv``."""
+    return Path(os.path.normpath(spec.parent / path.expanduser()))

@@ -1,0 +1,77 @@
+"""``--set key=value``: single values laid over a document from the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tuner.errors import Problem, SpecError
+from tuner.jobs.document import parse
+from tuner.jobs.nodes import Builder, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuner.jobs.document import Document
+    from tuner.jobs.nodes import KeyPath, Value
+
+_T = TypeVar("_T")
+
+
+def override(
+    document: Document, settings: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> Document:
+    """``document`` with every ``dotted.key=value`` laid over it, in order.
+
+    The value is YAML; a number in the key counts the items of a list from 0. What is wrong with
+    a setting is said among the problems, located at its ``--set``.
+    """
+    for setting in settings:
+        try:
+            document = _override(document, setting, environ)
+        except SpecError as error:
+            document = replace(document, problems=(*document.problems, *error.problems))
+    return document
+
+
+def _override(document: Document, setting: str, environ: Mapping[str, str]) -> Document:
+    source = f"--set {setting}"
+    dotted, equals, text = setting.partition("=")
+    at: KeyPath = tuple(int(key) if key.isdecimal() else key for key in dotted.split("."))
+    if not equals or "" in at:
+        fix = "write --set key=value, e.g. --set hyperparameters.epoch_count=3"
+        raise _refused(source, "this is not of the form key=value", fix)
+    builder = Builder(source, environ, has_lines=False)
+    value = parse(builder, text, at)
+    way = {at[:length]: Place(source, 0, 0) for length in range(1, len(at) + 1)}
+    return replace(
+        document,
+        value=_put(document.value, at, value, source),
+        keys=way | _without(document.keys, at) | builder.keys | {at: way[at]},
+        values=way | _without(document.values, at) | builder.values | {at: way[at]},
+        problems=(*document.problems, *builder.problems),
+    )
+
+
+def _put(holder: Value, at: KeyPath, value: Value, source: str) -> Value:
+    """A copy of ``holder`` with ``value`` at ``at``; mappings on the way are made."""
+    if not at:
+        return value
+    key, rest = at[0], at[1:]
+    if holder is None or isinstance(holder, dict):
+        mapping = holder or {}
+        return mapping | {str(key): _put(mapping.get(str(key)), rest, value, source)}
+    if isinstance(holder, list) and isinstance(key, int) and key < len(holder):
+        return [*holder[:key], _put(holder[key], rest, value, source), *holder[key + 1 :]]
+    fix = "name a key that the spec may have; the items of a list are counted from 0"
+    raise _refused(source, f"there is no place for {key!r}", fix)
+
+
+def _without(places: dict[KeyPath, _T], at: KeyPath) -> dict[KeyPath, _T]:
+    """What stood at ``at`` and below is gone."""
+    return {path: place for path, place in places.items() if path[: len(at)] != at}
+
+
+def _refused(source: str, what: str, fix: str) -> SpecError:
+    return SpecError([Problem(source, 0, 0, what, fix, "bad-set")])
