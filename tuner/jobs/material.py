@@ -1,0 +1,118 @@
+"""The examples of a spec: read, checked, parted, and given their instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tuner.data import Columns, load_examples
+from tuner.data.check import check
+from tuner.data.holdout import choose, split
+from tuner.errors import Problem
+from tuner.targets import TARGETS
+from tuner.types import Example, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tuner.data import Row
+    from tuner.jobs.draft import Draft
+    from tuner.jobs.spec import TrainingData
+
+_NO_LIMITS = Limits(None, None, None)
+_MAX_LEAKS = 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """The examples on both sides, and every problem with the files they come from."""
+
+    examples: tuple[Example, ...] = ()
+    holdout: tuple[Example, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def read_material(draft: Draft) -> Material:
+    """Read the data of a spec, as far as it says where they are.
+
+    Problems with a file that is not there are located in the spec, others in the file.
+    """
+    data = draft.training_data
+    if data is None:
+        return Material()
+    limits = _limits(draft)
+    rows, problems = _read(draft, data, ("training_data", "path"), limits)
+    held: tuple[Example, ...] = ()
+    evaluation = draft.evaluation
+    if evaluation and evaluation.path:
+        source = replace(data, path=evaluation.path, format="auto")
+        held, more = _read(draft, source, ("evaluation", "path"), limits)
+        problems += [*more, *_leaks(rows, held, evaluation.path, data.path)]
+    elif evaluation and evaluation.holdout is not None:
+        rows, held = split(rows, evaluation.holdout)
+        problems += _one_sided(draft, rows, held)
+    if evaluation and evaluation.max_examples:
+        held = choose(held, evaluation.max_examples)
+    rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
+    return Material(rows, held, tuple(problems))
+
+
+def instructed(examples: Sequence[Example], instruction: str) -> Iterator[Example]:
+    """The examples with the instruction and a blank line in front of every text_input."""
+    prefix = f"{instruction}\n\n" if instruction else ""
+    for each in examples:
+        yield Example(prefix + each.text_input, each.output, each.line)
+
+
+def _limits(draft: Draft) -> Limits:
+    value = draft.document.value
+    target = value.get("target", "local") if isinstance(value, dict) else None
+    kind = target.get("kind", "local") if isinstance(target, dict) else target
+    return TARGETS[kind].limits if isinstance(kind, str) and kind in TARGETS else _NO_LIMITS
+
+
+def _read(
+    draft: Draft, data: TrainingData, at: tuple[str, str], limits: Limits
+) -> tuple[tuple[Example, ...], list[Problem]]:
+    if not data.path.is_file():
+        return (), [draft.document.problem(at, *_absent(data.path), "no-file")]
+    rows: list[Row] = list(
+        load_examples(data.path, Columns(data.text_input, data.output), data.format, data.encoding)
+    )
+    problems = check(rows, str(data.path), limits, data.instruction)
+    return tuple(row for row in rows if isinstance(row, Example)), problems
+
+
+def _absent(path: Path) -> tuple[str, str]:
+    from difflib import get_close_matches
+
+    if path.is_dir():
+        return f"{path} is a folder, not a file", "name a file in it"
+    names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    fix = f"did you mean {path.parent / near[0]}?" if near else "paths are relative to the spec"
+    return f"{path} does not exist", fix
+
+
+def _one_sided(draft: Draft, rows: Sequence[Example], held: Sequence[Example]) -> Iterator[Problem]:
+    if bool(rows) == bool(held):
+        return
+    what = "holdout leaves no row to tune on" if held else "holdout leaves no row to evaluate with"
+    fix = f"choose a {'smaller' if held else 'larger'} share, or add rows to the file"
+    yield draft.document.problem(("evaluation", "holdout"), what, fix, "empty-side")
+
+
+def _leaks(
+    rows: Sequence[Example], held: Sequence[Example], path: Path, training: Path
+) -> Iterator[Problem]:
+    """Warnings about held-out inputs that are tuned on: they make a score look better than it is."""
+    known = {each.text_input: each.line for each in rows}
+    leaked = [each for each in held if each.text_input in known]
+    for each in leaked[:_MAX_LEAKS]:
+        what = f"this text_input is also tuned on, {training}:{known[each.text_input]}"
+        fix = "delete one of the two rows, or the evaluation is too kind"
+        yield Problem(str(path), each.line, 0, what, fix, "leak", "warning")
+    if len(leaked) > _MAX_LEAKS:
+        what = f"{len(leaked) - _MAX_LEAKS:,} more of its inputs are also tuned on"
+        yield Problem(str(path), 0, 0, what, "keep the two files apart", "leak", "warning")

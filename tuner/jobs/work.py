@@ -1,0 +1,107 @@
+"""A job spec with its examples, checked: all that a job needs to begin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tuner import names
+from tuner.data.size import check_request
+from tuner.errors import InvalidInput
+from tuner.jobs.draft import read_draft
+from tuner.jobs.material import read_material
+from tuner.targets import TARGETS
+from tuner.types import NewTunedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tuner.errors import Problem
+    from tuner.jobs.spec import JobSpec
+    from tuner.types import Example
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to do.
+
+    Attributes:
+        spec: Free of problems.
+        examples: To tune on, the instruction in front of each text_input.
+        holdout: To evaluate with, likewise; none of their inputs is among ``examples`` when they
+            were split from the same file.
+        warnings: What may be wrong, and stops nothing.
+    """
+
+    spec: JobSpec
+    examples: tuple[Example, ...]
+    holdout: tuple[Example, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_work(path: Path, overrides: Sequence[str] = ()) -> Work:
+    """Read a spec and its data, and check all that can be checked here.
+
+    Raises:
+        InvalidInput: Everything that is wrong with the spec and with the data; the data are read
+            as far as the spec says where they are.
+    """
+    draft = read_draft(path, overrides)
+    material = read_material(draft)
+    problems = [*draft.problems, *material.problems]
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or draft.spec is None:
+        raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
+    work = Work(draft.spec, material.examples, material.holdout, tuple(problems))
+    limits = TARGETS[work.spec.target.kind].limits
+    too_large = check_request(new_tuned_model(work), str(work.spec.training_data.path), limits)
+    if too_large:
+        raise InvalidInput(too_large)
+    return work
+
+
+def new_tuned_model(work: Work) -> NewTunedModel:
+    """The model to create; its id is the spec's, or else made of its content."""
+    spec = work.spec
+    return NewTunedModel(
+        id=spec.tuned_model_id or content_id(work),
+        examples=work.examples,
+        base_model=spec.base_model,
+        tuned_model_source=spec.tuned_model_source,
+        display_name=spec.display_name,
+        description=spec.description,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        top_k=spec.top_k,
+        hyperparameters=spec.hyperparameters,
+    )
+
+
+def content_id(work: Work) -> str:
+    """``{slug of the job's name}-{10 hex digits of the digest}``."""
+    return names.content_id(work.spec.job, digest(work))
+
+
+def digest(work: Work) -> str:
+    """SHA-256 of what decides the weights, in hex.
+
+    Digested are lines of compact ASCII JSON, each ended by a newline: first an object with sorted
+    keys of ``base_model`` or ``tuned_model_source`` and ``hyperparameters`` (those that are set),
+    then ``[text_input, output]`` for each example in order, as it is sent: with the instruction
+    and without the rows held out. Line numbers, file names, formats, names and the settings that
+    can be changed later do not count.
+    """
+    spec = work.spec
+    chosen = {
+        key: value for key, value in asdict(spec.hyperparameters).items() if value is not None
+    }
+    source = {"base_model": spec.base_model, "tuned_model_source": spec.tuned_model_source}
+    head = {key: name for key, name in source.items() if name} | {"hyperparameters": chosen}
+    total = hashlib.sha256()
+    for line in (head, *([each.text_input, each.output] for each in work.examples)):
+        text = json.dumps(line, sort_keys=True, separators=(",", ":"))
+        total.update(text.encode() + b"\n")
+    return total.hexdigest()
