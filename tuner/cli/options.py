@@ -101,3 +101,24 @@ def _chosen(ctx: click.Context, _: click.Parameter, value: str | None) -> str:
     if value not in (None, "json") and ctx.meta.get(_JSON):
         raise click.UsageError(f"--json and -o {value} exclude each other", ctx)
     return value or ("json" if ctx.meta.get(_JSON) else "table")
+
+
+def timeout_option(command: F) -> F:
+    """Add ``--timeout TIME``; the command gets ``timeout_s``, seconds or None."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="TIME",
+        callback=_seconds,
+        help="Stop waiting after so long (90s, 20m, 2h30m), exit 6; the job goes on.",
+    )(command)
+
+
+def _seconds(ctx: click.Context, _: click.Parameter, value: str | None) -> float | None:
+    from tuner.jobs.durations import seconds
+
+    if value is None:
+        return None
+    if not seconds(value):
+        raise click.UsageError(f"--timeout {value}: write a time such as 90s, 20m or 2h30m", ctx)
+    return seconds(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import output_option
+from tuner.cli.options import output_option, timeout_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,6 @@ NEW = click.option(
     is_flag=True,
     help="Tune once more, under an id of its own, though it was tuned before.",
 )
-TIMEOUT = click.option(
-    "--timeout",
-    metavar="TIME",
-    help="Stop waiting after so long (90s, 20m, 2h), exit 6; the job goes on.",
-)
 
 
 @click.command()
@@ -43,7 +38,7 @@ TIMEOUT = click.option(
 @click.option("-d", "--detach", is_flag=True, help="Submit and leave; `tuner resume` goes on.")
 @NEW
 @SET
-@TIMEOUT
+@timeout_option
 @output_option
 @click.pass_context
 def run(  # noqa: PLR0913 -- one parameter an option
@@ -53,7 +48,7 @@ def run(  # noqa: PLR0913 -- one parameter an option
     detach: bool,
     new: bool,
     overrides: tuple[str, ...],
-    timeout: str | None,
+    timeout_s: float | None,
     output: str,
 ) -> int:
     """Tune, evaluate, share and hand over what SPEC asks for.
@@ -64,7 +59,7 @@ def run(  # noqa: PLR0913 -- one parameter an option
     from tuner.cli.validate import load_all
 
     works = load_all(specs, overrides)
-    return _follow(ctx, works, _pace(timeout, detach=detach), new=new, output=output)
+    return _follow(ctx, works, _pace(timeout_s, detach=detach), new=new, output=output)
 
 
 @click.command()
@@ -91,10 +86,12 @@ def submit(
 
 @click.command()
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
-@TIMEOUT
+@timeout_option
 @output_option
 @click.pass_context
-def resume(ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str) -> int:
+def resume(
+    ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
+) -> int:
     """Go on with unfinished jobs, from the ledger.
 
     JOB is a job's name or its tuned model; without one, all unfinished jobs.
@@ -106,7 +103,7 @@ def resume(ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, ou
     with open_ledger() as ledger:
         works = [(job, load_work(Path(job.spec))) for job in bookmarks(ledger, jobs)]
         pairs = [(unchanged(job, work), work) for job, work in works]
-        return follow(ctx, partial(follow_all, pairs, ledger), _pace(timeout), output)
+        return follow(ctx, partial(follow_all, pairs, ledger), _pace(timeout_s), output)
 
 
 def _follow(
@@ -136,10 +133,9 @@ def _pairs(works: Sequence[Work], ledger: Ledger, *, new: bool) -> list[tuple[Jo
     return pairs
 
 
-def _pace(timeout: str | None, *, detach: bool = False) -> Pace:
+def _pace(timeout_s: float | None, *, detach: bool = False) -> Pace:
     from tuner.cli.following import pace_until
-    from tuner.jobs.spec import seconds
     from tuner.types import Phase
 
     until = Phase.TUNE if detach else None
-    return pace_until(until, None if timeout is None else seconds(timeout))
+    return pace_until(until, timeout_s)

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from tuner.cli.options import output_option
+from tuner.cli.options import output_option, timeout_option
 
 JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
 
@@ -33,14 +33,14 @@ def status(jobs: tuple[str, ...], output: str) -> None:
 
 @click.command()
 @JOBS
-@click.option(
-    "--timeout", metavar="TIME", help="Stop waiting after so long (90s, 20m, 2h), exit 6."
-)
+@timeout_option
 @output_option
 @click.pass_context
-def watch(ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str) -> int:
+def watch(
+    ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
+) -> int:
     """Follow tunings until they are finished; changes nothing."""
-    return _watch(ctx, jobs, timeout=timeout, output=output, cancel=False)
+    return _watch(ctx, jobs, timeout_s=timeout_s, output=output, cancel=False)
 
 
 @click.command()
@@ -52,18 +52,17 @@ def cancel(ctx: click.Context, jobs: tuple[str, ...], *, output: str) -> int:
 
     Waits until the service has ended them. Nothing is shared or transferred.
     """
-    return _watch(ctx, jobs, timeout=None, output=output, cancel=True)
+    return _watch(ctx, jobs, timeout_s=None, output=output, cancel=True)
 
 
 def _watch(
-    ctx: click.Context, jobs: tuple[str, ...], *, timeout: str | None, output: str, cancel: bool
+    ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str, cancel: bool
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
-    from tuner.jobs.spec import seconds
     from tuner.jobs.start import open_ledger, watch_all
     from tuner.types import Phase
 
-    pace = pace_until(None, None if timeout is None else seconds(timeout))
+    pace = pace_until(None, timeout_s)
     with open_ledger() as ledger:
         found = bookmarks(ledger, jobs)
         follows = partial(watch_all, found, ledger, cancel=cancel)

@@ -151,7 +151,8 @@ async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
 
 
 async def _evaluate(job: Job, work: Work, target: Target, tell: Tell) -> Job:
-    if not work.holdout:
+    asked = work.spec.evaluation
+    if asked is None:
         return replace(job, phase=Phase.SHARE)
     kept = job.evaluation is not None and job.evaluation.digest == gate.digest(work.holdout)
     if not kept:
@@ -165,7 +166,7 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell) -> Job:
         job = replace(job, evaluation=evaluation)
     assert job.evaluation is not None  # noqa: S101 -- for the type checker
     tell(events.Evaluated(job, job.evaluation, kept))
-    misses = gate.shortfalls(job.evaluation, work.spec.evaluation)
+    misses = gate.shortfalls(job.evaluation, asked)
     if misses:
         return replace(job, phase=Phase.REJECTED, error="; ".join(misses))
     return replace(job, phase=Phase.SHARE)

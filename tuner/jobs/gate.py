@@ -15,7 +15,7 @@ from tuner.types import GenerationConfig
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from tuner.jobs.spec import Require
+    from tuner.jobs.spec import Evaluation as Asked
     from tuner.targets import Target
     from tuner.types import Answer, Example
 
@@ -93,8 +93,9 @@ def normalize(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s]|_", " ", text.casefold()).split())
 
 
-def shortfalls(evaluation: Evaluation, metric: str, require: Require) -> list[str]:
+def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:
     """What the gate misses, in words; empty when it is passed."""
+    metric, require = asked.metric.value, asked.require
     tuned, base = getattr(evaluation.tuned, metric), getattr(evaluation.base, metric)
     misses = []
     if require.at_least is not None and tuned < require.at_least:

@@ -85,7 +85,8 @@ async def follow_all(
     """Follow jobs side by side, to their ends or to ``pace.until``; one's failure stops no other."""
 
     async def one(job: Job, work: Work, target: Target) -> Job:
-        return await Runner(ledger, tell, _paced(pace, job)).follow(job, work, target)
+        paced = _paced(pace, job, work.spec.timeout_s)
+        return await Runner(ledger, tell, paced).follow(job, work, target)
 
     return await _on_targets([(job, _with(one, work)) for job, work in pairs], ledger)
 
@@ -122,8 +123,12 @@ def _with(
     return lambda job, target: one(job, work, target)
 
 
-def _paced(pace: Pace, job: Job) -> Pace:
-    return replace(pace, poll_s=POLL_S.get(job.target.kind, pace.poll_s))
+def _paced(pace: Pace, job: Job, timeout_s: float | None = None) -> Pace:
+    """The pace for one job: its target's, and its own timeout unless the command line has one."""
+    deadline = pace.deadline
+    if deadline is None and timeout_s is not None:
+        deadline = pace.now() + timeout_s
+    return replace(pace, poll_s=POLL_S.get(job.target.kind, pace.poll_s), deadline=deadline)
 
 
 async def _on_targets(

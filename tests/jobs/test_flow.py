@@ -1,0 +1,238 @@
+"""A job moves through its phases, and doing a step twice equals doing it once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.target import ME, FakeTarget
+from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
+from tuner.errors import NotAllowed, RequestRefused
+from tuner.jobs import events
+from tuner.jobs.flow import advance
+from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role
+
+JOB = job_of(WORK)
+
+
+def knowing(**changes):
+    return FakeTarget(answers=right_answers(JOB.tuned_model), **changes)
+
+
+def drive(target, job=JOB, work=WORK, told=None):
+    """To the end, as the runner would."""
+
+    async def steps(job):
+        for _ in range(50):
+            if job.phase.is_end:
+                return job
+            job = await advance(job, work, target, (told if told is not None else []).append)
+        raise AssertionError("it goes round in circles")
+
+    return asyncio.run(steps(job))
+
+
+def roles(target, model=JOB.tuned_model):
+    return {
+        p.grant.email_address or "everyone": p.grant.role for p in target.shared[model].values()
+    }
+
+
+def test_a_job_is_tuned_evaluated_shared_and_handed_over():
+    target = knowing()
+
+    job = drive(target)
+
+    assert job.phase is Phase.DONE
+    assert job.evaluation.tuned.exact_match == 1.0
+    assert job.evaluation.base.exact_match == 0.0
+    assert roles(target) == {
+        "lead@example.com": Role.OWNER,
+        ME: Role.WRITER,
+        "ml@example.com": Role.WRITER,
+        "everyone": Role.READER,
+    }
+
+
+def test_the_phases_come_in_order_and_transfer_is_last():
+    target = knowing()
+
+    drive(target)
+
+    changes = [call for call in target.calls if call in ("create", "grant", "transfer")]
+    assert changes == ["create", "grant", "grant", "transfer"]
+
+
+def test_a_second_run_changes_nothing():
+    target = knowing()
+    done = drive(target)
+    told = []
+
+    again = drive(target, replace(done, phase=Phase.SUBMIT), told=told)
+
+    assert again.phase is Phase.DONE
+    assert (target.creates, target.grants, target.transfers) == (1, 2, 1)
+    assert not any(map(events.is_change, told))
+
+
+def test_without_the_ledger_nothing_is_tuned_twice():
+    target = knowing()
+    drive(target)
+
+    again = drive(target)
+
+    assert again.phase is Phase.DONE
+    assert (target.creates, target.grants, target.transfers) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["operation known", "operation forgotten"])
+def test_a_model_that_is_still_tuning_is_adopted_and_waited_for(gone):
+    target = knowing(looks_until_done=5)
+    asyncio.run(advance(JOB, WORK, target, lambda _: None))
+    target.operations_are_gone = gone
+
+    job = drive(target)
+
+    assert job.phase is Phase.DONE
+    assert target.creates == 1
+
+
+def test_a_job_below_its_gate_shares_nothing():
+    target = FakeTarget()
+
+    job = drive(target)
+
+    assert job.phase is Phase.REJECTED
+    assert "exact_match is 0.000, at_least: 0.5 is required" in job.error
+    assert "not better than the base model" in job.error
+    assert roles(target) == {ME: Role.OWNER}
+
+
+def test_without_an_evaluation_nothing_is_asked_of_the_models():
+    target = FakeTarget()
+    work = with_spec(evaluation=None)
+
+    assert drive(target, job_of(work), work).phase is Phase.DONE
+    assert "generate" not in target.calls
+
+
+def test_a_failed_tuning_ends_the_job_with_the_service_s_reason():
+    target = FakeTarget(tuning_error="the loss is not a number")
+
+    job = drive(target)
+
+    assert job.phase is Phase.FAILED
+    assert job.error == "the loss is not a number"
+    assert target.grants == 0
+
+
+def test_a_cancelled_tuning_ends_the_job_as_cancelled():
+    target = knowing()
+    job = asyncio.run(advance(JOB, WORK, target, lambda _: None))
+    asyncio.run(target.cancel(job.operation))
+
+    assert drive(target, job).phase is Phase.CANCELLED
+
+
+def test_a_failed_model_whose_operation_is_forgotten_is_a_failed_job():
+    target = FakeTarget(tuning_error="no")
+    drive(target)
+    target.operations_are_gone = True
+
+    assert drive(target).phase is Phase.FAILED
+
+
+@pytest.mark.parametrize(
+    ("held", "becomes"),
+    [
+        (Grant(Role.READER, GranteeType.USER, "ML@example.com"), Role.WRITER),
+        (Grant(Role.WRITER, GranteeType.USER, "ml@example.com"), Role.WRITER),
+    ],
+    ids=["another role is changed", "the same role is left"],
+)
+def test_a_grant_that_is_there_is_compared(held, becomes):
+    target = knowing()
+    job = asyncio.run(advance(JOB, WORK, target, lambda _: None))
+    asyncio.run(target.grant(JOB.tuned_model, held))
+
+    drive(target, job)
+
+    assert roles(target)[held.email_address] is becomes
+    assert target.role_changes == (held.role is not becomes)
+
+
+def test_strangers_are_reported_and_left_alone():
+    target = knowing()
+    job = asyncio.run(advance(JOB, WORK, target, lambda _: None))
+    asyncio.run(target.grant(JOB.tuned_model, Grant(Role.READER, email_address="bob@example.com")))
+    told = []
+
+    drive(target, job, told=told)
+
+    assert [str(e.grant) for e in told if isinstance(e, events.Stranger)] == [
+        "bob@example.com (reader)"
+    ]
+    assert roles(target)["bob@example.com"] is Role.READER
+
+
+def test_a_grant_to_the_new_owner_is_met_by_the_ownership():
+    work = with_spec(grants=(*GRANTS, Grant(Role.READER, email_address="Lead@example.com")))
+    target = knowing()
+    drive(target, work=work)
+
+    assert drive(target, work=work).phase is Phase.DONE
+    assert roles(target)["lead@example.com"] is Role.OWNER
+
+
+def test_a_model_of_the_same_id_with_other_hyperparameters_is_refused():
+    work = with_spec(hyperparameters=Hyperparameters(epoch_count=3), tuned_model_id="mine")
+    other = with_spec(hyperparameters=Hyperparameters(epoch_count=4), tuned_model_id="mine")
+    target = knowing()
+    drive(
+        target,
+        job_of(work),
+        with_spec(
+            evaluation=None, hyperparameters=Hyperparameters(epoch_count=3), tuned_model_id="mine"
+        ),
+    )
+
+    with pytest.raises(RequestRefused, match="epoch_count is 3, the spec says 4"):
+        drive(target, job_of(other), other)
+
+
+def test_somebody_else_s_model_of_the_same_id_is_not_touched():
+    target = knowing(me="other@example.com")
+    asyncio.run(advance(JOB, WORK, target, lambda _: None))
+    target.me = ME
+
+    with pytest.raises(RequestRefused, match="exists"):
+        drive(target)
+
+    assert target.grants == 0
+
+
+def test_a_model_handed_over_and_hidden_is_not_tuned_again():
+    target = knowing()
+    done = drive(target)
+    model = done.tuned_model
+    target.shared[model] = {
+        name: p for name, p in target.shared[model].items() if p.grant.role is Role.OWNER
+    }
+
+    with pytest.raises(NotAllowed, match=r"handed over to lead@example\.com"):
+        drive(target, replace(done, phase=Phase.SUBMIT))
+
+    assert target.creates == 1
+
+
+def test_an_evaluation_of_other_rows_is_not_taken_for_this_one():
+    target = knowing()
+    done = drive(target)
+    fewer = replace(WORK, holdout=WORK.holdout[:1])
+    target.calls.clear()
+
+    drive(target, replace(done, phase=Phase.EVALUATE), fewer)
+
+    assert target.calls.count("generate") == 2
