@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -124,6 +125,8 @@ async def open_target(config: TargetConfig) -> AsyncIterator[Target]:
         NotAllowed: There are no credentials to be found.
         Unavailable: Nothing answers there.
     """
+    # gRPC's own notes on connections are no news for a user; it reads this when it is imported
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     module, _, function = TARGETS[config.kind].opener.partition(":")
     target: Target = await getattr(import_module(module), function)(config)
     try:

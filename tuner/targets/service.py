@@ -123,7 +123,7 @@ def _spawn() -> subprocess.Popen[bytes]:
     _check_installed()
     command = [sys.executable, "-P", "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
     command += ["--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
-    with _log().open("ab") as log:
+    with _log().open("wb") as log:  # what an earlier service said is no news
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -154,9 +154,12 @@ def _check_deadline(deadline: float) -> None:
 
 
 def _died(code: int) -> Unavailable:
-    said = _log().read_text(errors="replace").strip().splitlines()
-    last = said[-1] if said else f"it said nothing and ended with code {code}"
-    return Unavailable(f"the local tuning service did not start: {last}", f"see {_log()}")
+    """With the last thing it said: an error if there was one, else whatever came last."""
+    lines = _log().read_text(errors="replace").strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]
+    what = f"the local tuning service did not start: {last.removeprefix('error: ')}"
+    return Unavailable(what, f"see {_log()}")
 
 
 def _log() -> Path:
