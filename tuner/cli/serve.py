@@ -1,0 +1,104 @@
+"""`tuner serve`: run the tuning service on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--grpc",
+    "address",
+    default="127.0.0.1:50051",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the state is, in place of TUNER_HOME or ~/.tuner.",
+)
+@click.option(
+    "--base-model",
+    "pairs",
+    multiple=True,
+    metavar="NAME=SOURCE",
+    help="Offer one more model: a folder or hub name of Hugging Face, builtin:tiny. Repeatable.",
+)
+@click.option(
+    "--service-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="YAML that declares more base models.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Tunings at a time.",
+)
+@click.option(
+    "--idle-exit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Leave after so long without a call and without a tuning.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning"]),
+    default="info",
+    show_default=True,
+    help="debug also logs every poll.",
+)
+@click.option("--stop", is_flag=True, help="End the service of this home; tunings go on later.")
+def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
+    address: str,
+    home: Path | None,
+    pairs: tuple[str, ...],
+    service_file: Path | None,
+    workers: int,
+    idle_exit: float | None,
+    log_level: str,
+    *,
+    stop: bool,
+) -> None:
+    """Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.
+
+    It speaks google.ai.generativelanguage.v1beta. Tunings that were cut off go on from their
+    last checkpoint.
+    """
+    use_home(home)
+    if stop:
+        _stop()
+        return
+    import sys
+
+    from tuner.engine import KNOWN_BASE_MODELS
+    from tuner.server import app, logs
+    from tuner.server.service_file import read
+    from tuner.server.settings import Settings, loopback, with_more
+
+    declared = read(service_file) if service_file else {}
+    models = with_more({**KNOWN_BASE_MODELS, **declared}, pairs)
+    logs.configure(sys.stderr, log_level)
+    app.serve(Settings(loopback(address), models, idle_exit, workers))
+
+
+def use_home(home: Path | None) -> None:
+    """Make ``home`` the home of this process and its children."""
+    if home is not None:
+        os.environ["TUNER_HOME"] = str(home.expanduser().absolute())
+
+
+def _stop() -> None:
+    from tuner.home import service_folder
+    from tuner.server import lifecycle
+
+    stopped = lifecycle.stop(service_folder())
+    click.echo("stopped" if stopped else f"no service runs in {service_folder()}", err=True)

@@ -1,0 +1,95 @@
+"""The service, put together and run until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from tuner.engine import open_engine
+from tuner.home import models_folder, service_folder
+from tuner.server import banner, grpc, lifecycle
+from tuner.server.activity import Activity, until_idle
+from tuner.server.service import Service
+from tuner.server.store import keys, queue
+from tuner.server.store.database import Store
+from tuner.server.tuning import Tunings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tuner.engine import Engine
+    from tuner.server.settings import Settings
+
+GRACE_S = 5.0
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM, SIGINT or the end of an idle time.
+
+    Raises:
+        Unavailable: Another service holds the folder, or the port is taken.
+        StoreFailed: The database cannot be used.
+    """
+    folder = service_folder()
+    with lifecycle.locked(folder):
+        engine = open_engine("process", settings.base_models, models_folder())
+        asyncio.run(_serve(settings, engine, folder))
+
+
+async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    activity = Activity()
+    async with running(settings, engine, folder, activity) as (service, address):
+        try:
+            lifecycle.publish(folder, address)
+            made = await service.store.read(keys.count)
+            waiting = await service.store.read(queue.count)
+            sys.stderr.write(banner.text(settings, folder, address, made, waiting))
+            await _until_stopped(settings, service, activity, stopped)
+        finally:
+            lifecycle.withdraw(folder)
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, engine: Engine, folder: Path, activity: Activity
+) -> AsyncIterator[tuple[Service, str]]:
+    """A service that answers and tunes for the length of the block, and its ``host:port``."""
+    store = Store(folder / "service.db")
+    tunings = Tunings(store, engine, folder / "tunings", workers=settings.workers)
+    service = Service(store, engine, tunings, folder / "tunings")
+    server = grpc.new_server(service, activity.note)
+    try:
+        address = grpc.bind(server, settings.grpc)
+        work = asyncio.create_task(tunings.run())
+        await server.start()
+        try:
+            yield service, address
+        finally:
+            await server.stop(GRACE_S)
+            work.cancel()
+            await asyncio.wait([work])
+    finally:
+        await engine.close()
+        store.close()
+
+
+async def _until_stopped(
+    settings: Settings, service: Service, activity: Activity, stopped: asyncio.Event
+) -> None:
+    ends: list[asyncio.Task[object]] = [asyncio.create_task(stopped.wait())]
+    if settings.idle_exit_s is not None:
+        idle = until_idle(activity, settings.idle_exit_s, service.tunings.is_busy)
+        ends.append(asyncio.create_task(idle))
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for each in ends:
+        each.cancel()

@@ -1,0 +1,89 @@
+"""Handlers that turn text into vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tuner.server import messages, prompts
+from tuner.server.refusals import Violation, invalid, invalid_field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.server.identity import Caller
+    from tuner.server.messages import Message
+    from tuner.server.service import Service
+
+
+async def embed_content(service: Service, _caller: Caller, request: Message) -> Message:
+    """EmbedContent: one vector of length 1."""
+    embeddings = await _embed(service, request.model, [request], [""])
+    return messages.EmbedContentResponse(embedding=embeddings[0])
+
+
+async def batch_embed_contents(service: Service, _caller: Caller, request: Message) -> Message:
+    """BatchEmbedContents: one vector a request, in their order, all by the same model."""
+    if not request.requests:
+        raise invalid_field("requests", "is empty")
+    wrong = [
+        Violation(f"requests[{at}].model", f"must be {request.model} like the batch's")
+        for at, each in enumerate(request.requests)
+        if each.model not in {"", request.model}
+    ]
+    if wrong:
+        raise invalid(wrong)
+    fields = [f"requests[{at}]." for at in range(len(request.requests))]
+    embeddings = await _embed(service, request.model, request.requests, fields)
+    return messages.BatchEmbedContentsResponse(embeddings=embeddings)
+
+
+def shortened(vector: Sequence[float], size: int) -> list[float]:
+    """The first ``size`` numbers (0: all), brought back to length 1."""
+    kept = list(vector[:size] if size else vector)
+    length = math.hypot(*kept) or 1.0
+    return [value / length for value in kept]
+
+
+async def _embed(
+    service: Service, model: str, requests: Sequence[Message], fields: Sequence[str]
+) -> list[Message]:
+    runner = await prompts.find_runner(service, model, "embedContent")
+    if runner.adapter is not None:
+        raise invalid_field("model", f"{model} is a tuned model: these write, they do not embed")
+    wrong = [
+        problem
+        for each, field in zip(requests, fields, strict=True)
+        for problem in _problems(each, field)
+    ]
+    if wrong:
+        raise invalid(wrong)
+    vectors = await service.engine.embed(model, [_text(each) for each in requests])
+    sizes = [each.output_dimensionality for each in requests]
+    wrong = [
+        Violation(f"{field}output_dimensionality", f"must be from 1 to {len(vector)}")
+        for field, vector, size in zip(fields, vectors, sizes, strict=True)
+        if size > len(vector)
+    ]
+    if wrong:
+        raise invalid(wrong)
+    return [
+        messages.ContentEmbedding(values=shortened(vector, size))
+        for vector, size in zip(vectors, sizes, strict=True)
+    ]
+
+
+def _text(request: Message) -> str:
+    text = prompts.text_of(request.content)
+    return f"{request.title}\n{text}" if request.title else text
+
+
+def _problems(request: Message, field: str) -> list[Violation]:
+    # Every task type is served alike: the model makes the same vector for each of them.
+    found = prompts.part_problems(request.content, f"{field}content")
+    if request.HasField("output_dimensionality") and request.output_dimensionality < 1:
+        found.append(Violation(f"{field}output_dimensionality", "must be 1 or more"))
+    types = request.DESCRIPTOR.fields_by_name["task_type"].enum_type.values_by_name
+    if request.title and request.task_type != types["RETRIEVAL_DOCUMENT"].number:
+        found.append(Violation(f"{field}title", "goes with task_type RETRIEVAL_DOCUMENT only"))
+    return found

@@ -1,0 +1,121 @@
+"""The gRPC door: bytes in, the handlers' answers or a google.rpc.Status out.
+
+Google's package ships clients and messages but no servicer classes, so methods are looked up in
+our own table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from tuner.errors import Unavailable
+from tuner.server import calls
+from tuner.server.methods import METHODS, Method, why_not
+from tuner.server.refusals import Code, Refused, to_status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tuner.server.messages import Message
+    from tuner.server.service import Service
+
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # else two services could share a port and neither would notice
+]
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Door:
+    """Finds the handler of a method, as grpc asks for it; ``on_call`` hears of every call."""
+
+    def __init__(self, service: Service, on_call: Callable[[int], None]) -> None:
+        self._service = service
+        self._on_call = on_call
+
+    def service(self, details: Any) -> Any:
+        """The handler for ``details.method``, ``/package.Service/Method``."""
+        name = details.method.removeprefix("/")
+        method = METHODS.get(name)
+        if method is None:
+            return grpc.stream_stream_rpc_method_handler(_unimplemented(name))
+        if method.streams:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method), response_serializer=_bytes
+            )
+        return grpc.unary_unary_rpc_method_handler(self._unary(method), response_serializer=_bytes)
+
+    def _unary(self, method: Method) -> Any:
+        async def handle(body: bytes, context: Any) -> Message:
+            self._on_call(+1)
+            try:
+                return await calls.answer(self._service, method, body, _metadata(context))
+            except Refused as refused:
+                await _abort(context, refused)
+            finally:
+                self._on_call(-1)
+
+        return handle
+
+    def _stream(self, method: Method) -> Any:
+        async def handle(body: bytes, context: Any) -> AsyncIterator[Message]:
+            self._on_call(+1)
+            try:
+                async for each in calls.answers(self._service, method, body, _metadata(context)):
+                    yield each
+            except Refused as refused:
+                await _abort(context, refused)
+            finally:
+                self._on_call(-1)
+
+        return handle
+
+
+def new_server(service: Service, on_call: Callable[[int], None]) -> Any:
+    """A grpc.aio server that listens nowhere yet."""
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers([Door(service, on_call)])
+    return server
+
+
+def bind(server: Any, address: str) -> str:
+    """Listen on ``host:port``; the answer has the port that was taken where 0 was asked for.
+
+    Raises:
+        Unavailable: Somebody else listens there, or the host is not this machine's.
+    """
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        what = f"cannot listen on {address}: another program does, or it is not this machine's"
+        raise Unavailable(
+            what, "choose another port with --grpc; port 0 takes a free one"
+        ) from error
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _unimplemented(name: str) -> Any:
+    async def handle(_requests: Any, context: Any) -> None:
+        await _abort(context, Refused(Code.UNIMPLEMENTED, why_not(name), "NOT_OFFERED"))
+
+    return handle
+
+
+async def _abort(context: Any, refused: Refused) -> NoReturn:
+    details = ("grpc-status-details-bin", to_status(refused).SerializeToString())
+    await context.abort(_STATUS[int(refused.code)], refused.message, (details,))
+    raise AssertionError("abort returned")  # it raises
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}
+
+
+def _bytes(message: Message) -> bytes:
+    return bytes(message.SerializeToString())

@@ -1,0 +1,63 @@
+"""Making, listing and revoking API keys from the command line, while a service runs or not."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tuner.errors import InvalidInput, NotFound, Problem
+from tuner.server.identity import new_key
+from tuner.server.store import keys
+from tuner.server.store.database import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tuner.server.store.keys import KeyRow
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def create(folder: Path, email_address: str, groups: Sequence[str] = ()) -> tuple[str, str]:
+    """Make a key for a person: its id, and the key itself, which is stored nowhere.
+
+    Raises:
+        InvalidInput: An address is none.
+        StoreFailed: The database cannot be used.
+    """
+    wrong = [each for each in (email_address, *groups) if not _EMAIL.fullmatch(each)]
+    if wrong:
+        fix = "write it as ana@example.com"
+        raise InvalidInput(
+            [Problem("", 0, 0, f"{each!r} is not an e-mail address", fix) for each in wrong]
+        )
+    key, row = new_key(email_address, tuple(groups), _now_ms())
+    with closing(Store(folder / "service.db")) as store:
+        store.run(keys.insert, row)
+    return row.id, key
+
+
+def listed(folder: Path) -> list[KeyRow]:
+    """Every key ever made, the oldest first. Raises StoreFailed."""
+    with closing(Store(folder / "service.db")) as store:
+        return store.run(keys.all_keys)
+
+
+def revoke(folder: Path, key_id: str) -> None:
+    """End a key, given its id or the key itself; a running service refuses it within a second.
+
+    Raises:
+        NotFound: There is no good key of that id.
+        StoreFailed: The database cannot be used.
+    """
+    wanted = key_id.removeprefix("tk-")[:10]
+    with closing(Store(folder / "service.db")) as store:
+        if not store.run(keys.revoke, wanted, _now_ms()):
+            raise NotFound(f"no key {wanted} is in force", "`tuner keys list` shows them")
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

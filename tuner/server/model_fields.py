@@ -1,0 +1,91 @@
+"""The editable fields of a tuned model: what may stand in them, and which an update changes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tuner.server.refusals import Violation, invalid
+
+if TYPE_CHECKING:
+    from tuner.engine import BaseModel
+    from tuner.server.messages import Message
+    from tuner.server.store.models import ModelRow
+
+MAX_DISPLAY_NAME = 40
+EDITABLE = ("display_name", "description", "temperature", "top_p", "top_k")
+_SAMPLING = ("temperature", "top_p", "top_k")
+_IMMUTABLE = ("base_model", "tuned_model_source", "tuning_task")
+
+
+def shortest(value: float) -> float:
+    """The short decimal behind a 32-bit float: 0.001, not 0.0010000000474974513."""
+    return float(f"{value:.7g}")
+
+
+def problems(model: Message) -> list[Violation]:
+    """What is wrong with the editable fields, as violations of ``tuned_model.FIELD``."""
+    found = []
+    if len(model.display_name) > MAX_DISPLAY_NAME:
+        length = len(model.display_name)
+        found.append(_about("display_name", f"{length} characters, at most {MAX_DISPLAY_NAME}"))
+    for field in ("temperature", "top_p"):
+        value = getattr(model, field)
+        if math.isnan(value) or not 0 <= value <= 1:
+            found.append(_about(field, f"must be from 0 to 1, not {shortest(value)}"))
+    if model.HasField("top_k") and model.top_k < 1:
+        found.append(_about("top_k", f"must be 1 or more, not {model.top_k}"))
+    if model.reader_project_numbers:
+        found.append(_about("reader_project_numbers", "there are no projects here: grant READER"))
+    return found
+
+
+def value_of(model: Message, field: str, base: BaseModel | None) -> str | float:
+    """What a field says; sampling left open is as the base model has it."""
+    if field not in _SAMPLING:
+        return str(getattr(model, field))
+    if model.HasField(field):
+        value = getattr(model, field)
+        return value if field == "top_k" else shortest(value)
+    return getattr(base, field) if base else {"temperature": 1.0, "top_p": 1.0, "top_k": 0}[field]
+
+
+def checked_changes(
+    model: Message, mask: list[str], row: ModelRow, base: BaseModel | None
+) -> dict[str, str | float]:
+    """What an update changes. Without a mask: the fields that are set; with ``*``: all editable ones.
+
+    Raises:
+        Refused: A field is immutable, set by the service, unknown, or its value is wrong.
+    """
+    paths = [path.removeprefix("tuned_model.") for path in mask] or _set_fields(model, row)
+    wrong = [_about(path, _why_not(path)) for path in paths if path not in {*EDITABLE, "*"}]
+    fields = EDITABLE if "*" in paths else [field for field in EDITABLE if field in paths]
+    wrong += [each for each in problems(model) if each.field.rpartition(".")[2] in fields]
+    if wrong:
+        raise invalid(wrong)
+    return {field: value_of(model, field, base) for field in fields}
+
+
+def _set_fields(model: Message, row: ModelRow) -> list[str]:
+    # Clients change what they got and send it back whole: what is as it was is no change.
+    names = [field.name for field, _ in model.ListFields()]
+    is_same = {
+        "base_model": model.base_model == row.base_model,
+        "tuned_model_source": model.tuned_model_source.tuned_model == row.source,
+        "tuning_task": not model.tuning_task.HasField("training_data"),
+    }
+    given_back = {"name", "state", "create_time", "update_time"}
+    return [name for name in names if name not in given_back and not is_same.get(name)]
+
+
+def _why_not(path: str) -> str:
+    if path.partition(".")[0] in _IMMUTABLE:
+        return "cannot be changed: tune a new model"
+    if path in {"name", "state", "create_time", "update_time"}:
+        return "is set by the service"
+    return f"cannot be changed; these can: {', '.join(EDITABLE)}"
+
+
+def _about(field: str, what: str) -> Violation:
+    return Violation(f"tuned_model.{field}", what)

@@ -1,0 +1,132 @@
+"""How a handler says no: one exception, turned into a google.rpc.Status by the doors.
+
+Status codes and the shape of the details are Google's (AIP-193): exactly one ErrorInfo, then
+BadRequest or RetryInfo where there is more to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DOMAIN = "tuner"
+MAX_VIOLATIONS = 16  # gRPC sends details as metadata, which clients cut off at 8 KiB
+MAX_TEXT = 300
+
+
+class Code(IntEnum):
+    """``google.rpc.Code``, as far as it is used."""
+
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field that is wrong, named as in the request: ``tuned_model.temperature``."""
+
+    field: str
+    what: str
+
+
+class Refused(Exception):
+    """The call is answered with this status.
+
+    ``reason`` is for programs: capital letters, stable. ``message`` is for people.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        reason: str,
+        *,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Take what the status will say."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+
+
+def invalid(violations: Sequence[Violation], reason: str = "INVALID_FIELD") -> Refused:
+    """Every wrong field at once; the message repeats them for those who read nothing else."""
+    shown = violations[:MAX_VIOLATIONS]
+    text = "; ".join(_cut(f"{each.field}: {each.what}") for each in shown)
+    more = len(violations) - len(shown)
+    message = f"{text}; and {more} more" if more else text
+    return Refused(Code.INVALID_ARGUMENT, message, reason, violations=shown)
+
+
+def invalid_field(field: str, what: str, reason: str = "INVALID_FIELD") -> Refused:
+    """One wrong field."""
+    return invalid([Violation(field, what)], reason)
+
+
+def hidden(name: str) -> Refused:
+    """The same words whether the model is hidden from the caller or does not exist."""
+    return Refused(
+        Code.PERMISSION_DENIED,
+        f"You do not have permission to access {name} or it may not exist.",
+        "HIDDEN_OR_MISSING",
+    )
+
+
+def missing(name: str, hint: str = "") -> Refused:
+    """No such thing, said to somebody who could see it."""
+    return Refused(Code.NOT_FOUND, f"{name} is not found{hint}.", "NOT_FOUND")
+
+
+def to_status(refused: Refused) -> Any:
+    """The google.rpc.Status of a refusal."""
+    info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
+    details = [info, *_bad_request(refused), *_retry_info(refused)]
+    status = status_pb2.Status(code=refused.code, message=refused.message)
+    status.details.extend(map(_packed, details))
+    return status
+
+
+def _bad_request(refused: Refused) -> list[Any]:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    fields = [
+        violation(field=each.field, description=_cut(each.what)) for each in refused.violations
+    ]
+    return [error_details_pb2.BadRequest(field_violations=fields)] if fields else []
+
+
+def _retry_info(refused: Refused) -> list[Any]:
+    if refused.retry_after_s is None:
+        return []
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(round(refused.retry_after_s * 1000))
+    return [error_details_pb2.RetryInfo(retry_delay=delay)]
+
+
+def _packed(message: Any) -> Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -1,0 +1,40 @@
+"""What every handler is given: the parts of a running service."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tuner.engine import Engine
+    from tuner.server.store.database import Store
+    from tuner.server.tuning import Tunings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One running service.
+
+    Attributes:
+        folder: Holds one folder a tuned model, named by its uid.
+        clock: Seconds since 1970.
+    """
+
+    store: Store
+    engine: Engine
+    tunings: Tunings
+    folder: Path
+    clock: Callable[[], float] = time.time
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since 1970: a finer time breaks google-generativeai."""
+        return int(self.clock() * 1000)
+
+    def adapter(self, uid: str) -> Path:
+        """The finished weights of a tuned model."""
+        return self.engine.adapter(self.folder / uid)

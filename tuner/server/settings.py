@@ -1,0 +1,96 @@
+"""What a service is told at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tuner.engine import KNOWN_BASE_MODELS, TINY, BaseModel
+from tuner.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+METHODS = ("generateContent", "countTokens", "createTunedModel")
+MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[^:\s]+):)?(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where to listen, what to offer, when to leave.
+
+    Attributes:
+        grpc: ``host:port`` on loopback; port 0 takes a free one.
+        base_models: By their names, ``models/ID``.
+        idle_exit_s: Leave after so many seconds without a call or a tuning; None stays.
+        workers: Tunings at a time.
+    """
+
+    grpc: str = "127.0.0.1:50051"
+    base_models: Mapping[str, BaseModel] = KNOWN_BASE_MODELS
+    idle_exit_s: float | None = None
+    workers: int = 1
+
+
+def loopback(address: str) -> str:
+    """``host:port``, checked; a port alone means 127.0.0.1.
+
+    Raises:
+        InvalidInput: It is no address, or others could reach it.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found[2]) > 65535:  # noqa: PLR2004  (the greatest port there is)
+        raise _wrong(f"--grpc {address}: no address", "write host:port, as in 127.0.0.1:50051")
+    host = found[1] or "127.0.0.1"
+    if not _is_loopback(host):
+        raise _wrong(
+            f"--grpc {address}: others could reach the service there, and it speaks without TLS,"
+            " so keys and examples could be read on the way",
+            "listen on 127.0.0.1; reach it from elsewhere through `ssh -L`",
+        )
+    return f"{host}:{found[2]}"
+
+
+def with_more(known: Mapping[str, BaseModel], pairs: Sequence[str]) -> dict[str, BaseModel]:
+    """``known`` and the base models given as ``NAME=SOURCE``.
+
+    Raises:
+        InvalidInput: A pair has another form.
+    """
+    problems, models = [], dict(known)
+    for pair in pairs:
+        name, _, source = pair.partition("=")
+        model_id = name.removeprefix("models/")
+        if not source or not MODEL_ID.fullmatch(model_id):
+            what = f"--base-model {pair}: not of the form NAME=SOURCE"
+            fix = "e.g. qwen3-0.6b=Qwen/Qwen3-0.6B; NAME has lower-case letters, digits, . _ -"
+            problems.append(Problem("", 0, 0, what, fix))
+            continue
+        models[f"models/{model_id}"] = new_base_model(model_id, source)
+    if problems:
+        raise InvalidInput(problems)
+    return models
+
+
+def new_base_model(model_id: str, source: str) -> BaseModel:
+    """A base model of which only the source is known."""
+    name = f"models/{model_id}"
+    if source == TINY.source:
+        return replace(TINY, name=name)
+    return BaseModel(name, source, display_name=model_id, methods=METHODS)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _wrong(what: str, fix: str) -> InvalidInput:
+    return InvalidInput([Problem("", 0, 0, what, fix)])

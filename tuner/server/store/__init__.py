@@ -1,0 +1,1 @@
+"""What the service remembers, on SQLAlchemy Core: one file a kind of row, one transaction a change."""

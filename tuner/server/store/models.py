@@ -1,0 +1,149 @@
+"""Tuned models and their snapshots, as rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+
+from tuner.server.store.tables import model, permission, snapshot
+from tuner.types import GranteeType, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A tuned model; ``source`` is the tuned model it went on from, or empty."""
+
+    name: str
+    uid: str
+    base_model: str
+    source: str
+    display_name: str
+    description: str
+    temperature: float
+    top_p: float
+    top_k: int
+    state: str
+    epoch_count: int
+    batch_size: int
+    learning_rate: float
+    create_ms: int
+    update_ms: int
+    start_ms: int | None = None
+    complete_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """One step of a tuning."""
+
+    step: int
+    epoch: int
+    mean_loss: float
+    compute_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which tuned models somebody wants to see.
+
+    Attributes:
+        grantees: Who asks, as ``permission.grantee`` has it: the person, then the groups.
+        roles: Each must be held by one of the grantees.
+        is_for_everyone: Only those that everyone may read, in place of those shared with us.
+        words: Each must stand in the display name or the description, whatever its case.
+    """
+
+    grantees: tuple[str, ...]
+    roles: frozenset[Role] = frozenset()
+    is_for_everyone: bool = False
+    words: tuple[str, ...] = ()
+
+
+_COLUMNS = [model.c[name] for name in ModelRow.__dataclass_fields__]
+
+
+def insert(connection: Connection, row: ModelRow) -> None:
+    """Add a model; the name must be free."""
+    text = search_text(row.display_name, row.description)
+    connection.execute(model.insert().values(**asdict(row), search_text=text))
+
+
+def find(connection: Connection, name: str) -> ModelRow | None:
+    """One model."""
+    found = connection.execute(select(*_COLUMNS).where(model.c.name == name)).first()
+    return None if found is None else ModelRow(*found)
+
+
+def page(
+    connection: Connection, query: Query, before: int, size: int
+) -> list[tuple[int, ModelRow, list[SnapshotRow]]]:
+    """The newest models older than position ``before`` (0: all), each with its position."""
+    asked = select(model.c.position, *_COLUMNS).where(_matches(query))
+    if before:
+        asked = asked.where(model.c.position < before)
+    found = connection.execute(asked.order_by(model.c.position.desc()).limit(size)).all()
+    rows = [(position, ModelRow(*values)) for position, *values in found]
+    return [(position, row, snapshots(connection, row.name)) for position, row in rows]
+
+
+def change(
+    connection: Connection, name: str, changes: Mapping[str, str | float], now_ms: int
+) -> ModelRow | None:
+    """Change the columns named; None when the model is gone."""
+    connection.execute(
+        update(model).where(model.c.name == name).values(update_ms=now_ms, **changes)
+    )
+    row = find(connection, name)
+    if row is not None:
+        text = search_text(row.display_name, row.description)
+        connection.execute(update(model).where(model.c.name == name).values(search_text=text))
+    return row
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Delete a model with its operation, snapshots, permissions and place in the queue."""
+    connection.execute(delete(model).where(model.c.name == name))
+
+
+def uids(connection: Connection) -> set[str]:
+    """The folders that hold the weights of a model."""
+    return set(connection.scalars(select(model.c.uid)))
+
+
+def snapshots(connection: Connection, name: str) -> list[SnapshotRow]:
+    """The steps of a model's tuning, in order."""
+    columns = [snapshot.c[each] for each in SnapshotRow.__dataclass_fields__]
+    asked = select(*columns).where(snapshot.c.model == name).order_by(snapshot.c.step)
+    return [SnapshotRow(*row) for row in connection.execute(asked)]
+
+
+def with_snapshots(connection: Connection, name: str) -> tuple[ModelRow, list[SnapshotRow]] | None:
+    """One model with its steps."""
+    row = find(connection, name)
+    return None if row is None else (row, snapshots(connection, name))
+
+
+def search_text(display_name: str, description: str) -> str:
+    """What a full text search looks in; SQL's lower() knows ASCII only."""
+    return f"{display_name}\n{description}".casefold()
+
+
+def _matches(query: Query) -> ColumnElement[bool]:
+    everyone = {GranteeType.EVERYONE + ":"}
+    seen = _granted(everyone if query.is_for_everyone else set(query.grantees), None)
+    held = [_granted(set(query.grantees), role) for role in query.roles]
+    texts = [model.c.search_text.contains(word.casefold(), autoescape=True) for word in query.words]
+    return and_(seen, *held, *texts)
+
+
+def _granted(grantees: Collection[str], role: Role | None) -> ColumnElement[bool]:
+    who = or_(*(permission.c.grantee == grantee for grantee in sorted(grantees)))
+    what = permission.c.role == role if role else permission.c.role != ""
+    return exists().where(permission.c.model == model.c.name, who, what)

@@ -1,0 +1,89 @@
+"""Operations, as rows read together with the model they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from tuner.server.store import models
+from tuner.server.store.tables import operation, permission
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from tuner.server.store.models import ModelRow, SnapshotRow
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """One tuning as somebody watches it; ``error_code`` 0 is no error."""
+
+    name: str
+    total_steps: int
+    completed_steps: int
+    done: bool
+    error_code: int
+    error_message: str
+    model: ModelRow
+    snapshots: tuple[SnapshotRow, ...]
+
+
+def find(connection: Connection, name: str) -> OperationRow | None:
+    """One operation; None also when somebody deleted it."""
+    asked = select(operation).where(operation.c.name == name, operation.c.forgotten.is_(False))
+    found = connection.execute(asked).first()
+    return None if found is None else _row(connection, found)
+
+
+def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
+    connection: Connection,
+    model: str,
+    grantees: Sequence[str],
+    done: bool | None,
+    before: int,
+    size: int,
+) -> list[tuple[int, OperationRow]]:
+    """The newest operations older than position ``before`` (0: all), each with its position.
+
+    Those of one model, or with ``model`` empty those of every model shared with a grantee.
+    """
+    shared = select(permission.c.model).where(permission.c.grantee.in_(grantees))
+    which = operation.c.model == model if model else operation.c.model.in_(shared)
+    asked = select(operation).where(which, operation.c.forgotten.is_(False))
+    if done is not None:
+        asked = asked.where(operation.c.done.is_(done))
+    if before:
+        asked = asked.where(operation.c.position < before)
+    found = connection.execute(asked.order_by(operation.c.position.desc()).limit(size)).all()
+    return [(row.position, _row(connection, row)) for row in found]
+
+
+def of_model(connection: Connection, model: str) -> str | None:
+    """The name of a model's operation."""
+    asked = select(operation.c.name).where(operation.c.model == model)
+    return connection.execute(asked).scalar_one_or_none()
+
+
+def forget(connection: Connection, name: str) -> None:
+    """Hide an operation; the tuning goes on."""
+    connection.execute(update(operation).where(operation.c.name == name).values(forgotten=True))
+
+
+def _row(connection: Connection, found: Row[tuple[object, ...]]) -> OperationRow:
+    row = models.find(connection, found.model)
+    if row is None:
+        raise LookupError(found.model)  # a foreign key says otherwise
+    return OperationRow(
+        found.name,
+        found.total_steps,
+        found.completed_steps,
+        found.done,
+        found.error_code,
+        found.error_message,
+        row,
+        tuple(models.snapshots(connection, row.name)),
+    )
