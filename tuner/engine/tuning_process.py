@@ -1,0 +1,76 @@
+"""The engine's end of a worker process: start it, follow its steps, end it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tuner.engine import EngineError, Step, WorkerDied, messages, task_folder
+from tuner.engine.threads import CALM
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+GRACE_S = 10.0  # for the step that is being done, and its checkpoint
+LOG_TAIL = 300
+
+
+async def follow(folder: Path, checkpoint_s: float) -> AsyncGenerator[Step, None]:
+    """Run a worker on a folder that holds a task, and yield its steps until the adapter is whole.
+
+    Closing the iterator lets the worker do its step, save a checkpoint, and end.
+
+    Raises:
+        WorkerDied: It was killed, or crashed; run it again to go on from its checkpoint.
+        EngineError: It gave up, with the reason.
+    """
+    process = await _start(folder, checkpoint_s)
+    try:
+        async for message in messages.lines(process):
+            if "error" in message:
+                raise EngineError(message["error"], is_request=message.get("is_request", False))
+            if "done" in message:
+                return
+            yield Step(**message)
+        how = messages.ending(await process.wait())
+        raise WorkerDied(
+            f"the tuning worker ended with {how}{_last_words(folder)};"
+            " start it again to go on from its checkpoint"
+        )
+    finally:
+        await _end(process)
+
+
+async def _start(folder: Path, checkpoint_s: float) -> Process:
+    with (folder / task_folder.LOG).open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tuner.engine.worker", str(folder), str(checkpoint_s)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **CALM},
+            limit=messages.LONGEST,
+            start_new_session=True,
+        )
+
+
+async def _end(process: Process) -> None:
+    if process.stdin:
+        process.stdin.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_S):
+            await process.communicate()
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+def _last_words(folder: Path) -> str:
+    text = (folder / task_folder.LOG).read_text("utf-8", "replace").strip()
+    last = text.rpartition("\n")[2][-LOG_TAIL:]
+    return f" ({last})" if last else ""

@@ -1,0 +1,146 @@
+"""The worker process of one tuning task: ``python -m tuner.engine.worker FOLDER``.
+
+It reports on standard output, a line of JSON a step, and ends at the next step when standard input does:
+then nobody is left to tune for. Killed at any moment and started again, it goes on from its checkpoint
+to the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tuner.engine import EngineError, causal, checkpoints, lora, messages, task_folder, threads
+from tuner.engine import batches as rows_and_batches
+from tuner.engine.base_models import pull
+from tuner.engine.chat import open_chat
+from tuner.engine.loop import Plan, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    from tuner.engine import Step, TuningTask
+    from tuner.engine.causal import CausalModel
+
+NICENESS = 10  # answering goes before tuning
+LOOK_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How the engine wants it done; none of this changes the weights."""
+
+    report: Callable[..., None]
+    unwanted: threading.Event
+    checkpoint_s: float
+
+
+def tune(folder: Path, orders: Orders) -> None:
+    """Do a task, from its last checkpoint if it has one.
+
+    Raises:
+        EngineError: The base model cannot be had, or an example does not fit.
+    """
+    with contextlib.ExitStack() as held:
+        if not _take_over(folder, orders.unwanted, held):
+            return
+        task, base, models_folder = task_folder.read_task(folder)
+        model_folder = pull(base, models_folder)
+        config = json.loads((model_folder / "config.json").read_text("utf-8"))
+        own = str(causal.best_dtype(config)).removeprefix("torch.")
+        count, dtype = task_folder.machine(folder, threads.available(), own)
+        torch.set_num_threads(count)
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(task.seed)
+        model = causal.load(model_folder, getattr(torch, dtype))
+        limit = min(model.context, base.input_token_limit or model.context)
+        rows = rows_and_batches.rows(task.examples, open_chat(model_folder), limit)
+        _train(folder, orders, task, model, rows)
+
+
+def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitStack) -> bool:
+    """Wait until no other worker has the folder. Returns whether we are still wanted then."""
+    while not unwanted.is_set():
+        if lock := task_folder.try_lock(folder):
+            held.enter_context(lock)
+            return True
+        unwanted.wait(LOOK_AGAIN_S)
+    return False
+
+
+def _train(
+    folder: Path, orders: Orders, task: TuningTask, model: CausalModel, rows: list[Any]
+) -> None:
+    plan = Plan(task.epoch_count, task.batch_size, task.learning_rate, task.seed)
+    progress = checkpoints.load_from(folder) or checkpoints.start(_first(task, model))
+    done = [step for step in task_folder.steps(folder) if step.step <= progress.step]
+    for step in done:
+        orders.report(**asdict(step))
+    saved = time.monotonic()
+    with task_folder.begin_steps(folder, done) as journal:
+        for step, reached in train(model, rows, plan, progress):
+            progress = reached
+            _note(step, journal, orders)
+            wanted = not orders.unwanted.is_set()
+            if not wanted or time.monotonic() - saved >= orders.checkpoint_s:
+                os.fsync(journal.fileno())
+                checkpoints.save_to(folder, progress)
+                saved = time.monotonic()
+            if not wanted:
+                return
+    lora.write(progress.adapter, folder / task_folder.ADAPTER)
+    orders.report(done=True)
+
+
+def _first(task: TuningTask, model: CausalModel) -> lora.Adapter:
+    adapter = lora.read(task.parent) if task.parent else model.new_adapter(task.seed)
+    model.prepare(adapter)  # says so if a parent does not fit
+    return adapter
+
+
+def _note(step: Step, journal: IO[bytes], orders: Orders) -> None:
+    journal.write(messages.line(asdict(step)))
+    journal.flush()
+    orders.report(**asdict(step))
+
+
+def main() -> None:
+    """Do the task of the folder on the command line; any failure becomes one line for its user."""
+    replies = messages.Replies()
+    os.nice(NICENESS)
+    unwanted = threading.Event()
+    threading.Thread(target=_listen, args=(unwanted,), daemon=True).start()
+    folder, checkpoint_s = Path(sys.argv[1]), float(sys.argv[2])
+
+    def report(**message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # then standard input has ended as well
+            replies.send(**message)
+
+    try:
+        tune(folder, Orders(report, unwanted, checkpoint_s))
+    except EngineError as error:
+        report(error=str(error), is_request=error.is_request)
+    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and the log the rest
+        traceback.print_exception(error)
+        where = f"the rest is in {folder / task_folder.LOG}"
+        report(error=f"the worker failed with {type(error).__name__}: {error}; {where}")
+
+
+def _listen(unwanted: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    unwanted.set()
+
+
+if __name__ == "__main__":
+    main()
