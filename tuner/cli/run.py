@@ -97,7 +97,8 @@ def resume(
     JOB is a job's name or its tuned model; without one, all unfinished jobs.
     """
     from tuner.cli.following import bookmarks, follow
-    from tuner.jobs.start import follow_all, open_ledger, unchanged
+    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.start import follow_all, unchanged
     from tuner.jobs.work import load_work
 
     with open_ledger() as ledger:
@@ -110,7 +111,8 @@ def _follow(
     ctx: click.Context, works: Sequence[Work], pace: Pace, *, new: bool, output: str
 ) -> int:
     from tuner.cli.following import follow
-    from tuner.jobs.start import follow_all, open_ledger
+    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.start import follow_all
 
     with open_ledger() as ledger:
         pairs = _pairs(works, ledger, new=new)

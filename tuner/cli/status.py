@@ -20,8 +20,8 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     No service is asked, so it answers at once; `tuner watch` looks at the service.
     """
     from tuner.cli.show import show
+    from tuner.jobs.ledger import open_ledger
     from tuner.jobs.outcome import summary
-    from tuner.jobs.start import open_ledger
 
     with open_ledger() as ledger:
         rows = [summary(bookmark.job) for bookmark in ledger.jobs(*jobs)]
@@ -59,7 +59,8 @@ def _watch(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str, cancel: bool
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
-    from tuner.jobs.start import open_ledger, watch_all
+    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.start import watch_all
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)

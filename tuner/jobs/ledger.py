@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from tuner import home
 from tuner.errors import TunerError
 from tuner.jobs.job import Evaluation, Job, Judged, Scores
 from tuner.types import Phase, TargetConfig
@@ -129,6 +131,11 @@ class Ledger:
             ) from error
 
 
+def open_ledger() -> Ledger:
+    """This person's own."""
+    return Ledger(home.ledger_file(), time.time)
+
+
 def _job(phase: str, body: str) -> Job:
     fields: dict[str, Any] = json.loads(body)
     fields["phase"] = Phase(phase)
@@ -138,7 +145,9 @@ def _job(phase: str, body: str) -> Job:
 
 
 def _evaluation(fields: dict[str, Any] | None) -> Evaluation | None:
-    return fields and Evaluation(
+    if fields is None:
+        return None
+    return Evaluation(
         digest=fields["digest"],
         tuned=Scores(**fields["tuned"]),
         base=Scores(**fields["base"]),

@@ -71,16 +71,15 @@ def record(outcome: Outcome) -> dict[str, object]:
 
 
 def summary(job: Job) -> dict[str, object]:
-    """One line of ``tuner status``."""
-    tuned = job.evaluation and job.evaluation.tuned.exact_match
-    base = job.evaluation and job.evaluation.base.exact_match
+    """One line of ``tuner status``; scores are exact matches."""
+    scored = job.evaluation
     return {
         "job": job.name,
         "phase": job.phase.value,
         "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
-        "loss": job.mean_loss and round(job.mean_loss, 4),
-        "tuned": tuned and round(tuned, 4),
-        "base": base if base is None else round(base, 4),
+        "loss": None if job.mean_loss is None else round(job.mean_loss, 4),
+        "tuned": None if scored is None else round(scored.tuned.exact_match, 4),
+        "base": None if scored is None else round(scored.base.exact_match, 4),
         "target": job.where,
         "tuned_model": job.tuned_model,
     }

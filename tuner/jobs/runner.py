@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Step = Callable[[Job], Awaitable[Job]]
 
 POLL_S = {"local": 0.5, "gemini": 5.0}
-PATIENCE_S = 300.0
+PATIENCE_S = {"local": 5.0, "gemini": 300.0}
 LONGEST_WAIT_S = 30.0
 
 
@@ -41,7 +41,7 @@ class Pace:
     """
 
     poll_s: float = 1.0
-    patience_s: float = PATIENCE_S
+    patience_s: float = 300.0
     deadline: float | None = None
     until: Phase | None = None
     now: Callable[[], float] = field(default=time.monotonic)

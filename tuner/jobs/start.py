@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuner import home, names
-from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused, TunerError
+from tuner import names
+from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused, TunerError, Unavailable
+from tuner.jobs.connections import Connections
 from tuner.jobs.job import Job
-from tuner.jobs.ledger import Ledger
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.runner import POLL_S, Runner
+from tuner.jobs.runner import PATIENCE_S, POLL_S, Runner
 from tuner.jobs.work import content_id, new_tuned_model
-from tuner.targets import open_target
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tuner.jobs.events import Tell
+    from tuner.jobs.ledger import Ledger
     from tuner.jobs.runner import Pace
     from tuner.jobs.work import Work
     from tuner.targets import Target
-    from tuner.types import Permission, TargetConfig
+    from tuner.types import Permission
 
-
-def open_ledger() -> Ledger:
-    """This person's ledger."""
-    return Ledger(home.ledger_file(), time.time)
+RESTARTS = 3
 
 
 def begin(work: Work, ledger: Ledger, *, new: bool = False) -> Job:
@@ -128,30 +123,43 @@ def _paced(pace: Pace, job: Job, timeout_s: float | None = None) -> Pace:
     deadline = pace.deadline
     if deadline is None and timeout_s is not None:
         deadline = pace.now() + timeout_s
-    return replace(pace, poll_s=POLL_S.get(job.target.kind, pace.poll_s), deadline=deadline)
+    return replace(
+        pace,
+        poll_s=POLL_S[job.target.kind],
+        patience_s=PATIENCE_S[job.target.kind],
+        deadline=deadline,
+    )
 
 
 async def _on_targets(
     steps: Sequence[tuple[Job, Callable[[Job, Target], Awaitable[Job]]]], ledger: Ledger
 ) -> list[Outcome]:
-    async with AsyncExitStack() as stack:
-        targets: dict[TargetConfig, Target] = {}
-        for job, _ in steps:
-            if job.target not in targets:
-                targets[job.target] = await stack.enter_async_context(open_target(job.target))
+    async with Connections() as connections:
         return await asyncio.gather(
-            *(_outcome(job, step, targets[job.target], ledger) for job, step in steps)
+            *(_outcome(job, step, connections, ledger) for job, step in steps)
         )
 
 
 async def _outcome(
-    job: Job, step: Callable[[Job, Target], Awaitable[Job]], target: Target, ledger: Ledger
+    job: Job,
+    step: Callable[[Job, Target], Awaitable[Job]],
+    connections: Connections,
+    ledger: Ledger,
 ) -> Outcome:
-    try:
-        job = await step(job, target)
-    except TunerError as error:
-        return Outcome(ledger.find(job.where, job.tuned_model) or job, error)
-    if job.phase is not Phase.DONE:
+    """Follow one job; a local service that died is started again, ``RESTARTS`` times at the most."""
+    target = None
+    for restarts_left in reversed(range(RESTARTS + 1)):
+        try:
+            target = await connections.get(job.target, gone=target)
+            job = await step(job, target)
+        except TunerError as error:
+            job = ledger.find(job.where, job.tuned_model) or job
+            again = isinstance(error, Unavailable) and job.target.kind == "local"
+            if not (again and restarts_left):
+                return Outcome(job, error)
+        else:
+            break
+    if job.phase is not Phase.DONE or target is None:
         return Outcome(job)
     return Outcome(job, permissions=await _permissions(job, target))
 
