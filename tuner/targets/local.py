@@ -13,6 +13,7 @@ from tuner.targets.generativelanguage import GenerativeLanguage
 from tuner.targets.service import ensure_service, read_address
 
 if TYPE_CHECKING:
+    from tuner.targets.credentials import Identity
     from tuner.types import TargetConfig
 
 ATTEMPTS = 3
@@ -26,23 +27,31 @@ async def open_local(config: TargetConfig) -> GenerativeLanguage:
         Unavailable: The service does not start.
         InvalidInput: Its packages are not installed.
     """
+    identity = _identity(config)
     if config.endpoint:
-        return _connect(config, config.endpoint)
+        return _connect(config.endpoint, identity)
+    gone = None
     address = read_address()
     address = address if address and _is_running(address.pid) else None
     for _ in range(ATTEMPTS):
-        found = address or await ensure_service(None, _say)
-        target = _connect(config, found.grpc)
+        address = address or await ensure_service(gone, _say)
+        target = _connect(address.grpc, identity)
         if await _answers(target):
             return target
         await target.close()
-        address = await ensure_service(found, _say)
+        gone, address = address, None
     raise Unavailable("the local tuning service starts and stops again", "see its serve.log")
 
 
-def _connect(config: TargetConfig, endpoint: str) -> GenerativeLanguage:
-    key = named_key(config.api_key_env) if config.api_key_env else find_key(LOCAL_KEYS)
-    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), key or NOBODY))
+def _identity(config: TargetConfig) -> Identity:
+    """A key only where somebody made one: without, the service takes everybody for its owner."""
+    if config.api_key_env:
+        return named_key(config.api_key_env)
+    return find_key(LOCAL_KEYS) or NOBODY
+
+
+def _connect(endpoint: str, identity: Identity) -> GenerativeLanguage:
+    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), identity))
 
 
 async def _answers(target: GenerativeLanguage) -> bool:

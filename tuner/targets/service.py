@@ -31,9 +31,6 @@ SLOW_START_S = 2.0
 POLL_S = 0.05
 NEEDED = ("sqlalchemy", "torch", "safetensors", "tokenizers", "gguf")
 
-# a Popen that is forgotten warns; these are meant to outlive us
-_started: list[subprocess.Popen[bytes]] = []
-
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -87,20 +84,24 @@ async def _start(stale: Address | None, say: Callable[[str], None], deadline: fl
     """Wait for an address, spawning a service when nobody holds the lock."""
     process: subprocess.Popen[bytes] | None = None
     slow = time.monotonic() + SLOW_START_S
-    while True:
-        # while our own child starts, its lock is not probed: a probe could be what it stumbles on
-        if (process is None or process.poll() is not None) and not is_live():
-            if process:
-                raise _died(process.returncode)
-            stale, process = read_address(), _spawn()
-        address = read_address()
-        if address and address != stale:
-            return address
-        if slow and time.monotonic() > slow:
-            slow = 0.0
-            say(f"starting the local tuning service (it writes to {_log()})")
-        _check_deadline(deadline)
-        await asyncio.sleep(POLL_S)
+    try:
+        while True:
+            # while our own child starts its lock is not probed: it could stumble on the probe
+            if (process is None or process.poll() is not None) and not is_live():
+                if process:
+                    raise _died(process.returncode)
+                stale, process = read_address(), _spawn()
+            address = read_address()
+            if address and address != stale:
+                return address
+            if slow and time.monotonic() > slow:
+                slow = 0.0
+                say(f"starting the local tuning service (it writes to {_log()})")
+            _check_deadline(deadline)
+            await asyncio.sleep(POLL_S)
+    finally:
+        if process:
+            process.returncode = process.returncode or 0  # Popen warns of children that outlive it
 
 
 @contextmanager
@@ -121,11 +122,9 @@ def _start_lock() -> Iterator[Callable[[], bool]]:
 def _spawn() -> subprocess.Popen[bytes]:
     """Start a service that Ctrl-C in this terminal does not reach and that outlives us."""
     _check_installed()
-    command = [sys.executable, "-P", "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
-    command += ["--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
     with _log().open("wb") as log:  # what an earlier service said is no news
-        process = subprocess.Popen(
-            command,
+        return subprocess.Popen(
+            _command(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -133,8 +132,12 @@ def _spawn() -> subprocess.Popen[bytes]:
             env=os.environ | {"TUNER_HOME": str(home())},
             start_new_session=True,
         )
-    _started.append(process)
-    return process
+
+
+def _command() -> list[str]:
+    """A free port; -P, so that a folder named ``tuner`` where we run is not taken for us."""
+    command = [sys.executable, "-P", "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
+    return [*command, "--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
 
 
 def _check_installed() -> None:
