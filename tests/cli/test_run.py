@@ -1,0 +1,255 @@
+"""run, submit, resume, status, watch and cancel, on a target in memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.target import FakeTarget
+from tuner import targets
+from tuner.__main__ import run as tuner
+from tuner.errors import Unavailable
+from tuner.jobs import runner
+from tuner.jobs.work import load_work, new_tuned_model
+from tuner.types import Role
+
+SPEC = """\
+job: capitals
+base_model: models/tiny
+training_data: {path: rows.csv}
+evaluation: {holdout: 0.3, require: {better_than_base: true}}
+permissions: [{role: READER, email_address: ana@example.com}]
+transfer_ownership: lead@example.com
+"""
+
+
+class OneTarget:
+    """What ``local`` opens in this file: every command of a test gets the same fake."""
+
+    target = FakeTarget()
+    bug: Exception | None = None
+
+
+async def open_fake(config):
+    if OneTarget.bug:
+        raise OneTarget.bug
+    return OneTarget.target
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(runner.POLL_S, "local", 0.0)
+    monkeypatch.setitem(runner.PATIENCE_S, "local", 0.0)
+    local = replace(targets.TARGETS["local"], opener=f"{__name__}:open_fake")
+    monkeypatch.setitem(targets.TARGETS, "local", local)
+    path = tmp_path / "capitals.yaml"
+    path.write_text(SPEC)
+    rows = [f"question {n},answer {n}" for n in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
+    OneTarget.target = knowing(path)
+    return path
+
+
+def knowing(path):
+    work = load_work(path)
+    answers = {row.text_input: row.output for row in work.holdout}
+    return FakeTarget(answers={new_tuned_model(work).name: answers})
+
+
+def test_a_run_goes_all_the_way_and_a_second_one_has_nothing_to_do(spec, capsys):
+    assert tuner(["run", str(spec)]) == 0
+    first = capsys.readouterr()
+    assert tuner(["run", str(spec)]) == 0
+    second = capsys.readouterr()
+
+    target = OneTarget.target
+    assert (target.creates, target.grants, target.transfers) == (1, 1, 1)
+    assert "OWNER" in first.out
+    assert "lead@example.com" in first.out
+    assert "tuned  1.000" in first.out
+    assert "nothing to do" in second.err
+
+
+def test_results_for_programs_are_one_json_document_on_stdout(spec, capsys):
+    assert tuner(["run", str(spec), "--json"]) == 0
+
+    [result] = json.loads(capsys.readouterr().out)
+    assert result["phase"] == "DONE"
+    assert result["evaluation"]["tuned"]["exact_match"] == 1.0
+    assert {"role": "READER", "grantee_type": "USER", "email_address": "ana@example.com"} in result[
+        "permissions"
+    ]
+
+
+def test_jsonl_is_a_line_an_event(spec, capsys):
+    tuner(["run", str(spec), "-o", "jsonl"])
+
+    kinds = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert kinds[0] == "Submitted"
+    assert kinds[-1] == "Ended"
+    assert "Transferred" in kinds
+
+
+def test_quiet_says_only_results(spec, capsys):
+    tuner(["-q", "run", str(spec)])
+
+    assert "submitted" not in capsys.readouterr().err
+
+
+def test_below_the_gate_nothing_is_shared_and_the_code_is_3(spec, capsys):
+    OneTarget.target.answers.clear()
+
+    assert tuner(["run", str(spec)]) == 3
+
+    assert "nothing was shared or transferred" in capsys.readouterr().err
+    assert OneTarget.target.grants == 0
+
+
+def test_a_failed_tuning_is_code_1_with_the_service_s_reason(spec, capsys):
+    OneTarget.target.tuning_error = "the loss is not a number"
+
+    assert tuner(["run", str(spec)]) == 1
+    assert "the loss is not a number" in capsys.readouterr().err
+
+
+def test_a_wrong_spec_is_code_2_and_nothing_is_sent(spec, capsys):
+    spec.write_text(SPEC.replace("base_model", "base_modle"))
+
+    assert tuner(["run", str(spec)]) == 2
+    assert f"{spec}:2:1: " in capsys.readouterr().err
+    assert OneTarget.target.calls == []
+
+
+def test_a_target_that_stays_away_is_code_5_and_the_next_run_goes_on(spec):
+    OneTarget.target.faults = {n: Unavailable("gone") for n in range(2, 8)}
+
+    assert tuner(["run", str(spec)]) == 5
+    OneTarget.target.faults.clear()
+    assert tuner(["run", str(spec)]) == 0
+    assert OneTarget.target.creates == 1
+
+
+def test_submit_leaves_and_resume_goes_on(spec, capsys):
+    assert tuner(["submit", str(spec)]) == 0
+    assert OneTarget.target.creates == 1
+    assert "generate" not in OneTarget.target.calls
+    assert "tuner resume capitals" in capsys.readouterr().err
+
+    assert tuner(["resume"]) == 0
+    assert OneTarget.target.transfers == 1
+
+
+def test_resume_refuses_other_data_than_were_submitted(spec, capsys):
+    tuner(["submit", str(spec)])
+    with (spec.parent / "rows.csv").open("a") as rows:
+        rows.write("\nquestion 99,answer 99")
+
+    assert tuner(["resume", "capitals"]) == 2
+    assert "changed since capitals was submitted" in capsys.readouterr().err
+
+
+def test_timeout_is_code_6_and_the_job_goes_on(spec, capsys):
+    OneTarget.target.looks_until_done = 10**9
+
+    assert tuner(["run", str(spec), "--timeout", "1s"]) == 6
+    assert "tuner resume capitals" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["soon", "0s", "-1s", "5"])
+def test_a_timeout_that_is_no_time_is_refused(spec, capsys, time):
+    assert tuner(["run", str(spec), "--timeout", time]) == 2
+    assert "90s" in capsys.readouterr().err
+
+
+def test_new_tunes_beside_the_first(spec):
+    tuner(["run", str(spec)])
+    OneTarget.target.answers = {}
+
+    assert tuner(["run", "--new", str(spec)]) == 3
+    assert OneTarget.target.creates == 2
+
+
+def test_one_content_twice_on_the_command_line_is_refused(spec, capsys):
+    other = spec.with_name("same.yaml")
+    other.write_text(SPEC)
+
+    assert tuner(["run", str(spec), str(other)]) == 2
+    assert "the same tuned model" in capsys.readouterr().err
+    assert OneTarget.target.creates == 0
+
+
+def test_one_job_s_failure_stops_no_other(spec):
+    other = spec.with_name("other.yaml")
+    other.write_text(SPEC.replace("capitals", "others"))
+
+    assert tuner(["run", str(spec), str(other)]) == 3  # the second one knows no answers
+    assert OneTarget.target.creates == 2
+    assert OneTarget.target.transfers == 1
+
+
+def test_status_asks_no_service(spec, capsys):
+    tuner(["run", str(spec)])
+    OneTarget.target.calls.clear()
+    capsys.readouterr()
+
+    assert tuner(["status", "--json"]) == 0
+
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["job"], row["phase"], row["steps"]) == ("capitals", "DONE", "3/3")
+    assert OneTarget.target.calls == []
+
+
+def test_status_without_jobs_says_how_to_start_one(spec, capsys):
+    assert tuner(["status"]) == 0
+    assert "tuner run SPEC" in capsys.readouterr().err
+
+
+def test_watch_changes_nothing(spec):
+    tuner(["submit", str(spec)])
+    before = OneTarget.target.calls.count("create")
+
+    assert tuner(["watch", "capitals"]) == 0
+
+    assert OneTarget.target.calls.count("create") == before
+    assert OneTarget.target.grants == 0
+
+
+def test_cancel_ends_the_tuning_and_says_so(spec):
+    OneTarget.target.looks_until_done = 10**9
+    tuner(["submit", str(spec)])
+
+    assert tuner(["cancel", "capitals"]) == 0
+    assert tuner(["run", str(spec)]) == 7
+
+
+def test_a_tuned_job_cannot_be_cancelled(spec, capsys):
+    tuner(["run", str(spec)])
+
+    assert tuner(["cancel", "capitals"]) == 2
+    assert "nothing to cancel" in capsys.readouterr().err
+    assert Role.OWNER in {p.grant.role for p in OneTarget.target.shared.popitem()[1].values()}
+
+
+@pytest.mark.parametrize("command", ["watch", "resume", "cancel"])
+def test_a_job_that_is_not_in_the_ledger_is_named(spec, capsys, command):
+    assert tuner([command, "nope"]) == 2
+    assert "'nope'" in capsys.readouterr().err
+
+
+def test_a_misspelt_command_names_the_nearest(capsys):
+    assert tuner(["vaildate"]) == 2
+    assert "tuner validate" in capsys.readouterr().err
+
+
+def test_a_bug_is_one_line_and_a_file(spec, capsys, monkeypatch):
+    monkeypatch.setattr(OneTarget, "bug", ZeroDivisionError("whoops"))
+
+    assert tuner(["run", str(spec)]) == 1
+
+    shown = capsys.readouterr().err
+    assert "Traceback" not in shown
+    assert "whoops" in shown
+    assert "Traceback" in (spec.parent / "home" / "bug.txt").read_text()
