@@ -161,6 +161,12 @@ def test_every_code_has_its_error(code: grpc.StatusCode, error: type[TunerError]
     assert type(refused(Refusal(code), TunerError)) is error
 
 
+def test_a_model_hidden_from_us_counts_as_not_there() -> None:
+    hidden = Refusal(Code.PERMISSION_DENIED, "You have no permission or it may not exist")
+
+    refused(hidden, NotFound)
+
+
 def test_the_services_own_words_reach_the_user() -> None:
     assert "says no" in refused(Refusal(Code.PERMISSION_DENIED), NotAllowed).what
 

@@ -62,6 +62,11 @@ class Failure:
         return "Getting metadata from plugin failed" in self.message
 
     @property
+    def is_hidden(self) -> bool:
+        """What does not exist and what is another's get one answer: a 403 that says so."""
+        return self.code is Code.PERMISSION_DENIED and "may not exist" in self.message
+
+    @property
     def is_passing(self) -> bool:
         """Whether the same call may work at once (AIP-194: UNAVAILABLE alone)."""
         lasting = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
@@ -84,6 +89,9 @@ def explain(failure: Failure, connection: Connection) -> TunerError:
     """The error to raise for a failed call."""
     if failure.is_refused_token:
         return _refused_token(failure, connection)
+    if failure.is_hidden:
+        fix = f"see `tuner models list`; if the name is right, {_access_fix(failure, connection)}"
+        return NotFound(_said(failure, "it is not there"), fix)
     if failure.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
         failure.reason == "API_KEY_INVALID"
     ):
@@ -170,7 +178,7 @@ def _service_fix(failure: Failure, connection: Connection) -> str:
     return (
         f"the key in {who} may not do this: ask the model's owner for a higher role"
         if who
-        else "ask the model's owner for a role: `tuner permissions list MODEL` names them"
+        else "ask the model's owner for a role"
     )
 
 
