@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tuner.engine import Prompt, Turn
+from tuner.engine import EngineError, Prompt, Turn
 from tuner.server import messages, prompts
 from tuner.server.generate import candidate, whole_answer
 from tuner.server.refusals import Code, Refused, Violation, invalid
@@ -27,14 +28,15 @@ _STYLES = {
     3: "Answer in detail, in whole sentences.",
 }
 _WORD = re.compile(r"\w+")
+log = logging.getLogger(__name__)
 
 
 async def generate_answer(service: Service, _caller: Caller, request: Message) -> Message:
     """GenerateAnswer with inline passages.
 
     ``answerable_probability`` is the greatest cosine similarity between the question and a
-    passage, at least 0: of embeddings where the service offers a model for them, else of the
-    words both use.
+    passage, at least 0: of embeddings where the service has a model for them, else of the words
+    both use.
     """
     runner = await prompts.find_runner(service, request.model)
     _check(request)
@@ -104,18 +106,24 @@ def _prompt(request: Message, runner: Runner, passages: dict[str, str]) -> Promp
 
 async def _likeness(service: Service, texts: list[str], passages: list[str]) -> list[list[float]]:
     """For each text its cosine similarity to each passage."""
-    models = service.engine.base_models.values()
-    embedder = next((each.name for each in models if "embedContent" in each.methods), None)
-    if embedder is None:
-        counts = [Counter(_WORD.findall(text.lower())) for text in texts + passages]
-        words = sorted(set().union(*counts))
-        vectors: list[list[float]] = [[float(count[word]) for word in words] for count in counts]
-    else:
-        vectors = await service.engine.embed(embedder, texts + passages)
+    vectors = await _vectors(service, texts + passages)
     return [
         [_cosine(text, passage) for passage in vectors[len(texts) :]]
         for text in vectors[: len(texts)]
     ]
+
+
+async def _vectors(service: Service, texts: list[str]) -> list[list[float]]:
+    models = service.engine.base_models.values()
+    embedder = next((each.name for each in models if "embedContent" in each.methods), None)
+    try:
+        if embedder is not None:
+            return await service.engine.embed(embedder, texts)
+    except EngineError as error:  # it could not be fetched, perhaps: an answer is still an answer
+        log.warning("compared by words", extra={"model": embedder, "reason": str(error)})
+    counts = [Counter(_WORD.findall(text.lower())) for text in texts]
+    words = sorted(set().union(*counts))
+    return [[float(count[word]) for word in words] for count in counts]
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:

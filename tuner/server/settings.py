@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tuner.engine import KNOWN_BASE_MODELS, TINY, BaseModel
@@ -30,7 +30,7 @@ class Settings:
     """
 
     grpc: str = "127.0.0.1:50051"
-    base_models: Mapping[str, BaseModel] = KNOWN_BASE_MODELS
+    base_models: Mapping[str, BaseModel] = field(default_factory=lambda: KNOWN_BASE_MODELS)
     idle_exit_s: float | None = None
     workers: int = 1
 
