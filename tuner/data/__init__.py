@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -27,8 +26,7 @@ class Columns(NamedTuple):
 USUAL = Columns()
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """One row of the table: where the code is, and how its files are recognised.
 
     The function takes ``(path, columns, encoding)`` and yields, in file order, an Example for

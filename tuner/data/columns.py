@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem
@@ -35,6 +34,8 @@ def _fix(setting: str, name: str, present: Sequence[str]) -> str:
 
 
 def _nearest(name: str, present: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
     plain = {other.strip().casefold(): other for other in present}
     found = get_close_matches(name.strip().casefold(), plain, n=1)
     return plain[found[0]] if found else ""

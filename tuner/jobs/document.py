@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
@@ -25,8 +24,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser is eleven times as fast, and missing where PyYAML was built without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A YAML file, and whatever ``--set`` changed in it.
 
     Attributes:
@@ -39,8 +37,8 @@ class Document:
 
     path: Path
     value: Value
-    keys: dict[KeyPath, Place] = field(repr=False)
-    values: dict[KeyPath, Place] = field(repr=False)
+    keys: dict[KeyPath, Place]
+    values: dict[KeyPath, Place]
     problems: tuple[Problem, ...] = ()
 
     def problem(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tuner.errors import SpecError
-from tuner.jobs.complaints import complaints
 from tuner.jobs.document import read_document
 from tuner.jobs.overrides import override
 from tuner.jobs.rules import broken_rules
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from tuner.jobs.document import Document
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """What could be read of a spec.
 
     Attributes:
@@ -63,9 +61,9 @@ def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
     """
     document = override(read_document(path), overrides)
     value = _given(document.value)
-    document = replace(document, value={} if value is None else value)
+    document = document._replace(value={} if value is None else value)
     spec, errors = validate(JobSpec, document.value)
-    problems = {*document.problems, *complaints(document, JobSpec, errors), *broken_rules(document)}
+    problems = {*document.problems, *_complaints(document, errors), *broken_rules(document)}
     return Draft(
         document,
         None if problems else _at(spec, path),
@@ -73,6 +71,14 @@ def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
         _part(Evaluation, document, "evaluation"),
         tuple(sorted(problems)),
     )
+
+
+def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Problem]:
+    if not errors:
+        return []
+    from tuner.jobs.complaints import complaints
+
+    return complaints(document, JobSpec, errors)
 
 
 def _part(cls: type, document: Document, key: str) -> Any:

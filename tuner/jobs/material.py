@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data import Columns, load_examples
 from tuner.data.check import check
@@ -24,8 +24,7 @@ _NO_LIMITS = Limits(None, None, None)
 _MAX_LEAKS = 20
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """The examples on both sides, and every problem with the files they come from."""
 
     examples: tuple[Example, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tuner.errors import Problem, SpecError
@@ -31,7 +30,7 @@ def override(
         try:
             document = _override(document, setting, environ)
         except SpecError as error:
-            document = replace(document, problems=(*document.problems, *error.problems))
+            document = document._replace(problems=(*document.problems, *error.problems))
     return document
 
 
@@ -45,8 +44,7 @@ def _override(document: Document, setting: str, environ: Mapping[str, str]) -> D
     builder = Builder(source, environ, has_lines=False)
     value = parse(builder, text, at)
     way = {at[:length]: Place(source, 0, 0) for length in range(1, len(at) + 1)}
-    return replace(
-        document,
+    return document._replace(
         value=_put(document.value, at, value, source),
         keys=way | _without(document.keys, at) | builder.keys | {at: way[at]},
         values=way | _without(document.values, at) | builder.values | {at: way[at]},

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tuner.errors import Problem
     from tuner.jobs.document import Document
 
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
-_ENDPOINT = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}")
+_ADDRESS = r"[^@\s]+@([^@\s]+\.[^@\s]+|localhost)"
+_ENDPOINT = r"(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}"
 
 
 def broken_rules(document: Document) -> list[Problem]:
@@ -74,7 +74,7 @@ def _identity(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _target(document: Document, target: Mapping[str, Any]) -> Iterator[Problem]:
     endpoint, account = _text(target, "endpoint"), _text(target, "impersonate")
-    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
+    if endpoint is not None and not re.fullmatch(_ENDPOINT, endpoint):
         fix = "write it without https:// and path, e.g. tuning.example.com:443"
         what = f"{endpoint!r} is not host:port"
         yield document.problem(("target", "endpoint"), what, fix, "bad-endpoint")
@@ -187,7 +187,7 @@ def _timeout(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _address(document: Document, at: tuple[str | int, ...], address: str) -> Iterator[Problem]:
-    if not _ADDRESS.fullmatch(address):
+    if not re.fullmatch(_ADDRESS, address):
         what = f"{address!r} is not an e-mail address"
         yield document.problem(at, what, "write it as name@example.com", "bad-address")
 

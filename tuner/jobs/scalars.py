@@ -24,9 +24,7 @@ _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True)
 _WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_VARIABLE = re.compile(
-    r"\$(?P<escape>\$)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}"
-)
+_VARIABLE = r"\$(?P<escape>\$)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}"
 
 
 class Unset(Exception):
@@ -64,4 +62,4 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             raise Unset(name)
         return environ[name]
 
-    return _VARIABLE.sub(value, text) if "$" in text else text
+    return re.sub(_VARIABLE, value, text) if "$" in text else text

@@ -8,9 +8,8 @@ schema to pydantic's generator, so that what an editor accepts is what we accept
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic_core import SchemaValidator, ValidationError
 
@@ -66,8 +65,7 @@ class Key:
         self.limits = limits
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """One key of a class.
 
     Attributes:

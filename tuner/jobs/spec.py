@@ -23,7 +23,6 @@ class Metric(StrEnum):
     NORMALIZED_MATCH = "normalized_match"
 
 
-@dataclass(frozen=True)
 class TargetKeys:
     """``target``, when it is more than a word."""
 
@@ -79,7 +78,6 @@ class TrainingData:
     ] = ""
 
 
-@dataclass(frozen=True)
 class HyperparameterKeys:
     """How to tune; what is left out the service decides."""
 
@@ -145,7 +143,6 @@ class Evaluation:
     ] = Require()
 
 
-@dataclass(frozen=True)
 class GrantKeys:
     """Who may use the tuned model."""
 

@@ -88,20 +88,18 @@ def content_id(work: Work) -> str:
 def digest(work: Work) -> str:
     """SHA-256 of what decides the weights, in hex.
 
-    Digested are lines of compact ASCII JSON, each ended by a newline: first an object with sorted
-    keys of ``base_model`` or ``tuned_model_source`` and ``hyperparameters`` (those that are set),
-    then ``[text_input, output]`` for each example in order, as it is sent: with the instruction
-    and without the rows held out. Line numbers, file names, formats, names and the settings that
-    can be changed later do not count.
+    Digested is compact JSON in ASCII with sorted keys: ``base_model`` or ``tuned_model_source``,
+    ``hyperparameters`` (those that are set), and ``examples``, ``[text_input, output]`` each, in
+    order and as they are sent: with the instruction, and without the rows held out. Lines, file
+    names, formats, names and the settings that can be changed later do not count.
     """
     spec = work.spec
-    chosen = {
-        key: value for key, value in asdict(spec.hyperparameters).items() if value is not None
+    rates = {key: value for key, value in asdict(spec.hyperparameters).items() if value is not None}
+    source = "base_model" if spec.base_model else "tuned_model_source"
+    content = {
+        source: spec.base_model or spec.tuned_model_source,
+        "hyperparameters": rates,
+        "examples": [(each.text_input, each.output) for each in work.examples],
     }
-    source = {"base_model": spec.base_model, "tuned_model_source": spec.tuned_model_source}
-    head = {key: name for key, name in source.items() if name} | {"hyperparameters": chosen}
-    total = hashlib.sha256()
-    for line in (head, *([each.text_input, each.output] for each in work.examples)):
-        text = json.dumps(line, sort_keys=True, separators=(",", ":"))
-        total.update(text.encode() + b"\n")
-    return total.hexdigest()
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
