@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,9 +40,10 @@ class Progress:
 
 
 def start(adapter: Adapter) -> Progress:
-    """Before the first step."""
-    tensors = [tensor.requires_grad_() for tensor in adapter.tensors.values()]
-    return Progress(0, adapter, torch.optim.AdamW(tensors, weight_decay=0.0, fused=True))
+    """Before the first step; the tensors are put in order, as sums over them depend on it."""
+    tensors = {name: adapter.tensors[name].requires_grad_() for name in sorted(adapter.tensors)}
+    optimizer = torch.optim.AdamW(list(tensors.values()), weight_decay=0.0, fused=True)
+    return Progress(0, Adapter(adapter.config, tensors), optimizer)
 
 
 def save_to(folder: Path, progress: Progress) -> None:
@@ -66,8 +67,8 @@ def load_from(folder: Path) -> Progress | None:
     names = [name.removeprefix("adapter/") for name in tensors if name.startswith("adapter/")]
     adapter = Adapter(about["config"], {name: tensors[f"adapter/{name}"] for name in names})
     begun = start(adapter)
-    for name, tensor in adapter.tensors.items():
+    for name, tensor in begun.adapter.tensors.items():
         state = {moment: tensors[f"{moment}/{name}"] for moment in MOMENTS}
         begun.optimizer.state[tensor] = {"step": torch.tensor(float(about["step"])), **state}
     torch.set_rng_state(tensors[RANDOM])
-    return Progress(about["step"], adapter, begun.optimizer)
+    return replace(begun, step=about["step"])

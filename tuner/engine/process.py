@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, Piece, messages, task_folder
 from tuner.engine.inference_process import InferenceProcess
-from tuner.engine.tuning_process import follow
+from tuner.engine.tuning_process import end, follow
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
 
@@ -36,7 +38,7 @@ class ProcessEngine:
         self._base_models = dict(base_models)
         self.models_folder = models_folder
         self.checkpoint_s = checkpoint_s
-        self.tunings: set[AsyncGenerator[Step, None]] = set()
+        self.workers: set[Process] = set()
         setup = messages.setup(self._base_models, models_folder)
         self.inference = InferenceProcess(setup, models_folder / "inference.log")
 
@@ -59,7 +61,7 @@ class ProcessEngine:
             for step in task_folder.steps(folder):
                 yield step
             return
-        async with aclosing(follow(folder, self.checkpoint_s)) as steps:
+        async with aclosing(follow(folder, self.checkpoint_s, self.workers)) as steps:
             async for step in steps:
                 yield step
 
@@ -88,4 +90,5 @@ class ProcessEngine:
 
     async def close(self) -> None:
         """End every worker; running tunings keep their checkpoints."""
+        await asyncio.gather(*map(end, list(self.workers)))
         await self.inference.close()

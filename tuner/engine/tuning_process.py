@@ -20,16 +20,20 @@ GRACE_S = 10.0  # for the step that is being done, and its checkpoint
 LOG_TAIL = 300
 
 
-async def follow(folder: Path, checkpoint_s: float) -> AsyncGenerator[Step, None]:
+async def follow(
+    folder: Path, checkpoint_s: float, running: set[Process]
+) -> AsyncGenerator[Step, None]:
     """Run a worker on a folder that holds a task, and yield its steps until the adapter is whole.
 
-    Closing the iterator lets the worker do its step, save a checkpoint, and end.
+    Closing the iterator lets the worker do its step, save a checkpoint, and end. Meanwhile the process
+    is in ``running``, for whoever has to end it.
 
     Raises:
         WorkerDied: It was killed, or crashed; run it again to go on from its checkpoint.
         EngineError: It gave up, with the reason.
     """
     process = await _start(folder, checkpoint_s)
+    running.add(process)
     try:
         async for message in messages.lines(process):
             if "error" in message:
@@ -43,7 +47,8 @@ async def follow(folder: Path, checkpoint_s: float) -> AsyncGenerator[Step, None
             " start it again to go on from its checkpoint"
         )
     finally:
-        await _end(process)
+        running.discard(process)
+        await end(process)
 
 
 async def _start(folder: Path, checkpoint_s: float) -> Process:
@@ -59,12 +64,13 @@ async def _start(folder: Path, checkpoint_s: float) -> Process:
         )
 
 
-async def _end(process: Process) -> None:
+async def end(process: Process) -> None:
+    """Let a worker save its checkpoint; kill it if that takes longer than ``GRACE_S`` seconds."""
     if process.stdin:
         process.stdin.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE_S):
-            await process.communicate()
+            await process.wait()
     if process.returncode is None:
         process.kill()
     await process.wait()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.engine.places import tiny
+from tuner.engine import Prompt, Turn
+from tuner.engine.chat import open_chat
+from tuner.engine.generate import Batch, Question
+from tuner.engine.llama import Llama
+from tuner.engine.sampling import choose, sampler
+
+TEXTS = ["one", "two or three", "a somewhat longer question than the others", "x"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Llama(tiny(), torch.float32)
+
+
+def ask(model, *prompts):
+    """Answer prompts together; the pieces of each."""
+    chat = open_chat(tiny())
+    pieces = [[] for _ in prompts]
+    questions = [
+        Question(number, tuple(chat.prompt(prompt.turns)), prompt, pieces[number].append)
+        for number, prompt in enumerate(prompts)
+    ]
+    with torch.inference_mode():
+        batch = Batch(questions, model, chat, None)
+        while not batch.done:
+            batch.advance()
+    return pieces
+
+
+def prompt(text, **settings):
+    settings = {"temperature": 0.0, "max_output_tokens": 30} | settings
+    return Prompt("models/tiny", (Turn("user", text),), **settings)
+
+
+def text(pieces):
+    return "".join(piece.text for piece in pieces)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_neighbours_do_not_change_an_answer(model, temperature):
+    prompts = [prompt(text, temperature=temperature, seed=4) for text in TEXTS]
+
+    together = ask(model, *prompts)
+
+    assert together == [ask(model, one)[0] for one in prompts]
+
+
+def test_a_seed_repeats_an_answer_and_another_does_not(model):
+    first, again, other = (prompt("x", temperature=1.0, seed=seed) for seed in (1, 1, 2))
+
+    pieces = ask(model, first, again, other)
+
+    assert text(pieces[0]) == text(pieces[1]) != text(pieces[2])
+
+
+def test_the_last_piece_says_why_and_how_much(model):
+    (pieces,) = ask(model, prompt("x", max_output_tokens=7))
+
+    assert [piece.finish_reason for piece in pieces[:-1]] == [""] * (len(pieces) - 1)
+    last = pieces[-1]
+    assert (last.finish_reason, last.output_tokens) == ("MAX_TOKENS", 7)
+    assert last.prompt_tokens == len(open_chat(tiny()).prompt((Turn("user", "x"),)))
+
+
+def test_a_stop_sequence_ends_an_answer_before_it(model):
+    (whole,) = ask(model, prompt("x"))
+    stop = text(whole)[5:8]
+
+    (pieces,) = ask(model, prompt("x", stop_sequences=(stop,)))
+
+    assert text(pieces) == text(whole).partition(stop)[0]
+    assert pieces[-1].finish_reason == "STOP"
+
+
+def test_an_answer_ends_where_the_context_does(model):
+    room = model.context - len(open_chat(tiny()).prompt((Turn("user", "x" * 2000),)))
+
+    (pieces,) = ask(model, prompt("x" * 2000, max_output_tokens=999))
+
+    assert pieces[-1].output_tokens == room
+    assert pieces[-1].finish_reason == "MAX_TOKENS"
+
+
+def test_a_row_that_is_dropped_is_worked_on_no_more(model):
+    chat = open_chat(tiny())
+    pieces = [[], []]
+    tokens = tuple(chat.prompt((Turn("user", "x"),)))
+    questions = [Question(n, tokens, prompt("x"), pieces[n].append) for n in range(2)]
+    with torch.inference_mode():
+        batch = Batch(questions, model, chat, None)
+        before = len(pieces[0])
+        batch.advance({questions[0]})
+        while not batch.done:
+            batch.advance()
+
+    assert len(pieces[0]) == before
+    assert pieces[1][-1].finish_reason
+
+
+LOGITS = torch.tensor([0.1, 3.0, 2.9, -1.0, 1.0])
+
+
+def drawn(**settings):
+    one = sampler(**{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0} | settings)
+    return {choose(LOGITS, one) for _ in range(400)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "possible"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"temperature": 0.0}, {1}),
+        ({"top_k": 1}, {1}),
+        ({"top_k": 2}, {1, 2}),
+        ({"top_p": 0.4}, {1}),
+        ({"top_p": 0.8}, {1, 2}),
+        ({"top_p": 0.0}, {1}),
+        ({"top_k": 99}, {0, 1, 2, 3, 4}),
+        ({"top_k": 3, "top_p": 0.99}, {1, 2, 4}),
+    ],
+)
+def test_a_limit_leaves_exactly_the_likeliest_tokens(settings, possible):
+    assert drawn(**settings) == possible
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    one = sampler(temperature=0.7, top_p=1.0, top_k=0, seed=3)
+    counts = torch.zeros(5)
+    for _ in range(1000):
+        counts[choose(LOGITS, one)] += 1
+
+    torch.testing.assert_close(counts / 1000, (LOGITS / 0.7).softmax(-1), atol=0.05, rtol=0)
