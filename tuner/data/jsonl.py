@@ -53,7 +53,7 @@ def read(path: Path, columns: Columns, encoding: str = "utf-8") -> Iterator[Row]
             yield from bad
             bad.clear()
         elif text.strip():
-            yield from _row(str(path), line, columns, text, decode)
+            yield from _row(str(path), line, columns, text.rstrip("\r\n"), decode)
     yield from bad
 
 

@@ -57,7 +57,8 @@ def _at_most(new: NewTunedModel) -> int:
 
 
 def _examples(examples: tuple[Example, ...]) -> int:
-    return sum(_message(_text(each.text_input) + _text(each.output)) for each in examples)
+    """A text_input is one of a oneof, and as such sent even when it is empty."""
+    return sum(_message(_message(_size(each.text_input)) + _text(each.output)) for each in examples)
 
 
 def _tuning(keys: Hyperparameters) -> int:
@@ -72,8 +73,11 @@ def _tuning(keys: Hyperparameters) -> int:
 
 def _text(text: str) -> int:
     """An empty one is not sent."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return _message(size) if size else 0
+    return _message(_size(text)) if text else 0
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _message(size: int) -> int:

@@ -85,12 +85,14 @@ def _problem(document: Document, cls: type, at: KeyPath, error: dict[str, Any]) 
         return document.problem(at, f"{at[-1]} is missing{where}", fix, "missing-key")
     if kind in _KINDS:
         wanted, fix = _KINDS[kind]
+        if kind == "string_type" and "pattern" in _declared(cls, at).key.limits:
+            fix = f"add the unit, e.g. {_declared(cls, at).key.example}"
         return document.problem(
             at, f"{name} must be {wanted}, not {described(value)}", fix, "wrong-type"
         )
     if kind in _BOUNDS:
         limit, words = _BOUNDS[kind]
-        wanted = words.format(f"{context[limit]:g}")
+        wanted = words.format(f"{context[limit]:.12g}")
         fix = f"write a number of {wanted}"
         return document.problem(at, f"{name} must be {wanted}, not {value}", fix, "out-of-range")
     return document.problem(at, *_text(name, kind, value, context, _declared(cls, at)))
@@ -108,7 +110,7 @@ def _text(
             return f"{name} is empty", f"write {_example(item)}", "empty"
         case "string_pattern_mismatch":
             what = f"{name} is {value!r}, which is not a length of time"
-            return what, "write e.g. 90s, 45m or 2h30m", "bad-duration"
+            return what, f"write e.g. {item.key.example}", "bad-duration"
         case "finite_number":
             return f"{name} is too large a number", "write a smaller one", "out-of-range"
         case _:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import yaml
 
 from tuner.errors import Problem
-from tuner.jobs.scalars import Scalar, Unset, expand, read_scalar
+from tuner.jobs.scalars import NoValue, Scalar, expand, read_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,10 +121,9 @@ class Builder:
     def _scalar(self, node: yaml.ScalarNode) -> Scalar:
         try:
             text = expand(node.value, self._environ)
-        except Unset as error:
-            what = f"the environment variable {error} is not set"
-            fix = f"set it, or give it a default: ${{{error}:-default}}; a plain $ is written $$"
-            self._complain(node, what, fix, "unset-variable")
+        except NoValue as error:
+            what, fix = error.args
+            self._complain(node, what, fix, "no-value")
             return None
         return read_scalar(text) if node.tag == PLAIN else text
 

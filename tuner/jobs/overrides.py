@@ -42,7 +42,10 @@ def _override(document: Document, setting: str, environ: Mapping[str, str]) -> D
         fix = "write --set key=value, e.g. --set hyperparameters.epoch_count=3"
         raise _refused(source, "this is not of the form key=value", fix)
     builder = Builder(source, environ, has_lines=False)
-    value = parse(builder, text, at)
+    try:
+        value = parse(builder, text, at)
+    except SpecError as error:
+        raise _refused(source, error.what, error.fix) from None
     way = {at[:length]: Place(source, 0, 0) for length in range(1, len(at) + 1)}
     return document._replace(
         value=_put(document.value, at, value, source),

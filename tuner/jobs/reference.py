@@ -22,8 +22,8 @@ A job spec is a YAML file. [configs/full.yaml](../configs/full.yaml) shows every
 for an editor.
 
 - Paths are relative to the spec. A key that is left empty counts as not written.
-- `${NAME}` and `${NAME:-default}` come from the environment; a dollar sign of your own in front
-  of a brace or another dollar sign is written `$$`.
+- `${NAME}` and `${NAME:-default}` come from the environment; `$$` is one dollar sign. Unquoted, what
+  was put in is a number where it looks like one; in quotes it stays text.
 - YAML is read as people mean it: `1e-4` is a number; `no`, `2026-11-22`, `007` and `0x1F` are texts;
   a repeated key is an error.
 - `--set key=value` on the command line goes over the file, with dots between keys and a list's

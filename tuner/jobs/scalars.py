@@ -24,11 +24,11 @@ _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True)
 _WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_VARIABLE = r"\$(?P<escape>\$)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}"
+_VARIABLE = r"\$(\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}|\{(?P<other>[^}]*))"
 
 
-class Unset(Exception):
-    """A text names an environment variable that has no value."""
+class NoValue(Exception):
+    """A text asks the environment for what it has not; the arguments are complaint and fix."""
 
 
 def read_scalar(text: str) -> Scalar:
@@ -43,23 +43,27 @@ def read_scalar(text: str) -> Scalar:
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """Put in ``${NAME}`` and ``${NAME:-default}``; ``$$`` is a dollar sign.
+    """Put in ``${NAME}`` and ``${NAME:-default}``; ``$$`` is one dollar sign, as is a lone ``$``.
 
     As in a shell the default also stands in for a variable that is set to nothing. What was put
     in is not looked at again.
 
     Raises:
-        Unset: A variable is not set and has no default; the text is its name.
+        NoValue: A variable is not set and has no default, or its name is none.
     """
 
     def value(found: re.Match[str]) -> str:
-        if found["escape"]:
+        name, default, other = found["name"], found["default"], found["other"]
+        if other is not None:
+            fix = "write ${NAME} or ${NAME:-default}; for these very characters $${"
+            raise NoValue(f"${{{other} does not name an environment variable", fix)
+        if name is None:
             return "$"
-        name, default = found["name"], found["default"]
         if default is not None:
             return environ.get(name) or default
         if name not in environ:
-            raise Unset(name)
+            fix = f"set it, or give it a default: ${{{name}:-default}}; or write $${{{name}}}"
+            raise NoValue(f"the environment variable {name} is not set", fix)
         return environ[name]
 
     return re.sub(_VARIABLE, value, text) if "$" in text else text

@@ -97,7 +97,7 @@ class Declared(NamedTuple):
     @property
     def options(self) -> tuple[str, ...]:
         """The texts that are allowed, when only some are."""
-        return tuple(_members(self.kind)) or self.key.options
+        return self.key.options or tuple(_members(self.kind))
 
 
 @functools.cache
@@ -162,6 +162,8 @@ def _of_key(item: Declared) -> Core:
     notes: Core = {"description": item.key.text, "title": item.name}
     if isinstance(item.default, str | int | float) and item.default != "":
         notes["default"] = item.default
+    if item.key.options:
+        notes["enum"] = list(item.key.options)
     return {
         "type": "typed-dict-field",
         "schema": schema,
@@ -172,10 +174,10 @@ def _of_key(item: Declared) -> Core:
 
 def _of_value(item: Declared) -> Core:
     key, kind = item.key, item.kind
-    if key.options:
-        return {"type": "literal", "expected": list(key.options)}
     if _members(kind):
         return {"type": "enum", "cls": kind, "members": _members(kind), "sub_type": "str"}
+    if key.options:
+        return {"type": "literal", "expected": list(key.options)}
     if item.has_keys:
         return _shortened(_of_class(kind, key.read or kind), item)
     schema = _SCALARS[kind] | key.limits

@@ -147,7 +147,12 @@ class GrantKeys:
     """Who may use the tuned model."""
 
     role: Annotated[
-        Role, Key("READER may use it, WRITER also change and share it.", example="READER")
+        Role,
+        Key(
+            "READER may use it, WRITER also change and share it.",
+            options=("READER", "WRITER"),
+            example="READER",
+        ),
     ]
     grantee_type: Annotated[GranteeType, Key("USER, GROUP or EVERYONE.")] = GranteeType.USER
     email_address: Annotated[str, Key("Of the user or group; none for EVERYONE.")] = ""
@@ -234,6 +239,7 @@ class JobSpec:
             written=str,
             read=seconds,
             pattern=DURATION,
+            example="90s, 45m or 2h30m",
         ),
     ] = None
     path: Path = Path()

@@ -30,6 +30,10 @@ _ADVICE = {
         "keep one spec a file: `tuner run A.yaml B.yaml` takes several",
     ),
     "undefined alias": ("there is no anchor of this name above", "define it with &name first"),
+    "expected node content": (
+        "a value or a closing bracket is missing before this",
+        "close the bracket, or put the value in quotes",
+    ),
     "expected ',' or": (
         "a comma or a closing bracket is missing before this",
         "close the bracket; inside { } and [ ] a text with brackets or commas needs quotes",
@@ -43,6 +47,9 @@ _ADVICE = {
         "begin every key of a mapping in the same column",
     ),
 }
+
+
+_SEEN_TOO_LATE = ("unexpected end of stream", "could not find expected ':'")
 
 
 def not_yaml(path: str, text: str, error: yaml.YAMLError) -> Problem:
@@ -67,10 +74,10 @@ def not_text(path: str, error: UnicodeDecodeError) -> Problem:
 
 
 def _where(text: str, error: yaml.YAMLError) -> tuple[int, int]:
-    """Line and column, 1-based; where an opened quote is never closed, that of the quote."""
+    """Line and column, 1-based; of something that never ends, those of its beginning."""
     if isinstance(error, yaml.MarkedYAMLError):
-        unclosed = error.problem is not None and "unexpected end of stream" in error.problem
-        mark = (error.context_mark if unclosed else None) or error.problem_mark
+        begun = any(words in (error.problem or "") for words in _SEEN_TOO_LATE)
+        mark = (error.context_mark if begun else None) or error.problem_mark
         return (mark.line + 1, mark.column + 1) if mark else (1, 1)
     position = getattr(error, "position", 0)
     before = text.encode()[:position].decode(errors="ignore")

@@ -1,0 +1,78 @@
+"""validate and schema, as a user calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tuner.__main__ import run
+from tuner.cli.schema import schema
+from tuner.cli.validate import validate
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+
+
+def test_what_is_right_is_summed_up():
+    result = CliRunner().invoke(validate, [QUICKSTART, "--json"])
+
+    row = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert row["job"] == "product-reviews"
+    assert row["examples"] + row["held_out"] == 600
+    assert row["tuned_model"].startswith("tunedModels/product-reviews-")
+
+
+def test_several_specs_are_rows():
+    result = CliRunner().invoke(
+        validate, [QUICKSTART, str(ROOT / "configs/full.yaml"), "-o", "jsonl"]
+    )
+
+    assert [json.loads(line)["job"] for line in result.stdout.splitlines()] == [
+        "product-reviews", "full-example",
+    ]  # fmt: skip
+
+
+def test_what_is_wrong_in_any_spec_goes_to_stderr_with_exit_code_2(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("job: a\n")
+    (tmp_path / "b.yaml").write_text("a: [")
+
+    code = run(["validate", str(tmp_path / "a.yaml"), QUICKSTART, str(tmp_path / "b.yaml")])
+
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert f"error: {tmp_path}/a.yaml:1:1: training_data is missing\n  fix: " in err
+    assert f"error: {tmp_path}/b.yaml:" in err
+
+
+def test_warnings_are_told_and_change_nothing(tmp_path):
+    (tmp_path / "d.csv").write_text("text_input,output\nx,y\nx,z\n")
+    (tmp_path / "a.yaml").write_text("job: a\nbase_model: models/m\ntraining_data: {path: d.csv}\n")
+    result = CliRunner().invoke(validate, [str(tmp_path / "a.yaml")])
+
+    assert result.exit_code == 0
+    assert f"warning: {tmp_path}/d.csv:3: the text_input of line 2 again" in result.stderr
+
+
+def test_the_schema_is_json_and_the_reference_markdown():
+    assert json.loads(CliRunner().invoke(schema).stdout)["additionalProperties"] is False
+    assert CliRunner().invoke(schema, ["--markdown"]).stdout.startswith("# The job spec")
+
+
+@pytest.mark.slow
+def test_validate_loads_nothing_heavy():
+    program = (
+        "import sys; from tuner.__main__ import run; "
+        f"assert run(['validate', {QUICKSTART!r}]) == 0; "
+        "heavy = {'asyncio', 'logging', 'pandas', 'pydantic', 'grpc', 'google', 'torch', "
+        "'sqlalchemy', 'rich', 'difflib'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

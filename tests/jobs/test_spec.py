@@ -1,0 +1,307 @@
+"""Every kind of mistake in a spec, each with its place and a way out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tuner.errors import SpecError
+from tuner.jobs.draft import load_spec
+from tuner.jobs.schema import declared, json_schema
+from tuner.jobs.spec import JobSpec
+from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+LEAST = "job: j\nbase_model: models/m\ntraining_data: {path: a.csv}\n"
+
+
+def problems(tmp_path, text, *overrides):
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError) as error:
+        load_spec(path, overrides)
+    return error.value.problems
+
+
+def load(tmp_path, text, *overrides):
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    return load_spec(path, overrides)
+
+
+def test_a_whole_spec_becomes_the_shared_vocabulary(tmp_path):
+    spec = load(
+        tmp_path,
+        """\
+job: Capital cities
+target: {kind: gemini, endpoint: "localhost:50051", credentials_file: keys/k.json}
+tuned_model_source: tunedModels/older
+training_data: {path: ../data/a.csv, text_input: country, output: capital}
+hyperparameters: {epoch_count: 5, learning_rate: 1e-3}
+evaluation: {holdout: 0.1, metric: normalized_match, require: {at_least: 1}}
+permissions:
+  - {role: READER, email_address: ana@example.com}
+  - {role: WRITER, grantee_type: EVERYONE}
+timeout: 2h30m
+""",
+    )
+
+    assert spec.path == tmp_path / "spec.yaml"
+    assert spec.target == TargetConfig("gemini", "localhost:50051", f"{tmp_path}/keys/k.json")
+    assert spec.training_data.path == tmp_path.parent / "data/a.csv"
+    assert spec.hyperparameters == Hyperparameters(epoch_count=5, learning_rate=0.001)
+    assert spec.evaluation.require.at_least == 1.0
+    assert spec.evaluation.metric == "normalized_match"
+    assert spec.grants == (
+        Grant(Role.READER, GranteeType.USER, "ana@example.com"),
+        Grant(Role.WRITER, GranteeType.EVERYONE, ""),
+    )
+    assert spec.timeout_s == 9000.0
+
+
+def test_a_target_can_be_one_word(tmp_path):
+    assert load(tmp_path, LEAST + "target: gemini\n").target == TargetConfig("gemini")
+    assert load(tmp_path, LEAST).target == TargetConfig("local")
+
+
+def test_a_key_left_empty_counts_as_not_written(tmp_path):
+    spec = load(tmp_path, LEAST + "display_name:\npermissions:\nhyperparameters: {epoch_count: }\n")
+
+    assert spec.display_name == ""
+    assert spec.grants == ()
+    assert spec.hyperparameters == Hyperparameters()
+
+
+MISTAKES = [
+    ("bse_model: x", "4:1", "there is no key 'bse_model'", "did you mean base_model?"),
+    ("Display-Name: x", "4:1", "there is no key 'Display-Name'", "did you mean display_name?"),
+    ("epochs: 3", "4:1", "there is no key 'epochs'", None),
+    ("epoch_count: 3", "4:1", "there is no key 'epoch_count'", "it belongs into hyperparameters"),
+    ("hyperparameters: {epochs: 3}", "4:19", "there is no key 'epochs' in hyperparameters",
+     "did you mean epoch_count?"),
+    ("hyperparameters: {lr: 3}", "4:19", "there is no key 'lr' in hyperparameters",
+     "did you mean learning_rate?"),
+    ("hyperparameters: {job: 3}", "4:19", "there is no key 'job' in hyperparameters",
+     "it belongs into the top level"),
+    ("zzz: 3", "4:1", "there is no key 'zzz'", None),
+    ("hyperparameters: {epoch_count: 0}", "4:32",
+     "hyperparameters.epoch_count must be at least 1, not 0", "write a number of at least 1"),
+    ("hyperparameters: {epoch_count: 1.5}", "4:32",
+     "hyperparameters.epoch_count must be a whole number, not the number 1.5", None),
+    ("hyperparameters: {epoch_count: '3'}", "4:32",
+     "hyperparameters.epoch_count must be a whole number, not '3'", None),
+    ("hyperparameters: {epoch_count: true}", "4:32",
+     "hyperparameters.epoch_count must be a whole number, not true", None),
+    ("hyperparameters: {epoch_count: 3000000000}", "4:32",
+     "hyperparameters.epoch_count must be at most 2147483647, not 3000000000", None),
+    ("hyperparameters: {learning_rate: 0}", "4:34",
+     "hyperparameters.learning_rate must be more than 0, not 0", None),
+    ("hyperparameters: {learning_rate: 1e999}", "4:34",
+     "hyperparameters.learning_rate is too large a number", None),
+    ("hyperparameters: {learning_rate: fast}", "4:34",
+     "hyperparameters.learning_rate must be a number, not 'fast'", None),
+    ("hyperparameters: {learning_rate: 1e-3, learning_rate_multiplier: 1}", "4:40",
+     "learning_rate and learning_rate_multiplier exclude each other", "keep one of them"),
+    ("hyperparameters: 4", "4:18", "hyperparameters must be keys with values, not the number 4", None),
+    ("temperature: 1.5", "4:14", "temperature must be at most 1, not 1.5", None),
+    ("top_p: -1", "4:8", "top_p must be at least 0, not -1", None),
+    ("top_k: 0", "4:8", "top_k must be at least 1, not 0", None),
+    (f"display_name: {'x' * 41}", "4:15",
+     "display_name has 41 characters, at most 40 are allowed", "shorten it to 40 characters"),
+    ("display_name: 2024", "4:15", "display_name must be text, not the number 2024",
+     "put quotes around it"),
+    ("description: [a]", "4:14", "description must be text, not a list", None),
+    ("tuned_model_source: tunedModels/x", "4:1",
+     "base_model and tuned_model_source exclude each other", "keep one of them"),
+    ("tuned_model_id: My Model", "4:17", "'My Model' cannot be a tuned model's id",
+     "use a-z, 0-9 and hyphens, 40 at most, a letter first, e.g. my-model"),
+    ("target: gemni", "4:9", "target.kind must be local or gemini, not 'gemni'",
+     "did you mean gemini?"),
+    ("target: vertex", "4:9", "target.kind must be local or gemini, not 'vertex'",
+     "write one of local, gemini"),
+    ("target: {kind: Local}", "4:16", "target.kind must be local or gemini, not 'Local'",
+     "did you mean local?"),
+    ("target: {api_key: s3cret}", "4:10", "there is no key 'api_key' in target",
+     "did you mean api_key_env?"),
+    ("target: {endpoint: https://x.com}", "4:20", "'https://x.com' is not host:port", None),
+    ("target: {impersonate: me}", "4:23", "'me' is not an e-mail address", None),
+    ("evaluation: {}", "4:1", "evaluation has no rows to ask", None),
+    ("evaluation: {holdout: 0.1, path: b.csv}", "4:28",
+     "evaluation.holdout and evaluation.path exclude each other", "keep one of them"),
+    ("evaluation: {holdout: 1}", "4:23", "evaluation.holdout must be less than 1, not 1", None),
+    ("evaluation: {holdout: 10%}", "4:23", "evaluation.holdout must be a number, not '10%'", None),
+    ("evaluation: {holdout: 0.1, metric: exact}", "4:36",
+     "evaluation.metric must be exact_match or normalized_match, not 'exact'",
+     "did you mean exact_match?"),
+    ("evaluation: {holdout: 0.1, require: {at_least: 80}}", "4:48",
+     "evaluation.require.at_least must be at most 1, not 80", None),
+    ("evaluation: {holdout: 0.1, require: {better_than_base: yes}}", "4:56",
+     "evaluation.require.better_than_base must be true or false, not 'yes'", None),
+    ("permissions: {role: READER}", "4:14", "permissions must be a list, not keys with values", None),
+    ("permissions: [ana@example.com]", "4:15",
+     "permissions[0] must be keys with values, not 'ana@example.com'", None),
+    ("permissions: [{email_address: ana@example.com}]", "4:15",
+     "role is missing in permissions[0]", "add role: READER"),
+    ("permissions: [{role: reader, email_address: ana@example.com}]", "4:22",
+     "permissions[0].role must be READER or WRITER, not 'reader'", "did you mean READER?"),
+    ("permissions: [{role: OWNER, email_address: ana@example.com}]", "4:22",
+     "ownership cannot be granted, only transferred",
+     "write transfer_ownership: and the address, at the top level"),
+    ("permissions: [{role: READER}]", "4:15", "the e-mail address is missing", None),
+    ("permissions: [{role: READER, grantee_type: EVERYONE, email_address: a@b.c}]", "4:54",
+     "EVERYONE has no e-mail address", None),
+    ("permissions: [{role: READER, email_address: ana}]", "4:45",
+     "'ana' is not an e-mail address", None),
+    ("permissions:\n- {role: READER, email_address: a@b.c}\n- {role: WRITER, email_address: A@b.c}",
+     "6:3", "A@b.c has a permission already, on line 5", None),
+    ("transfer_ownership: lead", "4:21", "'lead' is not an e-mail address", None),
+    ("permissions: [{role: READER, email_address: Lead@b.c}]\ntransfer_ownership: lead@b.c", "4:15",
+     "lead@b.c is to be the owner, and an owner has every right already", None),
+    ("timeout: 2 hours", "4:10", "timeout is '2 hours', which is not a length of time", None),
+    ("timeout: 90", "4:10", "timeout must be text, not the number 90",
+     "add the unit, e.g. 90s, 45m or 2h30m"),
+    ("timeout: 0s", "4:10", "timeout is '0s', which is no time at all", None),
+    ("timeout: ''", "4:10", "timeout is '', which is no time at all", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "where", "what", "fix"), MISTAKES)
+def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path, line, where, what, fix):
+    (problem,) = problems(tmp_path, f"{LEAST}{line}\n")
+
+    assert problem.where == f"{tmp_path}/spec.yaml:{where}"
+    assert problem.what == what
+    assert problem.fix
+    assert problem.rule
+    assert fix is None or problem.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ("{}", "path is missing in training_data"),
+        ("{path: ''}", "training_data.path is empty"),
+        ("{path: a.csv, format: xlsx}", "training_data.format must be auto, jsonl or csv, not 'xlsx'"),
+        ("{path: a.csv, prompt: x}", "there is no key 'prompt' in training_data"),
+        ("{path: a.csv, output: text_input}", "text_input and output are both read from 'text_input'"),
+        ("{path: a.csv, encoding: utf-16}", "'utf-16' is not an encoding that can be read line by line"),
+        ("{path: a.csv, encoding: hex}", "'hex' is not an encoding that can be read line by line"),
+        ("{path: a.csv, encoding: klingon}",
+         "'klingon' is not an encoding that can be read line by line"),
+        ("a.csv", "training_data must be keys with values, not 'a.csv'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_the_data_is_named(tmp_path, data, what):
+    (problem,) = problems(tmp_path, f"job: j\nbase_model: models/m\ntraining_data: {data}\n")
+
+    assert problem.what == what
+    assert problem.line == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "fix"),
+    [
+        ("base_model: smollm", "write models/ID; `tuner models list` has them"),
+        ("base_model: tunedModels/x", "write it as tuned_model_source"),
+        ("tuned_model_source: x", "write tunedModels/ID"),
+        ("description: x", ("add base_model: models/smollm2-135m-instruct, or "
+         "tuned_model_source: tunedModels/ID")),
+    ],
+)  # fmt: skip
+def test_a_model_must_be_named_by_its_kind(tmp_path, model, fix):
+    (problem,) = problems(tmp_path, f"job: j\ntraining_data: {{path: a.csv}}\n{model}\n")
+
+    assert problem.fix == fix
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[]", "word", "5"])
+def test_a_file_without_keys_is_told_what_it_needs(tmp_path, text):
+    found = problems(tmp_path, text)
+
+    assert found[0].line == 1
+    assert all(problem.fix for problem in found)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path):
+    found = problems(
+        tmp_path,
+        "jub: x\nbase_model: models/m\ntraining_data: {path: a.csv, outptu: y}\n"
+        "temperature: 7\npermissions: [{role: OWNER}]\ntemperature: 8\n",
+        "top_k=none",
+    )
+
+    assert [(problem.line, problem.rule) for problem in found] == [
+        (0, "wrong-type"),
+        (1, "missing-key"),
+        (1, "unknown-key"),
+        (3, "unknown-key"),
+        (4, "out-of-range"),
+        (5, "missing-key"),
+        (5, "owner-granted"),
+        (6, "repeated-key"),
+    ]
+
+
+def test_a_wrong_override_is_located_at_its_option(tmp_path):
+    (problem,) = problems(tmp_path, LEAST, "hyperparameters.epoch_count=many")
+
+    assert problem.where == "--set hyperparameters.epoch_count=many"
+    assert problem.what == "hyperparameters.epoch_count must be a whole number, not 'many'"
+
+
+def test_an_override_mends_the_file(tmp_path):
+    text = f"{LEAST}target: {{kind: nowhere}}\n"
+
+    assert load(tmp_path, text, "target=gemini", "display_name='7'").display_name == "7"
+
+
+def key_paths(cls, prefix=""):
+    for name, item in declared(cls).items():
+        yield prefix + name
+        if item.has_keys:
+            yield from key_paths(item.kind, f"{prefix}{name}.")
+
+
+def test_the_full_example_shows_every_key_and_loads():
+    text = (CONFIGS / "full.yaml").read_text()
+    load_spec(CONFIGS / "full.yaml")
+
+    for path in key_paths(JobSpec):
+        name = path.rpartition(".")[2]
+        assert re.search(rf"^[ #-]*{name}:( |$)|[{{,] *{name}: ", text, re.MULTILINE), path
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_loads(config):
+    load_spec(config)
+
+
+def test_every_key_is_described():
+    for path in key_paths(JobSpec):
+        cls = JobSpec
+        *way, last = path.split(".")
+        for key in way:
+            cls = declared(cls)[key].kind
+        assert declared(cls)[last].key.text.endswith("."), path
+
+
+def test_the_json_schema_says_what_the_checks_do():
+    schema = json_schema(JobSpec)
+
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["required"] == ["job", "training_data"]
+    assert schema["additionalProperties"] is False
+    keys = schema["properties"]
+    assert set(keys) == set(declared(JobSpec))
+    assert keys["hyperparameters"]["properties"]["epoch_count"]["minimum"] == 1
+    assert keys["permissions"]["items"]["properties"]["role"]["enum"] == ["READER", "WRITER"]
+    assert keys["target"]["anyOf"][0]["enum"] == ["local", "gemini"]
+    assert keys["display_name"]["description"] == "Shown to people."
+
+
+def test_the_reference_page_is_up_to_date():
+    from tuner.jobs.reference import reference
+
+    page = CONFIGS.parent / "docs/spec.md"
+
+    assert page.read_text() == reference(), "run: tuner schema --markdown > docs/spec.md"
