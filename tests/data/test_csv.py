@@ -6,7 +6,6 @@ from tuner.data import Columns, load_examples
 from tuner.errors import Problem
 from tuner.types import Example
 
-
 AB = Columns("a", "b")
 
 

@@ -5,7 +5,6 @@ import pytest
 from tuner.data import Columns, load_examples
 from tuner.errors import Problem
 
-
 AB = Columns("a", "b")
 
 
