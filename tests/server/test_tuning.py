@@ -177,8 +177,7 @@ def test_weights_a_queued_task_builds_on_outlive_their_model(tmp_path):
             source = {"tuned_model": "tunedModels/parent"}
             operation = await room.create("child", tuned_model_source=source)
             await room.call("DeleteTunedModel", name="tunedModels/parent")
-            while len(engine.tasks) == 1:
-                await asyncio.sleep(0)
+            await engine.waits.wait()
             assert engine.tasks[1].parent.is_dir()
             engine.go_on.set()
             await room.ended(operation.name)
@@ -221,7 +220,7 @@ def test_forgetting_an_operation_lets_its_tuning_go_on(tmp_path):
 
 def test_a_bug_in_the_engine_shows_an_incident_and_not_its_traceback(tmp_path, caplog):
     class Broken(FakeEngine):
-        async def tune(self, task, folder):
+        async def tune(self, task, folder):  # noqa: ARG002  (the protocol's)
             json.loads("{")
             yield
 

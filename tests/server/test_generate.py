@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from tests.server.room import open_room, refusal
+from tuner.engine import EngineError, Turn
+from tuner.server.embeddings import shortened
+from tuner.server.messages import Candidate
+from tuner.server.refusals import Code
+
+TINY, EMBEDDER = "models/tiny", "models/embedder"
+FINISH = Candidate.FinishReason
+
+
+def said(text, role="user"):
+    return {"role": role, "parts": [{"text": text}]}
+
+
+ASKED = {"model": TINY, "contents": [said("one two three")]}
+
+
+def text_of(response):
+    return "".join(part.text for part in response.candidates[0].content.parts)
+
+
+def test_an_answer_says_how_it_ended_and_what_it_took(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            response = await room.call("GenerateContent", **ASKED)
+            assert text_of(response) == "one two three"
+            assert response.candidates[0].finish_reason == FINISH.STOP
+            usage = response.usage_metadata
+            assert (usage.prompt_token_count, usage.candidates_token_count) == (3, 3)
+            assert usage.total_token_count == 6
+            assert response.model_version == "tiny-001"
+            config = {"max_output_tokens": 2}
+            response = await room.call("GenerateContent", **ASKED, generation_config=config)
+            assert response.candidates[0].finish_reason == FINISH.MAX_TOKENS
+
+    asyncio.run(go())
+
+
+def test_a_stream_comes_in_pieces_that_make_the_whole(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            chunks = await room.call("StreamGenerateContent", **ASKED)
+            assert [text_of(chunk) for chunk in chunks] == ["one ", "two ", "three"]
+            reasons = [chunk.candidates[0].finish_reason for chunk in chunks]
+            assert reasons == [0, 0, FINISH.STOP]
+            assert chunks[-1].usage_metadata.total_token_count == 6
+            assert len({chunk.response_id for chunk in chunks}) == 1
+
+    asyncio.run(go())
+
+
+def test_everything_asked_for_reaches_the_engine(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            config = {"temperature": 0.5, "top_p": 0.75, "top_k": 3, "seed": 11}
+            config |= {"stop_sequences": ["END"], "max_output_tokens": 9}
+            await room.call(
+                "GenerateContent",
+                model=TINY,
+                contents=[said("a"), said("b", "model"), said("c")],
+                system_instruction={"parts": [{"text": "be "}, {"text": "brief"}]},
+                generation_config=config,
+            )
+            (prompt,) = room.engine.prompts
+            assert prompt.turns == (Turn("user", "a"), Turn("model", "b"), Turn("user", "c"))
+            assert prompt.system_instruction == "be brief"
+            assert (prompt.temperature, prompt.top_p, prompt.top_k) == (0.5, 0.75, 3)
+            assert (prompt.seed, prompt.max_output_tokens) == (11, 9)
+            assert prompt.stop_sequences == ("END",)
+
+    asyncio.run(go())
+
+
+def test_a_tuned_model_answers_with_its_own_weights_and_sampling(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned(temperature=0.25, top_p=0.5, top_k=7)
+            asked = {"model": "tunedModels/m", "contents": [said("a")]}
+            response = await room.call("GenerateContent", **asked)
+            assert response.model_version == "tunedModels/m"
+            await room.call("GenerateContent", **asked, generation_config={"temperature": 0})
+            tuned, greedy = room.engine.prompts
+            assert (tuned.temperature, tuned.top_p, tuned.top_k) == (0.25, 0.5, 7)
+            assert tuned.adapter.is_dir()
+            assert greedy.temperature == 0
+            assert greedy.top_p == 0.5
+
+    asyncio.run(go())
+
+
+def test_candidates_are_drawn_with_seeds_of_their_own(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            config = {"candidate_count": 3, "seed": 5}
+            response = await room.call("GenerateContent", **ASKED, generation_config=config)
+            assert [each.index for each in response.candidates] == [0, 1, 2]
+            assert [prompt.seed for prompt in room.engine.prompts] == [5, 6, 7]
+            assert response.usage_metadata.candidates_token_count == 9
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("field", "request_fields"),
+    [
+        ("tools", {"tools": [{"google_search": {}}]}),
+        ("tool_config", {"tool_config": {"function_calling_config": {"mode": "ANY"}}}),
+        ("cached_content", {"cached_content": "cachedContents/c"}),
+        ("contents", {"contents": []}),
+        ("contents[0].role", {"contents": [said("x", "system")]}),
+        ("contents[1].role", {"contents": [said("x"), said("y", "model")]}),
+        ("contents[0].parts", {"contents": [{"role": "user"}]}),
+        (
+            "contents[0].parts[0].inline_data",
+            {"contents": [{"parts": [{"inline_data": {"mime_type": "image/png"}}]}]},
+        ),
+        (
+            "contents[0].parts[0].file_data",
+            {"contents": [{"parts": [{"file_data": {"file_uri": "u"}}]}]},
+        ),
+        (
+            "contents[0].parts[0].thought",
+            {"contents": [{"parts": [{"text": "x", "thought": True}]}]},
+        ),
+        (
+            "system_instruction.parts[0].inline_data",
+            {"system_instruction": {"parts": [{"inline_data": {"mime_type": "image/png"}}]}},
+        ),
+        (
+            "safety_settings[0].threshold",
+            {"safety_settings": [{"category": 7, "threshold": "BLOCK_LOW_AND_ABOVE"}]},
+        ),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(tmp_path, field, request_fields):
+    async def go():
+        async with open_room(tmp_path) as room:
+            refused = await refusal(room, "GenerateContent", **ASKED | request_fields)
+            assert refused.code == Code.INVALID_ARGUMENT
+            assert [each.field for each in refused.violations] == [field]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 2.5),
+        ("top_p", 0),
+        ("top_k", 0),
+        ("max_output_tokens", 0),
+        ("max_output_tokens", 1_000_000),
+        ("candidate_count", 9),
+        ("stop_sequences", ["a"] * 6),
+        ("stop_sequences", [""]),
+        ("response_mime_type", "application/json"),
+        ("response_schema", {"description": "x"}),
+        ("response_modalities", ["IMAGE"]),
+        ("presence_penalty", 0.5),
+        ("response_logprobs", True),
+        ("thinking_config", {"thinking_budget": 1}),
+        ("media_resolution", "MEDIA_RESOLUTION_LOW"),
+    ],
+)
+def test_a_generation_config_is_checked_field_by_field(tmp_path, field, value):
+    async def go():
+        async with open_room(tmp_path) as room:
+            config = {field: value}
+            refused = await refusal(room, "GenerateContent", **ASKED, generation_config=config)
+            assert [each.field for each in refused.violations] == [f"generation_config.{field}"]
+
+    asyncio.run(go())
+
+
+def test_settings_that_ask_for_nothing_are_fine(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            config = {"response_mime_type": "text/plain", "response_modalities": ["TEXT"]}
+            config |= {"presence_penalty": 0.0, "response_logprobs": False}
+            safety = [{"category": 7, "threshold": "BLOCK_NONE"}]
+            fields = {"generation_config": config, "safety_settings": safety}
+            await room.call("GenerateContent", **ASKED, **fields)
+
+    asyncio.run(go())
+
+
+def test_tokens_are_counted_for_contents_or_a_whole_request(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            counted = await room.call("CountTokens", **ASKED)
+            assert counted.total_tokens == 3
+            whole = {**ASKED, "system_instruction": {"parts": [{"text": "be brief"}]}}
+            fields = {"model": TINY, "generate_content_request": whole}
+            assert (await room.call("CountTokens", **fields)).total_tokens == 5
+            refused = await refusal(room, "CountTokens", **ASKED | fields)
+            assert refused.violations[0].field == "contents"
+
+    asyncio.run(go())
+
+
+def test_embeddings_are_cut_and_brought_back_to_length_one(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            asked = {"model": EMBEDDER, "content": said("hello there")}
+            whole = (await room.call("EmbedContent", **asked)).embedding.values
+            short = (await room.call("EmbedContent", **asked, output_dimensionality=4)).embedding
+            assert len(whole) == 12
+            assert list(short.values) == pytest.approx(shortened(whole, 4))
+            assert math.hypot(*short.values) == pytest.approx(1, abs=1e-6)
+            for size in (0, 13):
+                refused = await refusal(room, "EmbedContent", **asked, output_dimensionality=size)
+                assert refused.violations[0].field == "output_dimensionality"
+
+    asyncio.run(go())
+
+
+def test_a_batch_is_embedded_in_order_by_one_model(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            texts = ["tree", "sea", "stone"]
+            requests = [{"model": EMBEDDER, "content": said(text)} for text in texts]
+            batch = await room.call("BatchEmbedContents", model=EMBEDDER, requests=requests)
+            for each, request in zip(batch.embeddings, requests, strict=True):
+                assert (await room.call("EmbedContent", **request)).embedding == each
+            requests[1]["model"] = TINY
+            fields = {"model": EMBEDDER, "requests": requests}
+            refused = await refusal(room, "BatchEmbedContents", **fields)
+            assert refused.violations[0].field == "requests[1].model"
+
+    asyncio.run(go())
+
+
+def test_a_title_belongs_to_a_document(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            asked = {"model": EMBEDDER, "content": said("sea"), "title": "stone"}
+            refused = await refusal(room, "EmbedContent", **asked)
+            assert refused.violations[0].field == "title"
+            titled = await room.call("EmbedContent", **asked, task_type="RETRIEVAL_DOCUMENT")
+            plain = await room.call("EmbedContent", model=EMBEDDER, content=said("sea"))
+            assert titled != plain
+
+    asyncio.run(go())
+
+
+def test_a_model_that_lacks_a_method_says_which_it_has(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            refused = await refusal(room, "EmbedContent", model=TINY, content=said("x"))
+            assert "it offers generateContent" in refused.message
+            fields = {"model": EMBEDDER, "contents": [said("x")]}
+            assert (await refusal(room, "GenerateContent", **fields)).code == Code.INVALID_ARGUMENT
+
+    asyncio.run(go())
+
+
+ANSWERED = {
+    "model": TINY,
+    "contents": [said("Which rat ate the cheese?")],
+    "answer_style": "ABSTRACTIVE",
+    "inline_passages": {
+        "passages": [
+            {"id": "fun", "content": said("Uuu ddd hhh llll")},
+            {"id": "rat", "content": said("A rat ate the cheese at ten")},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("has_embedder", [True, False])
+def test_an_answer_names_the_passages_it_rests_on(tmp_path, has_embedder):
+    async def go():
+        async with open_room(tmp_path) as room:
+            room.engine.answer = "the rat"
+            if not has_embedder:
+                del room.engine.base_models[EMBEDDER]
+            response = await room.call("GenerateAnswer", **ANSWERED)
+            assert text_of_answer(response) == "the rat"
+            assert 0.5 < response.answerable_probability <= 1
+            sources = response.answer.grounding_attributions
+            assert [each.source_id.grounding_passage.passage_id for each in sources] == ["rat"]
+            (prompt,) = room.engine.prompts
+            assert "A rat ate the cheese" in prompt.turns[-1].text
+            assert prompt.temperature == 0
+
+    asyncio.run(go())
+
+
+def text_of_answer(response):
+    return response.answer.content.parts[0].text
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("inline_passages.passages", {"inline_passages": {}}),
+        ("answer_style", {"answer_style": 0}),
+        ("temperature", {"temperature": 1.5}),
+        ("contents", {"contents": []}),
+        (
+            "inline_passages.passages[0].id",
+            {"inline_passages": {"passages": [{"content": said("x")}]}},
+        ),
+    ],
+)
+def test_a_question_without_what_it_needs_is_refused(tmp_path, field, changes):
+    async def go():
+        async with open_room(tmp_path) as room:
+            refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
+            assert [each.field for each in refused.violations] == [field]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("is_request", "code"), [(True, Code.INVALID_ARGUMENT), (False, Code.UNAVAILABLE)]
+)
+def test_an_engine_that_refuses_is_told_from_one_that_fails(tmp_path, is_request, code):
+    async def go():
+        async with open_room(tmp_path) as room:
+
+            async def count_tokens(_prompt):
+                raise EngineError("too long", is_request=is_request)
+
+            room.engine.count_tokens = count_tokens
+            refused = await refusal(room, "CountTokens", **ASKED)
+            assert (refused.code, refused.message) == (code, "too long")
+
+    asyncio.run(go())

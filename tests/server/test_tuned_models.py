@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.server.room import open_room, refusal
+from tuner.server.refusals import Code
+
+NAME = "tunedModels/m"
+
+
+async def listed(room, key=None, **fields):
+    found = await room.call("ListTunedModels", key=key, page_size=100, **fields)
+    return [each.name.removeprefix("tunedModels/") for each in found.tuned_models]
+
+
+def update(fields, *paths):
+    return {"tuned_model": {"name": NAME, **fields}, "update_mask": {"paths": paths}}
+
+
+def test_an_update_changes_what_its_mask_names_and_nothing_else(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned(display_name="old", description="old", temperature=0.5)
+            fields = {"display_name": "new", "description": "new", "temperature": 0.1}
+            model = await room.call("UpdateTunedModel", **update(fields, "description"))
+            assert (model.display_name, model.description) == ("old", "new")
+            model = await room.call("UpdateTunedModel", **update({}, "temperature"))
+            assert model.temperature == 1.0
+            model = await room.call("UpdateTunedModel", **update({"display_name": "n"}, "*"))
+            assert (model.display_name, model.description) == ("n", "")
+
+    asyncio.run(go())
+
+
+def test_without_a_mask_the_fields_that_are_set_are_changed(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned(display_name="old", description="old")
+            model = await room.call("GetTunedModel", name=NAME)
+            model.description = "new"
+            model = await room.call("UpdateTunedModel", tuned_model=model)
+            assert (model.display_name, model.description) == ("old", "new")
+            model.base_model = "models/other"
+            refused = await refusal(room, "UpdateTunedModel", tuned_model=model)
+            assert refused.violations[0].field == "tuned_model.base_model"
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("base_model", "tuned_model_source", "tuning_task.hyperparameters.epoch_count"),
+        *("name", "state", "reader_project_numbers", "colour"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_by_name(tmp_path, path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned()
+            refused = await refusal(room, "UpdateTunedModel", **update({}, path))
+            assert refused.code == Code.INVALID_ARGUMENT
+            assert refused.violations[0].field == f"tuned_model.{path}"
+
+    asyncio.run(go())
+
+
+def test_an_update_checks_its_values(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned()
+            asked = update({"temperature": 2, "display_name": "x" * 41}, "temperature")
+            refused = await refusal(room, "UpdateTunedModel", **asked)
+            assert [each.field for each in refused.violations] == ["tuned_model.temperature"]
+
+    asyncio.run(go())
+
+
+def test_pages_go_through_everything_once_even_while_models_come_and_go(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            for n in range(5):
+                await room.create(f"m{n}")
+            first = await room.call("ListTunedModels", page_size=2)
+            await room.create("newer")
+            await room.call("DeleteTunedModel", name="tunedModels/m2")
+            token = first.next_page_token
+            second = await room.call("ListTunedModels", page_size=2, page_token=token)
+            assert [each.name[-2:] for each in first.tuned_models] == ["m4", "m3"]
+            assert [each.name[-2:] for each in second.tuned_models] == ["m1", "m0"]
+            assert not second.next_page_token
+
+    asyncio.run(go())
+
+
+def test_a_page_token_belongs_to_its_question_and_its_caller(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            room.key = await room.make_key("ana@x.org")
+            other = await room.make_key("bob@x.org")
+            for n in range(3):
+                await room.create(f"m{n}")
+            first = await room.call("ListTunedModels", page_size=1)
+            token = first.next_page_token
+            for fields in ({"key": other}, {"filter": "x"}):
+                refused = await refusal(room, "ListTunedModels", page_token=token, **fields)
+                assert refused.violations[0].field == "page_token"
+            for wrong in ("x", "AAAA", "bnVsbA==", token[:-4]):
+                refused = await refusal(room, "ListTunedModels", page_token=wrong)
+                assert refused.violations[0].field == "page_token"
+            refused = await refusal(room, "ListTunedModels", page_size=-1)
+            assert refused.violations[0].field == "page_size"
+
+    asyncio.run(go())
+
+
+def test_a_filter_finds_by_role_and_by_words(tmp_path):
+    async def share(room, name, **permission):
+        await room.call("CreatePermission", parent=f"tunedModels/{name}", permission=permission)
+
+    async def go():
+        async with open_room(tmp_path) as room:
+            ana, bob = await room.make_key("ana@x.org"), await room.make_key("bob@x.org")
+            room.key = ana
+            await room.create("own", display_name="Größe 100%", description="cats and dogs")
+            await room.create("written", display_name="under_score")
+            await room.create("read")
+            await room.create("public", display_name="public thing")
+            await share(
+                room, "written", grantee_type="USER", email_address="BOB@x.org", role="WRITER"
+            )
+            await share(room, "read", grantee_type="USER", email_address="bob@x.org", role="READER")
+            await share(room, "public", grantee_type="EVERYONE", role="READER")
+            assert await listed(room) == ["public", "read", "written", "own"]
+            assert await listed(room, filter="GRÖSSE") == ["own"]
+            assert await listed(room, filter="dogs cats") == ["own"]
+            assert await listed(room, filter='"cats and"') == ["own"]
+            assert await listed(room, filter="dogs birds") == []
+            assert await listed(room, filter="100%") == ["own"]
+            assert await listed(room, filter="_") == ["written"]
+            assert await listed(room, bob) == ["read", "written"]
+            assert await listed(room, bob, filter="writers:me") == ["written"]
+            assert await listed(room, bob, filter="readers:me") == ["read"]
+            assert await listed(room, bob, filter="owner:me") == []
+            assert await listed(room, bob, filter="readers:everyone") == ["public"]
+            assert await listed(room, ana, filter="owner:me public") == ["public"]
+            refused = await refusal(room, "ListTunedModels", filter="owner:ana@x.org")
+            assert "owner:me" in refused.message
+
+    asyncio.run(go())
+
+
+def test_models_are_listed_in_pages_by_name(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            first = await room.call("ListModels", page_size=1)
+            token = first.next_page_token
+            second = await room.call("ListModels", page_token=token)
+            names = [each.name for page in (first, second) for each in page.models]
+            assert names == ["models/embedder", "models/tiny"]
+            assert not second.next_page_token
+            refused = await refusal(room, "GetModel", name="models/none")
+            assert refused.code == Code.NOT_FOUND
+            assert "models/tiny" in refused.message
+
+    asyncio.run(go())
+
+
+def test_operations_are_listed_by_model_and_for_all(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            done = await room.tuned("a")
+            room.engine.stop_at = 1
+            running = await room.create("b")
+            every = await room.call("ListOperations", name="tunedModels/-")
+            assert [each.name for each in every.operations] == [running.name, done.name]
+            one = await room.call("ListOperations", name="tunedModels/a/operations")
+            assert [each.name for each in one.operations] == [done.name]
+            assert one.operations[0].HasField("response")
+            assert one.operations[0].HasField("metadata")
+            finished = await room.call("ListOperations", name="tunedModels/-", filter="done=true")
+            assert [each.name for each in finished.operations] == [done.name]
+            refused = await refusal(room, "ListOperations", name="tunedModels/-", filter="x")
+            assert refused.violations[0].field == "filter"
+
+    asyncio.run(go())
