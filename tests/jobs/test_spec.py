@@ -1,5 +1,6 @@
 """Every kind of mistake in a spec, each with its place and a way out."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tuner.errors import SpecError
 from tuner.jobs.draft import load_spec
+from tuner.jobs.reference import reference
 from tuner.jobs.schema import declared, json_schema
 from tuner.jobs.spec import JobSpec
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
@@ -300,8 +302,14 @@ def test_the_json_schema_says_what_the_checks_do():
 
 
 def test_the_reference_page_is_up_to_date():
-    from tuner.jobs.reference import reference
-
     page = CONFIGS.parent / "docs/spec.md"
 
     assert page.read_text() == reference(), "run: tuner schema --markdown > docs/spec.md"
+
+
+def test_the_schema_for_editors_is_up_to_date():
+    file = CONFIGS.parent / "docs/spec.schema.json"
+
+    assert json.loads(file.read_text()) == json_schema(JobSpec), (
+        "run: tuner schema > docs/spec.schema.json"
+    )

@@ -59,6 +59,21 @@ timeout: long
     assert all(problem.fix and problem.severity == "error" for problem in found)
 
 
+def test_an_unset_variable_is_one_problem_and_not_two(tmp_path):
+    spec = write(tmp_path, SPEC.replace("data.csv", "'${TUNER_TEST_NONE}/data.csv'"))
+
+    assert [problem.rule for problem in problems(spec)] == ["no-value"]
+    assert [problem.rule for problem in problems(spec, "top_k=${TUNER_TEST_NONE}")] == [
+        "no-value"
+    ] * 2
+
+
+def test_a_path_may_begin_with_anybodys_home(tmp_path):
+    spec = write(tmp_path, SPEC.replace("data.csv", "~nobody-at-all/data.csv"))
+
+    assert [problem.rule for problem in problems(spec)] == ["no-file"]
+
+
 @pytest.mark.parametrize("target", ["gemini", "{kind: gemini}"])
 def test_the_targets_limits_are_kept(tmp_path, target):
     spec = write(tmp_path, f"{SPEC}target: {target}\n", f"{ROWS}{'x' * 40_001},y\n")

@@ -10,7 +10,7 @@ import click
 def schema(*, markdown: bool) -> None:
     """Print the JSON Schema of a job spec.
 
-    Save it and name it in a spec's first line, and an editor completes and checks as you type:
+    Save it and name it in a comment of a spec, and an editor completes and checks as you type:
     `# yaml-language-server: $schema=spec.schema.json`.
     """
     import json

@@ -63,14 +63,15 @@ def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
     value = _given(document.value)
     document = document._replace(value={} if value is None else value)
     spec, errors = validate(JobSpec, document.value)
-    problems = {*document.problems, *_complaints(document, errors), *broken_rules(document)}
-    return Draft(
-        document,
-        None if problems else _at(spec, path),
-        _part(TrainingData, document, "training_data"),
-        _part(Evaluation, document, "evaluation"),
-        tuple(sorted(problems)),
-    )
+    known = {problem.where for problem in document.problems}
+    others = {*_complaints(document, errors), *broken_rules(document)}
+    problems = {*document.problems, *(each for each in others if each.where not in known)}
+    if not problems:
+        spec = _at(spec, path)
+        return Draft(document, spec, spec.training_data, spec.evaluation, ())
+    data = _part(TrainingData, document, "training_data")
+    evaluation = _part(Evaluation, document, "evaluation")
+    return Draft(document, None, data, evaluation, tuple(sorted(problems)))
 
 
 def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Problem]:
@@ -115,4 +116,4 @@ def _placed(part: _Part, spec: Path) -> _Part:
 
 def beside(spec: Path, path: Path) -> Path:
     """``path`` as seen from where ``spec`` is: ``configs/../datasets/a.csv`` is ``datasets/a.csv``."""
-    return Path(os.path.normpath(spec.parent / path.expanduser()))
+    return Path(os.path.normpath(spec.parent / os.path.expanduser(path)))  # noqa: PTH111 -- Path's raises

@@ -88,6 +88,8 @@ def _absent(path: Path) -> tuple[str, str]:
 
     if path.is_dir():
         return f"{path} is a folder, not a file", "name a file in it"
+    if path.exists():
+        return f"{path} is not an ordinary file", "copy what it gives into a file and name that"
     names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, names, n=1)
     fix = f"did you mean {path.parent / near[0]}?" if near else "paths are relative to the spec"

@@ -124,7 +124,7 @@ class Builder:
         except NoValue as error:
             what, fix = error.args
             self._complain(node, what, fix, "no-value")
-            return None
+            return str(node.value)
         return read_scalar(text) if node.tag == PLAIN else text
 
     def _count(self, node: yaml.Node) -> None:

@@ -18,8 +18,8 @@ _TITLE = """\
 <!-- Made by `tuner schema --markdown > docs/spec.md`; change tuner/jobs/spec.py instead. -->
 
 A job spec is a YAML file. [configs/full.yaml](../configs/full.yaml) shows every key in use,
-`tuner validate` says everything that is wrong with one, and `tuner schema` prints its JSON Schema
-for an editor.
+`tuner validate` says everything that is wrong with one, and [spec.schema.json](spec.schema.json), which
+`tuner schema` prints, lets an editor check it as you type.
 
 - Paths are relative to the spec. A key that is left empty counts as not written.
 - `${NAME}` and `${NAME:-default}` come from the environment; `$$` is one dollar sign. Unquoted, what

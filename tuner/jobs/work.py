@@ -51,7 +51,8 @@ def load_work(path: Path, overrides: Sequence[str] = ()) -> Work:
     """
     draft = read_draft(path, overrides)
     material = read_material(draft)
-    problems = [*draft.problems, *material.problems]
+    told = {problem.where for problem in draft.problems}
+    problems = [*draft.problems, *(each for each in material.problems if each.where not in told)]
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or draft.spec is None:
         raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
