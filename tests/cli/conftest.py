@@ -13,6 +13,8 @@ from tuner.targets import TARGETS, Kind
 from tuner.types import Example, NewTunedModel, TargetConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tuner.targets import Target
 
 NAME = "tunedModels/capitals-3f9a"
@@ -27,11 +29,12 @@ async def open_fake(_: TargetConfig) -> Target:
 
 
 @pytest.fixture
-def target(monkeypatch: pytest.MonkeyPatch) -> FakeTarget:
+def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTarget:
     """A target with one tuned model that answers."""
     fake = FakeTarget(looks_until_done=1, answers={NAME: {"Peru": "Lima is it"}})
     kind = Kind(f"{__name__}:open_fake", TARGETS["local"].limits, "a fake")
     monkeypatch.setitem(TARGETS, "local", kind)
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     opened.append(fake)
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
+from tests.fakes.ownership import Shares, model_of
+from tuner.errors import AlreadyExists, NotFound, RequestRefused
 from tuner.types import (
     Answer,
     Grant,
-    GranteeType,
     Model,
     NewTunedModel,
     Operation,
@@ -151,10 +151,8 @@ class FakeTarget:
             self.creates += 1
             self.requests[new.name] = new
             self.held[new.name] = self._new_model(new)
-            owner = Permission(
-                f"{new.name}/permissions/p0", Grant(Role.OWNER, email_address=self.me)
-            )
-            self.shared[new.name] = {owner.name: owner}
+            self.shared[new.name] = {}
+            self._shares(new.name).hold(Grant(Role.OWNER, email_address=self.me))
             operation = Operation(
                 f"{new.name}/operations/op{self.creates}",
                 new.name,
@@ -186,39 +184,29 @@ class FakeTarget:
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         with self._call("grant"):
-            self._need(tuned_model, Role.WRITER, "share")
-            self._check_role(grant.role)
-            if self._permission_of(tuned_model, grant):
-                raise AlreadyExists(f"{grant} has a permission on {tuned_model} already")
+            made = self._need(tuned_model, Role.WRITER, "share").add(grant)
             self.grants += 1
-            return self._hold(f"{tuned_model}/permissions/p{self.grants}", grant)
+            return made
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         with self._call("change_role"):
-            found = self._changeable(permission)
-            self._check_role(role)
+            changed = self._need(model_of(permission), Role.WRITER, "share").change(
+                permission, role
+            )
             self.role_changes += 1
-            return self._hold(permission, replace(found.grant, role=role))
+            return changed
 
     async def revoke(self, permission: str) -> None:
         with self._call("revoke"):
-            self._changeable(permission)
+            shares = self._need(model_of(permission), Role.WRITER, "share")
+            del shares.held[shares.changeable(permission).name]
             self.revokes += 1
-            del self.shared[_parent(permission)][permission]
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
         with self._call("transfer"):
-            self._need(tuned_model, Role.OWNER, "transfer")
-            mine = self._permission_of(tuned_model, Grant(Role.OWNER, email_address=self.me))
-            new = Grant(Role.OWNER, email_address=email_address)
-            if mine is None or mine.grant.grantee == new.grantee:
-                raise RequestRefused(f"{email_address} owns {tuned_model} already")
+            shares = self._need(tuned_model, Role.OWNER, "transfer")
+            shares.transfer(self.me, email_address)
             self.transfers += 1
-            theirs = self._permission_of(tuned_model, new)
-            self._hold(mine.name, replace(mine.grant, role=Role.WRITER))
-            self._hold(
-                theirs.name if theirs else f"{tuned_model}/permissions/o{self.transfers}", new
-            )
 
     async def close(self) -> None:
         self.closed = True
@@ -246,7 +234,7 @@ class FakeTarget:
         raise NotFound(f"there is no {name}")
 
     def _tuned_model(self, name: str) -> TunedModel:
-        if name not in self.held or self._role(name) is None:
+        if name not in self.held or self._shares(name).role(self.me) is None:
             raise NotFound(f"there is no {name}, or you may not see it")
         return self.held[name]
 
@@ -315,50 +303,15 @@ class FakeTarget:
         return Answer(" ".join(kept), reason, len(prompt.split()), len(kept))
 
     def _matches(self, model: TunedModel, query: str) -> bool:
-        role = self._role(model.name)
+        role = self._shares(model.name).role(self.me)
         if query in ("owner:me", "writers:me", "readers:me"):
             return role is {"o": Role.OWNER, "w": Role.WRITER, "r": Role.READER}[query[0]]
         return role is not None and query in f"{model.display_name}\n{model.description}"
 
-    def _permission_of(self, tuned_model: str, grant: Grant) -> Permission | None:
-        for permission in self.shared[tuned_model].values():
-            if permission.grant.grantee == grant.grantee:
-                return permission
-        return None
+    def _shares(self, tuned_model: str) -> Shares:
+        return Shares(tuned_model, self.shared[tuned_model])
 
-    def _role(self, tuned_model: str) -> Role | None:
-        for grant in (
-            Grant(Role.READER, email_address=self.me),
-            Grant(Role.READER, GranteeType.EVERYONE),
-        ):
-            found = self._permission_of(tuned_model, grant)
-            if found:
-                return found.grant.role
-        return None
-
-    def _need(self, tuned_model: str, role: Role, verb: str) -> None:
-        self._tuned_model(tuned_model)
-        order = (Role.READER, Role.WRITER, Role.OWNER)
-        mine = self._role(tuned_model)
-        if mine is None or order.index(mine) < order.index(role):
-            raise NotAllowed(f"{self.me} may not {verb} {tuned_model}")
-
-    def _changeable(self, permission: str) -> Permission:
-        self._need(_parent(permission), Role.WRITER, "share")
-        found = self.shared[_parent(permission)].get(permission)
-        if found is None:
-            raise NotFound(f"there is no {permission}")
-        self._check_role(found.grant.role)
-        return found
-
-    def _check_role(self, role: Role) -> None:
-        if role is Role.OWNER:
-            raise RequestRefused("ownership changes by a transfer only")
-
-    def _hold(self, name: str, grant: Grant) -> Permission:
-        self.shared[_parent(name)][name] = Permission(name, grant)
-        return self.shared[_parent(name)][name]
-
-
-def _parent(permission: str) -> str:
-    return permission.rpartition("/permissions/")[0]
+    def _need(self, tuned_model: str, role: Role, verb: str) -> Shares:
+        shares = self._shares(self._tuned_model(tuned_model).name)
+        shares.need(self.me, role, verb)
+        return shares

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.options import confirm, output_option, target_options, yes_option
-from tuner.cli.pull import pull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +188,20 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
     ask(config, deleted)
 
 
-models.add_command(pull)
+@models.command("pull")
+@click.argument("name")
+@click.pass_context
+def pull_(ctx: click.Context, name: str) -> None:
+    """Fetch and convert a base model now.
+
+    The local target does so by itself at the model's first use. NAME is models/ID, or the ID
+    alone. Prints the folder of the converted model.
+    """
+    from tuner.cli.pull import pull
+
+    click.echo(pull(name, quiet=bool(ctx.obj and ctx.obj["quiet"])))
+
+
 for _alias, _command in (("ls", list_), ("rm", delete)):
     _hidden = copy(_command)
     _hidden.hidden = True

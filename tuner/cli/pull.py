@@ -1,67 +1,60 @@
-"""models pull: fetch and convert a base model ahead of its first use."""
+"""``tuner models pull``: fetch a base model before it is needed, with a bar that shows how far it is."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from tuner.errors import InvalidInput, Problem, RequestRefused, Unavailable
+from tuner.errors import RequestRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tuner.engine.durable import Progress
+    from pathlib import Path
 
 
-@click.command()
-@click.argument("name")
-def pull(name: str) -> None:
-    """Fetch and convert a base model now.
+def pull(name: str, *, quiet: bool = False) -> Path:
+    """Fetch and convert a base model, once; the bar goes to standard error.
 
-    The local target does so by itself at the model's first use. NAME is models/ID, or the ID alone. Prints the folder of the converted model.
+    Args:
+        name: ``models/ID`` or the id alone, of ``tuner.engine.KNOWN_BASE_MODELS``.
+        quiet: Draw no bar.
+
+    Returns:
+        The model's folder, in Hugging Face's format.
+
+    Raises:
+        RequestRefused: No such model is known, or the extra ``local`` is not installed.
+        Unavailable: It cannot be fetched or kept now.
     """
-    from tuner.engine import EngineError
+    try:
+        from tuner.engine import EngineError, base_models
+    except ImportError as error:
+        raise _not_installed(error) from error
     from tuner.home import models_folder
 
     try:
-        from tuner.engine import base_models
-
-        with _progress() as progress:
-            folder = base_models.pull(base_models.known(name), models_folder(), progress)
+        model = base_models.known(name)
     except EngineError as error:
-        raise (RequestRefused if error.is_request else Unavailable)(str(error)) from error
-    except ModuleNotFoundError as error:
-        what = f"converting a model needs {error.name}, which is not installed"
-        fix = "pip install 'tuner[local]'"
-        raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")]) from error
-    click.echo(folder)
+        raise RequestRefused(str(error)) from error
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
+    with bar:
+        task = bar.add_task(f"pulling {model.name}", total=None)
+
+        def show(what: str, done: int, total: int, /) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        try:
+            return base_models.pull(model, models_folder(), show)
+        except EngineError as error:
+            raise Unavailable(str(error)) from error
+        except ImportError as error:
+            raise _not_installed(error) from error
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal; otherwise a line whenever something else begins."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total or None
-        )
-
-
-def _lines() -> Progress:
-    said: set[str] = set()
-
-    def say(what: str, done: int, total: int, /) -> None:  # noqa: ARG001 -- Progress's signature
-        if what not in said:
-            said.add(what)
-            click.echo(what, err=True)
-
-    return say
+def _not_installed(error: ImportError) -> RequestRefused:
+    return RequestRefused(
+        f"base models need {error.name}, which is not installed",
+        "install it with `pip install 'tuner[local]'`",
+    )
