@@ -1,0 +1,76 @@
+"""`tuner keys` and `tuner serve`, as they are typed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import closing
+
+import pytest
+
+from tuner.__main__ import run
+from tuner.server.identity import identify
+from tuner.server.refusals import Refused
+from tuner.server.store.database import Store
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path))
+    return tmp_path
+
+
+def who(home, key):
+    async def go():
+        with closing(Store(home / "service" / "service.db")) as store:
+            return await identify(store, {"x-goog-api-key": key})
+
+    return asyncio.run(go())
+
+
+def test_a_key_is_printed_once_works_and_can_be_revoked(home, capsys):
+    assert run(["keys", "create", "ana@x.org", "--group", "team@x.org"]) == 0
+    shown = capsys.readouterr()
+    key = shown.out.strip()
+    assert "first key" in shown.err
+    caller = who(home, key)
+    assert (caller.email_address, caller.groups) == ("ana@x.org", ("team@x.org",))
+    assert run(["keys", "list", "-o", "json"]) == 0
+    listed = capsys.readouterr().out
+    assert key not in listed
+    (row,) = json.loads(listed)
+    assert row["email"] == "ana@x.org"
+    assert run(["keys", "revoke", row["id"]]) == 0
+    with pytest.raises(Refused, match="revoked"):
+        who(home, key)
+
+
+def test_a_table_of_keys_has_a_heading(home, capsys):
+    run(["keys", "create", "ana@x.org"])
+    capsys.readouterr()
+    run(["keys", "--home", str(home), "list"])
+    assert capsys.readouterr().out.startswith("ID  ")
+
+
+def test_what_is_no_address_makes_no_key(home, capsys):
+    assert run(["keys", "create", "ana"]) == 2
+    assert "'ana' is not an e-mail address" in capsys.readouterr().err
+    assert not (home / "service").exists()
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked(home, capsys):
+    assert home
+    assert run(["keys", "revoke", "none"]) == 2
+    assert "tuner keys list" in capsys.readouterr().err
+
+
+def test_serving_beyond_loopback_is_refused_before_anything_starts(home, capsys):
+    assert run(["serve", "--grpc", "0.0.0.0:50051"]) == 2
+    assert "without TLS" in capsys.readouterr().err
+    assert not (home / "service").exists()
+
+
+def test_stopping_what_does_not_run_is_no_error(home, capsys):
+    assert home
+    assert run(["serve", "--stop"]) == 0
+    assert "no service runs" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from tuner.engine import TINY
+from tuner.errors import InvalidInput
+from tuner.server import banner
+from tuner.server.logs import JsonLines
+from tuner.server.service_file import read
+from tuner.server.settings import Settings, loopback, with_more
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("50051", "127.0.0.1:50051"),
+        ("localhost:1", "localhost:1"),
+        ("[::1]:2", "[::1]:2"),
+        ("127.8.8.8:3", "127.8.8.8:3"),
+    ],
+)
+def test_a_loopback_address_is_taken(given, expected):
+    assert loopback(given) == expected
+
+
+@pytest.mark.parametrize("given", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
+def test_an_address_others_can_reach_is_refused_for_lack_of_tls(given):
+    with pytest.raises(InvalidInput, match="without TLS"):
+        loopback(given)
+
+
+@pytest.mark.parametrize("given", ["", "host", "127.0.0.1:99999", "127.0.0.1:x", "a b:1"])
+def test_what_is_no_address_is_refused(given):
+    with pytest.raises(InvalidInput, match="no address"):
+        loopback(given)
+
+
+def test_base_models_are_added_by_name_and_source():
+    models = with_more({}, ["tiny=builtin:tiny", "models/qwen=Qwen/Qwen3-0.6B"])
+    assert models["models/tiny"] == TINY
+    assert models["models/qwen"].source == "Qwen/Qwen3-0.6B"
+    assert "createTunedModel" in models["models/qwen"].methods
+
+
+def test_every_wrong_pair_is_named():
+    with pytest.raises(InvalidInput) as caught:
+        with_more({}, ["tiny", "Big=x", "ok=x", "a="])
+    assert [each.what.split(":")[0] for each in caught.value.problems] == [
+        *("--base-model tiny", "--base-model Big=x", "--base-model a=")
+    ]
+
+
+def test_a_service_file_declares_models(tmp_path):
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "service.yaml"
+    file.write_text(
+        "base_models:\n"
+        "  mine:\n    source: weights\n    display_name: 1.0\n    input_token_limit: 512\n"
+        "    methods: [generateContent]\n    temperature: 0.5\n"
+    )
+    model = read(file)["models/mine"]
+    assert model.source == str(tmp_path / "weights")
+    assert (model.display_name, model.input_token_limit) == ("1.0", 512)
+    assert model.methods == ("generateContent",)
+
+
+def test_everything_wrong_with_a_service_file_is_said_with_its_line(tmp_path):
+    file = tmp_path / "service.yaml"
+    file.write_text(
+        "models: {}\n"
+        "base_models:\n"
+        "  Big: {source: x}\n"
+        "  a: {sauce: x, source: y}\n"
+        "  b: {display_name: x}\n"
+        "  c: {source: x, top_k: many}\n"
+        "  d: [1]\n"
+        "  e: {source: x, source: y}\n"
+    )
+    with pytest.raises(InvalidInput) as caught:
+        read(file)
+    assert [each.line for each in caught.value.problems] == [1, 3, 4, 5, 6, 7, 7, 8]
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\xff"])
+def test_a_file_that_is_not_yaml_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "service.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match="not YAML"):
+        read(file)
+    with pytest.raises(InvalidInput, match="No such file"):
+        read(tmp_path / "none.yaml")
+
+
+def test_the_banner_says_what_where_and_how_to_connect(tmp_path):
+    text = banner.text(Settings(base_models={TINY.name: TINY}), tmp_path, "127.0.0.1:5", 0, 1)
+    assert "tiny (tunes, writes)" in text
+    assert "127.0.0.1:5" in text
+    assert "speaks TLS over gRPC" in text
+    assert "1 tuning to go on with" in text
+    assert "owner@localhost" in text
+
+
+def test_a_log_line_is_json_with_what_the_event_brought_along():
+    record = logging.makeLogRecord({"msg": "GetModel", "levelname": "INFO", "ms": 1.5})
+    line = json.loads(JsonLines().format(record))
+    assert (line["event"], line["level"], line["ms"]) == ("GetModel", "info", 1.5)
