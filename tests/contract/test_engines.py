@@ -7,6 +7,9 @@ import os
 import signal
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -75,13 +78,16 @@ def asked(text, adapter=None):
     return replace(PROMPT, turns=(Turn("user", text),), adapter=adapter)
 
 
+@cache
+def unkilled(kind):
+    with TemporaryDirectory() as folder:
+        return with_engine(kind, lambda engine: tuned(engine, Path(folder)))
+
+
 def test_the_same_task_gives_the_same_bytes(kind, tmp_path):
-    async def work(engine):
-        return (await tuned(engine, tmp_path / "a"))[1], (await tuned(engine, tmp_path / "b"))[1]
+    _, content = with_engine(kind, lambda engine: tuned(engine, tmp_path))
 
-    one, other = with_engine(kind, work)
-
-    assert one == other
+    assert content == unkilled(kind)[1]
 
 
 @pytest.mark.parametrize("kill_at", [1, 5, 23])
@@ -89,19 +95,23 @@ def test_a_worker_killed_at_any_step_goes_on_to_the_same_bytes(kind, tmp_path, k
     async def work(engine):
         seen = []
         with pytest.raises(WorkerDied, match="signal 9"):
-            async for step in engine.tune(TASK, tmp_path / "killed"):
-                seen.append(step)
-                if step.step == kill_at:
-                    os.kill(next(iter(engine.workers)).pid, signal.SIGKILL)
-        again, content = await tuned(engine, tmp_path / "killed")
-        return seen, again, content, (await tuned(engine, tmp_path / "whole"))
+            await killed(engine, tmp_path / "killed", kill_at, seen.append)
+        return seen, *(await tuned(engine, tmp_path / "killed"))
 
-    seen, again, content, (steps, whole) = with_engine(kind, work, checkpoint_s=0.0)
+    seen, again, content = with_engine(kind, work, checkpoint_s=0.0)
+    steps, whole = unkilled(kind)
 
     assert content == whole
     assert [step.mean_loss for step in again] == [step.mean_loss for step in steps]
     known = {step.step: step.mean_loss for step in again}
     assert all(known[step.step] == step.mean_loss for step in seen)
+
+
+async def killed(engine, folder, kill_at, see):
+    async for step in engine.tune(TASK, folder):
+        see(step)
+        if step.step == kill_at:
+            os.kill(next(iter(engine.workers)).pid, signal.SIGKILL)
 
 
 def test_closing_the_steps_ends_the_worker_and_keeps_its_work(kind, tmp_path):
@@ -178,7 +188,7 @@ def test_a_model_that_cannot_be_tuned_is_refused_with_those_that_can(kind, tmp_p
     async def work(engine):
         await tuned(engine, tmp_path, replace(TASK, base_model="models/all-minilm-l6-v2"))
 
-    with pytest.raises(EngineError, match="use one of: .*models/tiny") as refused:
+    with pytest.raises(EngineError, match=r"use one of: .*models/tiny") as refused:
         with_engine(kind, work)
     assert refused.value.is_request
 
@@ -242,9 +252,11 @@ def test_after_the_inference_process_died_the_next_question_is_answered(kind):
     endless = replace(PROMPT, max_output_tokens=2000)
 
     async def work(engine):
+        pieces = engine.generate(endless)
+        await anext(pieces)
+        os.kill(engine.inference.child.process.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="signal 9"):
-            async for _ in engine.generate(endless):
-                os.kill(engine.inference.child.process.pid, signal.SIGKILL)
+            [piece async for piece in pieces]
         return await answer(engine, PROMPT)
 
     assert with_engine(kind, work)[-1].finish_reason

@@ -8,6 +8,6 @@ from tuner.engine.threads import CALM
 
 os.environ.update(CALM)
 
-import torch  # noqa: E402  it reads the environment when it is loaded
+import torch
 
 torch.set_num_threads(1)

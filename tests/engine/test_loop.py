@@ -84,7 +84,9 @@ def test_the_loss_is_the_mean_over_the_output_tokens_only(model):
             for n, token in enumerate(row.answer)
         ]
 
-    assert loop.one_step(model, batch, progress) == pytest.approx(float(sum(losses) / 4), rel=1e-4)
+    assert loop.one_step(model, batch, progress, 1e-3) == pytest.approx(
+        float(sum(losses) / 4), rel=1e-4
+    )
 
 
 def test_the_rate_goes_up_in_a_line_and_down_in_a_line():

@@ -3,56 +3,54 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from tuner.engine import durable
+from tuner.engine import adamw, durable
+from tuner.engine.adamw import Moments
 from tuner.engine.lora import Adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
-    from torch.optim import Optimizer
 
 FILE = "checkpoint.safetensors"
-RANDOM = "random"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+DICE = "dice"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """A tuning between two steps.
-
-    Attributes:
-        step: Optimizer steps done.
-        adapter: Its tensors are the ones being trained.
-        optimizer: AdamW over these tensors, in their order.
-    """
+    """A tuning between two steps: ``step`` are done, the tensors of the others change with each."""
 
     step: int
     adapter: Adapter
-    optimizer: Optimizer
+    moments: Moments
 
 
 def start(adapter: Adapter) -> Progress:
     """Before the first step; the tensors are put in order, as sums over them depend on it."""
     tensors = {name: adapter.tensors[name].requires_grad_() for name in sorted(adapter.tensors)}
-    optimizer = torch.optim.AdamW(list(tensors.values()), weight_decay=0.0, fused=True)
-    return Progress(0, Adapter(adapter.config, tensors), optimizer)
+    return Progress(0, Adapter(adapter.config, tensors), adamw.zeros(tensors))
 
 
 def save_to(folder: Path, progress: Progress) -> None:
     """Replace the checkpoint: one file, so adapter, optimizer, position and dice always agree."""
-    tensors: dict[str, Tensor] = {RANDOM: torch.get_rng_state()}
-    for name, tensor in progress.adapter.tensors.items():
-        tensors[f"adapter/{name}"] = tensor.detach()
-        for moment in MOMENTS:
-            tensors[f"{moment}/{name}"] = progress.optimizer.state[tensor][moment]
+    kinds = {
+        "adapter": progress.adapter.tensors,
+        "mean": progress.moments.mean,
+        "square": progress.moments.square,
+        DICE: {"torch": torch.get_rng_state()},
+    }
+    tensors = {
+        f"{kind}/{name}": tensor.detach()
+        for kind, group in kinds.items()
+        for name, tensor in group.items()
+    }
     about = {"step": progress.step, "config": progress.adapter.config}
     durable.write(folder / FILE, save(tensors, {"about": json.dumps(about)}))
 
@@ -61,14 +59,12 @@ def load_from(folder: Path) -> Progress | None:
     """The last checkpoint, None when there is none; sets torch's dice."""
     if not (folder / FILE).exists():
         return None
+    kinds: dict[str, dict[str, Tensor]] = {}
     with safe_open(folder / FILE, "pt") as file:
         about: dict[str, Any] = json.loads(file.metadata()["about"])
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  no dict
-    names = [name.removeprefix("adapter/") for name in tensors if name.startswith("adapter/")]
-    adapter = Adapter(about["config"], {name: tensors[f"adapter/{name}"] for name in names})
-    begun = start(adapter)
-    for name, tensor in begun.adapter.tensors.items():
-        state = {moment: tensors[f"{moment}/{name}"] for moment in MOMENTS}
-        begun.optimizer.state[tensor] = {"step": torch.tensor(float(about["step"])), **state}
-    torch.set_rng_state(tensors[RANDOM])
-    return replace(begun, step=about["step"])
+        for key in file.keys():  # noqa: SIM118  it is no dict
+            kind, _, name = key.partition("/")
+            kinds.setdefault(kind, {})[name] = file.get_tensor(key).clone()
+    torch.set_rng_state(kinds[DICE]["torch"])
+    adapter = start(Adapter(about["config"], kinds["adapter"])).adapter
+    return Progress(about["step"], adapter, Moments(kinds["mean"], kinds["square"]))

@@ -47,7 +47,12 @@ class HuggingFace:
         """Load model and slots; dropout stays off, so that tuning is the same every time."""
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         config = LoraConfig(
-            r=lora.RANK, lora_alpha=lora.ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=lora.RANK,
+            lora_alpha=lora.ALPHA,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+            # GPT-2's layers keep their weights transposed, and PEFT wants to be told.
+            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in base.modules()),
         )
         self.model = get_peft_model(base, config, autocast_adapter_dtype=True).eval()
         self.config = config

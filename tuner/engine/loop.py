@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from tuner.engine import Step, batches
+from tuner.engine import Step, adamw, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tuner.engine.checkpoints import Progress
 
 WARM_UP = 0.1  # of all steps
-MOST_GRADIENT = 1.0  # its length is cut to this
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,12 @@ def train(
     for step in range(progress.step + 1, total + 1):
         epoch, number = divmod(step - 1, per_epoch)
         batch = batches.epoch(rows, plan.batch_size, plan.seed, epoch + 1)[number]
-        set_rate(progress, plan.learning_rate * share(step, total))
-        loss = one_step(model, batch, progress)
+        loss = one_step(model, batch, progress, plan.learning_rate * share(step, total))
         progress = replace(progress, step=step)
         yield Step(step, epoch + 1, loss, time.time(), sum(map(len, batch))), progress
 
 
-def one_step(model: CausalModel, batch: Sequence[Row], progress: Progress) -> float:
+def one_step(model: CausalModel, batch: Sequence[Row], progress: Progress, rate: float) -> float:
     """Change the adapter once. Returns the mean loss over the batch's answer tokens, in nats."""
     labels = sum(len(row.answer) for row in batch)
     loss = 0.0
@@ -68,9 +66,7 @@ def one_step(model: CausalModel, batch: Sequence[Row], progress: Progress) -> fl
         part_loss = functional.cross_entropy(logits, wanted, reduction="sum") / labels
         part_loss.backward()  # type: ignore[no-untyped-call]
         loss += part_loss.item()
-    torch.nn.utils.clip_grad_norm_(progress.adapter.tensors.values(), MOST_GRADIENT)
-    progress.optimizer.step()
-    progress.optimizer.zero_grad()
+    adamw.update(progress.adapter.tensors, progress.moments, progress.step + 1, rate)
     return loss
 
 
@@ -78,9 +74,3 @@ def share(step: int, total: int) -> float:
     """The part of the learning rate used at a step: up in a line, then down in a line towards 0."""
     warm = max(1, round(WARM_UP * total))
     return step / warm if step <= warm else (total - step + 1) / (total - warm + 1)
-
-
-def set_rate(progress: Progress, rate: float) -> None:
-    """Tell the optimizer the learning rate of its next step."""
-    for group in progress.optimizer.param_groups:
-        group["lr"] = rate

@@ -41,8 +41,9 @@ class TextStream:
 
     def _unsure(self, text: str) -> int:
         """How many characters at the end may still change or become part of a stop sequence."""
-        half = 1 if text.endswith(INCOMPLETE) else 0
-        return max([half, *(_overlap(text, stop) for stop in self.stops)])
+        whole = text.removesuffix(INCOMPLETE)
+        unsure = [len(text) - len(whole) + _overlap(whole, stop) for stop in ("", *self.stops)]
+        return max([*unsure, *(_overlap(text, stop) for stop in self.stops)])
 
 
 def _overlap(text: str, stop: str) -> int:
