@@ -89,8 +89,6 @@ class FakeTarget:
         if self.crash_at >= 0:
             self.faults[self.crash_at] = Crash()
 
-    # -- reading ----------------------------------------------------------------------------------
-
     async def models(self) -> list[Model]:
         with self._call("models"):
             return list(self.base_models)
@@ -143,8 +141,6 @@ class FakeTarget:
                 yield Answer(f"{word} ")
             yield replace(answer, text=words[-1])
 
-    # -- changing ---------------------------------------------------------------------------------
-
     async def create(self, new: NewTunedModel) -> Operation:
         with self._call("create"):
             self._check_new(new)
@@ -153,11 +149,8 @@ class FakeTarget:
             self.held[new.name] = self._new_model(new)
             self.shared[new.name] = {}
             self._shares(new.name).hold(Grant(Role.OWNER, email_address=self.me))
-            operation = Operation(
-                f"{new.name}/operations/op{self.creates}",
-                new.name,
-                total_steps=self.looks_until_done,
-            )
+            name = f"{new.name}/operations/op{self.creates}"
+            operation = Operation(name, new.name, total_steps=self.looks_until_done)
             self.running[operation.name] = operation
             return operation
 
@@ -190,11 +183,9 @@ class FakeTarget:
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         with self._call("change_role"):
-            changed = self._need(model_of(permission), Role.WRITER, "share").change(
-                permission, role
-            )
+            shares = self._need(model_of(permission), Role.WRITER, "share")
             self.role_changes += 1
-            return changed
+            return shares.change(permission, role)
 
     async def revoke(self, permission: str) -> None:
         with self._call("revoke"):
@@ -210,8 +201,6 @@ class FakeTarget:
 
     async def close(self) -> None:
         self.closed = True
-
-    # -- the rules --------------------------------------------------------------------------------
 
     @contextmanager
     def _call(self, name: str) -> Iterator[None]:
@@ -244,18 +233,14 @@ class FakeTarget:
         return self.running[name]
 
     def _new_model(self, new: NewTunedModel) -> TunedModel:
+        names = ("display_name", "description", "temperature", "top_p", "top_k", "hyperparameters")
         return TunedModel(
             new.name,
             State.CREATING,
             base_model=new.base_model or self.held[new.tuned_model_source].base_model,
             tuned_model_source=new.tuned_model_source,
-            display_name=new.display_name,
-            description=new.description,
-            temperature=new.temperature,
-            top_p=new.top_p,
-            top_k=new.top_k,
-            hyperparameters=new.hyperparameters,
             create_time=float(self.creates),
+            **{name: getattr(new, name) for name in names},
         )
 
     def _check_new(self, new: NewTunedModel) -> None:
@@ -278,16 +263,17 @@ class FakeTarget:
     def _progress(self, operation: Operation) -> None:
         step = operation.completed_steps + 1
         snapshot = Snapshot(step, 1, 1.0 / step, float(step))
+        done = operation.cancelled or step >= self.looks_until_done
         error = "the tuning was cancelled" if operation.cancelled else self.tuning_error
         moved = replace(
             operation,
             completed_steps=step,
             snapshots=(*operation.snapshots, snapshot),
-            done=operation.cancelled or step >= self.looks_until_done,
+            done=done,
+            error=error if done else "",
         )
-        moved = replace(moved, error=error) if moved.done else moved
         self.running = {**self.running, operation.name: moved}
-        if moved.done:
+        if done:
             state = State.FAILED if error else State.ACTIVE
             model = self.held[operation.tuned_model]
             self.held[model.name] = replace(model, state=state, snapshots=moved.snapshots)
@@ -304,8 +290,9 @@ class FakeTarget:
 
     def _matches(self, model: TunedModel, query: str) -> bool:
         role = self._shares(model.name).role(self.me)
-        if query in ("owner:me", "writers:me", "readers:me"):
-            return role is {"o": Role.OWNER, "w": Role.WRITER, "r": Role.READER}[query[0]]
+        named = {"owner:me": Role.OWNER, "writers:me": Role.WRITER, "readers:me": Role.READER}
+        if query in named:
+            return role is named[query]
         return role is not None and query in f"{model.display_name}\n{model.description}"
 
     def _shares(self, tuned_model: str) -> Shares:

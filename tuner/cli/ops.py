@@ -26,7 +26,7 @@ OPERATION = click.argument("operation", metavar="OPERATION|MODEL")
 
 @click.group()
 def ops() -> None:
-    """List, look at, wait for and cancel the service's operations.
+    """List, look at and cancel the service's operations.
 
     Where an OPERATION is wanted, its tuned model will do: its newest one is meant.
     """

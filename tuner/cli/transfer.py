@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @yes_option
 @target_options
 def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None:
-    """Make EMAIL the owner of MODEL. You become a writer, and cannot take it back."""
+    """Hand a tuned model over to a new owner.
+
+    You become a writer, and cannot take it back.
+    """
     from tuner.cli.asking import ask
 
     if not EMAIL.fullmatch(email):
