@@ -33,13 +33,8 @@ if TYPE_CHECKING:
     from tuner.types import GenerationConfig
 
 ME = "me@example.com"
-TUNABLE = Model(
-    "models/tiny",
-    display_name="Tiny",
-    input_token_limit=512,
-    output_token_limit=128,
-    supported_generation_methods=("generateContent", "createTunedModel"),
-)
+METHODS = ("generateContent", "createTunedModel")
+TUNABLE = Model("models/tiny", display_name="Tiny", supported_generation_methods=METHODS)
 UNTUNABLE = Model("models/fixed", supported_generation_methods=("generateContent",))
 
 
