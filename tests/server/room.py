@@ -91,6 +91,7 @@ async def open_room(folder: Path, engine: FakeEngine | None = None) -> AsyncIter
     engine = engine or FakeEngine()
     store = Store(folder / "service.db")
     tunings = Tunings(store, engine, folder / "tunings")
+    await tunings.prepare()
     work = asyncio.create_task(tunings.run())
     try:
         yield Room(Service(store, engine, tunings, folder / "tunings"), engine)

@@ -234,3 +234,23 @@ def test_a_bug_in_the_engine_shows_an_incident_and_not_its_traceback(tmp_path, c
             assert "Expecting" not in operation.error.message
 
     asyncio.run(go())
+
+
+def test_a_task_that_breaks_the_queue_does_not_end_it(tmp_path, caplog, monkeypatch):
+    async def go():
+        async with open_room(tmp_path) as room:
+            tunings = room.service.tunings
+            supervise = tunings._supervise
+
+            async def break_once(_claimed):
+                monkeypatch.setattr(tunings, "_supervise", supervise)
+                tunings.wake()
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(tunings, "_supervise", break_once)
+            first, second = await room.create("first"), await room.create("second")
+            assert not (await room.call("GetOperation", name=first.name)).done
+            assert model_of(await room.ended(second.name)).name == "tunedModels/second"
+            assert "the queue broke" in caplog.text
+
+    asyncio.run(go())

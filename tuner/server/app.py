@@ -70,6 +70,7 @@ async def running(
     server = grpc.new_server(service, activity.note)
     try:
         address = grpc.bind(server, settings.grpc)
+        await tunings.prepare()
         work = asyncio.create_task(tunings.run())
         await server.start()
         try:

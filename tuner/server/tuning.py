@@ -57,13 +57,17 @@ class Tunings:
         self._new_task = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def run(self) -> None:
-        """Work until cancelled; tasks under way go back to the queue then.
+    async def prepare(self) -> None:
+        """Take over what an earlier service left; we hold the folder's lock, so it is dead.
 
-        The caller holds the folder's lock, so leases left over are those of the dead.
+        Raises:
+            StoreFailed: The database cannot be used.
         """
         await self._store.write(queue.release_all)
         await self.tidy()
+
+    async def run(self) -> None:
+        """Work until cancelled; tasks under way go back to the queue then."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._work())
@@ -93,15 +97,20 @@ class Tunings:
         while True:
             self._new_task.clear()
             try:
-                claimed = await self._next()
+                if await self._work_once():
+                    continue
             except StoreFailed as error:
-                log.error("the queue cannot be read", extra={"reason": str(error)})  # noqa: TRY400  (the text is for people; there is no bug to trace)
-                claimed = None
-            if claimed is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._new_task.wait(), LOOK_EVERY_S)
-                continue
+                log.error("the queue waits", extra={"reason": str(error)})  # noqa: TRY400  (no bug to trace)
+            except Exception:  # one broken task must not end the queue
+                log.exception("the queue broke")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._new_task.wait(), LOOK_EVERY_S)
+
+    async def _work_once(self) -> bool:
+        claimed = await self._next()
+        if claimed is not None:
             await self._supervise(claimed)
+        return claimed is not None
 
     async def _next(self) -> Claim | None:
         if not await self._store.read(queue.has_work, self._now_ms()):
