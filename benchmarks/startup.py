@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 
 ROWS = 500
 OTHERS = ("together", "dvc", "prefect")
+ENV = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+"""An installed tuner has its bytecode; a checkout may keep what the warm-up wrote."""
 SPEC = """\
 job: startup
 base_model: models/smollm2-135m-instruct
@@ -72,7 +75,7 @@ def _spec(folder: Path) -> Path:
 
 def _seconds(command: list[str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=ENV)
     return time.perf_counter() - began
 
 

@@ -34,7 +34,7 @@ import click
     "--service-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="YAML that declares more base models.",
+    help="YAML that declares more base models; service.yaml in the service's folder unless named.",
 )
 @click.option(
     "--workers",
@@ -84,7 +84,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     from tuner.server.service_file import read
     from tuner.server.settings import Settings, loopback, with_more
 
-    declared = read(service_file) if service_file else {}
+    declared = read(service_file) if (service_file := service_file or _own_file()) else {}
     models = with_more({**KNOWN_BASE_MODELS, **declared}, pairs)
     logs.configure(sys.stderr, log_level)
     app.serve(Settings(loopback(address), models, idle_exit, workers))
@@ -94,6 +94,14 @@ def use_home(home: Path | None) -> None:
     """Make ``home`` the home of this process and its children."""
     if home is not None:
         os.environ["TUNER_HOME"] = str(home.expanduser().absolute())
+
+
+def _own_file() -> Path | None:
+    """The file that a service started on demand reads too."""
+    from tuner.home import service_folder
+
+    path = service_folder() / "service.yaml"
+    return path if path.exists() else None
 
 
 def _stop() -> None:

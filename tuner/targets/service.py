@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+LARGE_LOG_BYTES = 4_000_000
 IDLE_EXIT_S = 600
 START_TIMEOUT_S = 120.0
 SLOW_START_S = 2.0
@@ -83,13 +84,15 @@ async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> A
 async def _start(stale: Address | None, say: Callable[[str], None], deadline: float) -> Address:
     """Wait for an address, spawning a service when nobody holds the lock."""
     process: subprocess.Popen[bytes] | None = None
+    said_before = 0
     slow = time.monotonic() + SLOW_START_S
     try:
         while True:
             # while our own child starts its lock is not probed: it could stumble on the probe
             if (process is None or process.poll() is not None) and not is_live():
                 if process:
-                    raise _died(process.returncode)
+                    raise _died(process.returncode, said_before)
+                said_before = _make_room()
                 stale, process = read_address(), _spawn()
             address = read_address()
             if address and address != stale:
@@ -122,7 +125,7 @@ def _start_lock() -> Iterator[Callable[[], bool]]:
 def _spawn() -> subprocess.Popen[bytes]:
     """Start a service that Ctrl-C in this terminal does not reach and that outlives us."""
     _check_installed()
-    with _log().open("wb") as log:  # what an earlier service said is no news
+    with _log().open("ab") as log:
         return subprocess.Popen(
             _command(),
             stdin=subprocess.DEVNULL,
@@ -156,9 +159,17 @@ def _check_deadline(deadline: float) -> None:
         )
 
 
-def _died(code: int) -> Unavailable:
+def _make_room() -> int:
+    """The size of the log in bytes; one that has grown large is put aside first."""
+    log = _log()
+    if log.exists() and log.stat().st_size > LARGE_LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    return log.stat().st_size if log.exists() else 0
+
+
+def _died(code: int, said_before: int) -> Unavailable:
     """With the last thing it said: an error if there was one, else whatever came last."""
-    lines = _log().read_text(errors="replace").strip().splitlines()
+    lines = _log().read_bytes()[said_before:].decode(errors="replace").strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]
     what = f"the local tuning service did not start: {last.removeprefix('error: ')}"
