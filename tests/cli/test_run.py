@@ -32,7 +32,7 @@ class OneTarget:
     bug: Exception | None = None
 
 
-async def open_fake(config):
+async def open_fake(_config):
     if OneTarget.bug:
         raise OneTarget.bug
     return OneTarget.target
@@ -202,7 +202,8 @@ def test_status_asks_no_service(spec, capsys):
     assert OneTarget.target.calls == []
 
 
-def test_status_without_jobs_says_how_to_start_one(spec, capsys):
+@pytest.mark.usefixtures("spec")
+def test_status_without_jobs_says_how_to_start_one(capsys):
     assert tuner(["status"]) == 0
     assert "tuner run SPEC" in capsys.readouterr().err
 
@@ -233,8 +234,9 @@ def test_a_tuned_job_cannot_be_cancelled(spec, capsys):
     assert Role.OWNER in {p.grant.role for p in OneTarget.target.shared.popitem()[1].values()}
 
 
+@pytest.mark.usefixtures("spec")
 @pytest.mark.parametrize("command", ["watch", "resume", "cancel"])
-def test_a_job_that_is_not_in_the_ledger_is_named(spec, capsys, command):
+def test_a_job_that_is_not_in_the_ledger_is_named(capsys, command):
     assert tuner([command, "nope"]) == 2
     assert "'nope'" in capsys.readouterr().err
 
