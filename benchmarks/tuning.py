@@ -77,14 +77,15 @@ def plain_loop(folder: Path, adapter: lora.Adapter) -> Stepper:
 
 def our_loop(model: causal.CausalModel, adapter: lora.Adapter) -> Stepper:
     """The engine's own step, at a constant rate."""
-    progress = checkpoints.start(adapter)
+    progress = checkpoints.start(model.trainable(adapter))
+    threads = loop.crew(available(), available())
     done = 0
 
     def step(batch: list[batches.Row]) -> float:
         nonlocal done
         at = checkpoints.Progress(done, progress.adapter, progress.moments)
         done += 1
-        return loop.one_step(model, batch, at, RATE)
+        return loop.one_step(model, batches.deal(batch, available()), at, RATE, threads)
 
     return step
 

@@ -10,17 +10,17 @@ from tuner.engine import adamw
 @pytest.mark.parametrize("size", [0.01, 10.0])
 def test_the_steps_are_those_of_torch(size):
     random = torch.Generator().manual_seed(0)
-    ours = {name: torch.randn(5, 3, generator=random).requires_grad_() for name in "ab"}
-    theirs = [tensor.detach().clone().requires_grad_() for tensor in ours.values()]
+    ours = {name: torch.randn(5, 3, generator=random) for name in "ab"}
+    theirs = [tensor.clone().requires_grad_() for tensor in ours.values()]
     other = torch.optim.AdamW(theirs, lr=1e-2, weight_decay=adamw.DECAY)
     moments = adamw.zeros(ours)
     for step in range(1, 6):
-        for mine, its in zip(ours.values(), theirs, strict=True):
-            mine.grad = size * torch.randn(5, 3, generator=random)
-            its.grad = mine.grad.clone()
+        gradients = [size * torch.randn(5, 3, generator=random) for _ in theirs]
+        for tensor, gradient in zip(theirs, gradients, strict=True):
+            tensor.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_(theirs, adamw.MOST_GRADIENT)
         other.step()
-        adamw.update(ours, moments, step, 1e-2)
+        adamw.update(ours, gradients, moments, step, 1e-2)
 
     for mine, its in zip(ours.values(), theirs, strict=True):
         torch.testing.assert_close(mine, its)

@@ -38,6 +38,15 @@ def test_rows_of_a_batch_are_of_about_one_length():
     assert padding < 0.2 * sum(map(len, ROWS))
 
 
+@pytest.mark.parametrize("hands", [1, 2, 5, 200])
+def test_a_batch_is_dealt_out_whole_and_evenly(hands):
+    shares = batches.deal(ROWS, hands)
+
+    assert sorted((row for share in shares for row in share), key=hash) == sorted(ROWS, key=hash)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert min(map(len, shares)) > 0
+
+
 def test_micro_batches_hold_the_batch_within_the_bound():
     parts = list(batches.micro(ROWS, tokens=100))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tuner.engine.chat import open_chat
 from tuner.engine.llama import Llama
 from tuner.engine.loop import Plan
 
-PLAN = Plan(epoch_count=3, batch_size=4, learning_rate=1e-2, seed=5)
+PLAN = Plan(epoch_count=3, batch_size=4, learning_rate=1e-2, seed=5, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def rows():
 
 def run(model, rows, progress=None, steps=None):
     progress = progress or checkpoints.start(model.new_adapter(PLAN.seed))
+    model.trainable(progress.adapter)
     done = list(itertools.islice(loop.train(model, rows, PLAN, progress), steps))
     return [step for step, _ in done], done[-1][1]
 
@@ -75,7 +77,7 @@ def test_a_run_cut_after_any_step_goes_on_to_the_same_bits(model, rows, tmp_path
 def test_the_loss_is_the_mean_over_the_output_tokens_only(model):
     """A prompt's tokens, however unlikely, must not count: here by hand, a token at a time."""
     batch = [Row((256, 1, 2, 3), (4, 5, 257)), Row((256, 9), (257,))]
-    progress = checkpoints.start(model.new_adapter(0))
+    progress = checkpoints.start(model.trainable(model.new_adapter(0)))
 
     with torch.no_grad():
         losses = [
@@ -84,9 +86,10 @@ def test_the_loss_is_the_mean_over_the_output_tokens_only(model):
             for n, token in enumerate(row.answer)
         ]
 
-    assert loop.one_step(model, batch, progress, 1e-3) == pytest.approx(
-        float(sum(losses) / 4), rel=1e-4
-    )
+    with loop.crew(2, 2) as threads:
+        loss = loop.one_step(model, [[row] for row in batch], progress, 1e-3, threads)
+
+    assert loss == pytest.approx(float(sum(losses) / 4), rel=1e-4)
 
 
 def test_the_rate_goes_up_in_a_line_and_down_in_a_line():
@@ -95,6 +98,19 @@ def test_the_rate_goes_up_in_a_line_and_down_in_a_line():
     assert shares[:2] == [0.5, 1.0]
     assert shares == [*shares[:2], *sorted(shares[2:], reverse=True)]
     assert 0 < shares[-1] < 0.06
+
+
+def test_threads_share_a_batch_and_learn_the_same(model, rows):
+    alone = list(loop.train(model, rows, replace(PLAN, threads=1), started(model)))
+
+    shared = list(loop.train(model, rows, replace(PLAN, threads=3), started(model)))
+
+    losses = [[step.mean_loss for step, _ in run] for run in (alone, shared)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def started(model):
+    return checkpoints.start(model.trainable(model.new_adapter(PLAN.seed)))
 
 
 def test_a_batch_in_parts_is_one_step(model, rows, monkeypatch):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,28 +36,28 @@ def zeros(tensors: Mapping[str, Tensor]) -> Moments:
 
 
 @torch.no_grad()
-def update(tensors: Mapping[str, Tensor], moments: Moments, step: int, rate: float) -> None:
-    """Do step number ``step``, from 1, and forget the gradients.
+def update(
+    tensors: Mapping[str, Tensor],
+    gradients: Sequence[Tensor],
+    moments: Moments,
+    step: int,
+    rate: float,
+) -> None:
+    """Do step number ``step``, from 1.
 
     Args:
-        tensors: Changed in place, in their order; each must have a gradient.
+        tensors: Changed in place.
+        gradients: One a tensor, in their order.
         moments: Changed in place.
         step: Decides how much the zeros at the start are made up for.
         rate: The learning rate of this step.
     """
-    length = torch.linalg.vector_norm(torch.stack([_gradient(t).norm() for t in tensors.values()]))
+    length = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in gradients]))
     share = min(1.0, MOST_GRADIENT / (float(length) + EPSILON))
     first, second = (1 - beta**step for beta in BETAS)
-    for name, tensor in tensors.items():
-        gradient = _gradient(tensor) * share
+    for (name, tensor), whole in zip(tensors.items(), gradients, strict=True):
+        gradient = whole * share
         mean = moments.mean[name].lerp_(gradient, 1 - BETAS[0])
         square = moments.square[name].lerp_(gradient * gradient, 1 - BETAS[1])
         tensor.mul_(1 - rate * DECAY)
         tensor.addcdiv_(mean, (square / second).sqrt_().add_(EPSILON), value=-rate / first)
-        tensor.grad = None
-
-
-def _gradient(tensor: Tensor) -> Tensor:
-    if tensor.grad is None:
-        raise ValueError("a tensor took no part in the loss")
-    return tensor.grad

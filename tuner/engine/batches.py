@@ -70,6 +70,12 @@ def epoch(rows: Sequence[Row], batch_size: int, seed: int, number: int) -> list[
     return batches
 
 
+def deal(batch: Sequence[Row], hands: int) -> list[list[Row]]:
+    """Share a batch out so that every hand gets rows of all lengths; none is left empty."""
+    by_length = sorted(batch, key=len)
+    return [by_length[hand::hands] for hand in range(min(hands, len(batch)))]
+
+
 def micro(batch: Sequence[Row], tokens: int = MICRO_BATCH_TOKENS) -> Iterator[list[Row]]:
     """Cut a batch, shortest rows first, into parts of at most so many tokens, padding included."""
     part: list[Row] = []

@@ -40,8 +40,14 @@ class CausalModel(Protocol):
     def prepare(self, adapter: Adapter) -> Any:
         """What ``prefill`` and ``decode`` want of an adapter. Raises EngineError if it does not fit."""
 
+    def trainable(self, adapter: Adapter) -> Adapter:
+        """The same numbers in tensors that take gradients from ``label_logits``."""
+
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
-        """Logits before every answer token, row by row, (sum of answers' lengths, V), with gradients."""
+        """Logits before every answer token, row by row, (sum of answers' lengths, V).
+
+        The adapter is one of ``trainable``. Several threads may call this at once.
+        """
 
     def prefill(self, rows: Sequence[Sequence[int]], prepared: Any) -> tuple[Tensor, Memory]:
         """Read prompts; ``prepared`` None is the base model. Returns logits after each, (B, V)."""

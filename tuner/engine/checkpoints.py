@@ -34,7 +34,7 @@ class Progress:
 
 def start(adapter: Adapter) -> Progress:
     """Before the first step; the tensors are put in order, as sums over them depend on it."""
-    tensors = {name: adapter.tensors[name].requires_grad_() for name in sorted(adapter.tensors)}
+    tensors = {name: adapter.tensors[name] for name in sorted(adapter.tensors)}
     return Progress(0, Adapter(adapter.config, tensors), adamw.zeros(tensors))
 
 

@@ -83,9 +83,14 @@ class HuggingFace:
         lora.check_shapes(adapter, {name: tuple(slot.shape) for name, slot in self.slots.items()})
         return adapter
 
+    def trainable(self, adapter: Adapter) -> Adapter:
+        """The slots themselves, holding the adapter's numbers."""
+        self._put(adapter)
+        return Adapter(adapter.config, {name: self.slots[name] for name in adapter.tensors})
+
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
         """Logits before every answer token, row by row, (sum of answers' lengths, V)."""
-        self._train(adapter)
+        del adapter  # it is in the slots
         ids, mask = _padded([row.prompt + row.answer for row in rows])
         logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         parts = [
@@ -139,15 +144,6 @@ class HuggingFace:
             for name, slot in self.slots.items():
                 slot.copy_(adapter.tensors[name])
         self.inside = adapter
-
-    def _train(self, adapter: Adapter) -> None:
-        """Make the adapter's own tensors the memory of the slots, gradients included."""
-        for name, slot in self.slots.items():
-            tensor = adapter.tensors[name]
-            if tensor.grad is None:
-                tensor.grad = torch.zeros_like(tensor)
-            slot.data, slot.grad = tensor.data, tensor.grad
-            slot.requires_grad_()
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -113,6 +113,12 @@ class Llama:
             for number in range(self.shape.layers)
         ]
 
+    def trainable(self, adapter: Adapter) -> Adapter:
+        """The adapter, ready to take gradients."""
+        for tensor in adapter.tensors.values():
+            tensor.requires_grad_()
+        return adapter
+
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
         """Logits before every answer token, row by row, (sum of answers' lengths, V)."""
         packed = pack(

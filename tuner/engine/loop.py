@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,22 +15,34 @@ from tuner.engine import Step, adamw, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from torch import Tensor
 
     from tuner.engine.batches import Row
     from tuner.engine.causal import CausalModel
     from tuner.engine.checkpoints import Progress
+    from tuner.engine.lora import Adapter
+
+    Gradients = tuple[float, list[Tensor]]
 
 WARM_UP = 0.1  # of all steps
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train; fields as in TuningTask."""
+    """How to train; fields as in TuningTask.
+
+    Attributes:
+        threads: A batch is shared out to as many threads, which wait for each other once a step; threads
+            inside each operation wait for each other a thousand times a step.
+    """
 
     epoch_count: int
     batch_size: int
     learning_rate: float
     seed: int
+    threads: int = 1
 
     def steps(self, rows: int) -> int:
         """Optimizer steps in all."""
@@ -40,34 +54,71 @@ def train(
 ) -> Iterator[tuple[Step, Progress]]:
     """Do the steps that ``progress`` has not done yet, one for every item asked for.
 
-    The same model, rows, plan and progress give the same bits on the same machine with the same
-    number of threads.
+    The same model, rows, plan and progress give the same bits on the same machine.
 
     Yields:
         What the step did, and the progress after it, in order.
     """
     total = plan.steps(len(rows))
     per_epoch = total // plan.epoch_count
-    for step in range(progress.step + 1, total + 1):
-        epoch, number = divmod(step - 1, per_epoch)
-        batch = batches.epoch(rows, plan.batch_size, plan.seed, epoch + 1)[number]
-        loss = one_step(model, batch, progress, plan.learning_rate * share(step, total))
-        progress = replace(progress, step=step)
-        yield Step(step, epoch + 1, loss, time.time(), sum(map(len, batch))), progress
+    size = max(1, min(plan.threads, plan.batch_size))
+    with crew(size, plan.threads) as threads:
+        for step in range(progress.step + 1, total + 1):
+            epoch, number = divmod(step - 1, per_epoch)
+            batch = batches.epoch(rows, plan.batch_size, plan.seed, epoch + 1)[number]
+            rate = plan.learning_rate * share(step, total)
+            shares = batches.deal(batch, size)
+            loss = one_step(model, shares, progress, rate, threads)
+            progress = replace(progress, step=step)
+            yield Step(step, epoch + 1, loss, time.time(), sum(map(len, batch))), progress
 
 
-def one_step(model: CausalModel, batch: Sequence[Row], progress: Progress, rate: float) -> float:
-    """Change the adapter once. Returns the mean loss over the batch's answer tokens, in nats."""
-    labels = sum(len(row.answer) for row in batch)
-    loss = 0.0
-    for part in batches.micro(batch):
+def crew(size: int, threads: int) -> ThreadPoolExecutor:
+    """So many threads to share a batch; where there are more processors, each may use several."""
+    each = max(1, threads // size)
+    return ThreadPoolExecutor(size, initializer=torch.set_num_threads, initargs=(each,))
+
+
+def one_step(
+    model: CausalModel,
+    shares: Sequence[Sequence[Row]],
+    progress: Progress,
+    rate: float,
+    threads: Executor,
+) -> float:
+    """Change the adapter once.
+
+    Args:
+        model: Stays as it is.
+        shares: A batch, dealt out to the threads.
+        progress: Its tensors change.
+        rate: The learning rate of this step.
+        threads: Of ``crew``.
+
+    Returns:
+        The mean loss over the batch's answer tokens, in nats.
+    """
+    found = list(threads.map(partial(gradients, model, progress.adapter), shares))
+    labels = sum(len(row.answer) for rows in shares for row in rows)
+    columns = zip(*(parts for _, parts in found), strict=True)
+    means = [sum(column[1:], start=column[0]) / labels for column in columns]
+    tensors = progress.adapter.tensors
+    adamw.update(tensors, means, progress.moments, progress.step + 1, rate)
+    return sum(loss for loss, _ in found) / labels
+
+
+def gradients(model: CausalModel, adapter: Adapter, rows: Sequence[Row]) -> Gradients:
+    """The sum of the losses of all answer tokens, and its gradient for every tensor of the adapter."""
+    tensors = list(adapter.tensors.values())
+    total, sums = 0.0, [torch.zeros_like(tensor) for tensor in tensors]
+    for part in batches.micro(rows):
         wanted = torch.tensor([token for row in part for token in row.answer])
-        logits = model.label_logits(part, progress.adapter)
-        part_loss = functional.cross_entropy(logits, wanted, reduction="sum") / labels
-        part_loss.backward()  # type: ignore[no-untyped-call]
-        loss += part_loss.item()
-    adamw.update(progress.adapter.tensors, progress.moments, progress.step + 1, rate)
-    return loss
+        logits = model.label_logits(part, adapter)
+        loss = functional.cross_entropy(logits, wanted, reduction="sum")
+        found = torch.autograd.grad(loss, tensors)
+        sums = [one + other for one, other in zip(sums, found, strict=True)]
+        total += loss.item()
+    return total, sums
 
 
 def share(step: int, total: int) -> float:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,12 @@ from tuner.engine.chat import open_chat
 from tuner.engine.loop import Plan, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import IO
 
     from tuner.engine import Step, TuningTask
     from tuner.engine.causal import CausalModel
+    from tuner.engine.checkpoints import Progress
 
 NICENESS = 10  # answering goes before tuning
 LOOK_AGAIN_S = 0.1
@@ -60,13 +61,15 @@ def tune(folder: Path, orders: Orders) -> None:
         config = json.loads((model_folder / "config.json").read_text("utf-8"))
         own = str(causal.best_dtype(config)).removeprefix("torch.")
         count, dtype = task_folder.machine(folder, threads.available(), own)
-        torch.set_num_threads(count)
         torch.use_deterministic_algorithms(True)
         torch.manual_seed(task.seed)
         model = causal.load(model_folder, getattr(torch, dtype))
         limit = min(model.context, base.input_token_limit or model.context)
         rows = rows_and_batches.rows(task.examples, open_chat(model_folder), limit)
-        _train(folder, orders, task, model, rows)
+        plan = Plan(task.epoch_count, task.batch_size, task.learning_rate, task.seed, count)
+        start = checkpoints.load_from(folder) or checkpoints.start(_first(task, model))
+        progress = replace(start, adapter=model.trainable(start.adapter))
+        _train(folder, orders, train(model, rows, plan, progress), progress)
 
 
 def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitStack) -> bool:
@@ -80,17 +83,18 @@ def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitSta
 
 
 def _train(
-    folder: Path, orders: Orders, task: TuningTask, model: CausalModel, rows: list[Any]
+    folder: Path,
+    orders: Orders,
+    steps: Iterator[tuple[Step, Progress]],
+    progress: Progress,
 ) -> None:
-    plan = Plan(task.epoch_count, task.batch_size, task.learning_rate, task.seed)
-    progress = checkpoints.load_from(folder) or checkpoints.start(_first(task, model))
+    """Do the steps after ``progress``, keep their traces, and leave the adapter in the folder."""
     done = [step for step in task_folder.steps(folder) if step.step <= progress.step]
     for step in done:
         orders.report(**asdict(step))
     saved = time.monotonic()
     with task_folder.begin_steps(folder, done) as journal:
-        for step, reached in train(model, rows, plan, progress):
-            progress = reached
+        for step, progress in steps:  # noqa: PLR1704  the latest one counts
             _note(step, journal, orders)
             wanted = not orders.unwanted.is_set()
             if not wanted or time.monotonic() - saved >= orders.checkpoint_s:
