@@ -42,10 +42,7 @@ async def follow(
                 return
             yield Step(**message)
         how = messages.ending(await process.wait())
-        raise WorkerDied(
-            f"the tuning worker ended with {how}{_last_words(folder)};"
-            " start it again to go on from its checkpoint"
-        )
+        raise WorkerDied(f"the tuning worker ended with {how}{_last_words(folder)}")
     finally:
         running.discard(process)
         await end(process)

@@ -13,11 +13,10 @@ from tuner.server.refusals import Code, invalid_field, missing
 from tuner.server.store import models, operations, queue
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from tuner.server.identity import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
+    from tuner.server.store.database import Transaction
 
 PAGE_SIZE = 10
 MAX_WAIT_S = 300.0
@@ -83,13 +82,13 @@ async def delete_operation(service: Service, _caller: Caller, request: Message) 
     return messages.Empty()
 
 
-def _message(connection: Connection, name: str) -> Message | None:
+def _message(connection: Transaction, name: str) -> Message | None:
     row = operations.find(connection, name)
     return row and shapes.operation(row)
 
 
 def _page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
-    connection: Connection,
+    connection: Transaction,
     model: str,
     grantees: tuple[str, ...],
     done: bool | None,

@@ -176,7 +176,7 @@ class Tunings:
                 deaths += 1
                 log.warning("worker died", extra={"model": row.name, "reason": str(error)})
                 if deaths >= DEATHS_WITHOUT_PROGRESS:
-                    raise
+                    raise EngineError(_stuck(best, error)) from error
             else:
                 return
 
@@ -227,6 +227,13 @@ async def _finish(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+def _stuck(step: int, error: WorkerDied) -> str:
+    return (
+        f"The tuning worker was killed {DEATHS_WITHOUT_PROGRESS} times after step {step} without getting "
+        f"further, the last time so: {error}. Is there enough memory? A smaller batch_size needs less."
+    )
 
 
 def _row(step: Step) -> SnapshotRow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import create_engine, event, inspect, select
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +29,8 @@ REMEMBER_MOST = 10_000
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Transaction: TypeAlias = "Connection"
+"""What a function that the store runs gets first, for those outside who write one."""
 
 
 class StoreFailed(TunerError):
