@@ -26,7 +26,10 @@ COMMANDS = {
     ),
     "transfer": ("tuner.cli.transfer:transfer", "Hand a tuned model over to a new owner."),
     "ops": ("tuner.cli.ops:ops", "List, look at and cancel the service's operations."),
-    "serve": ("tuner.cli.serve:serve", "Run the tuning service on this machine."),
+    "serve": (
+        "tuner.cli.serve:serve",
+        "Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.",
+    ),
     "keys": ("tuner.cli.keys:keys", "Make, list and revoke API keys of the local service."),
     "schema": ("tuner.cli.schema:schema", "Print the JSON Schema of a job spec."),
 }
