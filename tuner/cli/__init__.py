@@ -30,7 +30,10 @@ COMMANDS = {
         "tuner.cli.serve:serve",
         "Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.",
     ),
-    "keys": ("tuner.cli.keys:keys", "Make, list and revoke API keys of the local service."),
+    "keys": (
+        "tuner.cli.keys:keys",
+        "Make, list and revoke the API keys of the service on this machine.",
+    ),
     "schema": ("tuner.cli.schema:schema", "Print the JSON Schema of a job spec."),
 }
 """Name: where the command is, and its help, so that ``tuner --help`` loads none of them."""
