@@ -32,11 +32,48 @@ TASK = TuningTask(TINY.name, EXAMPLES, epoch_count=8, batch_size=4, learning_rat
 PROMPT = Prompt(TINY.name, (Turn("user", "x"),), temperature=0.0, max_output_tokens=16)
 
 
-def with_engine(kind, work, **settings):
+def opened(kind):
+    return open_engine(kind, KNOWN_BASE_MODELS | {TINY.name: TINY}, tiny().parent)
+
+
+class Shared:
+    """One engine, its loop, and a whole run, for all tests that leave them as they are."""
+
+    def __init__(self, kind):
+        self.runner = asyncio.Runner()
+        self.engine = opened(kind)
+        self.folder = TemporaryDirectory()
+        self.whole = Path(self.folder.name)
+        self.steps, self.content = self.runner.run(tuned(self.engine, self.whole))
+
+    def close(self):
+        self.runner.run(self.engine.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_the_shared():
+    yield
+    for kind in ENGINES:
+        shared(kind).close()
+
+
+@cache
+def shared(kind):
+    return Shared(kind)
+
+
+def with_engine(kind, work):
+    """Run ``work(engine)`` on the engine of most tests."""
+    return shared(kind).runner.run(work(shared(kind).engine))
+
+
+def with_own_engine(kind, work, **settings):
     """Run ``work(engine)`` on a fresh engine and close it."""
 
     async def run():
-        engine = open_engine(kind, KNOWN_BASE_MODELS | {TINY.name: TINY}, tiny().parent)
+        engine = opened(kind)
         for name, value in settings.items():
             setattr(engine, name, value)
         try:
@@ -58,13 +95,15 @@ async def answer(engine, prompt):
     return [piece async for piece in engine.generate(prompt)]
 
 
-def test_tuning_reports_every_step_and_teaches(kind, tmp_path):
-    async def work(engine):
-        steps, _ = await tuned(engine, tmp_path)
-        prompts = [asked(example.text_input, engine.adapter(tmp_path)) for example in EXAMPLES]
-        return steps, await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
+def test_tuning_reports_every_step_and_teaches(kind):
+    adapter = shared(kind).whole / "adapter"
+    steps = shared(kind).steps
 
-    steps, answers = with_engine(kind, work)
+    async def work(engine):
+        prompts = [asked(example.text_input, adapter) for example in EXAMPLES]
+        return await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
+
+    answers = with_engine(kind, work)
 
     assert [step.step for step in steps] == list(range(1, TASK.total_steps + 1))
     assert [step.epoch for step in steps] == [n for n in range(1, 9) for _ in range(3)]
@@ -78,16 +117,10 @@ def asked(text, adapter=None):
     return replace(PROMPT, turns=(Turn("user", text),), adapter=adapter)
 
 
-@cache
-def unkilled(kind):
-    with TemporaryDirectory() as folder:
-        return with_engine(kind, lambda engine: tuned(engine, Path(folder)))
-
-
 def test_the_same_task_gives_the_same_bytes(kind, tmp_path):
     _, content = with_engine(kind, lambda engine: tuned(engine, tmp_path))
 
-    assert content == unkilled(kind)[1]
+    assert content == shared(kind).content
 
 
 @pytest.mark.parametrize("kill_at", [1, 5, 23])
@@ -98,8 +131,8 @@ def test_a_worker_killed_at_any_step_goes_on_to_the_same_bytes(kind, tmp_path, k
             await killed(engine, tmp_path / "killed", kill_at, seen.append)
         return seen, *(await tuned(engine, tmp_path / "killed"))
 
-    seen, again, content = with_engine(kind, work, checkpoint_s=0.0)
-    steps, whole = unkilled(kind)
+    seen, again, content = with_own_engine(kind, work, checkpoint_s=0.0)
+    steps, whole = shared(kind).steps, shared(kind).content
 
     assert content == whole
     assert [step.mean_loss for step in again] == [step.mean_loss for step in steps]
@@ -130,25 +163,21 @@ def test_closing_the_steps_ends_the_worker_and_keeps_its_work(kind, tmp_path):
     assert (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_a_finished_task_is_told_again_and_not_done_again(kind, tmp_path):
-    async def work(engine):
-        first = await tuned(engine, tmp_path)
-        made = engine.adapter(tmp_path).stat().st_mtime_ns
-        return first, await tuned(engine, tmp_path), made
+def test_a_finished_task_is_told_again_and_not_done_again(kind):
+    whole = shared(kind).whole
+    made = (whole / "adapter").stat().st_mtime_ns
 
-    first, again, made = with_engine(kind, work)
+    again = with_engine(kind, lambda engine: tuned(engine, whole))
 
-    assert first == again
-    assert (tmp_path / "adapter").stat().st_mtime_ns == made
+    assert again == (shared(kind).steps, shared(kind).content)
+    assert (whole / "adapter").stat().st_mtime_ns == made
 
 
-def test_a_folder_is_for_one_task(kind, tmp_path):
-    async def work(engine):
-        await tuned(engine, tmp_path)
-        await tuned(engine, tmp_path, replace(TASK, seed=4))
+def test_a_folder_is_for_one_task(kind):
+    other = replace(TASK, seed=4)
 
     with pytest.raises(EngineError, match="another tuning task"):
-        with_engine(kind, work)
+        with_engine(kind, lambda engine: tuned(engine, shared(kind).whole, other))
 
 
 def test_two_runs_of_one_folder_take_turns(kind, tmp_path):
@@ -162,15 +191,12 @@ def test_two_runs_of_one_folder_take_turns(kind, tmp_path):
 
 
 def test_tuning_goes_on_from_a_tuned_model(kind, tmp_path):
-    async def work(engine):
-        first, content = await tuned(engine, tmp_path / "parent")
-        child = replace(TASK, parent=engine.adapter(tmp_path / "parent"), learning_rate=1e-4)
-        return first, content, await tuned(engine, tmp_path / "child", child)
+    child = replace(TASK, parent=shared(kind).whole / "adapter", epoch_count=1)
 
-    first, content, (steps, changed) = with_engine(kind, work)
+    steps, content = with_engine(kind, lambda engine: tuned(engine, tmp_path, child))
 
-    assert steps[0].mean_loss < 0.5 * first[0].mean_loss
-    assert changed != content
+    assert steps[0].mean_loss < 0.5 * shared(kind).steps[0].mean_loss
+    assert content != shared(kind).content
 
 
 def test_an_example_that_does_not_fit_is_the_requests_fault(kind, tmp_path):
@@ -211,9 +237,8 @@ def test_one_base_serves_many_adapters_at_once(kind, tmp_path):
     other = replace(TASK, examples=tuple(replace(e, output="green") for e in EXAMPLES))
 
     async def work(engine):
-        await tuned(engine, tmp_path / "colours")
-        await tuned(engine, tmp_path / "green", other)
-        adapters = [engine.adapter(tmp_path / name) for name in ("colours", "green")]
+        await tuned(engine, tmp_path, other)
+        adapters = shared(kind).whole / "adapter", engine.adapter(tmp_path)
         text = EXAMPLES[1].text_input
         prompts = [asked(text, adapter) for adapter in (*adapters, None)]
         return await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
@@ -259,7 +284,7 @@ def test_after_the_inference_process_died_the_next_question_is_answered(kind):
             [piece async for piece in pieces]
         return await answer(engine, PROMPT)
 
-    assert with_engine(kind, work)[-1].finish_reason
+    assert with_own_engine(kind, work)[-1].finish_reason
 
 
 def test_tokens_are_counted_with_the_template(kind):
@@ -288,7 +313,7 @@ def test_closing_the_engine_leaves_no_process(kind, tmp_path):
             [step async for step in steps]
         return [child.returncode for child in children]
 
-    assert None not in with_engine(kind, work)
+    assert None not in with_own_engine(kind, work)
 
 
 def test_a_worker_ends_when_its_parent_is_gone(kind, tmp_path):
@@ -301,7 +326,7 @@ def test_a_worker_ends_when_its_parent_is_gone(kind, tmp_path):
         await steps.aclose()
         return worker.returncode
 
-    assert with_engine(kind, work) == 0
+    assert with_own_engine(kind, work) == 0
     assert (tmp_path / "checkpoint.safetensors").exists()
 
 
@@ -312,7 +337,7 @@ def test_vectors_have_length_one_and_like_texts_are_near(kind):
         texts = ["A cat sleeps.", "The kitten naps.", "Interest rates rose."]
         return await engine.embed("models/all-minilm-l6-v2", texts)
 
-    cat, kitten, rates = with_engine(kind, work)
+    cat, kitten, rates = with_own_engine(kind, work)
 
     def near(one, other):
         return sum(a * b for a, b in zip(one, other, strict=True))
