@@ -3,60 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from tests.fakes.target import FakeTarget
-from tuner import targets
+from tests.fakes.one_target import SPEC, OneTarget
 from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
-from tuner.jobs import runner
-from tuner.jobs.work import load_work, new_tuned_model
 from tuner.types import Role
-
-SPEC = """\
-job: capitals
-base_model: models/tiny
-training_data: {path: rows.csv}
-evaluation: {holdout: 0.3, require: {better_than_base: true}}
-permissions: [{role: READER, email_address: ana@example.com}]
-transfer_ownership: lead@example.com
-"""
-
-
-class OneTarget:
-    """What ``local`` opens in this file: every command of a test gets the same fake."""
-
-    target = FakeTarget()
-    bug: Exception | None = None
-
-
-async def open_fake(_config):
-    if OneTarget.bug:
-        raise OneTarget.bug
-    return OneTarget.target
-
-
-@pytest.fixture
-def spec(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(runner.POLL_S, "local", 0.0)
-    monkeypatch.setitem(runner.PATIENCE_S, "local", 0.0)
-    local = replace(targets.TARGETS["local"], opener=f"{__name__}:open_fake")
-    monkeypatch.setitem(targets.TARGETS, "local", local)
-    path = tmp_path / "capitals.yaml"
-    path.write_text(SPEC)
-    rows = [f"question {n},answer {n}" for n in range(40)]
-    (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
-    OneTarget.target = knowing(path)
-    return path
-
-
-def knowing(path):
-    work = load_work(path)
-    answers = {row.text_input: row.output for row in work.holdout}
-    return FakeTarget(answers={new_tuned_model(work).name: answers})
 
 
 def test_a_run_goes_all_the_way_and_a_second_one_has_nothing_to_do(spec, capsys):

@@ -1,0 +1,26 @@
+"""Fixtures that more than one room uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes import one_target
+from tuner import targets
+from tuner.jobs import runner
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(runner.POLL_S, "local", 0.0)
+    monkeypatch.setitem(runner.PATIENCE_S, "local", 0.0)
+    local = replace(targets.TARGETS["local"], opener=f"{one_target.__name__}:open_fake")
+    monkeypatch.setitem(targets.TARGETS, "local", local)
+    path = tmp_path / "capitals.yaml"
+    path.write_text(one_target.SPEC)
+    rows = [f"question {n},answer {n}" for n in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
+    one_target.OneTarget.target = one_target.knowing(path)
+    return path

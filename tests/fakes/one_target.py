@@ -1,0 +1,34 @@
+"""A job on disk, and a target in memory that stands in the table for ``local``."""
+
+from __future__ import annotations
+
+from tests.fakes.target import FakeTarget
+from tuner.jobs.work import load_work, new_tuned_model
+
+SPEC = """\
+job: capitals
+base_model: models/tiny
+training_data: {path: rows.csv}
+evaluation: {holdout: 0.3, require: {better_than_base: true}}
+permissions: [{role: READER, email_address: ana@example.com}]
+transfer_ownership: lead@example.com
+"""
+
+
+class OneTarget:
+    """What ``local`` opens: every command of a test gets the same fake."""
+
+    target = FakeTarget()
+    bug: Exception | None = None
+
+
+async def open_fake(_config):
+    if OneTarget.bug:
+        raise OneTarget.bug
+    return OneTarget.target
+
+
+def knowing(path):
+    work = load_work(path)
+    answers = {row.text_input: row.output for row in work.holdout}
+    return FakeTarget(answers={new_tuned_model(work).name: answers})
