@@ -1,8 +1,9 @@
 """Attention over packed rows that share a prefix, while tuning and while answering.
 
-B rows, P tokens of the prefix all rows share, T tokens of each row after it (padded on the right),
+B rows, P tokens of the prefix all rows share, T tokens of the longest row after it, N tokens in all,
 H query heads, G key heads, W width of a head, C columns of the cache.
-Tokens are packed flat: the prefix once, then the rows, (P + B*T). What a prefix computes is the same
+Tokens are packed flat: the prefix once, then the rows one after the other, without padding; only
+attention lays them out as (B, T). What a prefix computes is the same
 for every row, since no token sees a later one; so it is computed once and not B times.
 """
 
@@ -28,8 +29,8 @@ class Packed:
     """Rows of tokens, their common beginning stored once.
 
     Attributes:
-        ids: (P + B*T), padding is 0.
-        positions: (P + B*T), from 0 in each row.
+        ids: (N).
+        positions: (N), from 0 in each row.
         lengths: Of each row after the prefix, (B).
         prefix: P.
     """
@@ -42,12 +43,16 @@ class Packed:
     @property
     def shape(self) -> tuple[int, int]:
         """(B, T)."""
-        rows = len(self.lengths)
-        return rows, (len(self.ids) - self.prefix) // rows
+        return len(self.lengths), int(self.lengths.max())
 
     def at(self, row: Tensor, position: Tensor) -> Tensor:
         """Where in the flat tokens a position of a row is; it lies after the prefix."""
-        return self.prefix + row * self.shape[1] + position - self.prefix
+        return (self.lengths.cumsum(0) - self.lengths)[row] + position
+
+    def cells(self) -> Tensor:
+        """Where the tokens after the prefix lie in (B, T), laid out flat."""
+        length = self.shape[1]
+        return (torch.arange(length) < self.lengths[:, None]).flatten().nonzero()[:, 0]
 
 
 def pack(rows: Sequence[Sequence[int]], most: int) -> Packed:
@@ -55,15 +60,13 @@ def pack(rows: Sequence[Sequence[int]], most: int) -> Packed:
     low, high = min(map(tuple, rows)), max(map(tuple, rows))  # all others lie between these two
     alike = (number for number in range(most) if low[number] != high[number])
     prefix = next(alike, most)
-    lengths = [len(row) - prefix for row in rows]
-    ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
-    for number, row in enumerate(rows):
-        ids[number, : lengths[number]] = torch.tensor(row[prefix:])
-    positions = torch.arange(prefix, prefix + max(lengths)).expand_as(ids)
+    tails = [row[prefix:] for row in rows]
+    ids = [*rows[0][:prefix], *(token for tail in tails for token in tail)]
+    positions = [torch.arange(prefix, len(row)) for row in rows]
     return Packed(
-        torch.cat([torch.tensor(rows[0][:prefix], dtype=torch.long), ids.flatten()]),
-        torch.cat([torch.arange(prefix), positions.flatten()]),
-        torch.tensor(lengths),
+        torch.tensor(ids),
+        torch.cat([torch.arange(prefix), *positions]),
+        torch.tensor([len(tail) for tail in tails]),
         prefix,
     )
 
@@ -79,24 +82,30 @@ class PackedAttention:
         whole = _causal(packed.prefix + length)
         self.prefix_mask = whole[: packed.prefix, : packed.prefix]
         self.row_mask = whole[packed.prefix :]
+        padded = int(packed.lengths.min()) < length
+        self.cells = packed.cells() if padded else None
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Take q (P + B*T, H, W), k and v (P + B*T, G, W). Returns (P + B*T, H*W)."""
-        rows, length = self.packed.shape
-        prefix = self.packed.prefix
-        own_q, own_k, own_v = (x[prefix:].view(rows, length, *x.shape[1:]) for x in (q, k, v))
-        if not prefix:
-            keys, values = own_k, own_v
-        else:
-            keys = torch.cat([k[:prefix].expand(rows, -1, -1, -1), own_k], 1)
-            values = torch.cat([v[:prefix].expand(rows, -1, -1, -1), own_v], 1)
+        """Take q (N, H, W), k and v (N, G, W). Returns (N, H*W)."""
+        prefix, rows = self.packed.prefix, len(self.packed.lengths)
+        own_q, keys, values = (self._laid_out(x[prefix:]) for x in (q, k, v))
+        if prefix:
+            keys = torch.cat([k[:prefix].expand(rows, -1, -1, -1), keys], 1)
+            values = torch.cat([v[:prefix].expand(rows, -1, -1, -1), values], 1)
         if self.cache is not None:
             self.cache.fill(layer, keys, values)
         own = attend(own_q, keys, values, self.row_mask).flatten(0, 1)
+        own = own if self.cells is None else own.index_select(0, self.cells)
         if not prefix:
             return own
         first = attend(q[None, :prefix], k[None, :prefix], v[None, :prefix], self.prefix_mask)
         return torch.cat([first[0], own])
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        rows, length = self.packed.shape
+        if self.cells is not None:
+            x = x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.cells, x)
+        return x.view(rows, length, *x.shape[1:])
 
 
 class Cache:

@@ -5,6 +5,8 @@ B rows, T tokens (padded on the right), V vocabulary.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +59,7 @@ class HuggingFace:
         self.model = get_peft_model(base, config, autocast_adapter_dtype=True).eval()
         self.config = config
         self.inside: Adapter | None = None
+        self.turn = threading.Lock()  # the slots hold one adapter at a time
         names = get_peft_model_state_dict(self.model).keys()
         parameters = dict(self.model.named_parameters())
         self.slots = {name: parameters[_parameter(name)] for name in names}
@@ -121,18 +124,14 @@ class HuggingFace:
     def _run(
         self, adapter: Adapter | None, ids: Tensor, mask: Tensor, positions: Tensor, past: Any
     ) -> Tensor:
-        model = self.model
-        if adapter is not None:
-            self._put(adapter)
-        else:
-            model = model.get_base_model()
-            self.model.base_model.disable_adapter_layers()
-        try:
-            out = model(
+        with self.turn, contextlib.ExitStack() as changed:
+            if adapter is not None:
+                self._put(adapter)
+            else:
+                changed.enter_context(self.model.disable_adapter())
+            out = self.model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=past
             )
-        finally:
-            self.model.base_model.enable_adapter_layers()
         logits: Tensor = out.logits
         return logits
 

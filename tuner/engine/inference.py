@@ -11,7 +11,8 @@ import queue
 import sys
 import threading
 import traceback
-from functools import lru_cache, partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 BASE_MODELS_LOADED = 2
 ADAPTERS_LOADED = 64
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 128
 TOKENS_AT_ONCE = 4096  # read in one go, padding included: bounds memory, and how long others wait
 
 
@@ -105,8 +106,10 @@ class Room:
 class Desk:
     """Takes requests, and gives every batch of answers a token in turn."""
 
-    def __init__(self, room: Room, replies: messages.Replies) -> None:
-        """Nothing is waiting yet."""
+    def __init__(self, room: Room, replies: messages.Replies, hands: int) -> None:
+        """Batches are worked on by so many threads, each on one processor."""
+        self.hands = hands
+        self.crew = ThreadPoolExecutor(hands, initializer=torch.set_num_threads, initargs=(1,))
         self.room = room
         self.replies = replies
         self.waiting: dict[int, Question] = {}
@@ -143,30 +146,29 @@ class Desk:
 
     def work(self) -> None:
         """Start what waits, as far as there is room, and go one token on with everything."""
-        for questions in self._admitted():
-            self._safely(questions, partial(self._start, questions))
-        for batch in self.batches:
-            questions = [row.question for row in batch.answering]
-            self._safely(questions, partial(batch.advance, self.dropped))
+        started = list(self.crew.map(self._started, self._admitted()))
+        alive = list(self.crew.map(self._advanced, self.batches))
+        going = [batch for batch, is_alive in zip(self.batches, alive, strict=True) if is_alive]
+        self.batches = [batch for batch in (*going, *started) if batch and not batch.done]
         self.dropped.clear()
-        self.batches = [batch for batch in self.batches if not batch.done]
 
-    def _start(self, questions: list[Question]) -> None:
-        self.batches.append(self.room.batch(questions))
-
-    def _safely(self, questions: list[Question], do: Callable[[], None]) -> None:
-        """Do it; if it fails, those questions fail and no others."""
+    def _started(self, questions: list[Question]) -> Batch | None:
         try:
-            do()
+            with torch.inference_mode():
+                return self.room.batch(questions)
         except Exception as error:  # noqa: BLE001  as in take
-            gone = {question.number for question in questions}
-            self.batches = [
-                batch
-                for batch in self.batches
-                if not gone & {row.question.number for row in batch.answering}
-            ]
-            for number in gone & self.open.keys():
-                self._fail(number, error)
+            self._fail_all(questions, error)
+            return None
+
+    def _advanced(self, batch: Batch) -> bool:
+        questions = [row.question for row in batch.answering]
+        try:
+            with torch.inference_mode():
+                batch.advance(self.dropped)
+        except Exception as error:  # noqa: BLE001  as in take
+            self._fail_all(questions, error)
+            return False
+        return True
 
     def _admitted(self) -> list[list[Question]]:
         """Take what waits out of the queue, in groups that one batch can answer."""
@@ -179,7 +181,13 @@ class Desk:
             if same[-1] and longest * (len(same[-1]) + 1) > TOKENS_AT_ONCE:
                 same.append([])
             same[-1].append(question)
-        return [group for same in groups.values() for group in same]
+        # Dealt out, so that every thread has about the same to do.
+        return [
+            group[hand :: self.hands]
+            for same in groups.values()
+            for group in same
+            for hand in range(min(self.hands, len(group)))
+        ]
 
     def _send(self, number: int, piece: Piece) -> None:
         last = bool(piece.finish_reason)
@@ -199,6 +207,11 @@ class Desk:
         if question and not self.waiting.pop(number, None):
             self.dropped.add(question)
 
+    def _fail_all(self, questions: list[Question], error: Exception) -> None:
+        for question in questions:
+            if question.number in self.open:
+                self._fail(question.number, error)
+
     def _fail(self, number: int, error: Exception) -> None:
         self.open.pop(number, None)
         is_request = isinstance(error, EngineError) and error.is_request
@@ -214,14 +227,13 @@ def main() -> None:
     torch.set_num_threads(threads.available())
     setup = messages.parse(sys.stdin.buffer.readline())
     models = {model["name"]: messages.base_model(model) for model in setup["models"]}
-    desk = Desk(Room(models, Path(setup["models_folder"])), replies)
+    desk = Desk(Room(models, Path(setup["models_folder"])), replies, threads.available())
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    with torch.inference_mode():
-        while True:
-            while desk.idle or not requests.empty():
-                desk.take(requests.get())
-            desk.work()
+    while True:
+        while desk.idle or not requests.empty():
+            desk.take(requests.get())
+        desk.work()
 
 
 def _listen(requests: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -72,10 +73,12 @@ class Replies:
 
     def __init__(self) -> None:
         """Take the stream over."""
+        self.turn = threading.Lock()
         self.stream: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def send(self, **message: Any) -> None:
-        """Write one message at once."""
-        self.stream.write(line(message))
-        self.stream.flush()
+        """Write one message at once; threads take turns."""
+        with self.turn:
+            self.stream.write(line(message))
+            self.stream.flush()
