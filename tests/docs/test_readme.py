@@ -57,14 +57,20 @@ def shape(line):
     return re.sub(r"\d+(\.\d+)?", "#", line.strip())
 
 
+@pytest.fixture
+def home(tmp_path):
+    yield tmp_path
+    run(Block("sh", 0, "tuner serve --stop"), tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.timeout(1200)
-def test_every_block_runs_and_prints_what_it_says(tmp_path):
+def test_every_block_runs_and_prints_what_it_says(home):
     said = ""
     for block in blocks():
         if block.kind in ("sh", "python"):
-            said, code = run(block, tmp_path)
+            said, code = run(block, home)
             assert code == block.code, f"{block.text}\n{said}"
         elif block.kind == "text":
             lines = {shape(line) for line in said.splitlines()}

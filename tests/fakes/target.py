@@ -16,6 +16,7 @@ from tests.fakes.ownership import Shares, model_of
 from tuner.errors import AlreadyExists, NotFound, RequestRefused
 from tuner.types import (
     Answer,
+    GenerationConfig,
     Grant,
     Model,
     NewTunedModel,
@@ -30,7 +31,6 @@ from tuner.types import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tuner.types import GenerationConfig
 
 ME = "me@example.com"
 METHODS = ("generateContent", "createTunedModel")
@@ -125,6 +125,11 @@ class FakeTarget:
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
         with self._call("generate"):
             return self._answer(model, prompt, config)
+
+    async def count_tokens(self, model: str, text: str) -> int:
+        with self._call("count_tokens"):
+            self._answer(model, text, GenerationConfig())
+            return len(text.split())
 
     async def stream(
         self, model: str, prompt: str, config: GenerationConfig

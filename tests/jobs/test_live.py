@@ -49,9 +49,17 @@ def test_a_running_tuning_shows_steps_percent_loss_pace_and_time_left():
         "op", JOB.tuned_model, total_steps=160, completed_steps=40, snapshots=SNAPSHOTS
     )
 
-    screen = drawn(events.Progress(JOB, operation))
+    screen = drawn(events.Progress(JOB, operation), events.Measured(JOB, 600))
 
-    for shown in ("25%", "40/160 steps", "loss 0.050", "2.00 steps/s", "1:00 left", "capitals"):
+    for shown in (
+        "~1,200 tokens/s",
+        "25%",
+        "40/160 steps",
+        "loss 0.050",
+        "2.00 steps/s",
+        "1:00 left",
+        "capitals",
+    ):
         assert shown in screen
 
 

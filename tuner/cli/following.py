@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -64,8 +65,9 @@ def follow(
         Detached: Ctrl-C; the tuning goes on.
     """
     try:
-        with _reporter(output, quiet=ctx.obj["quiet"]) as tell:
-            outcomes = asyncio.run(follows(tell, pace))
+        live = output != "jsonl" and not ctx.obj["quiet"] and sys.stderr.isatty()
+        with _reporter(output, quiet=ctx.obj["quiet"], live=live) as tell:
+            outcomes = asyncio.run(follows(tell, replace(pace, measures=live)))
     except KeyboardInterrupt:
         raise Detached(
             "stopped watching; nothing is cancelled and tunings that were submitted go on",
@@ -84,14 +86,16 @@ def pace_until(until: Phase | None, timeout_s: float | None) -> Pace:
     return Pace(until=until, deadline=deadline)
 
 
-def _reporter(output: str, *, quiet: bool) -> AbstractContextManager[Callable[[Event], None]]:
+def _reporter(
+    output: str, *, quiet: bool, live: bool
+) -> AbstractContextManager[Callable[[Event], None]]:
     from tuner.jobs.reporters import JsonLines, Lines
 
     if output == "jsonl":
         return JsonLines(sys.stdout)
     if quiet:
         return nullcontext(lambda _: None)
-    if not sys.stderr.isatty():
+    if not live:
         return Lines(sys.stderr)
     from rich.console import Console
 

@@ -68,6 +68,17 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Measured(Event):
+    """About how many tokens a step of the running tuning takes."""
+
+    tokens_per_step: int
+
+    def __str__(self) -> str:
+        """The estimate."""
+        return f"about {self.tokens_per_step} tokens a step"
+
+
+@dataclass(frozen=True, slots=True)
 class Tuned(Event):
     """The tuning is finished and the model is ACTIVE."""
 

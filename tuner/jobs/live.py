@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tuner.jobs.events import Event
     from tuner.jobs.job import Job
-    from tuner.types import Snapshot
+    from tuner.types import Operation, Snapshot
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 24
@@ -35,6 +35,7 @@ class Row:
     """One job on the screen."""
 
     event: Event
+    tokens_per_step: int = 0
 
 
 class Terminal:
@@ -60,6 +61,9 @@ class Terminal:
     def __call__(self, event: Event) -> None:
         """Redraw, and leave a line behind for what happened once."""
         row = self._rows.setdefault(event.job.tuned_model, Row(event))
+        if isinstance(event, events.Measured):
+            row.tokens_per_step = event.tokens_per_step
+            return
         row.event = event
         if isinstance(event, events.Ended):
             del self._rows[event.job.tuned_model]
@@ -84,7 +88,7 @@ def _panel(row: Row) -> RenderableType:
     if isinstance(event, events.Progress | events.Evaluating):
         lines.append(_bar(event))
     if isinstance(event, events.Progress) and event.operation.snapshots:
-        lines.append(_numbers(event.operation.snapshots, event.operation.total_steps))
+        lines.append(_numbers(event.operation, row.tokens_per_step))
     return Group(*lines)
 
 
@@ -114,14 +118,17 @@ def _bar(event: events.Progress | events.Evaluating) -> Table:
     return grid
 
 
-def _numbers(snapshots: Sequence[Snapshot], total: int) -> Text:
+def _numbers(operation: Operation, tokens_per_step: int) -> Text:
+    snapshots = operation.snapshots
     parts = [
         f"    loss {snapshots[-1].mean_loss:.3f} {sparkline([s.mean_loss for s in snapshots])}"
     ]
     rate = steps_per_second(snapshots)
     if rate:
-        left_s = (total - snapshots[-1].step) / rate
+        left_s = (operation.total_steps - snapshots[-1].step) / rate
         parts.append(f"{rate:.2f} steps/s")
+        if tokens_per_step:
+            parts.append(f"~{rate * tokens_per_step:,.0f} tokens/s")
         parts.append(f"{int(left_s // 60)}:{int(left_s % 60):02d} left")
     return Text("   ".join(parts))
 

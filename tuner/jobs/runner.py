@@ -38,12 +38,14 @@ class Pace:
         patience_s: How long a target may be away before the run gives up.
         deadline: When to stop waiting, on ``now``'s scale; None never.
         until: The run ends, quietly, before the first step of this phase.
+        measures: Whether the service is asked how many tokens a step takes, for a live view.
     """
 
     poll_s: float = 1.0
     patience_s: float = 300.0
     deadline: float | None = None
     until: Phase | None = None
+    measures: bool = False
     now: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
 

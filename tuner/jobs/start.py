@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tuner import names
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused, TunerError, Unavailable
 from tuner.jobs.connections import Connections
 from tuner.jobs.job import Job
+from tuner.jobs.measure import Meter
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.runner import PATIENCE_S, POLL_S, Runner
 from tuner.jobs.work import content_id, new_tuned_model
@@ -81,7 +83,10 @@ async def follow_all(
 
     async def one(job: Job, work: Work, target: Target) -> Job:
         paced = _paced(pace, job, work.spec.timeout_s)
-        return await Runner(ledger, tell, paced).follow(job, work, target)
+        if not pace.measures:
+            return await Runner(ledger, tell, paced).follow(job, work, target)
+        with closing(Meter(work, target, tell)) as meter:
+            return await Runner(ledger, meter, paced).follow(job, work, target)
 
     return await _on_targets([(job, _with(one, work)) for job, work in pairs], ledger)
 

@@ -90,6 +90,9 @@ class Target(Protocol):
     def stream(self, model: str, prompt: str, config: GenerationConfig) -> AsyncIterator[Answer]:
         """The same, in pieces: each Answer holds the next bit of text."""
 
+    async def count_tokens(self, model: str, text: str) -> int:
+        """Tokens of a prompt with this text as its one user turn."""
+
     async def close(self) -> None:
         """Give the connection back."""
 

@@ -216,6 +216,11 @@ class GenerativeLanguage:
         finally:
             call.cancel()
 
+    async def count_tokens(self, model: str, text: str) -> int:
+        """CountTokens."""
+        request = wire.count_request(model, text)
+        return int((await self._read(self._generative.count_tokens, request)).total_tokens)
+
     # -- calls ----------------------------------------------------------------------------------
 
     async def _pages(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:

@@ -99,6 +99,13 @@ def generate_request(
     return gl.GenerateContentRequest.wrap(raw)
 
 
+def count_request(model: str, text: str) -> gl.CountTokensRequest:
+    """One user turn."""
+    raw = gl.CountTokensRequest.pb()(model=model)
+    raw.contents.add(role="user").parts.add(text=text)
+    return gl.CountTokensRequest.wrap(raw)
+
+
 def list_operations_request(tuned_model: str) -> operations_pb2.ListOperationsRequest:
     """The operations under a tuned model, the largest page first."""
     return operations_pb2.ListOperationsRequest(name=tuned_model, page_size=PAGE_SIZE)
