@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuner.engine.text_stream import TextStream
@@ -33,11 +33,16 @@ def test_no_piece_ends_inside_a_character(text):
     assert all(piece == "" or piece in text for piece in pieces(text.encode()))
 
 
+@example("baa", ["a", "baa"])
+@example("a🙂", ["a🙂"])
 @given(TEXT, st.lists(st.text(alphabet="ab🙂", max_size=3), max_size=3))
-def test_nothing_of_a_stop_sequence_is_ever_sent(text, stops):
-    places = [text.find(stop) for stop in stops if stop and stop in text]
+def test_an_answer_is_cut_before_the_stop_sequence_that_is_whole_first(text, stops):
+    stops = [stop for stop in stops if stop]
+    begun = (text[:end] for end in range(len(text) + 1))
+    heard = next((said for said in begun if any(stop in said for stop in stops)), text)
+    places = [heard.find(stop) for stop in stops if stop in heard]
 
-    assert "".join(pieces(text.encode(), stops)) == text[: min(places, default=len(text))]
+    assert "".join(pieces(text.encode(), stops)) == heard[: min(places, default=len(heard))]
 
 
 def test_text_is_sent_as_soon_as_it_is_certain():
