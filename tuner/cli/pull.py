@@ -10,7 +10,23 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from tuner.errors import RequestRefused, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+
+def pull_missing(names: Iterable[str], *, quiet: bool = False) -> None:
+    """Fetch those of the named base models that the service would have to fetch first, and show it.
+
+    Raises:
+        Unavailable: One cannot be fetched or kept now.
+    """
+    from tuner.engine import KNOWN_BASE_MODELS, base_models
+    from tuner.home import models_folder
+
+    for name in names:
+        model = KNOWN_BASE_MODELS.get(name)
+        if model and not base_models.is_fetched(model, models_folder()):
+            pull(name, quiet=quiet)
 
 
 def pull(name: str, *, quiet: bool = False) -> Path:

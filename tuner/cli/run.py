@@ -114,9 +114,19 @@ def _follow(
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.start import follow_all
 
+    _fetch_base_models(ctx, works)
     with open_ledger() as ledger:
         pairs = _pairs(works, ledger, new=new)
         return follow(ctx, partial(follow_all, pairs, ledger), pace, output)
+
+
+def _fetch_base_models(ctx: click.Context, works: Sequence[Work]) -> None:
+    """The service fetches by itself what it needs, but nobody would see it."""
+    from tuner.cli.pull import pull_missing
+
+    mine = [work.spec for work in works if work.spec.target.kind == "local"]
+    names = {spec.base_model for spec in mine if not spec.target.endpoint}
+    pull_missing(sorted(names), quiet=ctx.obj["quiet"])
 
 
 def _pairs(works: Sequence[Work], ledger: Ledger, *, new: bool) -> list[tuple[Job, Work]]:

