@@ -16,7 +16,7 @@ test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 unit: .venv/.dev  ## the tests that start no process and open no socket
-	$(BIN)/python -m pytest -m "not slow and not model"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not model"
 
 check: .venv/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.engine.places import EXAMPLES, MODELS, tiny
+from tests.engine.places import EXAMPLES, tiny
+from tests.fakes.models import MODELS
 from tuner.engine import (
     ENGINES,
     KNOWN_BASE_MODELS,

@@ -68,6 +68,19 @@ def run_and_kill(home, after_s):
         process.wait()
 
 
+def run_until(home, said):
+    """Start `tuner run` and return it when it has said that much."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuner", "run", str(home.parent / "sums.yaml")],
+        env=os.environ | {"TUNER_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert any(said in line for line in process.stderr)
+    return process
+
+
 def kill_workers(home):
     """kill -9 every process that tunes for this home."""
     for entry in Path("/proc").glob("[0-9]*"):
@@ -110,17 +123,7 @@ def test_a_run_killed_again_and_again_does_everything_once(home, seed):
 
 
 def test_ctrl_c_detaches_and_the_tuning_goes_on(home):
-    spec = str(home.parent / "sums.yaml")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "run", spec],
-        env=os.environ | {"TUNER_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "submitted" in line:
-            break
+    process = run_until(home, "submitted")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
 
@@ -132,17 +135,7 @@ def test_ctrl_c_detaches_and_the_tuning_goes_on(home):
 
 
 def test_a_service_killed_in_the_middle_of_a_run_is_started_again(home):
-    spec = str(home.parent / "sums.yaml")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "run", spec],
-        env=os.environ | {"TUNER_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "tuning, step" in line:
-            break
+    process = run_until(home, "tuning, step")
     address = json.loads((home / "service" / "address.json").read_text())
     os.kill(address["pid"], signal.SIGKILL)
     _, said = process.communicate(timeout=120)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,6 @@ from tuner.types import Example
 
 SMOLLM2 = KNOWN_BASE_MODELS["models/smollm2-135m-instruct"]
 MINILM = KNOWN_BASE_MODELS["models/all-minilm-l6-v2"]
-MODELS = Path(os.environ.get("TUNER_HOME") or Path.home() / ".tuner") / "models"
 EXAMPLES = tuple(
     Example(f"which colour has number {n}?", ["red", "blue"][n % 2]) for n in range(12)
 )

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.engine.places import MODELS, SMOLLM2, tiny
+from tests.engine.places import SMOLLM2, tiny
+from tests.fakes.models import MODELS
 from tuner.engine import TINY, EngineError, base_models, packages
 from tuner.engine.packages import Package
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.places import MODELS, SMOLLM2, tiny
+from tests.engine.places import SMOLLM2, tiny
+from tests.fakes.models import MODELS
 from tuner.engine import EngineError, Turn
 from tuner.engine.base_models import pull
 from tuner.engine.chat import open_chat

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 
-from tests.engine.places import MINILM, MODELS, tiny
+from tests.engine.places import MINILM, tiny
+from tests.fakes.models import MODELS
 from tuner.engine import EngineError
 from tuner.engine.base_models import pull
 from tuner.engine.embed import Embedder

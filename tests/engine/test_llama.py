@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.engine.places import MODELS, SMOLLM2, tiny
+from tests.engine.places import SMOLLM2, tiny
+from tests.fakes.models import MODELS
 from tuner.engine import Turn, lora
 from tuner.engine.base_models import pull
 from tuner.engine.batches import Row

@@ -13,6 +13,8 @@ from tuner.engine.chat import open_chat
 from tuner.engine.llama import Llama
 from tuner.engine.loop import Plan
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(epoch_count=3, batch_size=4, learning_rate=1e-2, seed=5, threads=2)
 
 

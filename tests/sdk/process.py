@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -20,10 +19,11 @@ from google.ai.generativelanguage_v1beta.services import (
 )
 from google.longrunning import operations_pb2
 
+from tests.fakes.models import MODELS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-MODELS = Path.home() / ".tuner" / "models"
+    from pathlib import Path
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from tuner.server.methods import METHODS
 from tuner.server.refusals import Code, Refused
 from tuner.server.store import keys as store_keys
 
+pytestmark = pytest.mark.slow
+
 NAME = "tunedModels/NAME"
 CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
 PASSAGES = {"passages": [{"id": "1", "content": CONTENTS[0]}]}

@@ -8,6 +8,8 @@ import pytest
 from tests.server.room import new_model, open_room, refusal
 from tuner.server.refusals import Code
 
+pytestmark = pytest.mark.slow
+
 HYPER = "tuned_model.tuning_task.hyperparameters."
 
 

@@ -11,6 +11,8 @@ from tuner.server.embeddings import shortened
 from tuner.server.messages import Candidate
 from tuner.server.refusals import Code
 
+pytestmark = pytest.mark.slow
+
 TINY, EMBEDDER = "models/tiny", "models/embedder"
 FINISH = Candidate.FinishReason
 

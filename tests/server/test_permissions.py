@@ -8,6 +8,8 @@ from tests.server.room import open_room, refusal
 from tuner.server.messages import Permission
 from tuner.server.refusals import Code
 
+pytestmark = pytest.mark.slow
+
 NAME = "tunedModels/m"
 
 

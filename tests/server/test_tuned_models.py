@@ -7,6 +7,8 @@ import pytest
 from tests.server.room import open_room, refusal
 from tuner.server.refusals import Code
 
+pytestmark = pytest.mark.slow
+
 NAME = "tunedModels/m"
 
 

@@ -3,10 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
 from tuner.server import messages
 from tuner.server.refusals import Code
+
+pytestmark = pytest.mark.slow
 
 
 def metadata_of(operation):

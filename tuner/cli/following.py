@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -126,6 +127,7 @@ def _print_one(outcome: Outcome) -> None:
         click.echo(f"\n{job.tuned_model}: permissions, as the service lists them")
         show(outcomes_of.permission_rows(outcome.permissions), "table")
     if job.phase is Phase.DONE:
-        click.echo(f"\nTry it: tuner models generate {job.tuned_model} 'your text'", err=True)
+        asked = evaluation.rows[0].text_input if evaluation else "your text"
+        click.echo(f"\nTry it: tuner models generate {job.tuned_model} {quote(asked)}", err=True)
     elif not job.phase.is_end and not outcome.error:
         click.echo(f"\nGo on: tuner resume {job.name}", err=True)
