@@ -15,8 +15,8 @@ demo: .venv/.local  ## tune a real model on real data, evaluate it, share it, ha
 test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-unit: .venv/.dev  ## the tests that start no process and open no socket
-	$(BIN)/python -m pytest -n 2 -m "not slow and not model"
+unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
+	$(BIN)/python -m pytest -m "not slow and not model" --ignore tests/engine --ignore tests/sdk
 
 check: .venv/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .
