@@ -49,7 +49,7 @@ def test_cells_are_parted_as_the_first_row_is(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("content", "line", "what"),
     [
-        ("a,b\nx\n", 2, "1 cells where the first row has 2"),
+        ("a,b\nx\n", 2, "1 cell where the first row has 2"),
         ("a,b\nx,y,z\n", 2, "3 cells where the first row has 2"),
         ('a,b\nx, "y,z"\n', 2, "3 cells where the first row has 2"),
         ('a,b\n"x"y,z\n', 2, "text follows a closing quote"),

@@ -234,13 +234,21 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path):
 
     assert [(problem.line, problem.rule) for problem in found] == [
         (0, "wrong-type"),
-        (1, "missing-key"),
         (1, "unknown-key"),
         (3, "unknown-key"),
         (4, "out-of-range"),
         (5, "missing-key"),
         (5, "owner-granted"),
         (6, "repeated-key"),
+    ]
+
+
+def test_a_key_is_missing_only_when_no_other_was_meant_for_it(tmp_path):
+    found = problems(tmp_path, "base_modle: models/m\ntraining_data: {path: a.csv}\n")
+
+    assert [(problem.what.split()[0], problem.rule) for problem in found] == [
+        ("job", "missing-key"),
+        ("there", "unknown-key"),
     ]
 
 

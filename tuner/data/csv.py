@@ -132,7 +132,8 @@ def _examples(
 
 def _ragged(path: str, row: tuple[int, list[str]], width: int) -> Problem:
     line, cells = row
-    what = f"{len(cells)} cells where the first row has {width}"
+    count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
+    what = f"{count} where the first row has {width}"
     more = 'put quotes around a cell that holds a delimiter: "a, b", with no space before the quote'
     fix = more if len(cells) > width else "add the missing cells, or delete the row"
     return Problem(path, line, 0, what, fix, "ragged-row")

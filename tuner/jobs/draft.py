@@ -71,7 +71,7 @@ def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
         return Draft(document, spec, spec.training_data, spec.evaluation, ())
     data = _part(TrainingData, document, "training_data")
     evaluation = _part(Evaluation, document, "evaluation")
-    return Draft(document, None, data, evaluation, tuple(sorted(problems)))
+    return Draft(document, None, data, evaluation, tuple(sorted(_once(problems))))
 
 
 def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Problem]:
@@ -80,6 +80,16 @@ def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Proble
     from tuner.jobs.complaints import complaints
 
     return complaints(document, JobSpec, errors)
+
+
+def _once(problems: set[Problem]) -> list[Problem]:
+    """A key that is misspelt is not missing as well."""
+    hints = {problem.fix for problem in problems if problem.rule == "unknown-key"}
+    return [
+        problem
+        for problem in problems
+        if problem.rule != "missing-key" or f"did you mean {problem.what.split()[0]}?" not in hints
+    ]
 
 
 def _part(cls: type, document: Document, key: str) -> Any:
