@@ -33,6 +33,7 @@ async def follow(
         EngineError: It gave up, with the reason.
     """
     process = await _start(folder, checkpoint_s)
+    grace_s = 0.0  # before its first step a worker has nothing to save
     running.add(process)
     try:
         async for message in messages.lines(process):
@@ -40,12 +41,13 @@ async def follow(
                 raise EngineError(message["error"], is_request=message.get("is_request", False))
             if "done" in message:
                 return
+            grace_s = GRACE_S
             yield Step(**message)
         how = messages.ending(await process.wait())
         raise WorkerDied(f"the tuning worker ended with {how}{_last_words(folder)}")
     finally:
         running.discard(process)
-        await end(process)
+        await end(process, grace_s)
 
 
 async def _start(folder: Path, checkpoint_s: float) -> Process:
@@ -61,12 +63,12 @@ async def _start(folder: Path, checkpoint_s: float) -> Process:
         )
 
 
-async def end(process: Process) -> None:
-    """Let a worker save its checkpoint; kill it if that takes longer than ``GRACE_S`` seconds."""
+async def end(process: Process, grace_s: float = GRACE_S) -> None:
+    """Let a worker save its checkpoint; kill it if that takes longer than ``grace_s`` seconds."""
     if process.stdin:
         process.stdin.close()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GRACE_S):
+        async with asyncio.timeout(grace_s):
             await process.wait()
     if process.returncode is None:
         process.kill()
