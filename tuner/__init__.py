@@ -47,7 +47,7 @@ def run(spec: str | Path, overrides: Sequence[str] = ()) -> Outcome:
 
     work = validate(spec, overrides)
     with open_ledger() as ledger:
-        pairs = [(begin(work, ledger), work)]
+        pairs = [(begin(work, ledger, overrides), work)]
         [outcome] = asyncio.run(follow_all(pairs, ledger, lambda _: None, Pace()))
     if outcome.error:
         raise outcome.error

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fakes.one_target import SPEC, OneTarget
+from tests.fakes.one_target import SPEC, OneTarget, answers
 from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
 from tuner.types import Role
@@ -90,6 +90,14 @@ def test_submit_leaves_and_resume_goes_on(spec, capsys):
     assert OneTarget.target.creates == 1
     assert "generate" not in OneTarget.target.calls
     assert "tuner resume capitals" in capsys.readouterr().err
+
+    assert tuner(["resume"]) == 0
+    assert OneTarget.target.transfers == 1
+
+
+def test_resume_remembers_what_set_changed(spec):
+    assert tuner(["submit", str(spec), "--set", "hyperparameters.epoch_count=2"]) == 0
+    OneTarget.target.answers = {next(iter(OneTarget.target.held)): answers(spec)}
 
     assert tuner(["resume"]) == 0
     assert OneTarget.target.transfers == 1

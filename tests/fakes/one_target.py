@@ -28,7 +28,10 @@ async def open_fake(_config):
     return OneTarget.target
 
 
+def answers(path):
+    """The right ones to the held-out rows of a spec."""
+    return {row.text_input: row.output for row in load_work(path).holdout}
+
+
 def knowing(path):
-    work = load_work(path)
-    answers = {row.text_input: row.output for row in work.holdout}
-    return FakeTarget(answers={new_tuned_model(work).name: answers})
+    return FakeTarget(answers={new_tuned_model(load_work(path)).name: answers(path)})

@@ -56,10 +56,7 @@ def run(  # noqa: PLR0913 -- one parameter an option
     Safe to kill and to repeat: what is done already stays as it is. Ctrl-C stops watching, the
     tuning goes on. Nothing is shared or transferred unless the gate of the spec is passed.
     """
-    from tuner.cli.validate import load_all
-
-    works = load_all(specs, overrides)
-    return _follow(ctx, works, _pace(timeout_s, detach=detach), new=new, output=output)
+    return _follow(ctx, (specs, overrides), _pace(timeout_s, detach=detach), new=new, output=output)
 
 
 @click.command()
@@ -77,11 +74,7 @@ def submit(
     output: str,
 ) -> int:
     """Submit SPEC and leave; `tuner resume` goes on."""
-    from tuner.cli.validate import load_all
-
-    return _follow(
-        ctx, load_all(specs, overrides), _pace(None, detach=True), new=new, output=output
-    )
+    return _follow(ctx, (specs, overrides), _pace(None, detach=True), new=new, output=output)
 
 
 @click.command()
@@ -102,21 +95,30 @@ def resume(
     from tuner.jobs.work import load_work
 
     with open_ledger() as ledger:
-        works = [(job, load_work(Path(job.spec))) for job in bookmarks(ledger, jobs)]
+        works = [(job, load_work(Path(job.spec), job.overrides)) for job in bookmarks(ledger, jobs)]
         pairs = [(unchanged(job, work), work) for job, work in works]
         return follow(ctx, partial(follow_all, pairs, ledger), _pace(timeout_s), output)
 
 
 def _follow(
-    ctx: click.Context, works: Sequence[Work], pace: Pace, *, new: bool, output: str
+    ctx: click.Context,
+    given: tuple[Sequence[str], Sequence[str]],
+    pace: Pace,
+    *,
+    new: bool,
+    output: str,
 ) -> int:
+    """Load the specs with the overrides that were ``given``, and follow their jobs."""
     from tuner.cli.following import follow
+    from tuner.cli.validate import load_all
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.start import follow_all
 
+    specs, overrides = given
+    works = load_all(specs, overrides)
     _fetch_base_models(ctx, works)
     with open_ledger() as ledger:
-        pairs = _pairs(works, ledger, new=new)
+        pairs = _pairs(works, ledger, overrides, new=new)
         return follow(ctx, partial(follow_all, pairs, ledger), pace, output)
 
 
@@ -129,12 +131,14 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[Work]) -> None:
     pull_missing(sorted(names), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[Work], ledger: Ledger, *, new: bool) -> list[tuple[Job, Work]]:
+def _pairs(
+    works: Sequence[Work], ledger: Ledger, overrides: Sequence[str], *, new: bool
+) -> list[tuple[Job, Work]]:
     """Two specs of the same content are one job: following it twice would do its steps twice."""
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.start import begin
 
-    pairs = [(begin(work, ledger, new=new), work) for work in works]
+    pairs = [(begin(work, ledger, overrides, new=new), work) for work in works]
     first: dict[tuple[str, str], Work] = {}
     for job, work in pairs:
         other = first.setdefault((job.where, job.tuned_model), work)

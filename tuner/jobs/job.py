@@ -58,6 +58,7 @@ class Job:
         content: The content-addressed id of what was submitted; differs from ``tuned_model`` when
             the spec or ``--new`` chose another id.
         spec: The spec file, absolute.
+        overrides: What ``--set`` changed in it.
         phase: What is to be done next.
         operation: Name of the tuning's operation, empty until it is known.
         total_steps, completed_steps, mean_loss: The tuning as last seen.
@@ -71,6 +72,7 @@ class Job:
     tuned_model: str
     content: str
     spec: str
+    overrides: tuple[str, ...] = ()
     phase: Phase = Phase.SUBMIT
     operation: str = ""
     total_steps: int = 0

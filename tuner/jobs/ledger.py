@@ -139,6 +139,7 @@ def open_ledger() -> Ledger:
 def _job(phase: str, body: str) -> Job:
     fields: dict[str, Any] = json.loads(body)
     fields["phase"] = Phase(phase)
+    fields["overrides"] = tuple(fields["overrides"])
     fields["target"] = TargetConfig(**fields["target"])
     fields["evaluation"] = _evaluation(fields["evaluation"])
     return Job(**fields)

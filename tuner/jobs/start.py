@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 RESTARTS = 3
 
 
-def begin(work: Work, ledger: Ledger, *, new: bool = False) -> Job:
+def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: bool = False) -> Job:
     """The bookmark to go on from: the one in the ledger, or a new one.
 
     An ended job starts over: every step asks first, so that what is true already stays as it is.
-    ``new`` gives the tuned model an id of its own in place of the content's.
+    ``overrides`` are those that ``work`` was loaded with, for a later resume; ``new`` gives the tuned model an id of its own in place of the content's.
     """
     content = content_id(work)
     wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
@@ -45,6 +45,7 @@ def begin(work: Work, ledger: Ledger, *, new: bool = False) -> Job:
         tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
         content=content,
         spec=str(work.spec.path.absolute()),
+        overrides=tuple(overrides),
     )
     known = ledger.find(job.where, job.tuned_model)
     if known is None:
@@ -56,6 +57,7 @@ def begin(work: Work, ledger: Ledger, *, new: bool = False) -> Job:
         target=job.target,
         content=content,
         spec=job.spec,
+        overrides=job.overrides,
         phase=phase,
         error="",
     )
