@@ -33,6 +33,15 @@ def test_a_tuning_of_many_steps_is_a_line_a_tenth():
     assert lines[5] == "capitals: tuning, step 100 of 200, loss 0.250"
 
 
+def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
+    snapshots = tuple(Snapshot(n, 1, loss, 1.0) for n, loss in enumerate([9.0, 1.0, 3.0], 1))
+    operation = Operation(
+        "op", JOB.tuned_model, total_steps=16, completed_steps=3, snapshots=snapshots
+    )
+
+    assert str(events.Progress(JOB, operation)) == "tuning, step 3 of 16, loss 2.000"
+
+
 def test_two_jobs_do_not_hide_each_other_s_progress():
     stream = io.StringIO()
     reporter = Lines(stream)

@@ -61,9 +61,10 @@ class Progress(Event):
         return self.operation.completed_steps, self.operation.total_steps
 
     def __str__(self) -> str:
-        """Steps and loss."""
+        """Steps and loss, the mean over the last eighth of all steps: one batch's says little."""
         done, total = self.amounts
-        loss = "" if self.mean_loss is None else f", loss {self.mean_loss:.3f}"
+        recent = [each.mean_loss for each in self.operation.snapshots[-max(1, total // 8) :]]
+        loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
         return f"tuning, step {done} of {total}{loss}"
 
 
