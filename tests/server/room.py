@@ -35,11 +35,16 @@ class Room:
     async def call(self, method_name: str, /, *, key: str | None = None, **fields: Any) -> Any:
         method = METHODS[FULL_NAMES[method_name]]
         shown = self.key if key is None else key
-        body = method.request(**fields).SerializeToString()
+        request = method.request(**fields)
         metadata = {"x-goog-api-key": shown} if shown else {}
+
+        async def read() -> Any:
+            return request
+
+        call = calls.Call(method, metadata, read)
         if method.streams:
-            return [each async for each in calls.answers(self.service, method, body, metadata)]
-        return await calls.answer(self.service, method, body, metadata)
+            return [each async for each in calls.answers(self.service, call)]
+        return await calls.answer(self.service, call)
 
     async def make_key(self, email: str, groups: tuple[str, ...] = ()) -> str:
         key, row = new_key(email, groups, 1)

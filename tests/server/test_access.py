@@ -221,18 +221,6 @@ def test_an_empty_name_is_refused_by_its_form(tmp_path):
     asyncio.run(go())
 
 
-def test_bytes_that_are_no_message_are_refused(tmp_path):
-    from tuner.server import calls
-
-    async def go():
-        async with open_room(tmp_path) as room:
-            method = next(each for each in METHODS.values() if each.short_name == "GetTunedModel")
-            with pytest.raises(Refused, match="The body is no google"):
-                await calls.answer(room.service, method, b"\xff\xff", {})
-
-    asyncio.run(go())
-
-
 def test_the_request_classes_are_those_the_clients_send():
     assert METHODS["google.ai.generativelanguage.v1beta.ModelService/GetModel"].request is raw(
         "GetModelRequest"

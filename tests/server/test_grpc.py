@@ -48,6 +48,16 @@ def details(error, kind):
     return found
 
 
+def test_bytes_that_are_no_message_are_refused(tmp_path):
+    async def go():
+        async with door(tmp_path) as channel:
+            error = await failure(channel, f"{PACKAGE}.ModelService/GetTunedModel", b"\xff\xff")
+            assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert error.details().startswith("The body is no google")
+
+    asyncio.run(go())
+
+
 def test_a_refusal_carries_one_error_info_and_its_fields(tmp_path):
     async def go():
         async with door(tmp_path) as channel:

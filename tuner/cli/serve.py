@@ -87,7 +87,14 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     declared = read(service_file) if (service_file := service_file or _own_file()) else {}
     models = with_more({**KNOWN_BASE_MODELS, **declared}, pairs)
     logs.configure(sys.stderr, log_level)
-    app.serve(Settings(loopback(address), models, idle_exit, workers))
+    app.serve(
+        Settings(
+            grpc=loopback(address),
+            base_models=models,
+            idle_exit_s=idle_exit,
+            workers=workers,
+        )
+    )
 
 
 def use_home(home: Path | None) -> None:

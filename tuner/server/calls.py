@@ -6,9 +6,8 @@ import logging
 import secrets
 import time
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from google.protobuf.message import DecodeError
 
 from tuner.engine import EngineError
 from tuner.server import access, identity
@@ -16,7 +15,7 @@ from tuner.server.refusals import Code, Refused
 from tuner.server.store.database import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from tuner.server.identity import Caller
     from tuner.server.messages import Message
@@ -26,13 +25,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def answer(
-    service: Service, method: Method, body: bytes, metadata: Mapping[str, str]
-) -> Message:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as a door hands it on.
+
+    Attributes:
+        metadata: gRPC metadata or HTTP headers, their names in lower case.
+        read: Gives the request, once it is known who asks; raises Refused where the body is wrong.
+    """
+
+    method: Method
+    metadata: Mapping[str, str]
+    read: Callable[[], Awaitable[Message]]
+
+
+async def answer(service: Service, call: Call) -> Message:
     """The answer to one call. Raises Refused, and nothing else."""
-    started = time.monotonic()
+    method, started = call.method, time.monotonic()
     try:
-        caller, request = await _admit(service, method, body, metadata)
+        caller, request = await _admit(service, call)
         response = await method.handler(service, caller, request)  # type: ignore[misc]
     except Exception as error:
         refused = _refused(error)
@@ -42,13 +53,11 @@ async def answer(
     return response
 
 
-async def answers(
-    service: Service, method: Method, body: bytes, metadata: Mapping[str, str]
-) -> AsyncIterator[Message]:
+async def answers(service: Service, call: Call) -> AsyncIterator[Message]:
     """The answers to one streaming call, as they come. Raises Refused, and nothing else."""
-    started = time.monotonic()
+    method, started = call.method, time.monotonic()
     try:
-        caller, request = await _admit(service, method, body, metadata)
+        caller, request = await _admit(service, call)
         handling: Any = method.handler(service, caller, request)
         async with aclosing(handling) as responses:
             async for response in responses:
@@ -60,16 +69,10 @@ async def answers(
     _note(method, started)
 
 
-async def _admit(
-    service: Service, method: Method, body: bytes, metadata: Mapping[str, str]
-) -> tuple[Caller, Any]:
-    caller = await identity.identify(service.store, metadata)
-    try:
-        request = method.request.FromString(body)
-    except DecodeError as error:
-        text = f"The body is no {method.request.DESCRIPTOR.full_name}."
-        raise Refused(Code.INVALID_ARGUMENT, text, "NOT_A_MESSAGE") from error
-    await access.check(service, caller, method, request)
+async def _admit(service: Service, call: Call) -> tuple[Caller, Any]:
+    caller = await identity.identify(service.store, call.metadata)
+    request = await call.read()
+    await access.check(service, caller, call.method, request)
     return caller, request
 
 

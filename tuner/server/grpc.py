@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from tuner.errors import Unavailable
 from tuner.server import calls
+from tuner.server.calls import Call
 from tuner.server.methods import METHODS, Method, why_not
 from tuner.server.refusals import Code, Refused, to_status
 
@@ -54,7 +56,7 @@ class Door:
         async def handle(body: bytes, context: Any) -> Message:
             self._on_call(+1)
             try:
-                return await calls.answer(self._service, method, body, _metadata(context))
+                return await calls.answer(self._service, _call(method, body, context))
             except Refused as refused:
                 await _abort(context, refused)
             finally:
@@ -66,7 +68,7 @@ class Door:
         async def handle(body: bytes, context: Any) -> AsyncIterator[Message]:
             self._on_call(+1)
             try:
-                async for each in calls.answers(self._service, method, body, _metadata(context)):
+                async for each in calls.answers(self._service, _call(method, body, context)):
                     yield each
             except Refused as refused:
                 await _abort(context, refused)
@@ -112,9 +114,18 @@ async def _abort(context: Any, refused: Refused) -> NoReturn:
     raise AssertionError("abort returned")  # it raises
 
 
-def _metadata(context: Any) -> dict[str, str]:
+def _call(method: Method, body: bytes, context: Any) -> Call:
     pairs = context.invocation_metadata() or ()
-    return {key: value for key, value in pairs if isinstance(value, str)}
+    metadata = {key: value for key, value in pairs if isinstance(value, str)}
+
+    async def read() -> Message:
+        try:
+            return method.request.FromString(body)
+        except DecodeError as error:
+            text = f"The body is no {method.request.DESCRIPTOR.full_name}."
+            raise Refused(Code.INVALID_ARGUMENT, text, "NOT_A_MESSAGE") from error
+
+    return Call(method, metadata, read)
 
 
 def _bytes(message: Message) -> bytes:

@@ -23,16 +23,20 @@ class Settings:
     """Where to listen, what to offer, when to leave.
 
     Attributes:
-        grpc: ``host:port`` on loopback; port 0 takes a free one.
+        grpc: ``host:port``; port 0 takes a free one.
+        rest: The same for the REST door; None has none.
         base_models: By their names, ``models/ID``.
         idle_exit_s: Leave after so many seconds without a call or a tuning; None stays.
         workers: Tunings at a time.
+        database: A URL of SQLAlchemy's, ``postgresql://...``; None is SQLite in the service's folder.
     """
 
     grpc: str = "127.0.0.1:50051"
+    rest: str | None = "127.0.0.1:8080"
     base_models: Mapping[str, BaseModel] = field(default_factory=lambda: KNOWN_BASE_MODELS)
     idle_exit_s: float | None = None
     workers: int = 1
+    database: str | None = None
 
 
 def loopback(address: str) -> str:
