@@ -16,7 +16,7 @@ from tuner.server.methods import METHODS
 from tuner.server.refusals import Refused
 from tuner.server.service import Service
 from tuner.server.store import keys
-from tuner.server.store.database import Store
+from tuner.server.store.database import open_store
 from tuner.server.tuning import Tunings
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def new_model(
 @asynccontextmanager
 async def open_room(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[Room]:
     engine = engine or FakeEngine()
-    store = Store(folder / "service.db")
+    store = open_store(folder)
     tunings = Tunings(store, engine, folder / "tunings")
     await tunings.prepare()
     work = asyncio.create_task(tunings.run())

@@ -15,7 +15,7 @@ from tuner.server import banner, grpc, lifecycle
 from tuner.server.activity import Activity, until_idle
 from tuner.server.service import Service
 from tuner.server.store import keys, queue
-from tuner.server.store.database import Store
+from tuner.server.store.database import open_store
 from tuner.server.tuning import Tunings
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def running(
     settings: Settings, engine: Engine, folder: Path, activity: Activity
 ) -> AsyncIterator[tuple[Service, str]]:
     """A service that answers and tunes for the length of the block, and its ``host:port``."""
-    store = Store(folder / "service.db")
+    store = open_store(folder, settings.database)
     tunings = Tunings(store, engine, folder / "tunings", workers=settings.workers)
     service = Service(store, engine, tunings, folder / "tunings")
     server = grpc.new_server(service, activity.note)

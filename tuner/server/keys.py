@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tuner.errors import InvalidInput, NotFound, Problem
 from tuner.server.identity import new_key
 from tuner.server.store import keys
-from tuner.server.store.database import Store
+from tuner.server.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +35,14 @@ def create(folder: Path, email_address: str, groups: Sequence[str] = ()) -> tupl
             [Problem("", 0, 0, f"{each!r} is not an e-mail address", fix) for each in wrong]
         )
     key, row = new_key(email_address, tuple(groups), _now_ms())
-    with closing(Store(folder / "service.db")) as store:
+    with closing(open_store(folder)) as store:
         store.run(keys.insert, row)
     return row.id, key
 
 
 def listed(folder: Path) -> list[KeyRow]:
     """Every key ever made, the oldest first. Raises StoreFailed."""
-    with closing(Store(folder / "service.db")) as store:
+    with closing(open_store(folder)) as store:
         return store.run(keys.all_keys)
 
 
@@ -54,7 +54,7 @@ def revoke(folder: Path, key_id: str) -> None:
         StoreFailed: The database cannot be used.
     """
     wanted = key_id.removeprefix("tk-")[:10]
-    with closing(Store(folder / "service.db")) as store:
+    with closing(open_store(folder)) as store:
         if not store.run(keys.revoke, wanted, _now_ms()):
             raise NotFound(f"no key {wanted} is in force", "`tuner keys list` shows them")
 

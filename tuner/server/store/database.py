@@ -120,6 +120,17 @@ class Store:
         self._changed = asyncio.Event()
 
 
+def open_store(folder: Path, database: str | None = None) -> Store:
+    """The database of the service in ``folder``: its own SQLite file, or the one that the URL names.
+
+    Raises:
+        StoreFailed: It cannot be used.
+    """
+    if database is not None:
+        raise StoreFailed(f"{database.partition(':')[0]}: no such kind of database")
+    return Store(folder / "service.db")
+
+
 def _open(path: Path) -> Engine:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
