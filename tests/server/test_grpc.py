@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 
 
 @asynccontextmanager
-async def door(folder, engine=None, activity=None):
+async def door(folder, engine=None):
     settings = Settings("127.0.0.1:0")
-    parts = (settings, engine or FakeEngine(), folder, activity or Activity())
+    parts = (settings, engine or FakeEngine(), folder)
     async with running(*parts) as (_, address), grpc.aio.insecure_channel(address) as channel:
         yield channel
 
@@ -162,10 +162,10 @@ def test_a_stream_arrives_while_the_model_still_writes_and_a_hang_up_stops_it(tm
 
 def test_a_taken_port_is_told(tmp_path):
     async def go():
-        parts = (FakeEngine(), tmp_path / "a", Activity())
+        parts = (FakeEngine(), tmp_path / "a")
         async with running(Settings("127.0.0.1:0"), *parts) as (_, address):
             with pytest.raises(Unavailable, match=address):
-                async with running(Settings(address), FakeEngine(), tmp_path / "b", Activity()):
+                async with running(Settings(address), FakeEngine(), tmp_path / "b"):
                     pass
 
     asyncio.run(go())
@@ -182,9 +182,12 @@ def test_a_service_is_idle_after_its_time_without_calls_or_work():
 
     asyncio.run(until_idle(activity, 0.001, is_busy))
     assert busy == [False]
-    activity.note(+1)
-    now[0] += 100
-    assert activity.idle_s == 0
-    activity.note(-1)
+
+    async def one_call():
+        with activity.call():
+            now[0] += 100
+            assert activity.idle_s == 0
+
+    asyncio.run(one_call())
     now[0] += 5
     assert activity.idle_s == 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
 from tuner.server import banner, grpc, lifecycle
-from tuner.server.activity import Activity, until_idle
+from tuner.server.activity import until_idle
 from tuner.server.service import Service
 from tuner.server.store import keys, queue
 from tuner.server.store.database import open_store
@@ -46,14 +46,13 @@ async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    activity = Activity()
-    async with running(settings, engine, folder, activity) as (service, address):
+    async with running(settings, engine, folder) as (service, address):
         try:
             lifecycle.publish(folder, address)
             made = await service.store.read(keys.count)
             waiting = await service.store.read(queue.count)
             sys.stderr.write(banner.text(settings, folder, address, made, waiting))
-            await _until_stopped(settings, service, activity, stopped)
+            await _until_stopped(settings, service, stopped)
         finally:
             lifecycle.withdraw(folder)
     log.info("stopped")
@@ -61,13 +60,13 @@ async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, engine: Engine, folder: Path, activity: Activity
+    settings: Settings, engine: Engine, folder: Path
 ) -> AsyncIterator[tuple[Service, str]]:
     """A service that answers and tunes for the length of the block, and its ``host:port``."""
     store = open_store(folder, settings.database)
     tunings = Tunings(store, engine, folder / "tunings", workers=settings.workers)
     service = Service(store, engine, tunings, folder / "tunings")
-    server = grpc.new_server(service, activity.note)
+    server = grpc.new_server(service)
     try:
         address = grpc.bind(server, settings.grpc)
         await tunings.prepare()
@@ -84,12 +83,10 @@ async def running(
         store.close()
 
 
-async def _until_stopped(
-    settings: Settings, service: Service, activity: Activity, stopped: asyncio.Event
-) -> None:
+async def _until_stopped(settings: Settings, service: Service, stopped: asyncio.Event) -> None:
     ends: list[asyncio.Task[object]] = [asyncio.create_task(stopped.wait())]
     if settings.idle_exit_s is not None:
-        idle = until_idle(activity, settings.idle_exit_s, service.tunings.is_busy)
+        idle = until_idle(service.activity, settings.idle_exit_s, service.tunings.is_busy)
         ends.append(asyncio.create_task(idle))
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for each in ends:

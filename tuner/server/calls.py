@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tuner.server.refusals import Code, Refused
 from tuner.server.store.database import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
     from tuner.server.identity import Caller
     from tuner.server.messages import Message
@@ -41,35 +42,50 @@ class Call:
 
 async def answer(service: Service, call: Call) -> Message:
     """The answer to one call. Raises Refused, and nothing else."""
-    method, started = call.method, time.monotonic()
-    try:
+    with _noted(service, call.method):
         caller, request = await _admit(service, call)
-        response = await method.handler(service, caller, request)  # type: ignore[misc]
-    except Exception as error:
-        refused = _refused(error)
-        _note(method, started, refused)
-        raise refused from error
-    _note(method, started)
-    return response
+        return await call.method.handler(service, caller, request)  # type: ignore[misc]
 
 
-async def answers(service: Service, call: Call) -> AsyncIterator[Message]:
+async def answers(service: Service, call: Call) -> AsyncGenerator[Message, None]:
     """The answers to one streaming call, as they come. Raises Refused, and nothing else."""
-    method, started = call.method, time.monotonic()
-    try:
+    with _noted(service, call.method):
         caller, request = await _admit(service, call)
-        handling: Any = method.handler(service, caller, request)
+        handling: Any = call.method.handler(service, caller, request)
         async with aclosing(handling) as responses:
             async for response in responses:
                 yield response
-    except Exception as error:
-        refused = _refused(error)
-        _note(method, started, refused)
-        raise refused from error
-    _note(method, started)
+
+
+@contextmanager
+def _noted(service: Service, method: Method) -> Iterator[None]:
+    started = time.monotonic()
+    with service.activity.call():
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit) as hung_up:
+            if not service.activity.is_over:
+                _note(method, started, "CANCELLED", "HUNG_UP")
+                raise
+            refused = _stopping()
+            _note(method, started, refused.code.name, refused.reason)
+            raise refused from hung_up
+        except Exception as error:
+            refused = _refused(error)
+            _note(method, started, refused.code.name, refused.reason)
+            raise refused from error
+        else:
+            _note(method, started, "OK")
+
+
+def _stopping() -> Refused:
+    text = "The service is stopping; ask again when it, or another one, is there."
+    return Refused(Code.UNAVAILABLE, text, "STOPPING", retry_after_s=1.0)
 
 
 async def _admit(service: Service, call: Call) -> tuple[Caller, Any]:
+    if service.activity.draining.is_set():
+        raise _stopping()
     caller = await identity.identify(service.store, call.metadata)
     request = await call.read()
     await access.check(service, caller, call.method, request)
@@ -92,13 +108,9 @@ def _refused(error: Exception) -> Refused:
     return Refused(Code.INTERNAL, text, "BROKE")
 
 
-def _note(method: Method, started: float, refused: Refused | None = None) -> None:
-    code = refused.code.name if refused else "OK"
-    level = logging.DEBUG if method.is_quiet and refused is None else logging.INFO
-    ms = round((time.monotonic() - started) * 1000, 1)
-    reason = refused.reason if refused else ""
-    log.log(
-        level,
-        method.short_name,
-        extra={"method": method.name, "code": code, "ms": ms, "reason": reason},
-    )
+def _note(method: Method, started: float, code: str, reason: str = "") -> None:
+    level = logging.DEBUG if method.is_quiet and not reason else logging.INFO
+    if log.isEnabledFor(level):
+        ms = round((time.monotonic() - started) * 1000, 1)
+        said = {"method": method.name, "code": code, "ms": ms, "reason": reason}
+        log.log(level, method.short_name, extra=said)

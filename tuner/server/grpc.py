@@ -6,6 +6,7 @@ our own table.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -19,7 +20,7 @@ from tuner.server.methods import METHODS, Method, why_not
 from tuner.server.refusals import Code, Refused, to_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from tuner.server.messages import Message
     from tuner.server.service import Service
@@ -34,54 +35,21 @@ _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Door:
-    """Finds the handler of a method, as grpc asks for it; ``on_call`` hears of every call."""
+    """Finds the handler of a method, as grpc asks for it."""
 
-    def __init__(self, service: Service, on_call: Callable[[int], None]) -> None:
-        self._service = service
-        self._on_call = on_call
+    def __init__(self, service: Service) -> None:
+        """Make every handler once: a lookup is all a call costs here."""
+        self._handlers = {f"/{name}": _handler(service, each) for name, each in METHODS.items()}
 
     def service(self, details: Any) -> Any:
         """The handler for ``details.method``, ``/package.Service/Method``."""
-        name = details.method.removeprefix("/")
-        method = METHODS.get(name)
-        if method is None:
-            return grpc.stream_stream_rpc_method_handler(_unimplemented(name))
-        if method.streams:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method), response_serializer=_bytes
-            )
-        return grpc.unary_unary_rpc_method_handler(self._unary(method), response_serializer=_bytes)
-
-    def _unary(self, method: Method) -> Any:
-        async def handle(body: bytes, context: Any) -> Message:
-            self._on_call(+1)
-            try:
-                return await calls.answer(self._service, _call(method, body, context))
-            except Refused as refused:
-                await _abort(context, refused)
-            finally:
-                self._on_call(-1)
-
-        return handle
-
-    def _stream(self, method: Method) -> Any:
-        async def handle(body: bytes, context: Any) -> AsyncIterator[Message]:
-            self._on_call(+1)
-            try:
-                async for each in calls.answers(self._service, _call(method, body, context)):
-                    yield each
-            except Refused as refused:
-                await _abort(context, refused)
-            finally:
-                self._on_call(-1)
-
-        return handle
+        return self._handlers.get(details.method) or _unimplemented(details.method)
 
 
-def new_server(service: Service, on_call: Callable[[int], None]) -> Any:
+def new_server(service: Service) -> Any:
     """A grpc.aio server that listens nowhere yet."""
     server = grpc.aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers([Door(service, on_call)])
+    server.add_generic_rpc_handlers([Door(service)])
     return server
 
 
@@ -101,11 +69,43 @@ def bind(server: Any, address: str) -> str:
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _unimplemented(name: str) -> Any:
-    async def handle(_requests: Any, context: Any) -> None:
-        await _abort(context, Refused(Code.UNIMPLEMENTED, why_not(name), "NOT_OFFERED"))
+def _handler(service: Service, method: Method) -> Any:
+    if method.streams:
+        return grpc.unary_stream_rpc_method_handler(
+            _stream(service, method), response_serializer=_bytes
+        )
+    return grpc.unary_unary_rpc_method_handler(_unary(service, method), response_serializer=_bytes)
+
+
+def _unary(service: Service, method: Method) -> Any:
+    async def handle(body: bytes, context: Any) -> Message:
+        try:
+            return await calls.answer(service, _call(method, body, context))
+        except Refused as refused:
+            await _abort(context, refused)
 
     return handle
+
+
+def _stream(service: Service, method: Method) -> Any:
+    async def handle(body: bytes, context: Any) -> AsyncIterator[Message]:
+        try:
+            async with aclosing(calls.answers(service, _call(method, body, context))) as answers:
+                async for each in answers:
+                    yield each
+        except Refused as refused:
+            await _abort(context, refused)
+
+    return handle
+
+
+def _unimplemented(path: str) -> Any:
+    refused = Refused(Code.UNIMPLEMENTED, why_not(path.removeprefix("/")), "NOT_OFFERED")
+
+    async def handle(_requests: Any, context: Any) -> None:
+        await _abort(context, refused)
+
+    return grpc.stream_stream_rpc_method_handler(handle)
 
 
 async def _abort(context: Any, refused: Refused) -> NoReturn:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tuner.server.activity import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ class Service:
 
     Attributes:
         folder: Holds one folder a tuned model, named by its uid.
+        activity: The calls in flight, through both doors.
         clock: Seconds since 1970.
     """
 
@@ -28,6 +31,7 @@ class Service:
     engine: Engine
     tunings: Tunings
     folder: Path
+    activity: Activity = field(default_factory=Activity)
     clock: Callable[[], float] = time.time
 
     @property
