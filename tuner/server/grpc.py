@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from tuner.errors import Unavailable
-from tuner.server import calls
+from tuner.server import calls, health, reflection
 from tuner.server.calls import Call
 from tuner.server.methods import METHODS, Method, why_not
 from tuner.server.refusals import Code, Refused, to_status
@@ -39,7 +39,8 @@ class Door:
 
     def __init__(self, service: Service) -> None:
         """Make every handler once: a lookup is all a call costs here."""
-        self._handlers = {f"/{name}": _handler(service, each) for name, each in METHODS.items()}
+        ours = {f"/{name}": _handler(service, each) for name, each in METHODS.items()}
+        self._handlers = {**ours, **health.handlers(service), **reflection.handlers()}
 
     def service(self, details: Any) -> Any:
         """The handler for ``details.method``, ``/package.Service/Method``."""

@@ -12,6 +12,7 @@ from tuner.server import (
     creation,
     embeddings,
     generate,
+    messages,
     models,
     operations,
     permissions,
@@ -37,7 +38,7 @@ class Method:
 
     Attributes:
         name: ``package.Service/Method``.
-        request: The class of the message that comes; what goes back is the handler's business.
+        request: The class of the message that comes.
         role: What the caller must be of the tuned model that the request is about; None is open
             to everybody the service knows.
         about: The field that names the tuned model, or something inside it.
@@ -61,6 +62,11 @@ class Method:
     def short_name(self) -> str:
         """The method without its service."""
         return self.name.rpartition("/")[2]
+
+    @property
+    def response(self) -> Any:
+        """The class of the message that goes back, or of each one of a stream."""
+        return _RESPONSES.get(self.short_name) or raw(f"{self.short_name}Response")
 
 
 def _models(name: str, handler: Handler, role: Role | None = None, about: str = "") -> Method:
@@ -90,6 +96,23 @@ def _operations(
     return Method(full_name, handler, request, role, "name", form, exempt, is_quiet=is_quiet)
 
 
+_RESPONSES = {
+    "GetModel": messages.Model,
+    "CreateTunedModel": messages.Operation,
+    "GetTunedModel": messages.TunedModel,
+    "UpdateTunedModel": messages.TunedModel,
+    "DeleteTunedModel": messages.Empty,
+    "CreatePermission": messages.Permission,
+    "GetPermission": messages.Permission,
+    "UpdatePermission": messages.Permission,
+    "DeletePermission": messages.Empty,
+    "StreamGenerateContent": messages.GenerateContentResponse,
+    "GetOperation": messages.Operation,
+    "ListOperations": operations_pb2.ListOperationsResponse,
+    "WaitOperation": messages.Operation,
+    "CancelOperation": messages.Empty,
+    "DeleteOperation": messages.Empty,
+}
 _SOURCE = "tuned_model.tuned_model_source.tuned_model"
 _TABLE = (
     _models("ListModels", models.list_models),
