@@ -50,6 +50,14 @@ import click
     help="Leave after so long without a call and without a tuning.",
 )
 @click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long calls in flight may go on when the service stops.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning"]),
     default="info",
@@ -64,6 +72,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     service_file: Path | None,
     workers: int,
     idle_exit: float | None,
+    grace: float,
     log_level: str,
     *,
     stop: bool,
@@ -93,6 +102,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
             base_models=models,
             idle_exit_s=idle_exit,
             workers=workers,
+            grace_s=grace,
         )
     )
 

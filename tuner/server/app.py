@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.engine import Engine
     from tuner.server.settings import Settings
 
-GRACE_S = 5.0
+CLOSE_S = 1.0  # for what is no call of ours: a watch of the health, answers on their way
 log = logging.getLogger(__name__)
 
 
@@ -43,9 +43,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopped = _stopped_by_signal()
     async with running(settings, engine, folder) as (service, address):
         try:
             lifecycle.publish(folder, address)
@@ -75,12 +73,29 @@ async def running(
         try:
             yield service, address
         finally:
-            await server.stop(GRACE_S)
             work.cancel()
+            await service.activity.drain(settings.grace_s)
+            await server.stop(CLOSE_S)
             await asyncio.wait([work])
     finally:
         await engine.close()
         store.close()
+
+
+def _stopped_by_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; a second one then kills: all that matters survives that."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def note() -> None:
+        stopped.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, note)
+    return stopped
 
 
 async def _until_stopped(settings: Settings, service: Service, stopped: asyncio.Event) -> None:

@@ -28,6 +28,7 @@ class Settings:
         base_models: By their names, ``models/ID``.
         idle_exit_s: Leave after so many seconds without a call or a tuning; None stays.
         workers: Tunings at a time.
+        grace_s: How long calls in flight may go on when the service stops.
         database: A URL of SQLAlchemy's, ``postgresql://...``; None is SQLite in the service's folder.
     """
 
@@ -36,6 +37,7 @@ class Settings:
     base_models: Mapping[str, BaseModel] = field(default_factory=lambda: KNOWN_BASE_MODELS)
     idle_exit_s: float | None = None
     workers: int = 1
+    grace_s: float = 10.0
     database: str | None = None
 
 
