@@ -15,7 +15,7 @@ from tuner.server.messages import raw
 from tuner.server.methods import METHODS
 from tuner.server.refusals import Refused
 from tuner.server.service import Service
-from tuner.server.store import keys
+from tuner.server.store import groups, keys
 from tuner.server.store.database import open_store
 from tuner.server.tuning import Tunings
 
@@ -46,10 +46,14 @@ class Room:
             return [each async for each in calls.answers(self.service, call)]
         return await calls.answer(self.service, call)
 
-    async def make_key(self, email: str, groups: tuple[str, ...] = ()) -> str:
-        key, row = new_key(email, groups, 1)
+    async def make_key(self, email: str) -> str:
+        key, row = new_key(email, 1)
         await self.service.store.write(keys.insert, row)
         return key
+
+    async def make_group(self, email: str, *members: str) -> None:
+        await self.service.store.write(groups.create, email, 1)
+        await self.service.store.write(groups.add, email, members, 1)
 
     async def create(self, model_id: str = "m", **changes: Any) -> Any:
         return await self.call("CreateTunedModel", **new_model(model_id, **changes))

@@ -79,7 +79,7 @@ EMAILS = {
 
 async def make_keys(room):
     keys = {name: await room.make_key(email) for name, email in EMAILS.items()}
-    keys["group reader"] = await room.make_key("member@x.org", ("team@x.org",))
+    await room.make_group("team@x.org", "member@x.org")
     keys |= {"no key": "", "wrong key": keys["owner"][:-1] + "!"}
     keys["revoked key"] = await room.make_key("owner@x.org")
     await room.service.store.write(store_keys.revoke, keys["revoked key"][3:13], 1)

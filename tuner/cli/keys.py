@@ -33,13 +33,12 @@ def keys(home: Path | None) -> None:
 
 @keys.command()
 @click.argument("email")
-@click.option("--group", "groups", multiple=True, metavar="EMAIL", help="A group they are in.")
-def create(email: str, groups: tuple[str, ...]) -> None:
+def create(email: str) -> None:
     """Make a key for EMAIL and print it once: only a salted hash of it is stored."""
     from tuner.home import service_folder
     from tuner.server import keys as desk
 
-    key_id, key = desk.create(service_folder(), email, groups)
+    key_id, key = desk.create(service_folder(), email)
     click.echo(key)
     click.echo(f"for {email}; export TUNER_API_KEY={key}", err=True)
     click.echo(f"to end it: tuner keys revoke {key_id}", err=True)
@@ -73,7 +72,7 @@ def revoke(key_id: str) -> None:
     click.echo(f"revoked {key_id}", err=True)
 
 
-_HEADINGS = {"id": 10, "email": 32, "created": 20, "revoked": 20, "groups": 0}
+_HEADINGS = {"id": 10, "email": 32, "created": 20, "revoked": 20}
 
 
 def _shown(row: KeyRow) -> dict[str, str]:
@@ -82,7 +81,6 @@ def _shown(row: KeyRow) -> dict[str, str]:
         "email": row.email_address,
         "created": _time(row.create_ms),
         "revoked": _time(row.revoke_ms) if row.revoke_ms else "",
-        "groups": ", ".join(row.groups),
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.server.refusals import Code, Refused
-from tuner.server.store import keys
+from tuner.server.store import groups, keys
 from tuner.server.store.keys import KeyRow
 from tuner.server.store.permissions import grantee
 from tuner.types import GranteeType
@@ -30,10 +30,11 @@ _KEY = re.compile(rf"{PREFIX}([a-z0-9]{{{ID_LENGTH}}})([a-z0-9]{{{SECRET_LENGTH}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A person, and the groups that the person's key names."""
+    """A person, the groups that the person is in, and the key that said so, by its id."""
 
     email_address: str
     groups: tuple[str, ...] = ()
+    key_id: str = ""
 
     @property
     def own_grantees(self) -> tuple[str, ...]:
@@ -50,11 +51,11 @@ class Caller:
 NOBODY_ELSE = Caller("owner@localhost")
 
 
-def new_key(email_address: str, groups: tuple[str, ...], now_ms: int) -> tuple[str, KeyRow]:
+def new_key(email_address: str, now_ms: int) -> tuple[str, KeyRow]:
     """A key to show once, and the row to keep: it holds no way back to the key."""
     key_id, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
     salt = secrets.token_bytes(16)
-    row = KeyRow(key_id, email_address, groups, salt, _digest(salt, secret), now_ms)
+    row = KeyRow(key_id, email_address, salt, _digest(salt, secret), now_ms)
     return f"{PREFIX}{key_id}{secret}", row
 
 
@@ -76,7 +77,8 @@ async def identify(store: Store, metadata: Mapping[str, str]) -> Caller:
     row = await store.recall(keys.find, parts[1]) if parts else None
     if parts is None or row is None or not _is_good(row, parts[2]):
         raise _unauthenticated("the API key is not valid or was revoked", "API_KEY_INVALID")
-    return Caller(row.email_address, row.groups)
+    teams = await store.recall(groups.of_person, row.email_address)
+    return Caller(row.email_address, teams, row.id)
 
 
 def _shown_key(metadata: Mapping[str, str]) -> str:

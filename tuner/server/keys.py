@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tuner.errors import InvalidInput, NotFound, Problem
+from tuner.errors import NotFound
+from tuner.server.addresses import check_emails
 from tuner.server.identity import new_key
 from tuner.server.store import keys
 from tuner.server.store.database import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tuner.server.store.keys import KeyRow
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
-
-def create(folder: Path, email_address: str, groups: Sequence[str] = ()) -> tuple[str, str]:
+def create(folder: Path, email_address: str) -> tuple[str, str]:
     """Make a key for a person: its id, and the key itself, which is stored nowhere.
 
     Raises:
-        InvalidInput: An address is none.
+        InvalidInput: It is no e-mail address.
         StoreFailed: The database cannot be used.
     """
-    wrong = [each for each in (email_address, *groups) if not _EMAIL.fullmatch(each)]
-    if wrong:
-        fix = "write it as ana@example.com"
-        raise InvalidInput(
-            [Problem("", 0, 0, f"{each!r} is not an e-mail address", fix) for each in wrong]
-        )
-    key, row = new_key(email_address, tuple(groups), _now_ms())
+    check_emails(email_address)
+    key, row = new_key(email_address, _now_ms())
     with closing(open_store(folder)) as store:
         store.run(keys.insert, row)
     return row.id, key

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.server import messages, pages, shapes
+from tuner.server.addresses import is_email
 from tuner.server.creation import random_id
 from tuner.server.refusals import Code, Refused, Violation, invalid, invalid_field, missing
 from tuner.server.store import permissions
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tuner.server.service import Service
 
 PAGE_SIZE = 10
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _GRANTABLE = "READER or WRITER; the owner changes by TransferOwnership only"
 
 
@@ -90,7 +89,7 @@ async def delete_permission(service: Service, _caller: Caller, request: Message)
 
 async def transfer_ownership(service: Service, _caller: Caller, request: Message) -> Message:
     """TransferOwnership: the old owner becomes a writer; to oneself it changes nothing."""
-    if not _EMAIL.fullmatch(request.email_address):
+    if not is_email(request.email_address):
         raise invalid_field("email_address", f"{request.email_address!r} is not an e-mail address")
     await service.store.write(
         permissions.transfer, request.name, random_id(16), request.email_address
@@ -123,7 +122,7 @@ def _grantee_problems(asked: Message, kind: str) -> list[Violation]:
     if kind == GranteeType.EVERYONE:
         is_right, what = not asked.email_address, "EVERYONE has no e-mail address"
     else:
-        is_right = _EMAIL.fullmatch(asked.email_address) is not None
+        is_right = is_email(asked.email_address)
         what = f"{kind} needs an e-mail address, not {asked.email_address!r}"
     return [] if is_right else [Violation("permission.email_address", what)]
 

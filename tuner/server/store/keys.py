@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -20,7 +19,6 @@ class KeyRow:
 
     id: str
     email_address: str
-    groups: tuple[str, ...]
     salt: bytes
     digest: bytes
     create_ms: int
@@ -32,14 +30,13 @@ _COLUMNS = [key.c[name] for name in KeyRow.__dataclass_fields__]
 
 def insert(connection: Connection, row: KeyRow) -> None:
     """Add a key."""
-    values = {name: getattr(row, name) for name in KeyRow.__dataclass_fields__}
-    connection.execute(key.insert().values(values | {"groups": json.dumps(row.groups)}))
+    connection.execute(key.insert().values(**asdict(row)))
 
 
 def find(connection: Connection, key_id: str) -> KeyRow | None:
     """One key, revoked or not."""
     found = connection.execute(select(*_COLUMNS).where(key.c.id == key_id)).first()
-    return None if found is None else _row(found)
+    return None if found is None else KeyRow(*found)
 
 
 def count(connection: Connection) -> int:
@@ -47,17 +44,19 @@ def count(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(key)).scalar_one()
 
 
+def count_good(connection: Connection) -> int:
+    """How many keys are in force."""
+    asked = select(func.count()).where(key.c.revoke_ms.is_(None))
+    return connection.execute(asked).scalar_one()
+
+
 def all_keys(connection: Connection) -> list[KeyRow]:
     """Every key, the oldest first."""
-    return [_row(row) for row in connection.execute(select(*_COLUMNS).order_by(key.c.create_ms))]
+    asked = select(*_COLUMNS).order_by(key.c.create_ms, key.c.id)
+    return [KeyRow(*row) for row in connection.execute(asked)]
 
 
 def revoke(connection: Connection, key_id: str, now_ms: int) -> bool:
     """End a key; whether there was a good one of that id."""
     asked = update(key).where(key.c.id == key_id, key.c.revoke_ms.is_(None))
     return connection.execute(asked.values(revoke_ms=now_ms)).rowcount > 0
-
-
-def _row(found: object) -> KeyRow:
-    values = dict(zip(KeyRow.__dataclass_fields__, found, strict=True))  # type: ignore[call-overload]
-    return KeyRow(**values | {"groups": tuple(json.loads(values["groups"]))})

@@ -121,9 +121,26 @@ key = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("email_address", Text, nullable=False),
-    Column("groups", Text, nullable=False),
     Column("salt", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("create_ms", BigInteger, nullable=False),
     Column("revoke_ms", BigInteger),
+)
+
+# Addresses in one case, as permissions compare them.
+user_group = Table(
+    "user_group",
+    metadata,
+    Column("email_address", Text, primary_key=True),
+    Column("create_ms", BigInteger, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column(
+        "user_group", ForeignKey("user_group.email_address", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("email_address", Text, primary_key=True, index=True),
+    Column("create_ms", BigInteger, nullable=False),
 )
