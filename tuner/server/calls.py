@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.engine import EngineError
-from tuner.server import access, identity
+from tuner.server import access, identity, metrics
 from tuner.server.refusals import Code, Refused
 from tuner.server.store.database import StoreFailed
 
@@ -109,8 +109,9 @@ def _refused(error: Exception) -> Refused:
 
 
 def _note(method: Method, started: float, code: str, reason: str = "") -> None:
+    seconds = time.monotonic() - started
+    metrics.note_call(method.short_name, code, seconds)
     level = logging.DEBUG if method.is_quiet and not reason else logging.INFO
     if log.isEnabledFor(level):
-        ms = round((time.monotonic() - started) * 1000, 1)
-        said = {"method": method.name, "code": code, "ms": ms, "reason": reason}
-        log.log(level, method.short_name, extra=said)
+        said = {"method": method.name, "code": code, "ms": round(seconds * 1000, 1)}
+        log.log(level, method.short_name, extra=said | {"reason": reason})

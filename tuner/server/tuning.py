@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, TuningTask, WorkerDied
+from tuner.server import metrics
 from tuner.server.refusals import Code
 from tuner.server.store import models, queue
 from tuner.server.store.database import StoreFailed
@@ -171,7 +172,9 @@ class Tunings:
                 async with aclosing(self._engine.tune(task, self._folder / row.uid)) as reports:  # type: ignore[type-var]
                     async for step in reports:
                         steps.append(_row(step))
-                        best, deaths = (step.step, 0) if step.step > best else (best, deaths)
+                        if step.step > best:
+                            best, deaths = step.step, 0
+                            metrics.note_steps(1)
             except WorkerDied as error:
                 deaths += 1
                 log.warning("worker died", extra={"model": row.name, "reason": str(error)})

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, event, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from tuner.errors import TunerError
+from tuner.server import metrics
 from tuner.server.store import tables
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class Store:
     ) -> T:
         """Change something. Once asked for it happens, even if the caller is cancelled meanwhile."""
         job = _transaction(self._engine, self.path, writes=True)
-        loop = asyncio.get_running_loop()
+        loop, started = asyncio.get_running_loop(), time.monotonic()
         future = loop.run_in_executor(self._writer, lambda: job(work, *args, **kwargs))
+        future.add_done_callback(lambda _: metrics.note_write(time.monotonic() - started))
         future.add_done_callback(lambda _: self._forget())
         return await asyncio.shield(future)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import case, func, select, update
 
 from tuner.server.store import models
-from tuner.server.store.tables import operation, permission
+from tuner.server.store.tables import operation, permission, queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from tuner.server.store.models import ModelRow, SnapshotRow
+
+STATES = ("queued", "running", "succeeded", "cancelled", "failed")
+CANCELLED = 1  # google.rpc.Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,17 @@ def of_model(connection: Connection, model: str) -> str | None:
     """The name of a model's operation."""
     asked = select(operation.c.name).where(operation.c.model == model)
     return connection.execute(asked).scalar_one_or_none()
+
+
+def counts(connection: Connection, now_ms: int) -> dict[str, int]:
+    """How many tunings wait, run, and ended one way or another."""
+    held = case((queue.c.lease_until_ms > now_ms, "running"), else_="queued")
+    waits = select(held, func.count()).group_by(held)
+    code = operation.c.error_code
+    how = case((code == 0, "succeeded"), (code == CANCELLED, "cancelled"), else_="failed")
+    ended = select(how, func.count()).where(operation.c.done).group_by(how)
+    found = {state: count for each in (waits, ended) for state, count in connection.execute(each)}
+    return {state: found.get(state, 0) for state in STATES}
 
 
 def forget(connection: Connection, name: str) -> None:
