@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.engine import Prompt
-from tuner.server import messages, prompts
+from tuner.server import messages, metrics, prompts
 from tuner.server.creation import random_id
 from tuner.server.refusals import Violation, invalid
 
@@ -103,6 +103,7 @@ def _response(runner: Runner) -> Message:
 
 def _count(response: Message, piece: Piece) -> None:
     if piece.finish_reason:
+        metrics.note_tokens(piece.prompt_tokens, piece.output_tokens)
         usage = response.usage_metadata
         usage.prompt_token_count = piece.prompt_tokens
         usage.candidates_token_count += piece.output_tokens
