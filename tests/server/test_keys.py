@@ -11,7 +11,7 @@ import pytest
 from tuner.__main__ import run
 from tuner.server.identity import identify
 from tuner.server.refusals import Refused
-from tuner.server.store.database import Store
+from tuner.server.store.database import open_store
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def home(tmp_path, monkeypatch):
 
 def who(home, key):
     async def go():
-        with closing(Store(home / "service" / "service.db")) as store:
+        with closing(open_store(home / "service")) as store:
             return await identify(store, {"x-goog-api-key": key})
 
     return asyncio.run(go())
@@ -44,11 +44,23 @@ def test_a_key_is_printed_once_works_and_can_be_revoked(home, capsys):
         who(home, key)
 
 
-def test_a_table_of_keys_has_a_heading(home, capsys):
-    run(["keys", "create", "ana@x.org"])
+def test_a_table_of_keys_stays_aligned_under_long_addresses(home, capsys):
+    addresses = ["ana@x.org", f"{'long' * 15}@example.com"]
+    for each in addresses:
+        run(["keys", "create", each])
     capsys.readouterr()
     run(["keys", "--home", str(home), "list"])
-    assert capsys.readouterr().out.startswith("ID  ")
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert [row[heading.index("email") :].split()[0] for row in rows] == addresses
+    assert len({row.index("T", heading.index("created")) for row in rows}) == 1
+
+
+def test_the_key_itself_names_the_key_to_revoke_and_is_not_repeated(home, capsys):
+    assert home
+    run(["keys", "create", "ana@x.org"])
+    key = capsys.readouterr().out.strip()
+    assert run(["keys", "revoke", key]) == 0
+    assert key not in capsys.readouterr().err
 
 
 def test_what_is_no_address_makes_no_key(home, capsys):

@@ -34,6 +34,10 @@ COMMANDS = {
         "tuner.cli.keys:keys",
         "Make, list and revoke the API keys of the service on this machine.",
     ),
+    "groups": (
+        "tuner.cli.groups:groups",
+        "Make, change and list groups of people.",
+    ),
     "schema": ("tuner.cli.schema:schema", "Print the JSON Schema of a job spec."),
 }
 """Name: where the command is, and its help, so that ``tuner --help`` loads none of them."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.serve import use_home
+from tuner.cli.options import output_option
+from tuner.cli.state import state, state_options
 
 if TYPE_CHECKING:
     from tuner.server.store.keys import KeyRow
@@ -20,69 +18,53 @@ belongs to owner@localhost: `tuner keys create owner@localhost` gives access to 
 
 
 @click.group()
-@click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where the service's state is, in place of TUNER_HOME or ~/.tuner.",
-)
-def keys(home: Path | None) -> None:
+@state_options
+def keys() -> None:
     """Make, list and revoke the API keys of the service on this machine."""
-    use_home(home)
 
 
 @keys.command()
 @click.argument("email")
 def create(email: str) -> None:
     """Make a key for EMAIL and print it once: only a salted hash of it is stored."""
-    from tuner.home import service_folder
     from tuner.server import keys as desk
 
-    key_id, key = desk.create(service_folder(), email)
+    folder, database = state()
+    key_id, key = desk.create(folder, email, database)
     click.echo(key)
     click.echo(f"for {email}; export TUNER_API_KEY={key}", err=True)
     click.echo(f"to end it: tuner keys revoke {key_id}", err=True)
-    if len(desk.listed(service_folder())) == 1:
+    if len(desk.listed(folder, database)) == 1:
         click.echo(_FIRST, err=True)
 
 
 @keys.command("list")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@output_option
 def list_keys(output: str) -> None:
     """List the keys that were made; the keys themselves are stored nowhere."""
-    from tuner.home import service_folder
+    from tuner.cli.show import show
     from tuner.server import keys as desk
 
-    rows = [_shown(row) for row in desk.listed(service_folder())]
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in [{name: name.upper() for name in _HEADINGS}, *rows] if rows else []:
-        click.echo("  ".join(str(row[name]).ljust(width) for name, width in _HEADINGS.items()))
+    show([_shown(row) for row in desk.listed(*state())], output)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
     """End the key with this ID; a running service refuses it within a second."""
-    from tuner.home import service_folder
     from tuner.server import keys as desk
 
-    desk.revoke(service_folder(), key_id)
-    click.echo(f"revoked {key_id}", err=True)
-
-
-_HEADINGS = {"id": 10, "email": 32, "created": 20, "revoked": 20}
+    folder, database = state()
+    revoked = desk.revoke(folder, key_id, database)
+    click.echo(f"revoked {revoked}", err=True)
 
 
 def _shown(row: KeyRow) -> dict[str, str]:
+    from tuner.cli.records import when
+
     return {
         "id": row.id,
         "email": row.email_address,
-        "created": _time(row.create_ms),
-        "revoked": _time(row.revoke_ms) if row.revoke_ms else "",
+        "created": when(row.create_ms / 1000),
+        "revoked": when((row.revoke_ms or 0) / 1000),
     }
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import NotFound
 from tuner.server.addresses import check_emails
-from tuner.server.identity import new_key
+from tuner.server.identity import ID_LENGTH, PREFIX, new_key
 from tuner.server.store import keys
 from tuner.server.store.database import open_store
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuner.server.store.keys import KeyRow
 
 
-def create(folder: Path, email_address: str) -> tuple[str, str]:
+def create(folder: Path, email_address: str, database: str | None = None) -> tuple[str, str]:
     """Make a key for a person: its id, and the key itself, which is stored nowhere.
 
     Raises:
@@ -27,28 +27,32 @@ def create(folder: Path, email_address: str) -> tuple[str, str]:
     """
     check_emails(email_address)
     key, row = new_key(email_address, _now_ms())
-    with closing(open_store(folder)) as store:
+    with closing(open_store(folder, database)) as store:
         store.run(keys.insert, row)
     return row.id, key
 
 
-def listed(folder: Path) -> list[KeyRow]:
+def listed(folder: Path, database: str | None = None) -> list[KeyRow]:
     """Every key ever made, the oldest first. Raises StoreFailed."""
-    with closing(open_store(folder)) as store:
+    with closing(open_store(folder, database)) as store:
         return store.run(keys.all_keys)
 
 
-def revoke(folder: Path, key_id: str) -> None:
+def revoke(folder: Path, key_id: str, database: str | None = None) -> str:
     """End a key, given its id or the key itself; a running service refuses it within a second.
+
+    Returns:
+        The id of the key.
 
     Raises:
         NotFound: There is no good key of that id.
         StoreFailed: The database cannot be used.
     """
-    wanted = key_id.removeprefix("tk-")[:10]
-    with closing(open_store(folder)) as store:
+    wanted = key_id.removeprefix(PREFIX)[:ID_LENGTH]
+    with closing(open_store(folder, database)) as store:
         if not store.run(keys.revoke, wanted, _now_ms()):
             raise NotFound(f"no key {wanted} is in force", "`tuner keys list` shows them")
+    return wanted
 
 
 def _now_ms() -> int:
