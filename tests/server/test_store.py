@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from tuner.server.store import queue
-from tuner.server.store.database import Store, StoreFailed
+from tuner.server.store.database import StoreFailed, open_store
 from tuner.server.store.models import ModelRow, SnapshotRow, with_snapshots
 from tuner.server.store.operations import find
 from tuner.server.store.permissions import GranteeTaken, PermissionRow
@@ -31,7 +31,7 @@ def add(store, row=None, operation=OPERATION):
 
 @pytest.fixture
 def store(tmp_path):
-    with closing(Store(tmp_path / "service.db")) as opened:
+    with closing(open_store(tmp_path)) as opened:
         yield opened
 
 
@@ -130,7 +130,7 @@ def test_examples_take_a_fraction_of_their_size():
 
 def test_a_write_is_seen_by_everybody_at_once(tmp_path):
     async def go():
-        with closing(Store(tmp_path / "service.db")) as store:
+        with closing(open_store(tmp_path)) as store:
             assert await store.recall(queue.count) == 0
             owner = PermissionRow("tunedModels/m", "p", "USER", "a@x.org", "OWNER")
             await store.write(queue.enqueue, model(), owner, OPERATION, 5, "", b"")
@@ -141,7 +141,7 @@ def test_a_write_is_seen_by_everybody_at_once(tmp_path):
 
 def test_a_write_happens_even_if_nobody_waits_for_it(tmp_path):
     async def go():
-        with closing(Store(tmp_path / "service.db")) as store:
+        with closing(open_store(tmp_path)) as store:
             owner = PermissionRow("tunedModels/m", "p", "USER", "a@x.org", "OWNER")
             write = store.write(queue.enqueue, model(), owner, OPERATION, 5, "", b"")
             task = asyncio.create_task(write)
@@ -157,19 +157,19 @@ def test_a_write_happens_even_if_nobody_waits_for_it(tmp_path):
 
 def test_a_newer_database_is_refused_in_one_line(tmp_path):
     path = tmp_path / "service.db"
-    Store(path).close()
+    open_store(path.parent).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
+        connection.execute("UPDATE alembic_version SET version_num = 99")
         connection.commit()
     with pytest.raises(StoreFailed, match="schema 99") as caught:
-        Store(path)
+        open_store(path.parent)
     assert "--home" in caught.value.fix
 
 
 @pytest.mark.parametrize("damage", ["no database at all", "torn"])
 def test_a_damaged_database_is_refused_in_one_line(tmp_path, damage):
     path = tmp_path / "service.db"
-    with closing(Store(path)) as store:
+    with closing(open_store(path.parent)) as store:
         add(store)
     content = bytearray(path.read_bytes())
     content[: len(content) if damage == "torn" else 16] = (
@@ -177,7 +177,7 @@ def test_a_damaged_database_is_refused_in_one_line(tmp_path, damage):
     )
     path.write_bytes(content)
     with pytest.raises(StoreFailed, match="damaged") as caught:
-        Store(path)
+        open_store(path.parent)
     assert "\n" not in caught.value.what
     assert "move it aside" in caught.value.fix
 
@@ -200,4 +200,4 @@ def test_a_full_disk_is_told_and_changes_nothing(store):
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreFailed, match="file"):
-        Store(tmp_path / "file" / "service.db")
+        open_store(tmp_path / "file")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
-from tuner.server import banner, grpc, lifecycle
+from tuner.server import banner, grpc, http_server, lifecycle, rest
 from tuner.server.activity import until_idle
+from tuner.server.lifecycle import Addresses
 from tuner.server.service import Service
 from tuner.server.store import keys, queue
 from tuner.server.store.database import open_store
@@ -44,12 +45,12 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
     stopped = _stopped_by_signal()
-    async with running(settings, engine, folder) as (service, address):
+    async with running(settings, engine, folder) as (service, addresses):
         try:
-            lifecycle.publish(folder, address)
+            lifecycle.publish(folder, addresses)
             made = await service.store.read(keys.count)
             waiting = await service.store.read(queue.count)
-            sys.stderr.write(banner.text(settings, folder, address, made, waiting))
+            sys.stderr.write(banner.text(settings, folder, addresses, made, waiting))
             await _until_stopped(settings, service, stopped)
         finally:
             lifecycle.withdraw(folder)
@@ -59,27 +60,47 @@ async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
 @asynccontextmanager
 async def running(
     settings: Settings, engine: Engine, folder: Path
-) -> AsyncIterator[tuple[Service, str]]:
-    """A service that answers and tunes for the length of the block, and its ``host:port``."""
-    store = open_store(folder, settings.database)
-    tunings = Tunings(store, engine, folder / "tunings", workers=settings.workers)
-    service = Service(store, engine, tunings, folder / "tunings")
-    server = grpc.new_server(service)
+) -> AsyncIterator[tuple[Service, Addresses]]:
+    """A service that answers and tunes for the length of the block, and where."""
+    store = open_store(folder, settings.database, alone=True)
+    tunings = Tunings(store, engine, store.tunings, workers=settings.workers)
+    service = Service(store, engine, tunings, store.tunings)
     try:
-        address = grpc.bind(server, settings.grpc)
         await tunings.prepare()
-        work = asyncio.create_task(tunings.run())
-        await server.start()
-        try:
-            yield service, address
-        finally:
-            work.cancel()
-            await service.activity.drain(settings.grace_s)
-            await server.stop(CLOSE_S)
-            await asyncio.wait([work])
+        async with _doors(service, settings) as addresses:
+            work = asyncio.create_task(tunings.run())
+            try:
+                yield service, addresses
+            finally:
+                work.cancel()
+                await service.activity.drain(settings.grace_s)
+                await asyncio.wait([work])
     finally:
         await engine.close()
         store.close()
+
+
+@asynccontextmanager
+async def _doors(service: Service, settings: Settings) -> AsyncIterator[Addresses]:
+    """Both doors, open for the length of the block; whoever is still in one then is cut off."""
+    server = grpc.new_server(service)
+    address = grpc.bind(server, settings.grpc)
+    async with _rest_door(service, settings) as rest_address:
+        await server.start()
+        try:
+            yield Addresses(address, rest_address)
+        finally:
+            await server.stop(CLOSE_S)
+
+
+@asynccontextmanager
+async def _rest_door(service: Service, settings: Settings) -> AsyncIterator[str | None]:
+    if settings.rest is None:
+        yield None
+        return
+    listener = http_server.bind(settings.rest)
+    async with http_server.serving(rest.new_app(service), listener):
+        yield http_server.address_of(listener, settings.rest)
 
 
 def _stopped_by_signal() -> asyncio.Event:

@@ -17,11 +17,19 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
-
 metadata = MetaData()
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+# Alembic's own table: it makes the same one.
+alembic_version = Table(
+    "alembic_version", metadata, Column("version_num", String(32), primary_key=True)
+)
+
+place = Table(
+    "place",
+    metadata,
+    # The folder of the weights that belong to these rows, under the service's.
+    Column("tunings", String, primary_key=True),
+)
 
 
 def _position() -> Column[int]:
