@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -82,6 +82,21 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """What an answer is held to, whatever the model would rather say: one of these.
+
+    Attributes:
+        json_schema: A JSON Schema as text; the answer is JSON that it allows.
+        choices: The answer is one of these texts.
+        sources: The answer is some words of one of these texts, as they stand there.
+    """
+
+    json_schema: str = ""
+    choices: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What to answer, with which model, and how to sample.
 
@@ -89,7 +104,10 @@ class Prompt:
         base_model: ``models/ID``.
         adapter: Folder of the adapter, None for the base model itself.
         top_k: 0 is no limit. ``temperature`` 0 is greedy.
-        seed: None draws one.
+        seed: The same one gives the same answer, whoever else asks meanwhile. None draws one.
+        presence_penalty: Taken from the logit of every token that was said before.
+        frequency_penalty: The same, once for every time it was said.
+        logprobs: Score every token, and so many of the likeliest beside it. None scores nothing.
     """
 
     base_model: str
@@ -102,16 +120,45 @@ class Prompt:
     top_k: int = 0
     seed: int | None = None
     stop_sequences: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logprobs: int | None = None
+    form: Form | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a token was to the model, before sampling had a say.
+
+    Attributes:
+        log_probability: A natural logarithm.
+        likeliest: The likeliest tokens in its place, the best first.
+    """
+
+    token: str
+    token_id: int
+    log_probability: float
+    likeliest: tuple[Score, ...] = ()
+
+
+FinishReason: TypeAlias = Literal["", "STOP", "MAX_TOKENS", "OTHER"]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next bit of an answer; the last one has a ``finish_reason`` and the counts of tokens."""
+    """The next bit of an answer; only the last one has a ``finish_reason``.
+
+    Attributes:
+        finish_reason: OTHER means that the answer's form became too much to follow.
+        output_tokens: Of the answer so far, the token that ends it included.
+        scores: Of the tokens since the last piece, if the prompt asks for them.
+    """
 
     text: str
-    finish_reason: Literal["", "STOP", "MAX_TOKENS"] = ""
+    finish_reason: FinishReason = ""
     prompt_tokens: int = 0
     output_tokens: int = 0
+    scores: tuple[Score, ...] = ()
 
 
 class EngineError(Exception):

@@ -71,6 +71,10 @@ class Chat:
         said: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return said
 
+    def name(self, token: int) -> str:
+        """What one token says, or is called when it says nothing."""
+        return self.text([token]) or str(self.tokenizer.id_to_token(token) or "")
+
     def _encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Tokens of a conversation; only the template, never a text in it, can make special tokens."""
         special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values()]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tuner.engine import Piece
-from tuner.engine.sampling import choose, sampler
+from tuner.engine.sampling import Penalties, choose, sampler, score
 from tuner.engine.text_stream import TextStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from tuner.engine import Prompt
+    from tuner.engine import FinishReason, Prompt, Score
     from tuner.engine.causal import CausalModel
     from tuner.engine.chat import Chat
+    from tuner.engine.guide import Guide
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Question:
     """A prompt as tokens; ``send`` is called with every piece of its answer, in order."""
 
@@ -27,6 +29,7 @@ class Question:
     tokens: tuple[int, ...]
     prompt: Prompt
     send: Callable[[Piece], None]
+    guide: Guide | None = None
 
 
 class Answering:
@@ -36,31 +39,51 @@ class Answering:
         """``context`` bounds prompt and answer together, in tokens."""
         prompt = question.prompt
         self.question = question
-        self.ends = chat.ends
+        self.chat = chat
         self.sampler = sampler(prompt.temperature, prompt.top_p, prompt.top_k, prompt.seed)
+        self.penalties = Penalties(prompt.presence_penalty, prompt.frequency_penalty)
         self.stream = TextStream(chat.text, prompt.stop_sequences)
         self.most = min(prompt.max_output_tokens, context - len(question.tokens))
+        self.said: Counter[int] = Counter()
+        self.scores: list[Score] = []
         self.count = 0
         self.done = False
 
     def read(self, logits: torch.Tensor) -> int:
         """Choose the next token, (V,) logits, and send what it makes certain."""
+        guide, logprobs = self.question.guide, self.question.prompt.logprobs
+        likely = logits.log_softmax(-1) if logprobs is not None else None
+        if guide and not guide.forbid(logits):
+            self._send("", "OTHER")
+            return self.chat.ends[0]
+        self.penalties.apply(logits, self.said)
         token = choose(logits, self.sampler)
-        self.count += 1
-        text = "" if token in self.ends else self.stream.push(token)
-        if token in self.ends or self.stream.stopped:
-            self._end(text, "STOP")
-        elif self.count >= self.most:
-            self._end(text, "MAX_TOKENS")
-        elif text:
-            self.question.send(Piece(text))
+        if likely is not None:
+            self.scores.append(score(likely, token, logprobs or 0, self.chat.name))
+        self._take(token, guide)
         return token
 
-    def _end(self, text: str, reason: Literal["STOP", "MAX_TOKENS"]) -> None:
-        self.done = True
-        text += self.stream.finish()
+    def _take(self, token: int, guide: Guide | None) -> None:
+        self.count += 1
+        self.said[token] += 1
+        if guide:
+            guide.take(token)
+        is_end = token in self.chat.ends
+        text = "" if is_end else self.stream.push(token)
+        if is_end or self.stream.stopped or (guide and guide.ended):
+            self._send(text, "STOP")
+        elif self.count >= self.most:
+            self._send(text, "MAX_TOKENS")
+        elif text:
+            self._send(text)
+
+    def _send(self, text: str, reason: FinishReason = "") -> None:
+        if reason:
+            self.done = True
+            text += self.stream.finish()
+        scores, self.scores = tuple(self.scores), []
         counts = len(self.question.tokens), self.count
-        self.question.send(Piece(text, reason, *counts))
+        self.question.send(Piece(text, reason, *counts, scores))
 
 
 class Batch:

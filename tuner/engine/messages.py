@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tuner.engine import BaseModel, Prompt, Turn
+from tuner.engine import BaseModel, Form, Piece, Prompt, Score, Turn
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -32,15 +32,22 @@ def parse(text: bytes) -> dict[str, Any]:
 
 def prompt(fields: Mapping[str, Any]) -> Prompt:
     """A Prompt from what ``dataclasses.asdict`` made of it."""
-    adapter = fields["adapter"]
+    adapter, form = fields["adapter"], fields["form"]
     return Prompt(
         **{
             **fields,
             "turns": tuple(Turn(**turn) for turn in fields["turns"]),
             "adapter": adapter and Path(adapter),
             "stop_sequences": tuple(fields["stop_sequences"]),
+            "form": form and _form(form),
         }
     )
+
+
+def piece(fields: Mapping[str, Any]) -> Piece:
+    """A Piece from what ``dataclasses.asdict`` made of it; other fields are left out."""
+    known = {field: fields[field] for field in Piece.__slots__}
+    return Piece(**{**known, "scores": tuple(map(_score, fields["scores"]))})
 
 
 def base_model(fields: Mapping[str, Any]) -> BaseModel:
@@ -82,3 +89,12 @@ class Replies:
         with self.turn:
             self.stream.write(line(message))
             self.stream.flush()
+
+
+def _form(fields: Mapping[str, Any]) -> Form:
+    lists = {name: tuple(fields[name]) for name in ("choices", "sources")}
+    return Form(fields["json_schema"], **lists)
+
+
+def _score(fields: Mapping[str, Any]) -> Score:
+    return Score(**{**fields, "likeliest": tuple(map(_score, fields["likeliest"]))})

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tuner.engine import EngineError, Piece, messages, task_folder
+from tuner.engine import EngineError, messages, task_folder
 from tuner.engine.inference_process import InferenceProcess
 from tuner.engine.tuning_process import end, follow
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.engine import BaseModel, Prompt, Step, TuningTask
+    from tuner.engine import BaseModel, Piece, Prompt, Step, TuningTask
 
 CHECKPOINT_S = 15.0
 
@@ -73,8 +73,7 @@ class ProcessEngine:
         """Answer a prompt, piece by piece; see Engine."""
         async with aclosing(self.inference.ask("generate", prompt=asdict(prompt))) as answers:
             async for answer in answers:
-                counts = answer["prompt_tokens"], answer["output_tokens"]
-                yield Piece(answer["text"], answer["finish_reason"], *counts)
+                yield messages.piece(answer)
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Tokens of the prompt as the model would see it, template included."""

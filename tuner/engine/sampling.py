@@ -7,8 +7,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuner.engine import Score
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Penalties:
+    """What a token loses of its logit for having been said; negative ones invite repetition."""
+
+    presence: float
+    frequency: float
+
+    def apply(self, logits: Tensor, said: Mapping[int, int]) -> None:
+        """Change (V,) logits in place; ``said`` counts tokens."""
+        if said and (self.presence or self.frequency):
+            counts = torch.tensor(list(said.values()), dtype=logits.dtype)
+            logits[list(said)] -= self.presence + self.frequency * counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +72,11 @@ def choose(logits: Tensor, sampler: Sampler) -> int:
     drawn = torch.rand(1, generator=sampler.dice) * sums[-1]
     place = min(int(torch.searchsorted(sums, drawn)), len(sums) - 1)
     return place if tokens is None else int(tokens[place])
+
+
+def score(likely: Tensor, token: int, most: int, name: Callable[[int], str]) -> Score:
+    """What a token was worth: (V,) log probabilities, and the ``most`` likeliest tokens beside it."""
+    found = likely.topk(min(most, len(likely)))
+    pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+    likeliest = tuple(Score(name(other), other, value) for other, value in pairs)
+    return Score(name(token), token, float(likely[token]), likeliest)
