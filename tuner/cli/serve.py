@@ -15,13 +15,26 @@ import click
     default="127.0.0.1:50051",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to listen; port 0 takes a free one.",
+    help="Where to listen for gRPC; port 0 takes a free one.",
+)
+@click.option(
+    "--rest",
+    default="127.0.0.1:8080",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen for HTTP; off does not.",
 )
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Where the state is, in place of TUNER_HOME or ~/.tuner.",
+)
+@click.option(
+    "--database",
+    envvar="TUNER_DATABASE",
+    metavar="URL",
+    help="postgresql://..., in place of SQLite in that folder; TUNER_DATABASE says the same.",
 )
 @click.option(
     "--base-model",
@@ -67,7 +80,9 @@ import click
 @click.option("--stop", is_flag=True, help="End the service of this home; tunings go on later.")
 def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     address: str,
+    rest: str,
     home: Path | None,
+    database: str | None,
     pairs: tuple[str, ...],
     service_file: Path | None,
     workers: int,
@@ -99,9 +114,11 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     app.serve(
         Settings(
             grpc=loopback(address),
+            rest=None if rest == "off" else loopback(rest, "--rest"),
             base_models=models,
             idle_exit_s=idle_exit,
             workers=workers,
+            database=database,
             grace_s=grace,
         )
     )

@@ -180,7 +180,7 @@ def _check_unused(name: str, alone: bool, version: int) -> None:  # noqa: FBT001
 def _explain(name: str, password: str | None, error: DBAPIError) -> StoreFailed:
     lines = [line.strip(" -") for line in str(error.orig).splitlines()]
     said = next((line for line in lines if "failed: " in line), lines[0] if lines else "no reason")
-    said = said.rpartition("FATAL:")[2].strip()
+    said = said.rpartition("FATAL:")[2].rpartition(" failed: ")[2].strip()
     if password:
         said = said.replace(password, "***")
     fix = next((fix for sign, fix in FIXES.items() if sign in said), AWAY)
