@@ -10,7 +10,7 @@ from tuner.server.store import queue
 from tuner.server.store.database import StoreFailed, open_store
 from tuner.server.store.models import ModelRow, SnapshotRow, with_snapshots
 from tuner.server.store.operations import find
-from tuner.server.store.permissions import GranteeTaken, PermissionRow
+from tuner.server.store.permissions import ModelGone, PermissionRow
 from tuner.types import Example
 
 EXAMPLES = (Example("1", "2"), Example("a\u2028b", "ü"))
@@ -117,7 +117,7 @@ def test_a_cancelled_task_fences_its_worker(store):
 def test_a_failed_change_leaves_nothing_behind(store):
     add(store)
     row, owner = model("tunedModels/n", "v"), PermissionRow("none", "p", "USER", "a@x.org", "OWNER")
-    with pytest.raises(GranteeTaken):
+    with pytest.raises(ModelGone):
         store.run(queue.enqueue, row, owner, "n", 5, "", b"")
     assert store.run(with_snapshots, "tunedModels/n") is None
 

@@ -6,6 +6,7 @@ import re
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from tuner import names
 from tuner.server.refusals import Code, Refused, hidden, invalid_field
 from tuner.server.store import permissions
 from tuner.types import Role
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tuner.server.service import Service
 
 RANK = {Role.READER: 1, Role.WRITER: 2, Role.OWNER: 3}
-_TUNED_MODEL = re.compile(r"(tunedModels/[a-z0-9-]+)(/.*)?")
 
 
 async def check(service: Service, caller: Caller, method: Method, request: Message) -> None:
@@ -28,7 +28,7 @@ async def check(service: Service, caller: Caller, method: Method, request: Messa
     name = _tuned_model(method, request)
     if method.role is None or not name:
         return
-    held = await service.store.recall(permissions.roles, name, caller.grantees)
+    held = await service.store.about(name).recall(permissions.roles, name, caller.grantees)
     if not held:
         raise hidden(name)
     if max(RANK[Role(role)] for role in held) < RANK[method.role]:
@@ -50,9 +50,21 @@ def _tuned_model(method: Method, request: Message) -> str:
     name: str = attrgetter(method.about)(request)
     if method.exempt is not None and re.fullmatch(method.exempt, name):
         return ""
-    found = _TUNED_MODEL.fullmatch(name)
     if name.startswith("corpora/"):
         raise Refused(Code.UNIMPLEMENTED, f"{name}: there are no corpora here.", "NO_CORPORA")
+    found = _PARENTS.get(method.form, _itself)(name)
     if found is None:
         raise invalid_field(method.about, f"{name!r} is not of the form {method.form}")
-    return found[1]
+    return found
+
+
+def _itself(name: str) -> str | None:
+    return name if names.is_tuned_model(name) else None
+
+
+# By Method.form: the tuned model that a name of this form is about.
+_PARENTS = {
+    "tunedModels/ID/operations/ID": names.operation_parent,
+    "tunedModels/ID/permissions/ID": names.permission_parent,
+    "tunedModels/ID/operations": lambda name: _itself(name.removesuffix("/operations")),
+}

@@ -91,7 +91,7 @@ def _operations(
     name: str, handler: Handler, request: Any, role: Role, exempt: str | None = None
 ) -> Method:
     full_name = f"google.longrunning.Operations/{name}"
-    form = "tunedModels/ID/operations/ID"
+    form = "tunedModels/ID/operations" + ("/ID" if exempt is None else "")
     is_quiet = role == Role.READER
     return Method(full_name, handler, request, role, "name", form, exempt, is_quiet=is_quiet)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tuner.server.refusals import invalid_field
@@ -16,24 +16,26 @@ if TYPE_CHECKING:
     from tuner.server.messages import Message
 
 MAX_SIZE = 1000
+LAST = 2**63  # no database counts further
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What to show: ``size`` things beyond ``position``, which is 0 on the first page.
 
-    ``question`` is a digest of all that must not change from page to page. A token holds a
-    position and this digest: it tells where to go on and grants nothing.
+    ``question`` is all that must not change from page to page. A token is a position with a
+    digest of both: it tells where to go on, fits nothing else, and grants nothing.
     """
 
     position: int
     size: int
-    question: str
+    question: tuple[str, ...]
 
     def next_token(self, last_position: int) -> str:
         """The token for what comes after ``last_position``."""
-        token = json.dumps([last_position, self.question])
-        return base64.urlsafe_b64encode(token.encode()).decode()
+        content = json.dumps([last_position, *self.question]).encode()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return base64.urlsafe_b64encode(f"{last_position}.{digest}".encode()).decode()
 
 
 def asked(request: Message, caller: Caller, default_size: int, *about: str) -> Page:
@@ -45,23 +47,16 @@ def asked(request: Message, caller: Caller, default_size: int, *about: str) -> P
     if request.page_size < 0:
         raise invalid_field("page_size", "must not be negative")
     size = min(request.page_size or default_size, MAX_SIZE)
-    question = _digest([type(request).__name__, caller.email_address, *about])
-    return Page(_position(request.page_token, question), size, question)
+    first = Page(0, size, (type(request).__name__, caller.email_address.casefold(), *about))
+    token = request.page_token
+    return replace(first, position=_position(token, first)) if token else first
 
 
-def _position(token: str, question: str) -> int:
-    if not token:
-        return 0
-    try:
-        position, of_question = json.loads(base64.urlsafe_b64decode(token))
-    except (binascii.Error, ValueError, TypeError):
-        of_question = None
-    if of_question != question or not isinstance(position, int):
-        raise invalid_field(
-            "page_token", "belongs to another request or another caller; start without one"
-        )
-    return position
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+def _position(token: str, first: Page) -> int:
+    with suppress(ValueError):
+        position = int(base64.urlsafe_b64decode(token).partition(b".")[0])
+        if 0 < position < LAST and token == first.next_token(position):
+            return position
+    raise invalid_field(
+        "page_token", "belongs to another request or another caller; start without one"
+    )

@@ -8,8 +8,8 @@ from tuner import names
 from tuner.server import messages, pages, shapes
 from tuner.server.addresses import is_email
 from tuner.server.creation import random_id
-from tuner.server.refusals import Code, Refused, Violation, invalid, invalid_field, missing
-from tuner.server.store import permissions
+from tuner.server.refusals import Code, Refused, Violation, hidden, invalid, invalid_field, missing
+from tuner.server.store import groups, permissions
 from tuner.server.store.permissions import PermissionRow
 from tuner.types import GranteeType, Role
 
@@ -39,6 +39,8 @@ async def create_permission(service: Service, _caller: Caller, request: Message)
             f"{who} has a permission for {request.parent}; change its role with UpdatePermission."
         )
         raise Refused(Code.ALREADY_EXISTS, text, "GRANTEE_TAKEN") from error
+    except permissions.ModelGone as error:
+        raise hidden(request.parent) from error
     return shapes.permission(row)
 
 
@@ -87,13 +89,16 @@ async def delete_permission(service: Service, _caller: Caller, request: Message)
     return messages.Empty()
 
 
-async def transfer_ownership(service: Service, _caller: Caller, request: Message) -> Message:
+async def transfer_ownership(service: Service, caller: Caller, request: Message) -> Message:
     """TransferOwnership: the old owner becomes a writer; to oneself it changes nothing."""
-    if not is_email(request.email_address):
-        raise invalid_field("email_address", f"{request.email_address!r} is not an e-mail address")
-    await service.store.write(
-        permissions.transfer, request.name, random_id(16), request.email_address
-    )
+    name, email = request.name, request.email_address
+    if not is_email(email):
+        raise invalid_field("email_address", f"{email!r} is not an e-mail address")
+    if await service.store.read(groups.exists, email):
+        raise invalid_field("email_address", f"{email} is a group; a model is owned by a person")
+    heir = PermissionRow(name, random_id(16), GranteeType.USER, email, Role.OWNER)
+    if not await service.store.write(permissions.transfer, heir, caller.own_grantees):
+        raise hidden(name)  # since it was checked, somebody deleted it or handed it over
     return messages.TransferOwnershipResponse()
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tuner.server.store.tables import model as tuned_model
 from tuner.server.store.tables import permission
-from tuner.types import GranteeType, Role
+from tuner.types import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,10 @@ class GranteeTaken(Exception):
     """The grantee has a permission for this model already."""
 
 
+class ModelGone(Exception):
+    """The model was deleted, while somebody was about to share it."""
+
+
 _COLUMNS = [permission.c[name] for name in PermissionRow.__dataclass_fields__]
 
 
@@ -46,7 +51,10 @@ def grantee(grantee_type: str, email_address: str) -> str:
 
 
 def insert(connection: Connection, row: PermissionRow) -> None:
-    """Add a permission. Raises GranteeTaken."""
+    """Add a permission. Raises ModelGone, GranteeTaken."""
+    of_model = select(tuned_model.c.position).where(tuned_model.c.name == row.model)
+    if connection.execute(of_model).first() is None:
+        raise ModelGone
     try:
         connection.execute(permission.insert().values(**asdict(row), grantee=row.grantee))
     except IntegrityError as error:
@@ -89,16 +97,19 @@ def remove(connection: Connection, model: str, permission_id: str) -> bool:
     return connection.execute(asked).rowcount > 0
 
 
-def transfer(connection: Connection, model: str, new_id: str, email_address: str) -> None:
-    """Make somebody the owner and the old owner a writer; nothing when they are the same."""
-    new_owner = grantee(GranteeType.USER, email_address)
-    of_model = permission.c.model == model
-    is_owner, is_new = permission.c.role == Role.OWNER, permission.c.grantee == new_owner
-    connection.execute(update(permission).where(of_model, is_owner).values(role=Role.WRITER))
-    promoted = update(permission).where(of_model, is_new).values(role=Role.OWNER)
-    if connection.execute(promoted).rowcount == 0:
-        row = PermissionRow(model, new_id, GranteeType.USER, email_address, Role.OWNER)
-        insert(connection, row)
+def transfer(connection: Connection, heir: PermissionRow, by: Sequence[str]) -> bool:
+    """Make somebody the owner and the old owner, who is one of ``by``, a writer.
+
+    Nothing changes when they are the same. False: none of ``by`` is the owner.
+    """
+    of_model, is_owner = permission.c.model == heir.model, permission.c.role == Role.OWNER
+    demoted = update(permission).where(of_model, is_owner, permission.c.grantee.in_(by))
+    if connection.execute(demoted.values(role=Role.WRITER)).rowcount == 0:
+        return False
+    promoted = update(permission).where(of_model, permission.c.grantee == heir.grantee)
+    if connection.execute(promoted.values(role=Role.OWNER)).rowcount == 0:
+        insert(connection, heir)
+    return True
 
 
 def roles(connection: Connection, model: str, grantees: Sequence[str]) -> frozenset[str]:
