@@ -21,7 +21,7 @@ START_S = 60.0
 @contextmanager
 def running_service(home: Path, *options: str) -> Iterator[str]:
     """Serve on a free port with a home of its own; yields ``host:port``."""
-    command = [sys.executable, "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "tuner", "serve", "--grpc", "127.0.0.1:0", "--rest", "off"]
     command += ["--home", str(home), *options]
     with (home / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:

@@ -33,8 +33,15 @@ class Serving:
 
     @property
     def address(self) -> str:
+        return self.addresses()["grpc"]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.addresses()['rest']}"
+
+    def addresses(self) -> dict[str, str]:
         text = (self.home / "service" / "address.json").read_text()
-        return str(json.loads(text)["grpc"])
+        return dict(json.loads(text))
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -55,7 +62,8 @@ def tuner(home: Path, *arguments: str) -> list[str]:
 @contextmanager
 def serving(home: Path, *arguments: str) -> Iterator[Serving]:
     """A service over the tiny model; ended, one way or another, with the block."""
-    command = tuner(home, "serve", "--grpc", "127.0.0.1:0", "--base-model", "tiny=builtin:tiny")
+    doors = ("--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0")
+    command = tuner(home, "serve", *doors, "--base-model", "tiny=builtin:tiny")
     environment = os.environ | {"TUNER_HOME": str(home)}
     home.mkdir(exist_ok=True)
     if not (home / "models").exists():  # fetched and converted once, not once a test

@@ -96,7 +96,7 @@ def test_a_second_service_on_the_same_home_is_refused_and_says_who_holds_it(tmp_
     home = tmp_path / "home"
     with serving(home) as service:
         second = subprocess.run(
-            tuner(home, "serve", "--grpc", "127.0.0.1:0"),
+            tuner(home, "serve", "--grpc", "127.0.0.1:0", "--rest", "off"),
             capture_output=True,
             text=True,
             check=False,

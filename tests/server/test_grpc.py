@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 async def door(folder, engine=None):
     settings = Settings("127.0.0.1:0")
     parts = (settings, engine or FakeEngine(), folder)
-    async with running(*parts) as (_, address), grpc.aio.insecure_channel(address) as channel:
+    async with running(*parts) as (_, at), grpc.aio.insecure_channel(at.grpc) as channel:
         yield channel
 
 
@@ -163,9 +163,9 @@ def test_a_stream_arrives_while_the_model_still_writes_and_a_hang_up_stops_it(tm
 def test_a_taken_port_is_told(tmp_path):
     async def go():
         parts = (FakeEngine(), tmp_path / "a")
-        async with running(Settings("127.0.0.1:0"), *parts) as (_, address):
-            with pytest.raises(Unavailable, match=address):
-                async with running(Settings(address), FakeEngine(), tmp_path / "b"):
+        async with running(Settings("127.0.0.1:0"), *parts) as (_, at):
+            with pytest.raises(Unavailable, match=at.grpc):
+                async with running(Settings(at.grpc), FakeEngine(), tmp_path / "b"):
                     pass
 
     asyncio.run(go())

@@ -62,8 +62,8 @@ def test_health_is_told_without_a_key_for_every_service(tmp_path):
 
     async def go():
         async with (
-            running(Settings("127.0.0.1:0"), FakeEngine(), tmp_path) as (_, address),
-            grpc.aio.insecure_channel(address) as channel,
+            running(Settings("127.0.0.1:0"), FakeEngine(), tmp_path) as (_, at),
+            grpc.aio.insecure_channel(at.grpc) as channel,
         ):
             stub = health_pb2_grpc.HealthStub(channel)
             assert (await stub.Check(asked())).status == SERVING
@@ -81,8 +81,8 @@ def test_health_is_told_without_a_key_for_every_service(tmp_path):
 def test_who_watches_hears_of_the_end_first(tmp_path):
     async def go():
         async with (
-            running(Settings("127.0.0.1:0"), FakeEngine(), tmp_path) as (service, address),
-            grpc.aio.insecure_channel(address) as channel,
+            running(Settings("127.0.0.1:0"), FakeEngine(), tmp_path) as (service, at),
+            grpc.aio.insecure_channel(at.grpc) as channel,
         ):
             watch = health_pb2_grpc.HealthStub(channel).Watch(asked())
             assert (await watch.read()).status == SERVING

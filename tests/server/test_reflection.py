@@ -30,10 +30,10 @@ def with_channel(folder, work):
             return work(channel)
 
     async def go():
-        async with running(Settings("127.0.0.1:0"), FakeEngine(), folder) as (_, address):
+        async with running(Settings("127.0.0.1:0"), FakeEngine(), folder) as (_, at):
             with ThreadPoolExecutor(1) as thread:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(thread, connected, address)
+                return await loop.run_in_executor(thread, connected, at.grpc)
 
     return asyncio.run(go())
 

@@ -8,6 +8,7 @@ import pytest
 from tuner.engine import TINY
 from tuner.errors import InvalidInput
 from tuner.server import banner
+from tuner.server.lifecycle import Addresses
 from tuner.server.logs import JsonLines
 from tuner.server.service_file import read
 from tuner.server.settings import Settings, loopback, with_more
@@ -96,10 +97,15 @@ def test_a_file_that_is_not_yaml_is_refused_by_name(tmp_path, content):
 
 
 def test_the_banner_says_what_where_and_how_to_connect(tmp_path):
-    text = banner.text(Settings(base_models={TINY.name: TINY}), tmp_path, "127.0.0.1:5", 0, 1)
+    at = Addresses("127.0.0.1:5", "127.0.0.1:6")
+    text = banner.text(Settings(base_models={TINY.name: TINY}), tmp_path, at, 0, 1)
     assert "tiny (tunes, writes)" in text
     assert "127.0.0.1:5" in text
-    assert "speaks TLS over gRPC" in text
+    assert 'http_options={"base_url": "http://127.0.0.1:6"}' in text
+    assert 'client_options={"api_endpoint": "http://127.0.0.1:6"}' in text
+    assert "curl -H 'x-goog-api-key: KEY' http://127.0.0.1:6/v1beta/models" in text
+    bare = banner.text(Settings(), tmp_path, Addresses("127.0.0.1:5"), 0, 1)
+    assert "needs a REST door" in bare
     assert "1 tuning to go on with" in text
     assert "owner@localhost" in text
 

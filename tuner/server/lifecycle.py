@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 1.0  # others look whether it is held by holding it for an instant
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the doors are, ``host:port``; ``rest`` is None where there is no such door."""
+
+    grpc: str
+    rest: str | None = None
 
 
 @contextmanager
@@ -39,10 +48,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def publish(folder: Path, address: str) -> None:
+def publish(folder: Path, addresses: Addresses) -> None:
     """Say where the service listens, once it does: the file is whole or not there."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps({"grpc": address, "pid": os.getpid(), "started": started})
+    text = json.dumps(asdict(addresses) | {"pid": os.getpid(), "started": started})
     aside = folder / "address.json.new"
     aside.write_text(text, encoding="utf-8")
     aside.replace(folder / "address.json")

@@ -33,7 +33,7 @@ class Settings:
     """
 
     grpc: str = "127.0.0.1:50051"
-    rest: str | None = "127.0.0.1:8080"
+    rest: str | None = None
     base_models: Mapping[str, BaseModel] = field(default_factory=lambda: KNOWN_BASE_MODELS)
     idle_exit_s: float | None = None
     workers: int = 1
@@ -41,7 +41,7 @@ class Settings:
     database: str | None = None
 
 
-def loopback(address: str) -> str:
+def loopback(address: str, option: str = "--grpc") -> str:
     """``host:port``, checked; a port alone means 127.0.0.1.
 
     Raises:
@@ -49,11 +49,11 @@ def loopback(address: str) -> str:
     """
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found[2]) > 65535:  # noqa: PLR2004  (the greatest port there is)
-        raise _wrong(f"--grpc {address}: no address", "write host:port, as in 127.0.0.1:50051")
+        raise _wrong(f"{option} {address}: no address", "write host:port, as in 127.0.0.1:50051")
     host = found[1] or "127.0.0.1"
     if not _is_loopback(host):
         raise _wrong(
-            f"--grpc {address}: others could reach the service there, and it speaks without TLS,"
+            f"{option} {address}: others could reach the service there, and it speaks without TLS,"
             " so keys and examples could be read on the way",
             "listen on 127.0.0.1; reach it from elsewhere through `ssh -L`",
         )

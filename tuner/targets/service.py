@@ -138,8 +138,9 @@ def _spawn() -> subprocess.Popen[bytes]:
 
 
 def _command() -> list[str]:
-    """A free port; -P, so that a folder named ``tuner`` where we run is not taken for us."""
-    command = [sys.executable, "-P", "-m", "tuner", "serve", "--grpc", "127.0.0.1:0"]
+    """Free ports; -P, so that a folder named ``tuner`` where we run is not taken for us."""
+    command = [sys.executable, "-P", "-m", "tuner", "serve"]
+    command += ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"]
     return [*command, "--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
 
 
