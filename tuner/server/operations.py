@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from google.longrunning import operations_pb2
 
 from tuner import names
-from tuner.server import messages, pages, shapes
+from tuner.server import growing, messages, pages, shapes
 from tuner.server.refusals import Code, invalid_field, missing
 from tuner.server.store import models, operations, queue
 
@@ -28,11 +28,11 @@ CANCELLED = (int(Code.CANCELLED), "The tuning was cancelled.")
 
 async def get_operation(service: Service, _caller: Caller, request: Message) -> Message:
     """GetOperation, from memory: google-generativeai polls without any sleep."""
-    _model(request.name)
-    found = await service.store.recall(_message, request.name)
+    topic = service.store.about(_model(request.name))
+    found = await topic.follow(growing.operation, request.name)
     if found is None:
         raise missing(request.name)
-    return found
+    return found.message
 
 
 async def list_operations(service: Service, caller: Caller, request: Message) -> Message:
@@ -66,7 +66,7 @@ async def cancel_operation(service: Service, _caller: Caller, request: Message) 
     model = _model(request.name)
     if await service.store.read(operations.find, request.name) is None:
         raise missing(request.name)
-    await service.store.write(queue.cancel, model, CANCELLED, service.now_ms)
+    await service.store.about(model).write(queue.cancel, model, CANCELLED, service.now_ms)
     row = await service.store.read(models.find, model)
     if row is not None:
         await service.tunings.stop(row.uid)
@@ -75,16 +75,11 @@ async def cancel_operation(service: Service, _caller: Caller, request: Message) 
 
 async def delete_operation(service: Service, _caller: Caller, request: Message) -> Message:
     """DeleteOperation: forgets the operation; a tuning under way goes on."""
-    _model(request.name)
+    model = _model(request.name)
     if await service.store.read(operations.find, request.name) is None:
         raise missing(request.name)
-    await service.store.write(operations.forget, request.name)
+    await service.store.about(model).write(operations.forget, request.name)
     return messages.Empty()
-
-
-def _message(connection: Transaction, name: str) -> Message | None:
-    row = operations.find(connection, name)
-    return row and shapes.operation(row)
 
 
 def _page(  # noqa: PLR0913, PLR0917  (a query is its arguments)

@@ -70,13 +70,12 @@ def tuned_model(row: ModelRow, steps: Sequence[SnapshotRow]) -> Message:
 
 def operation(row: OperationRow) -> Message:
     """An operation: always with metadata, and with its result once it is done."""
-    steps = [_snapshot(step) for step in row.snapshots]
     metadata = messages.CreateTunedModelMetadata(
         tuned_model=row.model.name,
         total_steps=row.total_steps,
         completed_steps=row.completed_steps,
         completed_percent=100 * row.completed_steps / row.total_steps,
-        snapshots=steps,
+        snapshots=snapshots(row.snapshots),
     )
     message = messages.Operation(name=row.name, metadata=_packed(metadata), done=row.done)
     if row.error_code:
@@ -85,6 +84,11 @@ def operation(row: OperationRow) -> Message:
     elif row.done:
         message.response.CopyFrom(_packed(tuned_model(row.model, row.snapshots)))
     return message
+
+
+def snapshots(steps: Sequence[SnapshotRow]) -> list[Message]:
+    """The steps of a tuning."""
+    return [_snapshot(step) for step in steps]
 
 
 def permission(row: PermissionRow) -> Message:
@@ -108,7 +112,7 @@ def _fill_task(task: Message, row: ModelRow, steps: Sequence[SnapshotRow]) -> No
     task.hyperparameters.epoch_count = row.epoch_count
     task.hyperparameters.batch_size = row.batch_size
     task.hyperparameters.learning_rate = row.learning_rate
-    task.snapshots.extend(_snapshot(step) for step in steps)
+    task.snapshots.extend(snapshots(steps))
     if row.start_ms is not None:
         task.start_time.FromMilliseconds(row.start_ms)
     if row.complete_ms is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.server import filters, messages, pages, shapes
+from tuner.server import filters, growing, messages, pages, shapes
 from tuner.server.model_fields import checked_changes
 from tuner.server.refusals import hidden
 from tuner.server.store import models
@@ -19,10 +19,7 @@ PAGE_SIZE = 10
 
 async def get_tuned_model(service: Service, _caller: Caller, request: Message) -> Message:
     """GetTunedModel."""
-    found = await service.store.read(models.with_snapshots, request.name)
-    if found is None:
-        raise hidden(request.name)
-    return shapes.tuned_model(*found)
+    return await _now(service, request.name)
 
 
 async def list_tuned_models(service: Service, caller: Caller, request: Message) -> Message:
@@ -45,18 +42,22 @@ async def update_tuned_model(service: Service, _caller: Caller, request: Message
     base = service.engine.base_models.get(row.base_model)
     changes = checked_changes(request.tuned_model, list(request.update_mask.paths), row, base)
     if changes:
-        await service.store.write(models.change, name, changes, service.now_ms)
-    found = await service.store.read(models.with_snapshots, name)
-    if found is None:
-        raise hidden(name)
-    return shapes.tuned_model(*found)
+        await service.store.about(name).write(models.change, name, changes, service.now_ms)
+    return await _now(service, name)
 
 
 async def delete_tuned_model(service: Service, _caller: Caller, request: Message) -> Message:
     """DeleteTunedModel: a tuning still under way is cancelled, everything about the model goes."""
     row = await service.store.read(models.find, request.name)
-    await service.store.write(models.remove, request.name)
+    await service.store.about(request.name).write(models.remove, request.name)
     if row is not None:
         await service.tunings.stop(row.uid)
     await service.tunings.tidy()
     return messages.Empty()
+
+
+async def _now(service: Service, name: str) -> Message:
+    found = await service.store.about(name).follow(growing.tuned_model, name)
+    if found is None:
+        raise hidden(name)
+    return found.message

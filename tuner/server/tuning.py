@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.engine import Engine, Step
-    from tuner.server.store.database import Store
+    from tuner.server.store.database import Store, Topic
     from tuner.server.store.queue import Claim
 
 LEASE_MS = 60_000
@@ -192,20 +192,23 @@ class Tunings:
                 batch = steps.copy()
                 steps.clear()
                 renewed_ms = now_ms
-                await self._store.write(queue.record, claimed, batch, now_ms + LEASE_MS)
+                await self._about(claimed).write(queue.record, claimed, batch, now_ms + LEASE_MS)
 
     async def _end(
         self, claimed: Claim, steps: list[SnapshotRow], error: tuple[int, str] | None
     ) -> None:
         if error is None:
-            await self._store.write(queue.succeed, claimed, steps, self._now_ms())
+            await self._about(claimed).write(queue.succeed, claimed, steps, self._now_ms())
         else:
-            await self._store.write(queue.fail, claimed, steps, error, self._now_ms())
+            await self._about(claimed).write(queue.fail, claimed, steps, error, self._now_ms())
 
     async def _give_back(self, claimed: Claim, steps: list[SnapshotRow]) -> None:
         # Best effort: without it the lease runs out, or the next start takes the task over.
         with contextlib.suppress(queue.Fenced, StoreFailed):
-            await self._store.write(queue.record, claimed, steps, 0)
+            await self._about(claimed).write(queue.record, claimed, steps, 0)
+
+    def _about(self, claimed: Claim) -> Topic:
+        return self._store.about(claimed.model.name)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -46,7 +46,7 @@ class Memory:
         known = self._recalled.setdefault(subject, {})
         task = known.get(question)
         if task is None or _is_void(task):
-            task = known[question] = asyncio.create_task(ask())
+            task = known[question] = _start(ask())
         return task.result() if task.done() else await asyncio.shield(task)
 
     async def follow(
@@ -64,7 +64,7 @@ class Memory:
         else:
             self._followed.move_to_end(question)
         if entry.now is None or _is_void(entry.now):
-            entry.now = asyncio.create_task(ask(entry.before))
+            entry.now = _start(ask(entry.before))
         return entry.now.result() if entry.now.done() else await asyncio.shield(entry.now)
 
     def forget(self, subject: str) -> None:
@@ -79,6 +79,12 @@ class Memory:
                 if entry.now is not None and entry.now.done() and not _is_void(entry.now):
                     entry.before = entry.now.result()
                 entry.now = None
+
+
+def _start(asking: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    task = asyncio.create_task(asking)
+    task.add_done_callback(_is_void)  # whoever asked may have left, and a failure is no surprise
+    return task
 
 
 def _is_void(task: asyncio.Task[Any]) -> bool:

@@ -11,7 +11,7 @@ from tuner.server.store.tables import model, permission, snapshot
 from tuner.types import GranteeType, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -90,7 +90,8 @@ def page(
         asked = asked.where(model.c.position < before)
     found = connection.execute(asked.order_by(model.c.position.desc()).limit(size)).all()
     rows = [(position, ModelRow(*values)) for position, *values in found]
-    return [(position, row, snapshots(connection, row.name)) for position, row in rows]
+    steps = _snapshots(connection, [row.name for _, row in rows])
+    return [(position, row, steps[row.name]) for position, row in rows]
 
 
 def change(
@@ -117,17 +118,35 @@ def uids(connection: Connection) -> set[str]:
     return set(connection.scalars(select(model.c.uid)))
 
 
-def snapshots(connection: Connection, name: str) -> list[SnapshotRow]:
-    """The steps of a model's tuning, in order."""
+def with_snapshots(
+    connection: Connection, name: str, after: int = 0
+) -> tuple[ModelRow, list[SnapshotRow]] | None:
+    """One model with its steps beyond ``after``."""
+    found = all_with_snapshots(connection, [name], after)
+    return found[0] if found else None
+
+
+def all_with_snapshots(
+    connection: Connection, names: Sequence[str], after: int = 0
+) -> list[tuple[ModelRow, list[SnapshotRow]]]:
+    """These models, as far as they exist, in the order asked for."""
+    asked = select(*_COLUMNS).where(model.c.name.in_(names))
+    rows = {row.name: row for row in (ModelRow(*found) for found in connection.execute(asked))}
+    steps = _snapshots(connection, names, after)
+    return [(rows[name], steps[name]) for name in names if name in rows]
+
+
+def _snapshots(
+    connection: Connection, names: Sequence[str], after: int = 0
+) -> dict[str, list[SnapshotRow]]:
     columns = [snapshot.c[each] for each in SnapshotRow.__dataclass_fields__]
-    asked = select(*columns).where(snapshot.c.model == name).order_by(snapshot.c.step)
-    return [SnapshotRow(*row) for row in connection.execute(asked)]
-
-
-def with_snapshots(connection: Connection, name: str) -> tuple[ModelRow, list[SnapshotRow]] | None:
-    """One model with its steps."""
-    row = find(connection, name)
-    return None if row is None else (row, snapshots(connection, name))
+    asked = select(snapshot.c.model, *columns).where(snapshot.c.model.in_(names))
+    steps: dict[str, list[SnapshotRow]] = {name: [] for name in names}
+    for name, *values in connection.execute(
+        asked.where(snapshot.c.step > after).order_by(snapshot.c.model, snapshot.c.step)
+    ):
+        steps[name].append(SnapshotRow(*values))
+    return steps
 
 
 def search_text(display_name: str, description: str) -> str:

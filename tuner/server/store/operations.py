@@ -35,11 +35,14 @@ class OperationRow:
     snapshots: tuple[SnapshotRow, ...]
 
 
-def find(connection: Connection, name: str) -> OperationRow | None:
-    """One operation; None also when somebody deleted it."""
+def find(connection: Connection, name: str, after: int = 0) -> OperationRow | None:
+    """One operation with the snapshots beyond a step; None also when somebody deleted it."""
     asked = select(operation).where(operation.c.name == name, operation.c.forgotten.is_(False))
     found = connection.execute(asked).first()
-    return None if found is None else _row(connection, found)
+    if found is None:
+        return None
+    (row,) = models.all_with_snapshots(connection, [found.model], after)
+    return _row(found, *row)
 
 
 def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
@@ -62,7 +65,8 @@ def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
     if before:
         asked = asked.where(operation.c.position < before)
     found = connection.execute(asked.order_by(operation.c.position.desc()).limit(size)).all()
-    return [(row.position, _row(connection, row)) for row in found]
+    rows = models.all_with_snapshots(connection, [row.model for row in found])
+    return [(row.position, _row(row, *of_model)) for row, of_model in zip(found, rows, strict=True)]
 
 
 def of_model(connection: Connection, model: str) -> str | None:
@@ -87,10 +91,9 @@ def forget(connection: Connection, name: str) -> None:
     connection.execute(update(operation).where(operation.c.name == name).values(forgotten=True))
 
 
-def _row(connection: Connection, found: Row[tuple[object, ...]]) -> OperationRow:
-    row = models.find(connection, found.model)
-    if row is None:
-        raise LookupError(found.model)  # a foreign key says otherwise
+def _row(
+    found: Row[tuple[object, ...]], of_model: ModelRow, steps: Sequence[SnapshotRow]
+) -> OperationRow:
     return OperationRow(
         found.name,
         found.total_steps,
@@ -98,6 +101,6 @@ def _row(connection: Connection, found: Row[tuple[object, ...]]) -> OperationRow
         found.done,
         found.error_code,
         found.error_message,
-        row,
-        tuple(models.snapshots(connection, row.name)),
+        of_model,
+        tuple(steps),
     )

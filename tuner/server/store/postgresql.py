@@ -170,7 +170,7 @@ def _wait_for_turn(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TUNER}, {WRITER})")
 
 
-def _check_unused(name: str, alone: bool, version: int) -> None:  # noqa: FBT001
+def _check_unused(name: str, alone: bool, version: int) -> None:
     """Older tables change under a service that wants them so, and under no other."""
     if not alone:
         what = f"{name}: its tables are of an older tuner (schema {version})"
