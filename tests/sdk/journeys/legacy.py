@@ -1,0 +1,247 @@
+"""google-generativeai, over gRPC with TLS or over REST: all that it can do with tuned models.
+
+python legacy.py '{"transport": "rest", "endpoint": ..., "key": ..., "lead_key": ..., "prefix": ...}'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import tempfile
+from pathlib import Path
+
+import google.generativeai as genai
+import pandas as pd
+from google.api_core import exceptions
+from google.generativeai import answer, protos
+from google.generativeai.operations import delete_operation
+from google.generativeai.types import model_types
+from steps import (
+    BASE,
+    EMBEDDER,
+    PATIENCE_S,
+    ROWS,
+    TEXTS,
+    absent,
+    check_vectors,
+    raises,
+    step,
+    where,
+)
+
+WHERE = where()
+IS_REST = WHERE.transport == "rest"
+ID = f"{WHERE.prefix}-one"
+NAME = f"tunedModels/{ID}"
+LEAD = "lead@example.com"
+TUNING = {"epoch_count": 2, "batch_size": 4, "learning_rate": 0.001}
+EXISTS = exceptions.Conflict if IS_REST else exceptions.AlreadyExists
+INVALID = exceptions.BadRequest if IS_REST else exceptions.InvalidArgument
+TOO_EARLY = exceptions.BadRequest if IS_REST else exceptions.FailedPrecondition
+NOBODY = exceptions.Unauthorized if IS_REST else exceptions.Unauthenticated
+HIDDEN = exceptions.Forbidden if IS_REST else exceptions.PermissionDenied
+
+
+def act_as(key, transport=WHERE.transport):
+    options = {"api_endpoint": WHERE.endpoint}
+    genai.configure(api_key=key, transport=transport, client_options=options)
+
+
+def base_models():
+    with step("models", "list, a page at a time"):
+        names = [each.name for each in genai.list_models(page_size=1)]
+        assert {BASE, EMBEDDER} <= set(names), names
+        assert names == sorted(set(names)), "a page repeats or leaves out"
+    with step("models", "get"):
+        assert "createTunedModel" in genai.get_model(BASE).supported_generation_methods
+
+
+def create():
+    with step("create", "from a DataFrame, its columns named"):
+        frame = pd.DataFrame(ROWS, columns=["number", "next"])
+        keys = {"input_key": "number", "output_key": "next"}
+        operation = genai.create_tuned_model(
+            BASE, frame, id=ID, display_name="Add one", temperature=0.5, **keys, **TUNING
+        )
+        assert (operation.metadata.tuned_model, operation.metadata.total_steps) == (NAME, 4)
+    spares = []
+    with step("create", "from dicts"):
+        rows = [{"text_input": text, "output": output} for text, output in ROWS]
+        spares.append(genai.create_tuned_model(BASE, rows, display_name=f"{WHERE.prefix} Spare"))
+        assert spares[0].metadata.tuned_model.startswith(f"tunedModels/{WHERE.prefix}-spare-")
+    with step("create", "from a CSV file"), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.csv")
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("number", "next"), *ROWS])
+        spares.append(genai.create_tuned_model(BASE, str(path), **keys))
+        assert spares[1].metadata.total_steps == 10
+    return operation, spares
+
+
+def errors():
+    rows = [("1", "2")]
+    with step("errors", "already exists"), raises(EXISTS, "exists", reason="NAME_TAKEN"):
+        genai.create_tuned_model(BASE, rows, id=ID)
+    wrong = ("tuned_model.temperature", "training_data")
+    with step("errors", "every wrong field"), raises(INVALID, *wrong, reason="INVALID_FIELD"):
+        genai.create_tuned_model(BASE, [], temperature=2)
+    with step("errors", "failed precondition"), raises(TOO_EARLY, reason="SOURCE_NOT_ACTIVE"):
+        genai.create_tuned_model(NAME, rows)
+    with step("errors", "not found"), raises(exceptions.NotFound, reason="NOT_FOUND"):
+        genai.get_model("models/none")
+    act_as(WHERE.lead_key)
+    with step("errors", "a stranger cannot tell a hidden model from none"):
+        for name in (NAME, "tunedModels/none"):
+            with raises(HIDDEN, f"access {name} or it may not exist", reason="HIDDEN_OR_MISSING"):
+                genai.get_tuned_model(name)
+    act_as("no-key-of-ours")
+    with step("errors", "unauthenticated"), raises(NOBODY, reason="API_KEY_INVALID"):
+        genai.get_model(BASE)
+    act_as(WHERE.key)
+
+
+def operations(spares):
+    first, second = spares
+    with step("operations", "get"):
+        assert genai.get_operation(first.name).metadata.tuned_model == first.metadata.tuned_model
+    if IS_REST:
+        absent("operations", "over REST its list_operations asks for no route at all")
+    else:
+        with step("operations", "list"):
+            assert {each.name for each in spares} <= {op.name for op in genai.list_operations()}
+    with step("operations", "cancel"):
+        first.cancel()
+        with raises(exceptions.Cancelled, "cancelled"):
+            first.result(timeout=PATIENCE_S)
+    with step("operations", "delete"):
+        delete_operation(first.name)
+        with raises(exceptions.NotFound):
+            genai.get_operation(first.name)
+    with step("delete", "while it is tuned, and after it was cancelled"):
+        for each in spares:
+            genai.delete_tuned_model(each.metadata.tuned_model)
+        with raises(HIDDEN):
+            second.update()
+
+
+def watch(operation):
+    with step("watch", "wait_bar"):
+        steps = [each.completed_steps for each in operation.wait_bar(disable=True)]
+        assert steps == sorted(steps)
+    with step("watch", "result, and every step on the way"):
+        made = operation.result()
+        assert isinstance(made, model_types.TunedModel)
+        assert [each.step for each in operation.metadata.snapshots] == [1, 2, 3, 4]
+        losses = pd.DataFrame(made.tuning_task.snapshots)
+        assert list(losses["step"]) == [1, 2, 3, 4]
+        assert (losses["mean_loss"] > 0).all()
+    with step("list", "get"):
+        got = genai.get_tuned_model(NAME)
+        assert got == made
+        assert (got.state.name, got.base_model, got.temperature) == ("ACTIVE", BASE, 0.5)
+        assert got.create_time <= got.tuning_task.start_time <= got.tuning_task.complete_time
+    with step("list", "paging"):
+        names = [each.name for each in genai.list_tuned_models(page_size=1)]
+        assert NAME in names
+        assert len(names) == len(set(names))
+
+
+def update():
+    with step("update", "by name"):
+        changed = genai.update_tuned_model(NAME, {"description": "adds one"})
+        assert (changed.description, changed.display_name) == ("adds one", "Add one")
+    with step("update", "what cannot be changed"), raises(INVALID, "tuned_model.base_model"):
+        genai.update_tuned_model(NAME, {"base_model": "models/other"})
+
+
+def generate():
+    config = {"max_output_tokens": 24, "temperature": 0.0}
+    talk = [{"role": "user", "parts": "1"}, {"role": "model", "parts": "2"}]
+    model = genai.GenerativeModel(NAME, generation_config=config, system_instruction="Add one.")
+    with step("generate", "a chat"):
+        whole = model.start_chat(history=talk).send_message("5")
+        assert 0 < whole.usage_metadata.candidates_token_count <= 24
+        assert whole.candidates[0].finish_reason in {1, 2}
+    with step("stream", "the same answer in pieces"):
+        pieces = list(model.start_chat(history=talk).send_message("5", stream=True))
+        assert "".join(each.text for each in pieces) == whole.text
+        assert len(pieces) > 1
+    if not IS_REST:
+        with step("stream", "asynchronously"):
+            act_as(WHERE.key, "grpc_asyncio")
+            text = asyncio.run(_stream(config, [*talk, {"role": "user", "parts": "5"}]))
+            assert text == whole.text
+        act_as(WHERE.key)
+    if IS_REST:
+        absent("count", "0.8.6 has a REST route for `models/*` only")
+    else:
+        with step("count", "of a tuned model's prompt"):
+            assert genai.GenerativeModel(NAME).count_tokens("5").total_tokens > 0
+    with step("errors", "an image, refused by name"), raises(INVALID, "inline_data"):
+        model.generate_content({"mime_type": "image/png", "data": b"png"})
+
+
+async def _stream(config, talk):
+    model = genai.GenerativeModel(NAME, generation_config=config, system_instruction="Add one.")
+    stream = await model.generate_content_async(talk, stream=True)
+    return "".join([each.text async for each in stream])
+
+
+def count_and_embed():
+    with step("count", "of a base model's prompt"):
+        counted = genai.GenerativeModel(BASE).count_tokens("5")
+        assert counted.total_tokens > 0
+    with step("embed", "one text"):
+        one = genai.embed_content(EMBEDDER, TEXTS[0], task_type="semantic_similarity")
+    with step("embed", "many"):
+        many = genai.embed_content(EMBEDDER, TEXTS)["embedding"]
+        check_vectors(one["embedding"], many)
+    with step("generate", "an answer from passages"):
+        passages = {"sky": "The sky is blue.", "sea": "Fish swim in the sea."}
+        given = answer.generate_answer(
+            model=BASE,
+            contents="Is the sky blue?",
+            inline_passages=passages,
+            answer_style="extractive",
+        )
+        assert 0 < given.answerable_probability <= 1
+        named = given.answer.grounding_attributions[0].source_id.grounding_passage
+        assert named.passage_id == "sky"
+
+
+def share():
+    permissions = genai.get_tuned_model(NAME).permissions
+    with step("permissions", "create"):
+        made = permissions.create("READER", email_address=LEAD)
+        assert (made.role.name, made.grantee_type.name) == ("READER", "USER")
+    with step("permissions", "one a grantee"), raises(EXISTS, reason="GRANTEE_TAKEN"):
+        permissions.create("READER", email_address=LEAD)
+    with step("permissions", "get, update, list, delete"):
+        assert permissions.get(made.name) == made
+        assert made.update({"role": protos.Permission.Role.WRITER}).role.name == "WRITER"
+        assert [each.role.name for each in permissions.list(page_size=1)] == ["OWNER", "WRITER"]
+        made.delete()
+    with step("permissions", "nobody is made an owner"), raises(INVALID, "permission.role"):
+        permissions.create("OWNER", email_address=LEAD)
+    with step("transfer", "the old owner becomes a writer"):
+        permissions.transfer_ownership(LEAD)
+        assert sorted(each.role.name for each in permissions.list()) == ["OWNER", "WRITER"]
+    with step("errors", "permission denied"), raises(HIDDEN, "needs the role OWNER"):
+        genai.delete_tuned_model(NAME)
+    act_as(WHERE.lead_key)
+    with step("delete", "by its owner; what is gone is gone"):
+        genai.delete_tuned_model(NAME)
+        with raises(HIDDEN):
+            genai.get_tuned_model(NAME)
+
+
+act_as(WHERE.key)
+base_models()
+operation, spares = create()
+errors()
+operations(spares)
+count_and_embed()  # first: wait_bar polls without a pause
+watch(operation)
+update()
+generate()
+share()
