@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tuner.server import calls, http_status, json_in, json_out, routes, streams, watching
+from tuner.server import calls, http_status, json_in, json_out, openapi, routes, streams, watching
 from tuner.server.calls import Call
 from tuner.server.grpc import MAX_REQUEST_BYTES
 from tuner.server.refusals import Code, Refused
@@ -32,6 +32,7 @@ LARGE_BODY_BYTES = 64 * 1024  # from here on a body is read in a thread: the loo
 ENDPOINTS = {
     "/healthz": watching.healthz,
     "/metrics": watching.metrics_page,
+    "/openapi.json": openapi.page,
 }
 
 
