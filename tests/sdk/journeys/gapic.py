@@ -113,23 +113,23 @@ async def create(mine):
 
 
 async def errors(mine, lead):
-    with step("errors", "already exists"), raises(EXISTS, "exists", reason="NAME_TAKEN"):
+    with step("errors", "already exists"), raises(EXISTS, "exists", "NAME_TAKEN"):
         await mine.models.create_tuned_model(
             tuned_model=new_model(), tuned_model_id=NAME.partition("/")[2]
         )
     wrong = ("tuned_model.temperature", "training_data")
-    with step("errors", "every wrong field"), raises(INVALID, *wrong, reason="INVALID_FIELD"):
+    with step("errors", "every wrong field"), raises(INVALID, *wrong, "INVALID_FIELD"):
         await mine.models.create_tuned_model(tuned_model=new_model(rows=[], temperature=2))
-    with step("errors", "failed precondition"), raises(TOO_EARLY, reason="SOURCE_NOT_ACTIVE"):
+    with step("errors", "failed precondition"), raises(TOO_EARLY, "SOURCE_NOT_ACTIVE"):
         source = gl.TunedModelSource(tuned_model=NAME)
         await mine.models.create_tuned_model(tuned_model=new_model(tuned_model_source=source))
-    with step("errors", "not found"), raises(exceptions.NotFound, reason="NOT_FOUND"):
+    with step("errors", "not found"), raises(exceptions.NotFound, "NOT_FOUND"):
         await mine.models.get_model(name="models/none")
     with step("errors", "a stranger cannot tell a hidden model from none"):
         for name in (NAME, "tunedModels/none"):
-            with raises(HIDDEN, f"access {name} or it may not exist", reason="HIDDEN_OR_MISSING"):
+            with raises(HIDDEN, f"access {name} or it may not exist", "HIDDEN_OR_MISSING"):
                 await lead.models.get_tuned_model(name=name)
-    with step("errors", "unauthenticated"), raises(NOBODY, reason="API_KEY_INVALID"):
+    with step("errors", "unauthenticated"), raises(NOBODY, "API_KEY_INVALID"):
         await Clients("no-key-of-ours").models.get_model(name=BASE)
     with step("errors", "invalid page"), raises(INVALID, "page_token"):
         await mine.models.list_models(gl.ListModelsRequest(page_token="nonsense"))
@@ -280,7 +280,7 @@ async def share(mine, lead):
         made = await mine.permissions.create_permission(parent=NAME, permission=asked)
         assert made.role == gl.Permission.Role.READER
         assert (await lead.models.get_tuned_model(name=NAME)).name == NAME
-    with step("permissions", "one a grantee"), raises(EXISTS, reason="GRANTEE_TAKEN"):
+    with step("permissions", "one a grantee"), raises(EXISTS, "GRANTEE_TAKEN"):
         await mine.permissions.create_permission(parent=NAME, permission=asked)
     with step("permissions", "a reader cannot share"), raises(HIDDEN, "WRITER"):
         await lead.permissions.create_permission(parent=NAME, permission=asked)

@@ -104,8 +104,9 @@ async def refusals(mine, lead, name):
         for each in (name, "tunedModels/none"):
             with refused(403, "PERMISSION_DENIED", f"access {each} or it may not exist"):
                 await settled(lead.models.get(model=each))
+    nobody = connect("no-key-of-ours")
     with step("errors", "unauthenticated"), refused(401, "UNAUTHENTICATED", "API_KEY_INVALID"):
-        await settled(connect("no-key-of-ours").models.get(model="tiny"))
+        await settled(nobody.models.get(model="tiny"))
     with step("errors", "unimplemented: files"), refused(501, "UNIMPLEMENTED", "files"):
         await everything(mine.files.list())
 

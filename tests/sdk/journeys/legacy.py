@@ -80,22 +80,22 @@ def create():
 
 def errors():
     rows = [("1", "2")]
-    with step("errors", "already exists"), raises(EXISTS, "exists", reason="NAME_TAKEN"):
+    with step("errors", "already exists"), raises(EXISTS, "exists", "NAME_TAKEN"):
         genai.create_tuned_model(BASE, rows, id=ID)
     wrong = ("tuned_model.temperature", "training_data")
-    with step("errors", "every wrong field"), raises(INVALID, *wrong, reason="INVALID_FIELD"):
+    with step("errors", "every wrong field"), raises(INVALID, *wrong, "INVALID_FIELD"):
         genai.create_tuned_model(BASE, [], temperature=2)
-    with step("errors", "failed precondition"), raises(TOO_EARLY, reason="SOURCE_NOT_ACTIVE"):
+    with step("errors", "failed precondition"), raises(TOO_EARLY, "SOURCE_NOT_ACTIVE"):
         genai.create_tuned_model(NAME, rows)
-    with step("errors", "not found"), raises(exceptions.NotFound, reason="NOT_FOUND"):
+    with step("errors", "not found"), raises(exceptions.NotFound, "NOT_FOUND"):
         genai.get_model("models/none")
     act_as(WHERE.lead_key)
     with step("errors", "a stranger cannot tell a hidden model from none"):
         for name in (NAME, "tunedModels/none"):
-            with raises(HIDDEN, f"access {name} or it may not exist", reason="HIDDEN_OR_MISSING"):
+            with raises(HIDDEN, f"access {name} or it may not exist", "HIDDEN_OR_MISSING"):
                 genai.get_tuned_model(name)
     act_as("no-key-of-ours")
-    with step("errors", "unauthenticated"), raises(NOBODY, reason="API_KEY_INVALID"):
+    with step("errors", "unauthenticated"), raises(NOBODY, "API_KEY_INVALID"):
         genai.get_model(BASE)
     act_as(WHERE.key)
 
@@ -214,7 +214,7 @@ def share():
     with step("permissions", "create"):
         made = permissions.create("READER", email_address=LEAD)
         assert (made.role.name, made.grantee_type.name) == ("READER", "USER")
-    with step("permissions", "one a grantee"), raises(EXISTS, reason="GRANTEE_TAKEN"):
+    with step("permissions", "one a grantee"), raises(EXISTS, "GRANTEE_TAKEN"):
         permissions.create("READER", email_address=LEAD)
     with step("permissions", "get, update, list, delete"):
         assert permissions.get(made.name) == made
