@@ -51,11 +51,24 @@ def test_without_a_mask_the_fields_that_are_set_are_changed(tmp_path):
     asyncio.run(go())
 
 
+def test_a_mask_may_name_what_the_service_sets_and_what_stays_the_same(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned()
+            model = await room.call("GetTunedModel", name=NAME)
+            model.description = "new"
+            mask = {"paths": [field.name for field, _ in model.ListFields()]}
+            model = await room.call("UpdateTunedModel", tuned_model=model, update_mask=mask)
+            assert model.description == "new"
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        *("base_model", "tuned_model_source", "tuning_task.hyperparameters.epoch_count"),
-        *("name", "state", "reader_project_numbers", "colour"),
+        *("base_model", "tuning_task.hyperparameters.epoch_count"),
+        *("reader_project_numbers", "colour"),
     ],
 )
 def test_what_cannot_be_changed_is_refused_by_name(tmp_path, path):

@@ -12,6 +12,8 @@ from tuner.server.store import permissions
 from tuner.types import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tuner.server.identity import Caller
     from tuner.server.messages import Message
     from tuner.server.methods import Method
@@ -63,8 +65,11 @@ def _itself(name: str) -> str | None:
 
 
 # By Method.form: the tuned model that a name of this form is about.
-_PARENTS = {
+_PARENTS: dict[str, Callable[[str], str | None]] = {
     "tunedModels/ID/operations/ID": names.operation_parent,
+    "tunedModels/ID or tunedModels/ID/operations/ID": (
+        lambda name: _itself(name) or names.operation_parent(name)
+    ),
     "tunedModels/ID/permissions/ID": names.permission_parent,
     "tunedModels/ID/operations": lambda name: _itself(name.removesuffix("/operations")),
 }

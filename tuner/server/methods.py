@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from google.longrunning import operations_pb2
@@ -166,11 +166,14 @@ _TABLE = (
     _operations(
         "WaitOperation", operations.wait_operation, operations_pb2.WaitOperationRequest, Role.READER
     ),
-    _operations(
-        "CancelOperation",
-        operations.cancel_operation,
-        operations_pb2.CancelOperationRequest,
-        Role.WRITER,
+    replace(
+        _operations(
+            "CancelOperation",
+            operations.cancel_operation,
+            operations_pb2.CancelOperationRequest,
+            Role.WRITER,
+        ),
+        form="tunedModels/ID or tunedModels/ID/operations/ID",
     ),
     _operations(
         "DeleteOperation",

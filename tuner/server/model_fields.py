@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_DISPLAY_NAME = 40
 EDITABLE = ("display_name", "description", "temperature", "top_p", "top_k")
 _SAMPLING = ("temperature", "top_p", "top_k")
+_GIVEN_BACK = ("name", "state", "create_time", "update_time")  # AIP-203: ignored in a request
 _IMMUTABLE = ("base_model", "tuned_model_source", "tuning_task")
 
 
@@ -55,10 +56,13 @@ def checked_changes(
 ) -> dict[str, str | float]:
     """What an update changes. Without a mask: the fields that are set; with ``*``: all editable ones.
 
+    A mask may name what stays as it is: whoever changes a model and sends it back whole does so.
+
     Raises:
         Refused: A field is immutable, set by the service, unknown, or its value is wrong.
     """
-    paths = [path.removeprefix("tuned_model.") for path in mask] or _set_fields(model, row)
+    named = [path.removeprefix("tuned_model.") for path in mask] or _set_fields(model)
+    paths = [path for path in named if not _is_same(path, model, row)]
     wrong = [_about(path, _why_not(path)) for path in paths if path not in {*EDITABLE, "*"}]
     fields = EDITABLE if "*" in paths else [field for field in EDITABLE if field in paths]
     wrong += [each for each in problems(model) if each.field.rpartition(".")[2] in fields]
@@ -67,23 +71,24 @@ def checked_changes(
     return {field: value_of(model, field, base) for field in fields}
 
 
-def _set_fields(model: Message, row: ModelRow) -> list[str]:
-    # Clients change what they got and send it back whole: what is as it was is no change.
-    names = [field.name for field, _ in model.ListFields()]
-    is_same = {
-        "base_model": model.base_model == row.base_model,
-        "tuned_model_source": model.tuned_model_source.tuned_model == row.source,
-        "tuning_task": not model.tuning_task.HasField("training_data"),
-    }
-    given_back = {"name", "state", "create_time", "update_time"}
-    return [name for name in names if name not in given_back and not is_same.get(name)]
+def _set_fields(model: Message) -> list[str]:
+    return [field.name for field, _ in model.ListFields()]
+
+
+def _is_same(path: str, model: Message, row: ModelRow) -> bool:
+    match path:
+        case "base_model":
+            return bool(model.base_model == row.base_model)
+        case "tuned_model_source":
+            return bool(model.tuned_model_source.tuned_model == row.source)
+        case "tuning_task":
+            return not model.tuning_task.HasField("training_data")
+    return path in _GIVEN_BACK
 
 
 def _why_not(path: str) -> str:
     if path.partition(".")[0] in _IMMUTABLE:
         return "cannot be changed: tune a new model"
-    if path in {"name", "state", "create_time", "update_time"}:
-        return "is set by the service"
     return f"cannot be changed; these can: {', '.join(EDITABLE)}"
 
 

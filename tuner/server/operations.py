@@ -62,9 +62,13 @@ async def wait_operation(service: Service, caller: Caller, request: Message) -> 
 
 
 async def cancel_operation(service: Service, _caller: Caller, request: Message) -> Message:
-    """CancelOperation: waiting or running, it ends with CANCELLED; one that is done stays as it is."""
-    model = _model(request.name)
-    if await service.store.read(operations.find, request.name) is None:
+    """CancelOperation: waiting or running, it ends with CANCELLED; one that is done stays as it is.
+
+    The tuned model may be named in place of its operation: google-genai knows no other name.
+    """
+    is_model = names.is_tuned_model(request.name)
+    model = request.name if is_model else _model(request.name)
+    if not is_model and await service.store.read(operations.find, request.name) is None:
         raise missing(request.name)
     await service.store.about(model).write(queue.cancel, model, CANCELLED, service.now_ms)
     row = await service.store.read(models.find, model)
