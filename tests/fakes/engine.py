@@ -77,7 +77,7 @@ class FakeEngine:
         for at, word in enumerate(kept):
             await asyncio.sleep(0)
             last = at == len(kept) - 1
-            counts = (await self.count_tokens(prompt), len(kept)) if last else (0, 0)
+            counts = await self.count_tokens(prompt), at + 1
             yield Piece(word if last else f"{word} ", reason if last else "", *counts)
 
     async def count_tokens(self, prompt: Prompt) -> int:

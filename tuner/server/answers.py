@@ -9,8 +9,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, Prompt, Turn
-from tuner.server import messages, prompts
-from tuner.server.generate import candidate, whole_answer
+from tuner.server import contents, generation_config, messages, prompts
+from tuner.server.candidates import candidate
+from tuner.server.generate import whole_answers
 from tuner.server.refusals import Code, Refused, Violation, invalid
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ async def generate_answer(service: Service, _caller: Caller, request: Message) -
     """
     runner = await prompts.find_runner(service, request.model)
     _check(request)
-    passages = {each.id: prompts.text_of(each.content) for each in request.inline_passages.passages}
-    text, last = await whole_answer(service, _prompt(request, runner, passages))
-    question = prompts.text_of(request.contents[-1])
+    passages = {
+        each.id: contents.text_of(each.content) for each in request.inline_passages.passages
+    }
+    (answer,) = await whole_answers(service, [_prompt(request, runner, passages)])
+    question = contents.text_of(request.contents[-1])
     to_question, to_both = await _likeness(
-        service, [question, f"{question} {text}"], list(passages.values())
+        service, [question, f"{question} {answer.text}"], list(passages.values())
     )
-    response = messages.GenerateAnswerResponse(answer=candidate(0, text, last))
+    response = messages.GenerateAnswerResponse(answer=candidate(0, answer))
     response.answerable_probability = min(max(0.0, *to_question), 1.0)
     for likeness, passage in zip(to_both, request.inline_passages.passages, strict=True):
         if likeness > 0 and likeness >= max(to_both) - ALIKE:
@@ -59,7 +62,7 @@ def _check(request: Message) -> None:
     if source == "semantic_retriever":
         text = "semantic_retriever: there are no corpora here; send inline_passages."
         raise Refused(Code.UNIMPLEMENTED, text, "NO_CORPORA")
-    wrong = [*prompts.content_problems(request.contents, "contents"), *_passage_problems(request)]
+    wrong = [*contents.problems(request.contents, "contents"), *_passage_problems(request)]
     wrong += prompts.safety_problems(request)
     if request.answer_style not in _STYLES:
         wrong.append(Violation("answer_style", "must be ABSTRACTIVE, EXTRACTIVE or VERBOSE"))
@@ -77,7 +80,7 @@ def _passage_problems(request: Message) -> list[Violation]:
     found = [
         problem
         for at, passage in enumerate(passages)
-        for problem in prompts.part_problems(passage.content, f"{field}[{at}].content")
+        for problem in contents.part_problems(passage.content, f"{field}[{at}].content")
     ]
     counts = Counter(passage.id for passage in passages)
     return found + [
@@ -88,7 +91,7 @@ def _passage_problems(request: Message) -> list[Violation]:
 
 
 def _prompt(request: Message, runner: Runner, passages: dict[str, str]) -> Prompt:
-    *before, question = prompts.turns(request.contents)
+    *before, question = contents.turns(request.contents)
     listed = "\n\n".join(f"[{name}] {text}" for name, text in passages.items())
     task = f"Use only these passages.\n\n{listed}\n\n{_STYLES[request.answer_style]}"
     asked = Turn("user", f"{task}\n\nQuestion: {question.text}")
@@ -96,7 +99,7 @@ def _prompt(request: Message, runner: Runner, passages: dict[str, str]) -> Promp
         runner.base.name,
         (*before, asked),
         adapter=runner.adapter,
-        max_output_tokens=prompts.default_length(runner.base),
+        max_output_tokens=generation_config.default_length(runner.base),
         # Google's documents leave the default open; an answer from sources should not wander.
         temperature=request.temperature if request.HasField("temperature") else 0.0,
         top_p=runner.top_p,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tuner.server import messages, prompts
+from tuner.server import contents, messages, prompts
 from tuner.server.refusals import Violation, invalid, invalid_field
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tuner.server.identity import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
+
+MAX_REQUESTS = 100
+_READ = {"model", "content", "task_type", "title", "output_dimensionality"}
 
 
 async def embed_content(service: Service, _caller: Caller, request: Message) -> Message:
@@ -26,6 +29,9 @@ async def batch_embed_contents(service: Service, _caller: Caller, request: Messa
     """BatchEmbedContents: one vector a request, in their order, all by the same model."""
     if not request.requests:
         raise invalid_field("requests", "is empty")
+    if len(request.requests) > MAX_REQUESTS:
+        what = f"has {len(request.requests)}, at most {MAX_REQUESTS}: send several batches"
+        raise invalid_field("requests", what)
     wrong = [
         Violation(f"requests[{at}].model", f"must be {request.model} like the batch's")
         for at, each in enumerate(request.requests)
@@ -74,16 +80,21 @@ async def _embed(
 
 
 def _text(request: Message) -> str:
-    text = prompts.text_of(request.content)
+    text = contents.text_of(request.content)
     return f"{request.title}\n{text}" if request.title else text
 
 
 def _problems(request: Message, field: str) -> list[Violation]:
     # Every task type is served alike: the model makes the same vector for each of them.
-    found = prompts.part_problems(request.content, f"{field}content")
+    found = contents.unread(request, _READ, field)
+    found += contents.part_problems(request.content, f"{field}content")
+    if not found and not contents.text_of(request.content):
+        found.append(Violation(f"{field}content", "has no text to embed"))
     if request.HasField("output_dimensionality") and request.output_dimensionality < 1:
         found.append(Violation(f"{field}output_dimensionality", "must be 1 or more"))
-    types = request.DESCRIPTOR.fields_by_name["task_type"].enum_type.values_by_name
-    if request.title and request.task_type != types["RETRIEVAL_DOCUMENT"].number:
+    types = request.DESCRIPTOR.fields_by_name["task_type"].enum_type
+    if request.task_type not in types.values_by_number:
+        found.append(Violation(f"{field}task_type", f"{request.task_type} is not known here"))
+    if request.title and request.task_type != types.values_by_name["RETRIEVAL_DOCUMENT"].number:
         found.append(Violation(f"{field}title", "goes with task_type RETRIEVAL_DOCUMENT only"))
     return found
