@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import one_target
+from tests.fakes import one_target, postgresql
 from tuner import targets
 from tuner.jobs import runner
 
@@ -24,3 +24,10 @@ def spec(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
     one_target.OneTarget.target = one_target.knowing(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of this session's own; `postgresql.new_database` gives an empty database in it."""
+    with postgresql.running() as server:
+        yield server

@@ -1,0 +1,232 @@
+"""What a store promises, on SQLite and on PostgreSQL, with real concurrency."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import count
+
+import pytest
+from sqlalchemy import select
+
+from tests.fakes import postgresql
+from tests.server.test_store import LEASE_MS, OPERATION, add, model, step
+from tuner.server.store import groups, keys, models, operations, permissions, queue, tables
+from tuner.server.store.database import StoreTaken, open_store
+from tuner.server.store.keys import KeyRow
+from tuner.server.store.models import Query
+from tuner.server.store.permissions import GranteeTaken, PermissionRow
+
+pytestmark = pytest.mark.slow
+TOGETHER = 3
+REFUSALS = (queue.NameTaken, queue.Fenced, permissions.GranteeTaken)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request):
+    if request.param == "sqlite":
+        return None
+    return postgresql.new_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def store(tmp_path, url):
+    with closing(open_store(tmp_path, url, alone=True)) as opened:
+        yield opened
+
+
+@contextmanager
+def others(tmp_path, url):
+    """More stores on the same database, as other processes would open them."""
+    opened = [open_store(tmp_path, url) for _ in range(TOGETHER)]
+    try:
+        yield opened
+    finally:
+        for each in opened:
+            each.close()
+
+
+def at_once(stores, work):
+    """What ``work(store, number)`` returned or raised, all begun together."""
+    begin = threading.Barrier(len(stores))
+
+    def one(store, number):
+        begin.wait()
+        try:
+            return work(store, number)
+        except REFUSALS as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        return list(pool.map(one, stores, count()))
+
+
+def test_of_many_who_make_the_same_model_one_does(tmp_path, url, store):
+    def create(each, number):
+        add(each, model(uid=f"u{number}"), f"tunedModels/m/operations/u{number}")
+
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, create)
+    assert answers.count(None) == 1
+    assert answers.count(queue.NameTaken) == TOGETHER - 1
+    assert store.run(queue.count) == 1
+
+
+def test_of_many_who_claim_a_task_one_gets_it(tmp_path, url, store):
+    add(store)
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, lambda each, _: each.run(queue.claim, 10, LEASE_MS))
+    assert sum(each is not None for each in answers) == 1
+
+
+def test_many_tasks_are_claimed_once_each_by_whoever_comes(tmp_path, url, store):
+    for number in range(TOGETHER):
+        add(store, model(f"tunedModels/m{number}", f"u{number}"), f"o{number}")
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, lambda each, _: each.run(queue.claim, 10, LEASE_MS))
+    assert {each.model.uid for each in answers} == {f"u{n}" for n in range(TOGETHER)}
+
+
+def test_of_many_transfers_by_one_owner_one_happens(tmp_path, url, store):
+    add(store)
+
+    def transfer(each, number):
+        heir = PermissionRow("tunedModels/m", f"p{number}", "USER", f"new{number}@x.org", "OWNER")
+        return each.run(permissions.transfer, heir, ["USER:a@x.org"])
+
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, transfer)
+    assert answers.count(True) == 1
+    rows = [row for _, row in store.run(permissions.page, "tunedModels/m", 0, 99)]
+    assert sorted(row.role for row in rows) == ["OWNER", "WRITER"]
+
+
+def test_of_many_who_share_with_one_grantee_one_does(tmp_path, url, store):
+    add(store)
+
+    def share(each, number):
+        row = PermissionRow("tunedModels/m", f"p{number}", "USER", "Ben@X.org", "READER")
+        each.run(permissions.insert, row)
+
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, share)
+    assert sorted(answers, key=str) == [GranteeTaken] * (TOGETHER - 1) + [None]
+
+
+def test_a_tuning_ends_once_whether_it_is_cancelled_or_succeeds(tmp_path, url, store):
+    add(store)
+    claim = store.run(queue.claim, 0, LEASE_MS)
+
+    def end(each, number):
+        if number % 2:
+            return each.run(queue.cancel, "tunedModels/m", (1, "cancelled"), 6)
+        each.run(queue.succeed, claim, [step(1)], 7)
+        return True
+
+    with others(tmp_path, url) as stores:
+        answers = at_once(stores, end)
+    assert answers.count(True) == 1
+    row = store.run(operations.find, OPERATION)
+    assert row.done
+    assert (row.error_code == 0) == (row.model.state == "ACTIVE")
+
+
+def test_a_reader_who_follows_the_pages_misses_nothing_that_is_added_meanwhile(
+    tmp_path, url, store
+):
+    add(store)
+
+    def share(each, number):
+        for at in range(20):
+            address = f"p{number}-{at}@x.org"
+            row = PermissionRow("tunedModels/m", f"p{number}x{at}", "USER", address, "READER")
+            each.run(permissions.insert, row)
+
+    def follow(each):
+        seen, position = [], 0
+        while len(seen) < 20 * (TOGETHER - 1) + 1:
+            for new, row in each.run(permissions.page, "tunedModels/m", position, 7):
+                seen.append(row.id)
+                position = new
+        return seen
+
+    def work(each, number):
+        return share(each, number) if number else follow(each)
+
+    with others(tmp_path, url) as stores:
+        seen, *rest = at_once(stores, work)
+    assert rest == [None] * (TOGETHER - 1)
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_worker_thought_dead_can_write_nothing_from_its_own_process(tmp_path, url, store):
+    add(store)
+    dead = store.run(queue.claim, 0, LEASE_MS)
+    with closing(open_store(tmp_path, url)) as other:
+        alive = other.run(queue.claim, LEASE_MS, LEASE_MS)
+        with pytest.raises(queue.Fenced):
+            store.run(queue.record, dead, [step(1)], 99_999)
+        other.run(queue.succeed, alive, [step(1)], 60)
+    with pytest.raises(queue.Fenced):
+        store.run(queue.fail, dead, [], (13, "no"), 70)
+    assert store.run(operations.find, OPERATION).model.state == "ACTIVE"
+
+
+WORDS = ["größe", "GRÖSSE", "straße", "STRASSE", "İstanbul", "100%", "a_b", "/", "\\", "'", "日本"]
+
+
+def test_a_search_finds_the_same_models_whatever_the_case(store):
+    texts = [each for word in WORDS for each in (word, f"x{word.upper()}y", word.lower())]
+    for number, text in enumerate(texts):
+        add(store, model(f"tunedModels/m{number}", f"u{number}"), f"o{number}")
+        store.run(models.change, f"tunedModels/m{number}", {"display_name": text}, 2)
+    for word in WORDS:
+        query = Query(("USER:a@x.org",), words=(word,))
+        found = [row.display_name for _, row, _ in store.run(models.page, query, 0, 99)]
+        assert found == [each for each in reversed(texts) if word.casefold() in each.casefold()]
+
+
+def test_what_goes_in_comes_out_again(store):
+    add(store)
+    claim = store.run(queue.claim, 5, LEASE_MS)
+    store.run(queue.record, claim, [step(1, 0.1 + 0.2), step(2, 1e-300)], 9)
+    row = store.run(operations.find, OPERATION)
+    assert [each.mean_loss for each in row.snapshots] == [0.1 + 0.2, 1e-300]
+    assert claim.examples == queue.unpack(queue.pack(claim.examples))
+    key = KeyRow("k", "Ana@X.org", b"\x00\xff", b"\x00", 2**40)
+    store.run(keys.insert, key)
+    assert store.run(keys.find, "k") == key
+    store.run(groups.create, "Team@x.org", 1)
+    store.run(groups.add, "team@X.org", ["Ana@x.org"], 2)
+    assert store.run(groups.of_person, "ana@x.org") == ("team@x.org",)
+
+
+def test_a_deleted_model_takes_everything_about_it_along(store):
+    add(store)
+    claim = store.run(queue.claim, 0, LEASE_MS)
+    store.run(queue.record, claim, [step(1)], 9)
+    store.run(models.remove, "tunedModels/m")
+    for table in (tables.operation, tables.snapshot, tables.permission, tables.queue):
+        assert (
+            store.run(lambda connection, each=table: connection.execute(select(each)).all()) == []
+        )
+
+
+def test_a_failed_change_leaves_nothing_behind(store):
+    row, owner = model("tunedModels/n", "v"), PermissionRow("none", "p", "USER", "a@x.org", "OWNER")
+    with pytest.raises(permissions.ModelGone):
+        store.run(queue.enqueue, row, owner, "n", 5, "", b"")
+    assert store.run(models.find, "tunedModels/n") is None
+
+
+def test_a_second_service_on_a_database_is_refused_and_told_who_has_it(
+    tmp_path, postgres, monkeypatch
+):
+    monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
+    url = postgresql.new_database(postgres)
+    with closing(open_store(tmp_path, url, alone=True)):
+        with pytest.raises(StoreTaken, match="another service uses this database: tuner on"):
+            open_store(tmp_path / "other", url, alone=True)
+        open_store(tmp_path / "keys", url).close()
+    open_store(tmp_path / "other", url, alone=True).close()
