@@ -1,0 +1,215 @@
+"""Databases of other versions: taken over whole, refused whole, never anything between."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from tests.fakes import postgresql
+from tuner.server import lifecycle
+from tuner.server.store import groups, keys, models, operations, permissions, queue, schema, tables
+from tuner.server.store.connections import StoreFailed
+from tuner.server.store.database import open_store
+from tuner.types import Example
+
+DUMP = Path(__file__).parent / "data" / "schema_1.sql"
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The folder of a service that ran tuner 0.1.0."""
+    with closing(sqlite3.connect(tmp_path / "service.db")) as connection:
+        connection.executescript(DUMP.read_text())
+    return tmp_path
+
+
+def dump(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def test_a_database_of_the_first_version_is_taken_over_whole(old):
+    with closing(open_store(old, alone=True)) as store:
+        assert store.tunings == old / "tunings"
+        done = store.run(operations.find, "tunedModels/done/operations/uiddone")
+        assert (done.done, done.model.state, done.model.display_name) == (
+            True,
+            "ACTIVE",
+            "Größe uiddone",
+        )
+        assert [each.mean_loss for each in done.snapshots] == [0.5, 0.25]
+        failed = store.run(operations.find, "tunedModels/failed/operations/uidfailed")
+        assert (failed.error_code, failed.error_message) == (13, "the disk said no")
+        rows = [row for _, row in store.run(permissions.page, "tunedModels/done", 0, 9)]
+        assert [(row.id, row.role) for row in rows] == [
+            ("ownerdone", "OWNER"),
+            ("team", "READER"),
+            ("all", "READER"),
+        ]
+        claim = store.run(queue.claim, 2_000_000_000_000, 1000)
+        assert (claim.model.uid, claim.completed_steps) == ("uidrunning", 1)
+        assert claim.examples == (Example("1", "2"), Example("a\u2028b", "ü"))
+
+
+def test_the_groups_that_old_keys_named_are_groups_now(old):
+    with closing(open_store(old, alone=True)) as store:
+        found = {row.email_address: row.members for row in store.run(groups.all_groups)}
+        assert found == {
+            "lab@example.com": ("ana@example.com",),
+            "team@example.com": ("ana@example.com", "ben@example.com"),
+        }
+        assert [row.id for row in store.run(keys.all_keys)] == ["a" * 10, "b" * 10, "c" * 10]
+        assert store.run(keys.find, "a" * 10).salt == b"\x00\x01salt"
+
+
+def test_a_copy_of_the_old_file_is_kept(old):
+    before = dump(old / "service.db")
+    open_store(old, alone=True).close()
+    assert dump(old / "service.db.schema-1") == before
+    assert (old / "service.db.schema-1").stat().st_mode & 0o077 == 0
+
+
+def test_a_new_name_is_not_the_position_of_a_removed_one(old):
+    with closing(open_store(old, alone=True)) as store:
+        row = store.run(models.find, "tunedModels/done")
+        store.run(models.insert, type(row)(**{**as_dict(row), "name": "tunedModels/n", "uid": "n"}))
+        asked = "SELECT position FROM model WHERE uid = 'n'"
+        assert store.run(lambda connection: connection.scalar(text(asked))) == 5
+
+
+def as_dict(row):
+    return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
+
+
+def differences(connection):
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return compare_metadata(context, tables.metadata)
+
+
+def test_the_steps_from_nothing_lead_to_the_tables_as_they_are_declared(tmp_path):
+    with closing(open_store(tmp_path)) as store:
+
+        def rebuild(connection):
+            tables.metadata.drop_all(connection)
+            schema.upgrade(connection)
+            return differences(connection), inspect(connection).get_table_names()
+
+        found, names = store.run(rebuild)
+    assert found == []
+    assert set(names) - {"sqlite_sequence"} == set(tables.metadata.tables)
+
+
+@pytest.mark.slow
+def test_on_postgresql_the_steps_lead_to_the_same_tables(tmp_path, postgres):
+    with closing(open_store(tmp_path, postgresql.new_database(postgres), alone=True)) as store:
+
+        def rebuild(connection):
+            tables.metadata.drop_all(connection)
+            schema.upgrade(connection, to=1)
+            connection.execute(text(OLD_KEY))
+            schema.upgrade(connection)
+            return differences(connection), groups.of_person(connection, "ana@example.com")
+
+        assert store.run(rebuild) == ([], ("team@example.com",))
+
+
+OLD_KEY = """\
+INSERT INTO key VALUES
+('aaaaaaaaaa', 'Ana@example.com', '["Team@example.com"]', '\\x00', '\\x00', 1, NULL)
+"""
+
+
+def test_the_newest_step_is_the_version_this_tuner_knows():
+    steps = {path.stem for path in (schema.MIGRATIONS / "versions").glob("version_*.py")}
+    assert steps == {f"version_{number}" for number in range(1, schema.VERSION + 1)}
+
+
+@pytest.mark.parametrize("said", ["99", "ae1027a6acf"])
+def test_a_schema_we_do_not_know_is_refused_in_one_line_and_left_alone(tmp_path, said):
+    open_store(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / "service.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [said])
+        connection.commit()
+    before = dump(tmp_path / "service.db")
+    with pytest.raises(StoreFailed, match=f"schema {said}") as caught:
+        open_store(tmp_path, alone=True)
+    assert "\n" not in caught.value.what
+    assert caught.value.fix
+    assert dump(tmp_path / "service.db") == before
+
+
+def test_keys_leave_the_tables_of_a_running_older_service_alone(old):
+    before = dump(old / "service.db")
+    with lifecycle.locked(old), pytest.raises(StoreFailed, match="running service") as caught:
+        open_store(old)
+    assert "tuner serve --stop" in caught.value.fix
+    assert dump(old / "service.db") == before
+    open_store(old).close()
+
+
+def test_a_current_database_is_opened_without_alembic(tmp_path):
+    open_store(tmp_path).close()
+    code = (
+        "import sys; from pathlib import Path; from tuner.server.store.database import open_store;"
+        f"open_store(Path({str(tmp_path)!r})).close(); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+KILLED_AT_EVERY_STATEMENT = """
+import os, shutil, signal, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from tuner.server.store.database import open_store
+from alembic import command, config, op  # loaded once, not in every child
+
+folder, at = Path(sys.argv[1]), 0
+while True:
+    copy = folder.with_name(f"copy{at}")
+    shutil.copytree(folder, copy)
+    if not (child := os.fork()):
+        seen = 0
+        @event.listens_for(Engine, "after_cursor_execute")
+        def count(*_):
+            global seen
+            if seen == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+        open_store(copy, alone=True).close()
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    at += 1
+print(at)
+"""
+
+
+@pytest.mark.slow
+def test_a_migration_killed_at_any_statement_leaves_the_old_tables_or_the_new(old):
+    whole = old / "whole"
+    whole.mkdir()
+    shutil.move(old / "service.db", whole)
+    before = dump(whole / "service.db")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EVERY_STATEMENT, str(whole)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    kills = int(done.stdout)
+    assert kills > 20
+    after = dump(old / f"copy{kills}" / "service.db")
+    found = [dump(old / f"copy{at}" / "service.db") for at in range(kills)]
+    assert set(found) == {before, after}
+    for at in (0, kills // 2, kills - 1):
+        open_store(old / f"copy{at}", alone=True).close()
+        assert dump(old / f"copy{at}" / "service.db") == after
