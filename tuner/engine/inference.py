@@ -10,7 +10,6 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuner.engine import EngineError, messages, threads
+from tuner.engine import EngineError, messages, threads, traces
 from tuner.engine.room import Room
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ class Desk:
         self.open.pop(number, None)
         is_request = isinstance(error, EngineError) and error.is_request
         if not isinstance(error, EngineError):
-            traceback.print_exception(error)
+            sys.stderr.write(f"{traces.text(error)}\n")
         text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         self.replies.send(id=number, error=text, is_request=is_request, last=True)
 

@@ -13,14 +13,22 @@ import os
 import sys
 import threading
 import time
-import traceback
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuner.engine import EngineError, causal, checkpoints, lora, messages, task_folder, threads
+from tuner.engine import (
+    EngineError,
+    causal,
+    checkpoints,
+    lora,
+    messages,
+    task_folder,
+    threads,
+    traces,
+)
 from tuner.engine import batches as rows_and_batches
 from tuner.engine.base_models import pull
 from tuner.engine.chat import open_chat
@@ -136,7 +144,7 @@ def main() -> None:
     except EngineError as error:
         report(error=str(error), is_request=error.is_request)
     except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and the log the rest
-        traceback.print_exception(error)
+        sys.stderr.write(f"{traces.text(error)}\n")
         where = f"the rest is in {folder / task_folder.LOG}"
         report(error=f"the worker failed with {type(error).__name__}: {error}; {where}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
-from tuner.server import banner, grpc, http_server, lifecycle, rest
+from tuner.server import banner, grpc, http_server, lifecycle, logs, rest
 from tuner.server.activity import until_idle
 from tuner.server.lifecycle import Addresses
 from tuner.server.service import Service
@@ -45,6 +45,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
     stopped = _stopped_by_signal()
+    asyncio.get_running_loop().set_exception_handler(logs.note_loop)
     async with running(settings, engine, folder) as (service, addresses):
         try:
             lifecycle.publish(folder, addresses)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from tuner.engine import traces
+
+if TYPE_CHECKING:
+    import asyncio
+
+log = logging.getLogger(__name__)
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -20,7 +26,16 @@ class JsonLines(logging.Formatter):
         line |= {key: value for key, value in record.__dict__.items() if key not in _OWN}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
+        """Kinds and places; an exception's words may quote a request."""
+        return traces.text(ei[1]) if ei[1] else ""
+
+
+def note_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio complains about: its own message quotes exceptions and arguments."""
+    log.error("a task broke", exc_info=context.get("exception"))
 
 
 def configure(stream: TextIO, level: str) -> None:

@@ -145,7 +145,8 @@ class Tunings:
             await asyncio.wait([writer, tuner], return_when=asyncio.FIRST_COMPLETED)
             error = await _outcome(writer, tuner)
             await self._end(claimed, steps, error)
-            log.info("tuning ended", extra={"model": name, "reason": error[1] if error else ""})
+            code = Code(error[0]).name if error else "OK"
+            log.info("tuning ended", extra={"model": name, "code": code})
         except queue.Fenced:
             log.info("tuning was taken away", extra={"model": name})
         except (asyncio.CancelledError, StoreFailed):
