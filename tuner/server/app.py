@@ -121,10 +121,13 @@ def _stopped_by_signal() -> asyncio.Event:
 
 
 async def _until_stopped(settings: Settings, service: Service, stopped: asyncio.Event) -> None:
-    ends: list[asyncio.Task[object]] = [asyncio.create_task(stopped.wait())]
+    taken = asyncio.create_task(service.store.until_taken())
+    ends: list[asyncio.Task[object]] = [taken, asyncio.create_task(stopped.wait())]
     if settings.idle_exit_s is not None:
         idle = until_idle(service.activity, settings.idle_exit_s, service.tunings.is_busy)
         ends.append(asyncio.create_task(idle))
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for each in ends:
+    done, others = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for each in others:
         each.cancel()
+    for each in done:
+        each.result()

@@ -15,7 +15,7 @@ from tuner.engine import EngineError, TuningTask, WorkerDied
 from tuner.server import metrics
 from tuner.server.refusals import Code
 from tuner.server.store import models, queue
-from tuner.server.store.database import StoreFailed
+from tuner.server.store.database import StoreFailed, StoreTaken
 from tuner.server.store.models import SnapshotRow
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LEASE_MS = 60_000
 RENEW_MS = 20_000
 WRITE_EVERY_S = 0.25
+INSIST_EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
 DEATHS_WITHOUT_PROGRESS = 3
 
@@ -78,8 +79,11 @@ class Tunings:
         self._new_task.set()
 
     async def is_busy(self) -> bool:
-        """Whether anything waits or runs."""
-        return bool(self._running) or await self._store.recall(queue.count) > 0
+        """Whether anything waits or runs; while the database is away, something may."""
+        try:
+            return bool(self._running) or await self._store.recall(queue.count) > 0
+        except StoreFailed:
+            return True
 
     async def stop(self, uid: str) -> None:
         """End the worker of a model, if it has one, and wait until it is gone."""
@@ -114,9 +118,8 @@ class Tunings:
         return claimed is not None
 
     async def _next(self) -> Claim | None:
-        if not await self._store.read(queue.has_work, self._now_ms()):
-            return None
-        return await self._store.write(queue.claim, self._now_ms(), LEASE_MS)
+        # A write even if there is nothing: so a service that lost its database learns of it.
+        return await self._store.about("queue").write(queue.claim, self._now_ms(), LEASE_MS)
 
     async def _supervise(self, claimed: Claim) -> None:
         uid = claimed.model.uid
@@ -130,7 +133,10 @@ class Tunings:
             raise
         finally:
             del self._running[uid]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, StoreFailed):
+            raise error
+        if error is not None:
             log.error("a tuning was put back", extra={"model": claimed.model.name}, exc_info=error)
             await asyncio.sleep(LOOK_EVERY_S)
         await self.tidy()
@@ -190,18 +196,29 @@ class Tunings:
             await asyncio.sleep(WRITE_EVERY_S)
             now_ms = self._now_ms()
             if steps or now_ms - renewed_ms >= RENEW_MS:
-                batch = steps.copy()
-                steps.clear()
-                renewed_ms = now_ms
-                await self._about(claimed).write(queue.record, claimed, batch, now_ms + LEASE_MS)
+                batch, renewed_ms = tuple(steps), now_ms
+                await self._insist(queue.record, claimed, batch, now_ms + LEASE_MS)
+                del steps[: len(batch)]  # not before: steps told twice are kept once
 
     async def _end(
         self, claimed: Claim, steps: list[SnapshotRow], error: tuple[int, str] | None
     ) -> None:
         if error is None:
-            await self._about(claimed).write(queue.succeed, claimed, steps, self._now_ms())
+            await self._insist(queue.succeed, claimed, steps, self._now_ms())
         else:
-            await self._about(claimed).write(queue.fail, claimed, steps, error, self._now_ms())
+            await self._insist(queue.fail, claimed, steps, error, self._now_ms())
+
+    async def _insist(self, work: Callable[..., None], claimed: Claim, *args: object) -> None:
+        """Write, however long the database is away or full: the tuning goes on meanwhile."""
+        while True:
+            try:
+                return await self._about(claimed).write(work, claimed, *args)
+            except StoreTaken:
+                raise
+            except StoreFailed as error:
+                about = {"model": claimed.model.name, "reason": str(error)}
+                log.error("a tuning cannot be written down", extra=about)  # noqa: TRY400  (no bug to trace)
+                await asyncio.sleep(INSIST_EVERY_S)
 
     async def _give_back(self, claimed: Claim, steps: list[SnapshotRow]) -> None:
         # Best effort: without it the lease runs out, or the next start takes the task over.

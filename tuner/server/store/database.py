@@ -77,6 +77,8 @@ class Store:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._memory = Memory()
         self._changed = asyncio.Event()
+        self._taken: StoreTaken | None = None
+        self._is_taken = asyncio.Event()
 
     def run(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -112,7 +114,7 @@ class Store:
     async def change(self, subject: str, write: Callable[[], T]) -> T:
         """Run a write after those asked for before, even if the caller is cancelled meanwhile."""
         future = asyncio.get_running_loop().run_in_executor(self._writer, write)
-        future.add_done_callback(lambda _: self._forget(subject))
+        future.add_done_callback(lambda done: self._note(subject, done))
         return await asyncio.shield(future)
 
     async def changed(self, timeout_s: float) -> None:
@@ -122,16 +124,30 @@ class Store:
         except TimeoutError:
             return
 
+    async def until_taken(self) -> None:
+        """Wait, for ever if all is well, for the moment to leave.
+
+        Raises:
+            StoreTaken: We lost the database for a while, and another service has it now.
+        """
+        await self._is_taken.wait()
+        if self._taken:
+            raise self._taken
+
     def close(self) -> None:
         """Finish what was asked for, then let go of the database."""
         self._writer.shutdown()
         self._readers.shutdown()
         self._database.close()
 
-    def _forget(self, subject: str) -> None:
+    def _note(self, subject: str, done: asyncio.Future[Any]) -> None:
         self._memory.forget(subject)
         self._changed.set()
         self._changed = asyncio.Event()
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StoreTaken):
+            self._taken = error
+            self._is_taken.set()
 
 
 @dataclass(frozen=True, slots=True)
