@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor as Proto
 from google.protobuf.message_factory import GetMessageClass
 
 from tuner.server import json_scalars
-from tuner.server.json_scalars import ROOT, WELL_KNOWN, text_of, unreadable
+from tuner.server.json_scalars import MAX_DEPTH, ROOT, WELL_KNOWN, text_of, unreadable
 from tuner.server.refusals import MAX_VIOLATIONS, Code, Refused, Violation
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tuner.server.json_scalars import Read, Where
     from tuner.server.messages import Message
 
-MAX_DEPTH = 100  # as deep as protobuf itself reads
 _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Write = Callable[[Any], Any]
 
 _FLOAT = struct.Struct("f")
-_MAX_FLOAT = 3.4028234663852886e38
 _LARGE = {Proto.CPPTYPE_INT64, Proto.CPPTYPE_UINT64}
 _AS_TEXT = {f"google.protobuf.{name}" for name in ("Timestamp", "Duration", "FieldMask")}
 
@@ -115,7 +114,7 @@ def _float(value: float) -> Any:
     kept = _FLOAT.pack(value)
     for digits in (6, 7, 8):
         short = float(f"{value:.{digits}g}")
-        if abs(short) <= _MAX_FLOAT and _FLOAT.pack(short) == kept:
+        if _FLOAT.pack(short) == kept:
             return short
     return value
 

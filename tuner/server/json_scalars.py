@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,7 +31,8 @@ WELL_KNOWN = frozenset(
     )
 )
 WITH_NULL = frozenset({"google.protobuf.Value", "google.protobuf.NullValue"})
-_MAX_FLOAT = 3.4028234663852886e38
+_MAX_FLOAT = 3.4028235677973362e38  # what still rounds to the greatest 32-bit number
+MAX_DEPTH = 100  # as deep as protobuf itself reads
 _MAX_SHOWN = 100
 _INTEGER = re.compile(r"-?\d{1,20}")
 _CAPITAL = re.compile(r"[A-Z]")
@@ -56,7 +58,8 @@ def text_of(where: Where) -> str:
 
 def unreadable(kind: str, value: Any, where: Where) -> Violation:
     """A value that is none of its field's kind."""
-    shown = orjson.dumps(value, default=str).decode()
+    is_long = isinstance(value, list | dict)
+    shown = "…" if is_long else json.dumps(value, ensure_ascii=False)
     shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
     path = text_of(where)
     return Violation(path, f"Invalid value at '{path}' ({kind}), {shown}")
@@ -80,13 +83,23 @@ def well_known(kind: Any, name: str) -> Read:
     """What reads a message with a form of its own in JSON."""
     if name == "google.protobuf.FieldMask":
         return _checked(name, lambda value: kind(paths=mask_paths(value)))
-    return _checked(name, lambda value: json_format.ParseDict(value, kind()))
+    return _checked(name, lambda value: json_format.ParseDict(_shallow(value), kind()))
 
 
 def mask_paths(value: str) -> list[str]:
     """The paths of a field mask, ``displayName,top_p``, in the names of the protos."""
     names = [each.strip() for each in value.split(",")]
     return [_CAPITAL.sub(lambda found: f"_{found[0].lower()}", each) for each in names if each]
+
+
+def _shallow(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """The value, if it is not nested deeper; json_format breaks where Python does."""
+    if depth == 0:
+        raise ValueError
+    inner = value.values() if isinstance(value, dict) else value
+    for each in inner if isinstance(value, list | dict) else ():
+        _shallow(each, depth - 1)
+    return value
 
 
 def _checked(kind: str, convert: Callable[[Any], Any]) -> Read:
