@@ -112,7 +112,7 @@ def _float(value: float) -> Any:
     if not math.isfinite(value):
         return _double(value)
     kept = _FLOAT.pack(value)
-    for digits in (6, 7, 8):
+    for digits in (6, 7, 8, 9):
         short = float(f"{value:.{digits}g}")
         if _FLOAT.pack(short) == kept:
             return short
