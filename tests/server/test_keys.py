@@ -75,12 +75,6 @@ def test_a_key_that_is_not_there_cannot_be_revoked(home, capsys):
     assert "tuner keys list" in capsys.readouterr().err
 
 
-def test_serving_beyond_loopback_is_refused_before_anything_starts(home, capsys):
-    assert run(["serve", "--grpc", "0.0.0.0:50051"]) == 2
-    assert "without TLS" in capsys.readouterr().err
-    assert not (home / "service").exists()
-
-
 def test_stopping_what_does_not_run_is_no_error(home, capsys):
     assert home
     assert run(["serve", "--stop"]) == 0

@@ -11,33 +11,7 @@ from tuner.server import banner
 from tuner.server.lifecycle import Addresses
 from tuner.server.logs import JsonLines
 from tuner.server.service_file import read
-from tuner.server.settings import Settings, loopback, with_more
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("127.0.0.1:0", "127.0.0.1:0"),
-        ("50051", "127.0.0.1:50051"),
-        ("localhost:1", "localhost:1"),
-        ("[::1]:2", "[::1]:2"),
-        ("127.8.8.8:3", "127.8.8.8:3"),
-    ],
-)
-def test_a_loopback_address_is_taken(given, expected):
-    assert loopback(given) == expected
-
-
-@pytest.mark.parametrize("given", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
-def test_an_address_others_can_reach_is_refused_for_lack_of_tls(given):
-    with pytest.raises(InvalidInput, match="without TLS"):
-        loopback(given)
-
-
-@pytest.mark.parametrize("given", ["", "host", "127.0.0.1:99999", "127.0.0.1:x", "a b:1"])
-def test_what_is_no_address_is_refused(given):
-    with pytest.raises(InvalidInput, match="no address"):
-        loopback(given)
+from tuner.server.settings import Settings, with_more
 
 
 def test_base_models_are_added_by_name_and_source():

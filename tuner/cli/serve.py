@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from tuner.cli.serve_options import limit_options, tls_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tuner.server.limits import Limits
+    from tuner.server.tls import Tls
 
 
 @click.command()
@@ -30,6 +39,8 @@ import click
     metavar="DIR",
     help="Where the state is, in place of TUNER_HOME or ~/.tuner.",
 )
+@tls_options
+@limit_options
 @click.option(
     "--database",
     envvar="TUNER_DATABASE",
@@ -91,6 +102,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     log_level: str,
     *,
     stop: bool,
+    tls: Callable[[], Tls | None],
+    limits: Callable[[], Limits],
 ) -> None:
     """Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.
 
@@ -105,20 +118,23 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
 
     from tuner.engine import KNOWN_BASE_MODELS
     from tuner.server import app, logs
+    from tuner.server.hosts import checked
     from tuner.server.service_file import read
-    from tuner.server.settings import Settings, loopback, with_more
+    from tuner.server.settings import Settings, with_more
 
     declared = read(service_file) if (service_file := service_file or _own_file()) else {}
     models = with_more({**KNOWN_BASE_MODELS, **declared}, pairs)
     logs.configure(sys.stderr, log_level)
     app.serve(
         Settings(
-            grpc=loopback(address),
-            rest=None if rest == "off" else loopback(rest, "--rest"),
+            grpc=checked(address, "--grpc"),
+            rest=None if rest == "off" else checked(rest, "--rest"),
             base_models=models,
             idle_exit_s=idle_exit,
             workers=workers,
             database=database,
+            tls=tls(),
+            limits=limits(),
             grace_s=grace,
         )
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
-from tuner.server import banner, grpc, http_server, lifecycle, logs, rest
+from tuner.server import banner, exposure, grpc, http_server, lifecycle, logs, rest
 from tuner.server.activity import until_idle
 from tuner.server.lifecycle import Addresses
 from tuner.server.service import Service
@@ -34,10 +34,12 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or the end of an idle time.
 
     Raises:
+        InvalidInput: Others could reach it, and TLS or keys are missing.
         Unavailable: Another service holds the folder, or the port is taken.
         StoreFailed: The database cannot be used.
     """
     folder = service_folder()
+    exposure.check(settings, folder)
     with lifecycle.locked(folder):
         engine = open_engine("process", settings.base_models, models_folder())
         asyncio.run(_serve(settings, engine, folder))
@@ -65,7 +67,14 @@ async def running(
     """A service that answers and tunes for the length of the block, and where."""
     store = open_store(folder, settings.database, alone=True)
     tunings = Tunings(store, engine, store.tunings, workers=settings.workers)
-    service = Service(store, engine, tunings, store.tunings)
+    service = Service(
+        store,
+        engine,
+        tunings,
+        store.tunings,
+        limits=settings.limits,
+        wants_keys=bool(exposure.exposed(settings)),
+    )
     try:
         await tunings.prepare()
         async with _doors(service, settings) as addresses:
@@ -85,7 +94,7 @@ async def running(
 async def _doors(service: Service, settings: Settings) -> AsyncIterator[Addresses]:
     """Both doors, open for the length of the block; whoever is still in one then is cut off."""
     server = grpc.new_server(service)
-    address = grpc.bind(server, settings.grpc)
+    address = grpc.bind(server, settings.grpc, settings.tls)
     async with _rest_door(service, settings) as rest_address:
         await server.start()
         try:
@@ -100,7 +109,7 @@ async def _rest_door(service: Service, settings: Settings) -> AsyncIterator[str 
         yield None
         return
     listener = http_server.bind(settings.rest)
-    async with http_server.serving(rest.new_app(service), listener):
+    async with http_server.serving(rest.new_app(service), listener, settings.tls):
         yield http_server.address_of(listener, settings.rest)
 
 

@@ -43,18 +43,22 @@ class Call:
 async def answer(service: Service, call: Call) -> Message:
     """The answer to one call. Raises Refused, and nothing else."""
     with _noted(service, call.method):
-        caller, request = await _admit(service, call)
-        return await call.method.handler(service, caller, request)  # type: ignore[misc]
+        caller = await _caller(service, call)
+        with service.in_flight.call(caller, service.limits.in_flight):
+            request = await _request(service, caller, call)
+            return await call.method.handler(service, caller, request)  # type: ignore[misc]
 
 
 async def answers(service: Service, call: Call) -> AsyncGenerator[Message, None]:
     """The answers to one streaming call, as they come. Raises Refused, and nothing else."""
     with _noted(service, call.method):
-        caller, request = await _admit(service, call)
-        handling: Any = call.method.handler(service, caller, request)
-        async with aclosing(handling) as responses:
-            async for response in responses:
-                yield response
+        caller = await _caller(service, call)
+        with service.in_flight.call(caller, service.limits.in_flight):
+            request = await _request(service, caller, call)
+            handling: Any = call.method.handler(service, caller, request)
+            async with aclosing(handling) as responses:
+                async for response in responses:
+                    yield response
 
 
 @contextmanager
@@ -83,13 +87,16 @@ def _stopping() -> Refused:
     return Refused(Code.UNAVAILABLE, text, "STOPPING", retry_after_s=1.0)
 
 
-async def _admit(service: Service, call: Call) -> tuple[Caller, Any]:
+async def _caller(service: Service, call: Call) -> Caller:
     if service.activity.draining.is_set():
         raise _stopping()
-    caller = await identity.identify(service.store, call.metadata)
+    return await identity.identify(service.store, call.metadata, wants_keys=service.wants_keys)
+
+
+async def _request(service: Service, caller: Caller, call: Call) -> Any:
     request = await call.read()
     await access.check(service, caller, call.method, request)
-    return caller, request
+    return request
 
 
 def _refused(error: Exception) -> Refused:

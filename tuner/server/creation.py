@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.server import hyperparameters, shapes
+from tuner.server.limits import queue_full
 from tuner.server.model_fields import problems, value_of
 from tuner.server.refusals import Code, Refused, Violation, hidden, invalid
 from tuner.server.store import models, operations, queue
@@ -73,7 +74,10 @@ async def _enqueue(
             steps,
             parent.uid if parent else "",
             queue.pack(examples),
+            queue.Quota(caller.key_id, service.limits.queued),
         )
+    except queue.QueueFull as error:
+        raise queue_full(caller, service.limits.queued) from error
     except queue.NameTaken as error:
         raise Refused(
             Code.ALREADY_EXISTS,

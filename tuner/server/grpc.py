@@ -16,18 +16,19 @@ from google.protobuf.message import DecodeError
 from tuner.errors import Unavailable
 from tuner.server import calls, health, reflection
 from tuner.server.calls import Call
+from tuner.server.limits import too_large
 from tuner.server.methods import METHODS, Method, why_not
 from tuner.server.refusals import Code, Refused, to_status
+from tuner.server.tls import grpc_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tuner.server.messages import Message
     from tuner.server.service import Service
+    from tuner.server.tls import Tls
 
-MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # else two services could share a port and neither would notice
 ]
@@ -49,19 +50,25 @@ class Door:
 
 def new_server(service: Service) -> Any:
     """A grpc.aio server that listens nowhere yet."""
-    server = grpc.aio.server(options=_OPTIONS)
+    # gRPC itself says no without details: what is a little too large comes through to be told.
+    most = ("grpc.max_receive_message_length", 2 * service.limits.message_bytes)
+    server = grpc.aio.server(options=[*_OPTIONS, most])
     server.add_generic_rpc_handlers([Door(service)])
     return server
 
 
-def bind(server: Any, address: str) -> str:
+def bind(server: Any, address: str, tls: Tls | None = None) -> str:
     """Listen on ``host:port``; the answer has the port that was taken where 0 was asked for.
 
     Raises:
         Unavailable: Somebody else listens there, or the host is not this machine's.
     """
     try:
-        port = server.add_insecure_port(address)
+        port = (
+            server.add_secure_port(address, grpc_credentials(tls))
+            if tls
+            else server.add_insecure_port(address)
+        )
     except RuntimeError as error:
         what = f"cannot listen on {address}: another program does, or it is not this machine's"
         raise Unavailable(
@@ -81,7 +88,7 @@ def _handler(service: Service, method: Method) -> Any:
 def _unary(service: Service, method: Method) -> Any:
     async def handle(body: bytes, context: Any) -> Message:
         try:
-            return await calls.answer(service, _call(method, body, context))
+            return await calls.answer(service, _call(service, method, body, context))
         except Refused as refused:
             await _abort(context, refused)
 
@@ -91,7 +98,9 @@ def _unary(service: Service, method: Method) -> Any:
 def _stream(service: Service, method: Method) -> Any:
     async def handle(body: bytes, context: Any) -> AsyncIterator[Message]:
         try:
-            async with aclosing(calls.answers(service, _call(method, body, context))) as answers:
+            async with aclosing(
+                calls.answers(service, _call(service, method, body, context))
+            ) as answers:
                 async for each in answers:
                     yield each
         except Refused as refused:
@@ -115,11 +124,13 @@ async def _abort(context: Any, refused: Refused) -> NoReturn:
     raise AssertionError("abort returned")  # it raises
 
 
-def _call(method: Method, body: bytes, context: Any) -> Call:
+def _call(service: Service, method: Method, body: bytes, context: Any) -> Call:
     pairs = context.invocation_metadata() or ()
     metadata = {key: value for key, value in pairs if isinstance(value, str)}
 
     async def read() -> Message:
+        if len(body) > service.limits.message_bytes:
+            raise too_large(len(body), service.limits)
         try:
             return method.request.FromString(body)
         except DecodeError as error:

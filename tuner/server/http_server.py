@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from tuner.errors import Unavailable
+from tuner.server.tls import http_options, renew
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tuner.server.tls import Tls
 
 KEEP_ALIVE_S = 75  # longer than clients poll: a connection closed under them is an error there
 CLOSE_S = 1
@@ -47,7 +50,7 @@ def address_of(listener: socket.socket, asked: str) -> str:
 
 
 @asynccontextmanager
-async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(app: Any, listener: socket.socket, tls: Tls | None = None) -> AsyncIterator[None]:
     """Serve for the length of the block; what is still in flight at its end is cut off.
 
     uvicorn's own ``serve`` would take the signals, which are the service's.
@@ -63,8 +66,11 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_S,
+        **(http_options(tls) if tls else {}),
     )
     config.load()
+    if tls and config.ssl:
+        renew(config.ssl, tls)
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listener])

@@ -10,6 +10,7 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuner.server.hosts import is_loopback
 from tuner.server.refusals import Code, Refused
 from tuner.server.store import groups, keys
 from tuner.server.store.keys import KeyRow
@@ -60,17 +61,22 @@ def new_key(email_address: str, now_ms: int) -> tuple[str, KeyRow]:
     return f"{PREFIX}{key_id}{secret}", row
 
 
-async def identify(store: Store, metadata: Mapping[str, str]) -> Caller:
-    """The caller behind a request's ``x-goog-api-key`` or ``authorization: Bearer``.
+async def identify(
+    store: Store, metadata: Mapping[str, str], *, wants_keys: bool = False
+) -> Caller:
+    """The caller behind a request's ``x-goog-api-key``, or else its ``authorization: Bearer``.
 
-    While no key was ever made everybody is ``owner@localhost``: such a service listens on loopback
-    only. One ``tuner keys create`` ends that.
+    While no key was ever made everybody is ``owner@localhost``, unless ``wants_keys``: a service
+    that others can reach does. One ``tuner keys create`` ends that. Web pages never are: a browser
+    sends what any of them wants to this machine.
 
     Raises:
         Refused: UNAUTHENTICATED.
     """
     desk = store.about(DESK)
-    if await desk.recall(keys.count) == 0:
+    if not wants_keys and await desk.recall(keys.count) == 0:
+        if _is_from_a_page(metadata):
+            raise _unauthenticated("to a web page this service answers with a key only", "NO_KEY")
         return NOBODY_ELSE
     shown = _shown_key(metadata)
     if not shown:
@@ -87,6 +93,13 @@ def _shown_key(metadata: Mapping[str, str]) -> str:
     scheme, _, token = metadata.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return metadata.get("x-goog-api-key", "") or bearer
+
+
+def _is_from_a_page(metadata: Mapping[str, str]) -> bool:
+    """Whether a browser sent it, or was led here by another name than this machine's own."""
+    host = metadata.get("host", "localhost")
+    is_elsewhere = metadata.get("sec-fetch-site", "none") in {"cross-site", "same-site"}
+    return "origin" in metadata or is_elsewhere or not is_loopback(host)
 
 
 def _is_good(row: KeyRow, secret: str) -> bool:

@@ -1,7 +1,7 @@
 """How a handler says no: one exception, turned into a google.rpc.Status by the doors.
 
 Status codes and the shape of the details are Google's (AIP-193): exactly one ErrorInfo, then
-BadRequest or RetryInfo where there is more to say.
+BadRequest, QuotaFailure or RetryInfo where there is more to say.
 """
 
 from __future__ import annotations
@@ -51,21 +51,23 @@ class Refused(Exception):
     ``reason`` is for programs: capital letters, stable. ``message`` is for people.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (three to say, three to add)
         self,
         code: Code,
         message: str,
         reason: str,
         *,
         violations: Sequence[Violation] = (),
+        quota: Sequence[Violation] = (),
         retry_after_s: float | None = None,
     ) -> None:
-        """Take what the status will say."""
+        """Take what the status will say; the field of a ``quota`` is whose it is."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.reason = reason
         self.violations = tuple(violations)
+        self.quota = tuple(quota)
         self.retry_after_s = retry_after_s
 
 
@@ -100,7 +102,7 @@ def missing(name: str, hint: str = "") -> Refused:
 def to_status(refused: Refused) -> Any:
     """The google.rpc.Status of a refusal."""
     info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
-    details = [info, *_bad_request(refused), *_retry_info(refused)]
+    details = [info, *_bad_request(refused), *_quota(refused), *_retry_info(refused)]
     status = status_pb2.Status(code=refused.code, message=refused.message)
     status.details.extend(map(_packed, details))
     return status
@@ -112,6 +114,12 @@ def _bad_request(refused: Refused) -> list[Any]:
         violation(field=each.field, description=_cut(each.what)) for each in refused.violations
     ]
     return [error_details_pb2.BadRequest(field_violations=fields)] if fields else []
+
+
+def _quota(refused: Refused) -> list[Any]:
+    violation = error_details_pb2.QuotaFailure.Violation
+    found = [violation(subject=each.field, description=_cut(each.what)) for each in refused.quota]
+    return [error_details_pb2.QuotaFailure(violations=found)] if found else []
 
 
 def _retry_info(refused: Refused) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.server import calls, http_status, json_in, json_out, openapi, routes, streams, watching
 from tuner.server.calls import Call
-from tuner.server.grpc import MAX_REQUEST_BYTES
+from tuner.server.limits import Limits, too_large
 from tuner.server.refusals import Code, Refused
 from tuner.server.transcoding import credentials, query, request
 from tuner.server.transcoding import form as read_form
@@ -74,7 +74,7 @@ async def _answer(
     async def read() -> Message:
         if not route.body:
             return request(route, segments, parameters, None)
-        body = await _body(receive, headers)
+        body = await _body(receive, headers, service.limits)
         if not route.method.is_quiet:
             watch.append(asyncio.create_task(_hung_up(receive, asyncio.current_task())))
         if len(body) < LARGE_BODY_BYTES:
@@ -100,7 +100,7 @@ def _read(route: Route, segments: list[str], parameters: Query, body: bytes) -> 
     return request(route, segments, parameters, json_in.parse(body))
 
 
-async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
+async def _body(receive: Receive, headers: dict[str, str], limits: Limits) -> bytes:
     coding = headers.get("content-encoding", "identity")
     if coding != "identity":
         what = f"content-encoding: {coding} is not read here; send the body as it is."
@@ -108,15 +108,14 @@ async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
     announced = headers.get("content-length", "")
     size = int(announced) if announced.isdigit() else 0
     body, more = bytearray(), True
-    while more and max(size, len(body)) <= MAX_REQUEST_BYTES:
+    while more and max(size, len(body)) <= limits.message_bytes:
         event = await receive()
         if event["type"] == "http.disconnect":
             raise Refused(Code.CANCELLED, "The caller hung up in the middle.", "HUNG_UP")
         body += event["body"]
         more = event["more_body"]
-    if more or len(body) > MAX_REQUEST_BYTES:
-        what = f"Request payload size exceeds the limit: {MAX_REQUEST_BYTES} bytes."
-        raise Refused(Code.INVALID_ARGUMENT, what, "TOO_LARGE")
+    if more or len(body) > limits.message_bytes:
+        raise too_large(size or None, limits)
     return bytes(body)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuner.server.activity import Activity
+from tuner.server.limits import InFlight, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ class Service:
 
     Attributes:
         folder: Holds one folder a tuned model, named by its uid.
+        limits: What one caller may ask for.
+        in_flight: The calls of every caller.
+        wants_keys: Whoever shows no key is nobody, also while no key was ever made.
         activity: The calls in flight, through both doors.
         clock: Seconds since 1970.
     """
@@ -31,6 +35,9 @@ class Service:
     engine: Engine
     tunings: Tunings
     folder: Path
+    limits: Limits = field(default_factory=Limits)
+    in_flight: InFlight = field(default_factory=InFlight)
+    wants_keys: bool = False
     activity: Activity = field(default_factory=Activity)
     clock: Callable[[], float] = time.time
 

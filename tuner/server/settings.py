@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tuner.engine import KNOWN_BASE_MODELS, TINY, BaseModel
 from tuner.errors import InvalidInput, Problem
+from tuner.server.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tuner.server.tls import Tls
+
 METHODS = ("generateContent", "countTokens", "createTunedModel")
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[^:\s]+):)?(\d{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Settings:
         workers: Tunings at a time.
         grace_s: How long calls in flight may go on when the service stops.
         database: A URL of SQLAlchemy's, ``postgresql://...``; None is SQLite in the service's folder.
+        tls: What both doors show to who comes; None is for loopback only.
+        limits: What one caller may ask for.
     """
 
     grpc: str = "127.0.0.1:50051"
@@ -39,25 +42,8 @@ class Settings:
     workers: int = 1
     grace_s: float = 10.0
     database: str | None = None
-
-
-def loopback(address: str, option: str = "--grpc") -> str:
-    """``host:port``, checked; a port alone means 127.0.0.1.
-
-    Raises:
-        InvalidInput: It is no address, or others could reach it.
-    """
-    found = _ADDRESS.fullmatch(address)
-    if found is None or int(found[2]) > 65535:  # noqa: PLR2004  (the greatest port there is)
-        raise _wrong(f"{option} {address}: no address", "write host:port, as in 127.0.0.1:50051")
-    host = found[1] or "127.0.0.1"
-    if not _is_loopback(host):
-        raise _wrong(
-            f"{option} {address}: others could reach the service there, and it speaks without TLS,"
-            " so keys and examples could be read on the way",
-            "listen on 127.0.0.1; reach it from elsewhere through `ssh -L`",
-        )
-    return f"{host}:{found[2]}"
+    tls: Tls | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 def with_more(known: Mapping[str, BaseModel], pairs: Sequence[str]) -> dict[str, BaseModel]:
@@ -87,16 +73,3 @@ def new_base_model(model_id: str, source: str) -> BaseModel:
     if source == TINY.source:
         return replace(TINY, name=name)
     return BaseModel(name, source, display_name=model_id, methods=METHODS)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _wrong(what: str, fix: str) -> InvalidInput:
-    return InvalidInput([Problem("", 0, 0, what, fix)])

@@ -32,8 +32,20 @@ class NameTaken(Exception):
     """There is a tuned model of this name."""
 
 
+class QueueFull(Exception):
+    """The key has as many tasks as it may have."""
+
+
 class Fenced(Exception):
     """The task belongs to somebody else by now, was cancelled or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Who asks, by the id of a key, and how many tasks they may have; None is any number."""
+
+    key: str = ""
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +78,20 @@ def enqueue(  # noqa: PLR0913, PLR0917  (four rows that belong together)
     total_steps: int,
     parent_uid: str,
     packed: bytes,
+    quota: Quota = Quota(),
 ) -> None:
-    """Make a tuned model, its operation, its owner and its place in the queue. Raises NameTaken."""
+    """Make a tuned model, its operation, its owner and its place in the queue.
+
+    Raises:
+        NameTaken: There is such a model; that is told to who has no more room, too.
+        QueueFull: The quota is used up.
+    """
     try:
         models.insert(connection, row)
     except IntegrityError as error:
         raise NameTaken from error
+    if quota.most is not None and count_of(connection, quota.key) >= quota.most:
+        raise QueueFull
     permissions.insert(connection, owner)
     connection.execute(
         operation.insert().values(
@@ -86,7 +106,7 @@ def enqueue(  # noqa: PLR0913, PLR0917  (four rows that belong together)
         )
     )
     task = {"model": row.name, "uid": row.uid, "parent_uid": parent_uid, "examples": packed}
-    connection.execute(queue.insert().values(**task, epoch=0, lease_until_ms=0))
+    connection.execute(queue.insert().values(**task, key=quota.key, epoch=0, lease_until_ms=0))
 
 
 def count(connection: Connection) -> int:
@@ -94,10 +114,10 @@ def count(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(queue)).scalar_one()
 
 
-def has_work(connection: Connection, now_ms: int) -> bool:
-    """Whether a claim would find something."""
-    asked = select(queue.c.position).where(queue.c.lease_until_ms <= now_ms).limit(1)
-    return connection.execute(asked).first() is not None
+def count_of(connection: Connection, key: str) -> int:
+    """Tasks that wait or run, and were asked for with one key."""
+    asked = select(func.count()).select_from(queue).where(queue.c.key == key)
+    return connection.execute(asked).scalar_one()
 
 
 def claim(connection: Connection, now_ms: int, lease_ms: int) -> Claim | None:

@@ -116,6 +116,8 @@ queue = Table(
     _position(),
     _model_name(unique=True),
     Column("uid", String, nullable=False, unique=True),
+    # Who asked for it, by the id of a key: a model can go to another owner while it waits.
+    Column("key", String, nullable=False, index=True),
     # Every claim raises it; a write that names an older one is refused.
     Column("epoch", Integer, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),

@@ -22,6 +22,9 @@ def upgrade() -> None:
     _fill_groups([tuple(row) for row in people])
     with op.batch_alter_table("key") as key:
         key.drop_column("groups")
+    with op.batch_alter_table("queue") as queue:
+        queue.add_column(sa.Column("key", sa.String, nullable=False, server_default=""))
+        queue.create_index("ix_queue_key", ["key"])
 
 
 def _make_groups() -> None:
