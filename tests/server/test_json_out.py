@@ -56,3 +56,10 @@ def test_what_is_rare_is_written_as_google_writes_it(message):
 def test_a_tuned_models_learning_rate_is_written_as_it_was_asked_for():
     message = raw("Hyperparameters")(learning_rate=0.001)
     assert json_out.dump(message) == b'{"learningRate":0.001}'
+
+
+def test_an_operation_is_written_anew_when_it_changed():
+    operation = messages.Operation(name="a")
+    assert json_out.dump(operation) == json_out.dump(operation) == b'{"name":"a"}'
+    operation.done = True
+    assert json_out.dump(operation) == b'{"name":"a","done":true}'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _FLOAT = struct.Struct("f")
 _LARGE = {Proto.CPPTYPE_INT64, Proto.CPPTYPE_UINT64}
+# Polled without end: written once and kept by their bytes, so many of each.
+_KEPT = {
+    "google.longrunning.Operation": 64,
+    "google.ai.generativelanguage.v1beta.TuningSnapshot": 20_000,
+}
 _AS_TEXT = {f"google.protobuf.{name}" for name in ("Timestamp", "Duration", "FieldMask")}
 
 
@@ -49,7 +54,19 @@ def _message(descriptor: Any, enum_numbers: bool) -> Write:
         return lambda value: value.ToJsonString()
     if name in WELL_KNOWN:
         return lambda value: json_format.MessageToDict(value)  # noqa: PLW0108  (untyped)
+    if name in _KEPT:
+        return _kept(descriptor, enum_numbers)
     return lambda value: _fields(value, _writers(descriptor, enum_numbers))
+
+
+def _kept(descriptor: Any, enum_numbers: bool) -> Write:
+    kind, writers = GetMessageClass(descriptor), _writers(descriptor, enum_numbers)
+
+    @lru_cache(_KEPT[descriptor.full_name])
+    def written(data: bytes) -> orjson.Fragment:
+        return orjson.Fragment(orjson.dumps(_fields(kind.FromString(data), writers)))
+
+    return lambda value: written(value.SerializeToString())
 
 
 def _fields(message: Message, writers: Mapping[Any, tuple[str, Write | None]]) -> dict[str, Any]:
