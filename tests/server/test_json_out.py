@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.any_message import any_message
-from tuner.server import json_in, json_out
+from tuner.server import json_in, json_out, messages
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
 
