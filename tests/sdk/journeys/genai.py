@@ -6,6 +6,7 @@ python genai.py '{"transport": "aio", "endpoint": ..., "key": ..., "lead_key": .
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import warnings
 
@@ -136,6 +137,7 @@ async def watch(mine, name):
     with step("list", "get"):
         model = await settled(mine.models.get(model=name))
         assert (model.name, model.display_name) == (name, f"{WHERE.prefix} One")
+        assert model.tuned_model_info.base_model == BASE
     with step("list", "paging"):
         config = {"query_base": False, "page_size": 1}
         names = [each.name for each in await everything(mine.models.list(config=config))]
@@ -173,6 +175,16 @@ async def generate(mine, name):
     with step("generate", "a chat"):
         chat = mine.chats.create(model=name, config=CONFIG, history=talk[:2])
         assert (await settled(chat.send_message("5"))).text == whole.text
+    with step("generate", "JSON of a schema"):
+        schema = {
+            "type": "object",
+            "properties": {"even": {"type": "boolean"}},
+            "required": ["even"],
+        }
+        form = {"response_mime_type": "application/json", "response_schema": schema}
+        form["max_output_tokens"] = 200
+        one = await settled(mine.models.generate_content(**asked | {"config": CONFIG | form}))
+        assert isinstance(json.loads(one.text)["even"], bool)
     with step("stream", "the same answer in pieces"):
         pieces = await everything(mine.models.generate_content_stream(**asked))
         assert "".join(each.text for each in pieces) == whole.text

@@ -146,6 +146,15 @@ def watch(operation):
         assert len(names) == len(set(names))
 
 
+def tune_further():
+    with step("create", "from a tuned model"):
+        again = genai.create_tuned_model(NAME, ROWS[:1], epoch_count=1)
+        name = again.metadata.tuned_model
+        found = {each.name: each for each in genai.list_tuned_models()}[name]
+        assert (found.source_model, found.base_model) == (NAME, BASE)
+        genai.delete_tuned_model(name)
+
+
 def update():
     with step("update", "by name"):
         changed = genai.update_tuned_model(NAME, {"description": "adds one"})
@@ -221,6 +230,10 @@ def share():
         assert made.update({"role": protos.Permission.Role.WRITER}).role.name == "WRITER"
         assert [each.role.name for each in permissions.list(page_size=1)] == ["OWNER", "WRITER"]
         made.delete()
+    with step("permissions", "for everyone"):
+        everyone = permissions.create("READER", grantee_type="EVERYONE")
+        assert everyone in permissions.list()
+        everyone.delete()
     with step("permissions", "nobody is made an owner"), raises(INVALID, "permission.role"):
         permissions.create("OWNER", email_address=LEAD)
     with step("transfer", "the old owner becomes a writer"):
@@ -242,6 +255,7 @@ errors()
 operations(spares)
 count_and_embed()  # first: wait_bar polls without a pause
 watch(operation)
+tune_further()
 update()
 generate()
 share()
