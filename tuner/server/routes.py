@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tuner.server.methods import Method
 
 VERSIONS = ("v1beta", "v1")
+MAX_SEGMENTS = 10
+MAX_SHOWN = 100
 VERBS = ("GET", "POST", "PATCH", "DELETE")
 
 # A rule reads as in google.api.http: verb, template, and the body's field, * for all of the request.
@@ -140,7 +142,8 @@ def verbs(raw_path: str) -> list[str]:
 
 def _split(raw_path: str) -> tuple[list[str], str]:
     """Its segments without the version, and ``:verb``, which stands at the end of the last one."""
-    _, version, *rest = [*raw_path.split("/"), ""][:20]
+    # Files would be sent to /upload/v1beta/files: that there are none is told there too.
+    _, version, *rest = [*raw_path.removeprefix("/upload").split("/", MAX_SEGMENTS), ""]
     segments = [unquote(each) for each in rest[:-1]]
     if version not in VERSIONS or not segments:
         return [], ""
@@ -155,11 +158,11 @@ def _pattern(segments: list[str], custom: str) -> str:
 def _unknown(verb: str, path: str, segments: list[str], custom: str) -> Refused:
     service = _NOT_OFFERED.get(custom) or _NOT_OFFERED.get(segments[0] if segments else "")
     if service is not None:
-        text = why_not(f"{PACKAGE}.{service}/{verb} {path}")
+        text = why_not(f"{PACKAGE}.{service}/{verb} {path[:MAX_SHOWN]}")
         return Refused(Code.UNIMPLEMENTED, text, "NOT_OFFERED")
     known = [other for other in VERBS if (other, path) in BY_PATH]
     hint = f"it answers {', '.join(known)}" if known else "/openapi.json lists what there is"
-    what = f"{verb} {path or 'on this path'}"
+    what = f"{verb} {path[:MAX_SHOWN] or 'on this path'}"
     return Refused(Code.NOT_FOUND, f"{what} is not found; {hint}.", "NO_ROUTE")
 
 
