@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tuner.server.prompts import Runner
     from tuner.server.service import Service
 
-    Passages = dict[str, str]
-
 EXTRACTIVE = 2
 _STYLES = {
     1: "Answer briefly, in your own words.",
@@ -40,21 +38,19 @@ async def generate_answer(service: Service, _caller: Caller, request: Message) -
     """GenerateAnswer with inline passages.
 
     ``answerable_probability`` is that of the passages answering the question, whatever the model made
-    of them. An EXTRACTIVE answer rests on the passages that have its words in a row; of the others, the
-    passages that most probably say what question and answer say are named, perhaps none.
+    of them. An EXTRACTIVE answer rests on the passages that have its words in a row; for the others,
+    the passages that most probably say the same are named, perhaps none.
     """
     runner = await prompts.find_runner(service, request.model)
     _check(request)
-    passages = {
-        each.id: contents.text_of(each.content) for each in request.inline_passages.passages
-    }
+    passages = [contents.text_of(each.content) for each in request.inline_passages.passages]
     (answer,) = await whole_answers(service, [_prompt(request, runner, passages)])
     question = contents.text_of(request.contents[-1])
-    texts = [question, f"{question} {answer.text}"]
-    (asked, answered), weights = await _compared(service, texts, list(passages.values()))
+    texts = [question, grounding.claim(question, answer.text)]
+    (asked, answered), weights = await _compared(service, texts, passages)
     rests = grounding.sources(answered, weights)
     if request.answer_style == EXTRACTIVE:
-        rests = [answer.text in text for text in passages.values()]
+        rests = [answer.text in text for text in passages]
     response = messages.GenerateAnswerResponse(answer=candidate(0, answer))
     response.answerable_probability = grounding.probability(asked, weights)
     for is_source, passage in zip(rests, request.inline_passages.passages, strict=True):
@@ -102,22 +98,22 @@ def _passage_problems(request: Message) -> list[Violation]:
     ]
 
 
-def _prompt(request: Message, runner: Runner, passages: Passages) -> Prompt:
+def _prompt(request: Message, runner: Runner, passages: Sequence[str]) -> Prompt:
     *before, question = contents.turns(request.contents)
-    listed = "\n\n".join(f"[{name}] {text}" for name, text in passages.items())
+    # A small model heeds most what stands next to the question.
+    listed = "\n\n".join(grounding.nearest_last(question.text, passages))
     task = f"Use only these passages.\n\n{listed}\n\n{_STYLES[request.answer_style]}"
-    asked = Turn("user", f"{task}\n\nQuestion: {question.text}")
-    spoken = tuple(text for text in passages.values() if text.strip())
+    spans = grounding.nearest_sentences(question.text, passages)
     return Prompt(
         runner.base.name,
-        (*before, asked),
+        (*before, Turn("user", f"{task}\n\nQuestion: {question.text}")),
         adapter=runner.adapter,
         max_output_tokens=generation_config.default_length(runner.base),
         # Google's documents leave the default open; an answer from sources should not wander.
         temperature=request.temperature if request.HasField("temperature") else 0.0,
         top_p=runner.top_p,
         top_k=runner.top_k,
-        form=Form(sources=spoken) if request.answer_style == EXTRACTIVE else None,
+        form=Form(sources=tuple(spans)) if request.answer_style == EXTRACTIVE else None,
     )
 
 
