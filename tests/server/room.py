@@ -96,14 +96,16 @@ def new_model(
 
 
 @asynccontextmanager
-async def open_room(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[Room]:
+async def open_room(
+    folder: Path, engine: FakeEngine | None = None, database: str | None = None
+) -> AsyncIterator[Room]:
     engine = engine or FakeEngine()
-    store = open_store(folder)
-    tunings = Tunings(store, engine, folder / "tunings")
+    store = open_store(folder, database, alone=True)
+    tunings = Tunings(store, engine, store.tunings)
     await tunings.prepare()
     work = asyncio.create_task(tunings.run())
     try:
-        yield Room(Service(store, engine, tunings, folder / "tunings"), engine)
+        yield Room(Service(store, engine, tunings, store.tunings), engine)
     finally:
         work.cancel()
         await asyncio.wait([work])

@@ -133,12 +133,13 @@ def _connect(asked: dict[str, Any], *, read_only: bool = False) -> Any:
 
 def _connect_writer(asked: dict[str, Any], name: str, *, alone: bool) -> Any:
     connection = _connect(asked)
-    if alone:
-        try:
+    try:
+        _answer(connection, _KEEP_WHAT_IS_ACKNOWLEDGED)
+        if alone:
             _become_the_service(connection, name)
-        except BaseException:
-            connection.close()
-            raise
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -152,6 +153,10 @@ def _become_the_service(connection: Any, name: str) -> None:
         time.sleep(LOOK_AGAIN_S)
 
 
+_KEEP_WHAT_IS_ACKNOWLEDGED = """\
+SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'
+"""
 _WHO = f"""\
 SELECT application_name || ', since ' || date_trunc('second', backend_start)
 FROM pg_locks JOIN pg_stat_activity USING (pid)

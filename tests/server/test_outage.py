@@ -1,0 +1,104 @@
+"""The database goes away, fills up or is taken under a running service, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.fakes import postgresql
+from tests.fakes.engine import FakeEngine
+from tests.server.room import open_room, refusal
+from tuner.server import messages, tuning
+from tuner.server.refusals import Code, to_status
+from tuner.server.store.database import StoreTaken, open_store
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
+    monkeypatch.setattr(tuning, "INSIST_EVERY_S", 0.05)
+    monkeypatch.setattr(tuning, "LOOK_EVERY_S", 0.05)
+
+
+def steps_of(operation):
+    metadata = messages.CreateTunedModelMetadata()
+    operation.metadata.Unpack(metadata)
+    return [each.step for each in metadata.snapshots]
+
+
+def test_a_tuning_goes_on_while_the_database_is_away_and_is_written_down_when_it_is_back(
+    tmp_path, postgres, caplog
+):
+    async def go():
+        engine = FakeEngine(stop_at=3)
+        database = postgresql.new_database(postgres)
+        async with open_room(tmp_path, engine, database) as room:
+            operation = await room.create()
+            await engine.waits.wait()
+            await room.until(operation.name, lambda found: steps_of(found) == [1, 2])
+            postgres.stop()
+            try:
+                refused = await refusal(room, "GetTunedModel", name="tunedModels/m")
+                engine.go_on.set()
+                while "cannot be written down" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
+                    await asyncio.sleep(0.01)
+            finally:
+                postgres.start()
+            assert refused.code == Code.UNAVAILABLE
+            assert "secret" not in refused.message
+            (retry,) = [d for d in to_status(refused).details if "RetryInfo" in d.type_url]
+            assert retry.value
+            found = await room.ended(operation.name)
+            assert steps_of(found) == [1, 2, 3, 4, 5]
+            assert len(engine.tasks) == 1
+
+    asyncio.run(go())
+    assert "Traceback" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_calls_work_again_as_soon_as_a_cut_connection_can_be_made_anew(tmp_path, postgres):
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'tuner on'"
+    )
+
+    async def go():
+        async with open_room(tmp_path, database=postgresql.new_database(postgres)) as room:
+            await room.tuned("one")
+            postgres.do(cut)
+            await room.tuned("two")
+            found = await room.call("ListTunedModels")
+            assert [each.name for each in found.tuned_models] == [
+                "tunedModels/two",
+                "tunedModels/one",
+            ]
+
+    asyncio.run(go())
+
+
+def test_a_service_whose_database_another_one_took_meanwhile_writes_nothing_and_leaves(
+    tmp_path, postgres
+):
+    database = postgresql.new_database(postgres)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+
+    async def go():
+        engine = FakeEngine(stop_at=2)
+        async with open_room(tmp_path / "a", engine, database) as room:
+            operation = await room.create()
+            await engine.waits.wait()
+            postgres.do(cut)
+            other = open_store(tmp_path / "b", database, alone=True)
+            try:
+                refused = await refusal(room, "DeleteTunedModel", name="tunedModels/m")
+                assert refused.code == Code.UNAVAILABLE
+                with pytest.raises(StoreTaken, match="another service"):
+                    await room.service.store.until_taken()
+            finally:
+                other.close()
+            assert not (await room.call("GetOperation", name=operation.name)).done
+
+    asyncio.run(go())
