@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 from typing import TYPE_CHECKING
@@ -35,17 +36,20 @@ async def create_tuned_model(service: Service, caller: Caller, request: Message)
     asked = request.tuned_model
     parent = await _parent(service, asked.tuned_model_source.tuned_model)
     base = service.engine.base_models.get(parent.base_model if parent else asked.base_model)
+    # In threads, here and below: there may be very many, and the loop has other calls.
+    data = asked.tuning_task.training_data
+    examples, wrong_examples = await asyncio.to_thread(_read_examples, data)
     wrong = [
         *_id_problems(request),
         *problems(asked),
         *_source_problems(service, asked, base),
-        *_example_problems(asked.tuning_task.training_data),
+        *wrong_examples,
         *hyperparameters.problems(asked.tuning_task),
     ]
     if wrong or base is None:
         raise invalid(wrong)
     row = _row(request, base, parent, service.now_ms)
-    await _enqueue(service, caller, row, parent, asked.tuning_task)
+    await _enqueue(service, caller, row, parent, examples)
     service.tunings.wake()
     created = await service.store.read(operations.find, _operation_name(row))
     if created is None:
@@ -59,9 +63,13 @@ def random_id(length: int = RANDOM_LENGTH) -> str:
 
 
 async def _enqueue(
-    service: Service, caller: Caller, row: ModelRow, parent: ModelRow | None, task: Message
+    service: Service,
+    caller: Caller,
+    row: ModelRow,
+    parent: ModelRow | None,
+    examples: list[Example],
 ) -> None:
-    examples = [Example(each.text_input, each.output) for each in _examples(task.training_data)]
+    packed = await asyncio.to_thread(queue.pack, examples)
     person = (GranteeType.USER, caller.email_address)
     owner = PermissionRow(row.name, random_id(), *person, Role.OWNER)
     steps = hyperparameters.total_steps(row, len(examples))
@@ -73,7 +81,7 @@ async def _enqueue(
             _operation_name(row),
             steps,
             parent.uid if parent else "",
-            queue.pack(examples),
+            packed,
             queue.Quota(caller.key_id, service.limits.queued),
         )
     except queue.QueueFull as error:
@@ -150,17 +158,14 @@ def _source_problems(service: Service, asked: Message, base: BaseModel | None) -
     return [Violation("tuned_model.base_model", what)]
 
 
-def _example_problems(data: Message) -> list[Violation]:
+def _read_examples(data: Message) -> tuple[list[Example], list[Violation]]:
     field = "tuned_model.tuning_task.training_data"
-    if not _examples(data):
-        return [Violation(field, _NO_EXAMPLES)]
-    return [
+    examples = [Example(each.text_input, each.output) for each in data.examples.examples]
+    if not examples:
+        return [], [Violation(field, _NO_EXAMPLES)]
+    return examples, [
         Violation(f"{field}.examples.examples[{at}].{name}", "is empty")
-        for at, each in enumerate(_examples(data))
+        for at, each in enumerate(examples)
         for name in ("text_input", "output")
         if not getattr(each, name)
     ]
-
-
-def _examples(data: Message) -> list[Message]:
-    return list(data.examples.examples)
