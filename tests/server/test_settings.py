@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from tuner.server.lifecycle import Addresses
 from tuner.server.logs import JsonLines
 from tuner.server.service_file import read
 from tuner.server.settings import Settings, with_more
+from tuner.server.tls import Tls
 
 
 def test_base_models_are_added_by_name_and_source():
@@ -82,6 +84,23 @@ def test_the_banner_says_what_where_and_how_to_connect(tmp_path):
     assert "needs a REST door" in bare
     assert "1 tuning to go on with" in text
     assert "owner@localhost" in text
+
+
+def test_with_an_authority_of_our_own_each_line_says_how_its_client_learns_of_it(tmp_path):
+    tls = Tls(tmp_path / "c", tmp_path / "k", client_ca=tmp_path / "ca", ca=tmp_path / "ca.pem")
+    at = Addresses("localhost:5", "localhost:6", tls=True, ca=str(tls.ca))
+    text = banner.text(Settings("0.0.0.0:5", tls=tls), tmp_path, at, 1, 0)
+    lines = {line.strip().split("  ")[0]: line for line in text.splitlines()}
+    assert str(tls.ca) in lines["trust"]
+    assert "REST on https://localhost:6, with TLS, for client certificates only" in text
+    assert "--grpc 0.0.0.0:5" in lines["open"]
+    assert "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA" in lines["google-generativeai"]
+    assert "endpoint: https://localhost:5" in lines["tuner"]
+    assert "REQUESTS_CA_BUNDLE=$CA" in lines["google-generativeai, REST"]
+    assert "SSL_CERT_FILE=$CA" in lines["google-genai"]
+    assert "curl --cacert $CA" in lines["curl"]
+    public = banner.text(Settings(tls=replace(tls, ca=None)), tmp_path, replace(at, ca=None), 1, 0)
+    assert "$CA" not in public
 
 
 def test_a_log_line_is_json_with_what_the_event_brought_along():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
-from tuner.server import banner, exposure, grpc, http_server, lifecycle, logs, rest
+from tuner.server import banner, exposure, grpc, hosts, http_server, lifecycle, logs, rest
 from tuner.server.activity import until_idle
 from tuner.server.lifecycle import Addresses
 from tuner.server.service import Service
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tuner.engine import Engine
     from tuner.server.settings import Settings
+    from tuner.server.tls import Tls
 
 CLOSE_S = 1.0  # for what is no call of ours: a watch of the health, answers on their way
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
             made = await service.store.read(keys.count)
             waiting = await service.store.read(queue.count)
             sys.stderr.write(banner.text(settings, folder, addresses, made, waiting))
+            gc.freeze()  # what is loaded now stays; each look through it for garbage costs 0.1 s
             await _until_stopped(settings, service, stopped)
         finally:
             lifecycle.withdraw(folder)
@@ -98,9 +101,18 @@ async def _doors(service: Service, settings: Settings) -> AsyncIterator[Addresse
     async with _rest_door(service, settings) as rest_address:
         await server.start()
         try:
-            yield Addresses(address, rest_address)
+            yield _addresses(settings.tls, address, rest_address)
         finally:
             await server.stop(CLOSE_S)
+
+
+def _addresses(tls: Tls | None, grpc_address: str, rest_address: str | None) -> Addresses:
+    return Addresses(
+        hosts.from_here(grpc_address),
+        rest_address and hosts.from_here(rest_address),
+        tls=tls is not None,
+        ca=str(tls.ca) if tls and tls.ca else None,
+    )
 
 
 @asynccontextmanager

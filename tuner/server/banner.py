@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from tuner.server.exposure import exposed
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,40 +29,72 @@ def text(settings: Settings, folder: Path, at: Addresses, keys: int, waiting: in
         if keys
         else "everybody on this machine, as owner@localhost; `tuner keys create EMAIL` ends that"
     )
-    doors = f"over gRPC on {at.grpc}" + (f" and REST on http://{at.rest}" if at.rest else "")
+    doors = f"over gRPC on {at.grpc}" + (f" and REST on {_url(at)}" if at.rest else "")
     return "\n".join(
         [
-            f"tuner {version('tuner')}: google.ai.generativelanguage.v1beta {doors}, without TLS",
+            f"tuner {version('tuner')}: google.ai.generativelanguage.v1beta {doors}, {_tls(settings)}",
             f"  models   {', '.join(models) or 'none'}",
             f"  callers  {who}",
+            *(f"  open     to other machines: {door}" for door in exposed(settings)),
             f"  state    {folder}",
             f"  queue    {waiting} tuning{'' if waiting == 1 else 's'} to go on with",
-            "  connect",
-            *(f"    {client:<29} {line}" for client, line in _lines(at)),
+            *_connect(at),
             f"  stop     Ctrl-C, or tuner serve --stop --home {folder.parent}",
             "",
         ]
     )
 
 
-def _lines(at: Addresses) -> list[tuple[str, str]]:
-    """For each client what to write to reach us; over gRPC google-generativeai speaks TLS only."""
-    channel = f'grpc.aio.insecure_channel("{at.grpc}")'
-    lines = [
-        ("tuner", f"target: {{kind: local, endpoint: {at.grpc}}}"),
-        ("google-ai-generativelanguage", f"ModelServiceGrpcAsyncIOTransport(channel={channel})"),
+def _connect(at: Addresses) -> list[str]:
+    """For each client what to write to reach us, and how it learns of an authority of our own."""
+    trust = [f"  trust    CA={at.ca}  # each client wants it by another name:"] if at.ca else []
+    lines = [*_grpc_lines(at), *_rest_lines(at)]
+    return [*trust, "  connect", *(f"    {client:<29} {line}" for client, line in lines)]
+
+
+def _grpc_lines(at: Addresses) -> list[tuple[str, str]]:
+    """Over gRPC google-generativeai speaks TLS only."""
+    if not at.tls:
+        channel = f'grpc.aio.insecure_channel("{at.grpc}")'
+        raw = f"ModelServiceGrpcAsyncIOTransport(channel={channel})"
+        tuner = f"target: {{kind: local, endpoint: {at.grpc}}}"
+        return [("tuner", tuner), ("google-ai-generativelanguage", raw)]
+    trust = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA  " if at.ca else ""
+    endpoint, key = f'"api_endpoint": "{at.grpc}"', '"api_key": "KEY"'
+    raw = f"ModelServiceAsyncClient(client_options={{{endpoint}, {key}}})"
+    legacy = f'genai.configure(api_key="KEY", client_options={{{endpoint}}})'
+    return [
+        ("tuner", f"{trust}target: {{kind: local, endpoint: https://{at.grpc}}}"),
+        ("google-ai-generativelanguage", f"{trust}{raw}"),
+        ("google-generativeai", f"{trust}{legacy}"),
     ]
+
+
+def _rest_lines(at: Addresses) -> list[tuple[str, str]]:
     if at.rest is None:
         needs = "needs a REST door: start with --rest HOST:PORT"
-        return [*lines, ("google-generativeai", needs), ("google-genai", needs)]
-    url, key = f"http://{at.rest}", 'api_key="KEY"'
+        return [("google-generativeai, REST", needs), ("google-genai", needs)]
+    url = _url(at)
+    trusts = ("REQUESTS_CA_BUNDLE=$CA  ", "SSL_CERT_FILE=$CA  ", "--cacert $CA ")
+    for_requests, for_httpx, for_curl = trusts if at.ca else ("", "", "")
     options = f'client_options={{"api_endpoint": "{url}"}}'
+    legacy = f'genai.configure(api_key="KEY", transport="rest", {options})'
+    genai = f'genai.Client(api_key="KEY", http_options={{"base_url": "{url}"}})'
     return [
-        *lines,
-        ("google-generativeai", f'genai.configure({key}, transport="rest", {options})'),
-        ("google-genai", f'genai.Client({key}, http_options={{"base_url": "{url}"}})'),
-        ("curl", f"curl -H 'x-goog-api-key: KEY' {url}/v1beta/models"),
+        ("google-generativeai, REST", f"{for_requests}{legacy}"),
+        ("google-genai", f"{for_httpx}{genai}"),
+        ("curl", f"curl {for_curl}-H 'x-goog-api-key: KEY' {url}/v1beta/models"),
     ]
+
+
+def _url(at: Addresses) -> str:
+    return f"{'https' if at.tls else 'http'}://{at.rest}"
+
+
+def _tls(settings: Settings) -> str:
+    if settings.tls is None:
+        return "without TLS"
+    return "with TLS" + (", for client certificates only" if settings.tls.client_ca else "")
 
 
 def _model(model: BaseModel) -> str:

@@ -9,6 +9,7 @@ from tuner.errors import InvalidInput, Problem
 
 MAX_PORT = 65535
 _ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):)?(\d{1,5})")
+_EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104  (named, not listened on)
 _HOST = re.compile(r"\[?([^\[\]]*?)\]?(:\d*)?")
 
 
@@ -19,6 +20,12 @@ def checked(address: str, option: str) -> str:
         fix = "write host:port, as in 127.0.0.1:50051 or [::]:50051"
         raise InvalidInput([Problem("", 0, 0, f"{option} {address}: no address", fix)])
     return f"{found[1] or '127.0.0.1'}:{found[2]}"
+
+
+def from_here(address: str) -> str:
+    """What to write on this machine to reach a door: one that is open everywhere is at localhost."""
+    host, _, port = address.rpartition(":")
+    return f"localhost:{port}" if host in _EVERYWHERE else address
 
 
 def is_loopback(address: str) -> bool:

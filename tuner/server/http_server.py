@@ -32,6 +32,7 @@ def bind(address: str) -> socket.socket:
         listener = socket.create_server(
             (host.strip("[]"), int(port)),
             family=socket.AF_INET6 if host.startswith("[") else socket.AF_INET,
+            dualstack_ipv6=host == "[::]",  # as gRPC has it
             backlog=1024,
         )
     except OSError as error:

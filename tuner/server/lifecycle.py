@@ -25,10 +25,19 @@ POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the doors are, ``host:port``; ``rest`` is None where there is no such door."""
+    """How to reach the doors from this machine.
+
+    Attributes:
+        grpc: ``host:port``.
+        rest: The same; None where there is no such door.
+        tls: Whether both speak TLS.
+        ca: A file with the authority to trust, where it is our own.
+    """
 
     grpc: str
     rest: str | None = None
+    tls: bool = False
+    ca: str | None = None
 
 
 @contextmanager

@@ -135,8 +135,14 @@ def client_certificate() -> tuple[bytes, bytes] | None:
     return certificate, key
 
 
-def connect(kind: str, endpoint: Endpoint, identity: Identity) -> Connection:
-    """Open a channel; nothing is sent before the first call. Needs a running event loop."""
+def connect(
+    kind: str, endpoint: Endpoint, identity: Identity, roots: bytes | None = None
+) -> Connection:
+    """Open a channel; nothing is sent before the first call. Needs a running event loop.
+
+    ``roots`` are the authorities to trust, PEM; without, those that gRPC knows and
+    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.
+    """
     import grpc
 
     target = f"{endpoint}:{DEFAULT_PORT}" if endpoint.port == DEFAULT_PORT else str(endpoint)
@@ -145,7 +151,7 @@ def connect(kind: str, endpoint: Endpoint, identity: Identity) -> Connection:
     elif identity.kind == "google":
         channel = _google_channel(target, endpoint.host, identity.credentials)
     else:
-        channel = grpc.aio.secure_channel(target, _tls(), options=OPTIONS)
+        channel = grpc.aio.secure_channel(target, _tls(roots), options=OPTIONS)
     return Connection(channel, endpoint, identity, kind)
 
 
@@ -162,11 +168,11 @@ def _google_channel(target: str, host: str, credentials: Any) -> grpc.aio.Channe
     )
 
 
-def _tls() -> grpc.ChannelCredentials:
+def _tls(roots: bytes | None = None) -> grpc.ChannelCredentials:
     import grpc
 
     certificate, key = client_certificate() or (None, None)
-    return grpc.ssl_channel_credentials(private_key=key, certificate_chain=certificate)
+    return grpc.ssl_channel_credentials(roots, private_key=key, certificate_chain=certificate)
 
 
 def _bad_endpoint(what: str, fix: str) -> InvalidInput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import Unavailable
@@ -35,8 +36,8 @@ async def open_local(config: TargetConfig) -> GenerativeLanguage:
     address = address if address and _is_running(address.pid) else None
     for _ in range(ATTEMPTS):
         address = address or await ensure_service(gone, _say)
-        target = _connect(address.grpc, identity)
-        if await _answers(target):
+        target = _connect(address.grpc, identity, address.ca)
+        if await _answers(target, is_tls=address.grpc.startswith("https:")):
             return target
         await target.close()
         gone, address = address, None
@@ -50,15 +51,22 @@ def _identity(config: TargetConfig) -> Identity:
     return find_key(LOCAL_KEYS) or NOBODY
 
 
-def _connect(endpoint: str, identity: Identity) -> GenerativeLanguage:
-    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), identity))
+def _connect(endpoint: str, identity: Identity, ca: str = "") -> GenerativeLanguage:
+    roots = Path(ca).read_bytes() if ca else None
+    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), identity, roots))
 
 
-async def _answers(target: GenerativeLanguage) -> bool:
-    """Whether the service is there and stays: an idle one may be leaving as we come."""
+async def _answers(target: GenerativeLanguage, *, is_tls: bool) -> bool:
+    """Whether the service is there and stays: an idle one may be leaving as we come.
+
+    One that speaks TLS was started on purpose: there is no other to start in its place.
+    """
     try:
         await target.knock()
     except Unavailable:
+        if is_tls:
+            await target.close()
+            raise
         return False
     except BaseException:
         await target.close()

@@ -35,17 +35,20 @@ NEEDED = ("sqlalchemy", "torch", "safetensors", "tokenizers", "gguf")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a service says it listens, ``host:port``, and its process."""
+    """Where a service says it listens, its process, and the file with its own authority, if any."""
 
     grpc: str
     pid: int
+    ca: str = ""
 
 
 def read_address() -> Address | None:
     """What the address file says, which may be out of date; None when it says nothing."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads((service_folder() / "address.json").read_text())
-        return Address(str(content["grpc"]), int(content["pid"]))
+        endpoint, pid = str(content["grpc"]), int(content["pid"])
+        scheme = "https://" if content.get("tls") else ""
+        return Address(f"{scheme}{endpoint}", pid, content.get("ca") or "")
     return None
 
 
