@@ -149,6 +149,7 @@ ELSEWHERE = [
     ("POST", "/v1beta/models/tiny:fly", 404, "models/*:fly"),
     ("GET", "/v1beta/" + "a/" * 5000, 404, ""),
     ("GET", "/v1beta/models/%ff%00", 404, ""),
+    ("GET", "/v1beta/models/" + "a" * 20_000, 400, "The URL is longer"),
     ("GET", "/v1beta/tunedModels/a%2Fb", 400, "tunedModels/ID"),
     ("GET", "/v1beta/models?colour=red", 400, "'colour' could not be found"),
     ("GET", "/v1beta/models?pageSize=many", 400, "'page_size'"),

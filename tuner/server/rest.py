@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGE_BODY_BYTES = 64 * 1024  # from here on a body is read in a thread: the loop has other calls
+MAX_URL_BYTES = 16 * 1024
 ENDPOINTS = {
     "/healthz": watching.healthz,
     "/metrics": watching.metrics_page,
@@ -50,6 +51,9 @@ def new_app(service: Service) -> App:
 
 
 async def _respond(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL_BYTES:
+        what = f"The URL is longer than {MAX_URL_BYTES} bytes."
+        raise Refused(Code.INVALID_ARGUMENT, what, "URL_TOO_LONG")
     verb = "GET" if scope["method"] == "HEAD" else scope["method"]
     endpoint = ENDPOINTS.get(scope["path"])
     if endpoint is not None and verb == "GET":
@@ -63,7 +67,7 @@ async def _respond(service: Service, scope: Scope, receive: Receive, send: Send)
 
 
 async def _answer(
-    service: Service, route: Route, segments: list[str], door: tuple[Scope, Receive, Send]
+    service: Service, route: Route, segments: tuple[str, ...], door: tuple[Scope, Receive, Send]
 ) -> None:
     scope, receive, send = door
     parameters = query(scope["query_string"])
@@ -96,7 +100,7 @@ async def _answer(
             each.cancel()
 
 
-def _read(route: Route, segments: list[str], parameters: Query, body: bytes) -> Message:
+def _read(route: Route, segments: tuple[str, ...], parameters: Query, body: bytes) -> Message:
     return request(route, segments, parameters, json_in.parse(body))
 
 

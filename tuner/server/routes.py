@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -115,12 +116,13 @@ class Route:
     length: int
     body: str
 
-    def name(self, segments: list[str]) -> str:
+    def name(self, segments: tuple[str, ...]) -> str:
         """What the path says ``field`` is."""
         return "/".join(segments[: self.length])
 
 
-def find(verb: str, raw_path: str) -> tuple[Route, list[str]]:
+@lru_cache(1024)
+def find(verb: str, raw_path: str) -> tuple[Route, tuple[str, ...]]:
     """The route of a request and its path's segments, decoded, without version and custom verb.
 
     Raises:
@@ -131,7 +133,7 @@ def find(verb: str, raw_path: str) -> tuple[Route, list[str]]:
     route = BY_PATH.get((verb, path))
     if route is None:
         raise _unknown(verb, path, segments, custom)
-    return route, segments
+    return route, tuple(segments)
 
 
 def verbs(raw_path: str) -> list[str]:

@@ -83,7 +83,7 @@ def credentials(parameters: Query) -> dict[str, str]:
     return found
 
 
-def request(route: Route, segments: list[str], parameters: Query, body: Any) -> Message:
+def request(route: Route, segments: tuple[str, ...], parameters: Query, body: Any) -> Message:
     """The request: the body first, then what the query adds, then the name that the path gives.
 
     Args:
