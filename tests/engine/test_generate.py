@@ -8,7 +8,7 @@ from tuner.engine import Prompt, Turn
 from tuner.engine.chat import open_chat
 from tuner.engine.generate import Batch, Question
 from tuner.engine.llama import Llama
-from tuner.engine.sampling import choose, sampler
+from tuner.engine.sampling import Penalties, choose, sampler
 
 TEXTS = ["one", "two or three", "a somewhat longer question than the others", "x"]
 
@@ -101,6 +101,56 @@ def test_a_row_that_is_dropped_is_worked_on_no_more(model):
 
     assert len(pieces[0]) == before
     assert pieces[1][-1].finish_reason
+
+
+def test_every_token_is_scored_on_request(model):
+    (plain,) = ask(model, prompt("x", max_output_tokens=9))
+    (pieces,) = ask(model, prompt("x", max_output_tokens=9, logprobs=3))
+    scores = [score for piece in pieces for score in piece.scores]
+
+    assert text(pieces) == text(plain)
+    assert not any(piece.scores for piece in plain)
+    assert len(scores) == pieces[-1].output_tokens == 9
+    for score in scores:  # greedy takes the likeliest
+        values = [each.log_probability for each in score.likeliest]
+        assert (score.token_id, score.log_probability) == (
+            score.likeliest[0].token_id,
+            pytest.approx(values[0]),
+        )
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 3
+        assert max(values) < 0
+
+
+def test_scores_are_the_models_whatever_sampling_does(model):
+    settings = {"logprobs": 2, "max_output_tokens": 1, "seed": 3}
+    prompts = [
+        prompt("x", **settings),
+        prompt("x", **settings, temperature=1.7, top_k=1, presence_penalty=2.0),
+    ]
+
+    one, other = ask(model, *prompts)
+
+    assert one[0].scores == other[0].scores
+
+
+def test_a_penalty_keeps_an_answer_from_saying_a_token_again(model):
+    (free,) = ask(model, prompt("x", max_output_tokens=40, logprobs=0))
+    (other,) = ask(model, prompt("x", max_output_tokens=40, logprobs=0, presence_penalty=99.0))
+
+    def tokens(pieces):
+        return [score.token_id for piece in pieces for score in piece.scores]
+
+    assert len(set(tokens(free))) < len(tokens(free))
+    assert len(set(tokens(other))) == len(tokens(other))
+
+
+def test_a_frequency_penalty_grows_with_every_time():
+    logits = torch.zeros(4)
+
+    Penalties(0.5, 0.25).apply(logits, {1: 1, 3: 4})
+
+    assert logits.tolist() == [0.0, -0.75, 0.0, -1.5]
 
 
 LOGITS = torch.tensor([0.1, 3.0, 2.9, -1.0, 1.0])

@@ -88,7 +88,7 @@ def translated(schema: Message, field: str, wrong: list[Violation]) -> dict[str,
     if schema.any_of:
         places = ((f"{field}.any_of[{at}]", each) for at, each in enumerate(schema.any_of))
         found["anyOf"] = [translated(each, place, wrong) for place, each in places]
-    if schema.properties:
+    if schema.properties or schema.required or schema.property_ordering:
         found |= _properties(schema, field, wrong)
     return {"anyOf": [found, {"type": "null"}]} if schema.nullable else found
 
@@ -124,7 +124,7 @@ def _given(config: Message, name: str, field: str, wrong: list[Violation]) -> An
         return translated(schema, field, wrong)
     try:
         return _in_order(json_format.MessageToDict(schema))
-    except json_format.SerializeToJsonError:
+    except (ValueError, json_format.SerializeToJsonError):
         wrong.append(Violation(field, "holds a number that JSON does not have"))
     return None
 
