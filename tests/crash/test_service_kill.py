@@ -51,7 +51,7 @@ class Watcher:
             await self.look(clients)
 
 
-async def create(clients, model_id):
+async def create(clients, model_id, **how):
     task = gl.TuningTask(
         hyperparameters=gl.Hyperparameters(epoch_count=EPOCHS, batch_size=4),
         training_data=gl.Dataset(examples=gl.TuningExamples(examples=EXAMPLES)),
@@ -59,6 +59,7 @@ async def create(clients, model_id):
     operation = await clients.models.create_tuned_model(
         tuned_model=gl.TunedModel(base_model="models/tiny", tuning_task=task),
         tuned_model_id=model_id,
+        **how,
     )
     return operation.operation.name
 

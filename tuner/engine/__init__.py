@@ -177,6 +177,10 @@ class WorkerDied(EngineError):
     """The tuning worker was killed; ``tune`` with the same arguments goes on from its checkpoint."""
 
 
+class NoRoom(EngineError):
+    """The disk is full; once it is not, ``tune`` with the same arguments goes on."""
+
+
 class Engine(Protocol):
     """Tunes and runs models. Every method may raise EngineError."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -10,8 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tuner.engine import NoRoom
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Progress(Protocol):
@@ -28,9 +34,13 @@ def silent(what: str, done: int, total: int, /) -> None:
 def write(path: Path, content: bytes) -> None:
     """Replace ``path`` with ``content``, synced before it is seen."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    sync(aside)
-    aside.replace(path)
+    try:
+        aside.write_bytes(content)
+        sync(aside)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
@@ -52,6 +62,17 @@ def make_folder(path: Path, fill: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return path
+
+
+@contextmanager
+def needs_room(folder: Path) -> Iterator[None]:
+    """Tell a disk that fills up meanwhile as what it is. Raises NoRoom."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise NoRoom(f"there is no room left on the disk of {folder}") from error
+        raise
 
 
 @contextmanager

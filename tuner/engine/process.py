@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tuner.engine import EngineError, messages, task_folder
+from tuner.engine import EngineError, durable, messages, task_folder
 from tuner.engine.inference_process import InferenceProcess
 from tuner.engine.tuning_process import end, follow
 
@@ -56,7 +56,8 @@ class ProcessEngine:
                 f"{task.base_model} cannot be tuned here; use one of: {', '.join(able)}",
                 is_request=True,
             )
-        task_folder.write_task(folder, task, model, self.models_folder)
+        with durable.needs_room(folder):
+            task_folder.write_task(folder, task, model, self.models_folder)
         if self.adapter(folder).exists():
             for step in task_folder.steps(folder):
                 yield step

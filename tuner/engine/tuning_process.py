@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tuner.engine import EngineError, Step, WorkerDied, messages, task_folder
+from tuner.engine import EngineError, NoRoom, Step, WorkerDied, messages, task_folder
 from tuner.engine.threads import CALM
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ async def follow(
 
     Raises:
         WorkerDied: It was killed, or crashed; run it again to go on from its checkpoint.
+        NoRoom: The disk is full; run it again once it is not.
         EngineError: It gave up, with the reason.
     """
     process = await _start(folder, checkpoint_s)
@@ -38,7 +39,8 @@ async def follow(
     try:
         async for message in messages.lines(process):
             if "error" in message:
-                raise EngineError(message["error"], is_request=message.get("is_request", False))
+                kind = NoRoom if message.get("is_full") else EngineError
+                raise kind(message["error"], is_request=message.get("is_request", False))
             if "done" in message:
                 return
             grace_s = GRACE_S

@@ -21,8 +21,10 @@ import torch
 
 from tuner.engine import (
     EngineError,
+    NoRoom,
     causal,
     checkpoints,
+    durable,
     lora,
     messages,
     task_folder,
@@ -140,7 +142,10 @@ def main() -> None:
             replies.send(**message)
 
     try:
-        tune(folder, Orders(report, unwanted, checkpoint_s))
+        with durable.needs_room(folder):
+            tune(folder, Orders(report, unwanted, checkpoint_s))
+    except NoRoom as error:
+        report(error=str(error), is_full=True)
     except EngineError as error:
         report(error=str(error), is_request=error.is_request)
     except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and the log the rest

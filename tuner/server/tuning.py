@@ -11,7 +11,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from tuner.engine import EngineError, TuningTask, WorkerDied
+from tuner.engine import EngineError, NoRoom, TuningTask, WorkerDied
 from tuner.server import metrics
 from tuner.server.refusals import Code
 from tuner.server.store import models, queue
@@ -182,6 +182,11 @@ class Tunings:
                         if step.step > best:
                             best, deaths = step.step, 0
                             metrics.note_steps(1)
+            except NoRoom as error:
+                log.error(
+                    "a tuning waits for room", extra={"model": row.name, "reason": str(error)}
+                )  # noqa: TRY400  (no bug to trace)
+                await asyncio.sleep(LOOK_EVERY_S)
             except WorkerDied as error:
                 deaths += 1
                 log.warning("worker died", extra={"model": row.name, "reason": str(error)})
