@@ -103,6 +103,7 @@ def test_a_change_without_a_mask_is_what_the_body_names(tmp_path):
             changed = (await call("PATCH", "/v1beta/tunedModels/m", model)).json
             assert "displayName" not in changed
             assert changed["description"] == "b"
+            assert (await call("PATCH", "/v1beta/tunedModels/m", b"null")).status == 200
             same = (await call("PATCH", "/v1beta/tunedModels/m", {})).json
             assert same | {"updateTime": ""} == changed | {"updateTime": ""}
 

@@ -106,7 +106,7 @@ def request(route: Route, segments: tuple[str, ...], parameters: Query, body: An
             holder = getattr(holder, each)
         setattr(holder, last, route.name(segments))
     if route.verb == "PATCH" and not message.HasField("update_mask"):
-        message.update_mask.paths.extend(_mask(getattr(message, route.body), body))
+        message.update_mask.paths.extend(_mask(getattr(message, route.body), body or {}))
     return message
 
 
