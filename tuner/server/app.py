@@ -55,7 +55,8 @@ async def _serve(settings: Settings, engine: Engine, folder: Path) -> None:
             lifecycle.publish(folder, addresses)
             made = await service.store.read(keys.count)
             waiting = await service.store.read(queue.count)
-            sys.stderr.write(banner.text(settings, folder, addresses, made, waiting))
+            name = service.store.name if settings.database else ""
+            sys.stderr.write(banner.text(settings, folder, addresses, made, waiting, name))
             gc.freeze()  # what is loaded now stays; each look through it for garbage costs 0.1 s
             await _until_stopped(settings, service, stopped)
         finally:

@@ -21,8 +21,10 @@ _ABILITIES = {
 }
 
 
-def text(settings: Settings, folder: Path, at: Addresses, keys: int, waiting: int) -> str:
-    """The lines to print; ``keys`` were ever made, ``waiting`` tunings go on."""
+def text(  # noqa: PLR0913, PLR0917  (all that is to be told)
+    settings: Settings, folder: Path, at: Addresses, keys: int, waiting: int, database: str = ""
+) -> str:
+    """The lines to print; ``keys`` were ever made, ``waiting`` tunings go on, ``database`` has a name."""
     models = [_model(model) for model in settings.base_models.values()]
     who = (
         "those with an API key (`tuner keys list`)"
@@ -36,7 +38,7 @@ def text(settings: Settings, folder: Path, at: Addresses, keys: int, waiting: in
             f"  models   {', '.join(models) or 'none'}",
             f"  callers  {who}",
             *(f"  open     to other machines: {door}" for door in exposed(settings)),
-            f"  state    {folder}",
+            f"  state    {folder}" + (f" and {database}" if database else ""),
             f"  queue    {waiting} tuning{'' if waiting == 1 else 's'} to go on with",
             *_connect(at),
             f"  stop     Ctrl-C, or tuner serve --stop --home {folder.parent}",

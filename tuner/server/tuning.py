@@ -183,9 +183,8 @@ class Tunings:
                             best, deaths = step.step, 0
                             metrics.note_steps(1)
             except NoRoom as error:
-                log.error(
-                    "a tuning waits for room", extra={"model": row.name, "reason": str(error)}
-                )  # noqa: TRY400  (no bug to trace)
+                about = {"model": row.name, "reason": str(error)}
+                log.error("a tuning waits for room", extra=about)  # noqa: TRY400  (no bug to trace)
                 await asyncio.sleep(LOOK_EVERY_S)
             except WorkerDied as error:
                 deaths += 1
