@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE ?= configs/quickstart.yaml
 
-.PHONY: install demo test unit check bench clean
+.PHONY: install demo test unit sdk-table check bench fuzz clean
 
 install: .venv/.local  ## tuner with the tuning service in the box
 
@@ -18,6 +18,10 @@ test: .venv/.dev  ## every test
 unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
 	$(BIN)/python -m pytest -m "not slow and not model" --ignore tests/engine --ignore tests/sdk
 
+sdk-table: .venv/.dev  ## Google's own clients go their way, and docs/service.md shows how far they came
+	-$(BIN)/python -m pytest -q tests/sdk/test_journeys.py
+	$(BIN)/python -m tests.sdk.table
+
 check: .venv/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,6 +30,9 @@ check: .venv/.dev  ## style, types, and who may import whom
 
 bench: .venv/.dev  ## each prints ratios against the obvious alternative
 	for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+fuzz: .venv/.dev  ## ten minutes of requests nobody should send, through both doors
+	$(BIN)/python -m tests.fuzz --minutes 10
 
 clean:
 	rm -rf .venv .venvs build *.egg-info
