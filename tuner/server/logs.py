@@ -44,3 +44,5 @@ def configure(stream: TextIO, level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tuner").setLevel(level.upper())
+    # A warning a line of noise that a stranger sends would be the stranger's to write.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
