@@ -278,5 +278,6 @@ def test_our_own_client_finds_the_authority_and_shows_its_certificate(
     if shows:
         assert "models/tiny" in asyncio.run(go())
     else:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as caught:
             asyncio.run(go())
+        assert "client certificate" in caught.value.fix
