@@ -85,7 +85,7 @@ class FakeEngine:
         return sum(len(text.split()) for text in texts)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        assert model == EMBEDDER.name
+        assert model in self.base_models
         return [_vector(text) for text in texts]
 
     async def close(self) -> None:

@@ -1,26 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 import pytest
 
+from tests.server.asking import EMBEDDER, TINY, said
 from tests.server.room import open_room, refusal
-from tuner.engine import EngineError, Turn
-from tuner.server.embeddings import shortened
+from tuner.engine import EngineError, Form, Piece, Score, Turn
 from tuner.server.messages import Candidate
 from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 
-TINY, EMBEDDER = "models/tiny", "models/embedder"
 FINISH = Candidate.FinishReason
-
-
-def said(text, role="user"):
-    return {"role": role, "parts": [{"text": text}]}
-
-
 ASKED = {"model": TINY, "contents": [said("one two three")]}
 
 
@@ -58,11 +50,84 @@ def test_a_stream_comes_in_pieces_that_make_the_whole(tmp_path):
     asyncio.run(go())
 
 
+def test_every_piece_says_what_was_read_and_written_so_far(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            chunks = await room.call("StreamGenerateContent", **ASKED)
+            usages = [chunk.usage_metadata for chunk in chunks]
+            assert [usage.prompt_token_count for usage in usages] == [3, 3, 3]
+            assert [usage.candidates_token_count for usage in usages] == [1, 2, 3]
+            assert [usage.total_token_count for usage in usages] == [4, 5, 6]
+            assert usages[0].prompt_tokens_details[0].token_count == 3
+
+    asyncio.run(go())
+
+
+def test_candidates_come_side_by_side_and_each_ends_once(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            config = {"candidate_count": 3}
+            chunks = await room.call("StreamGenerateContent", **ASKED, generation_config=config)
+            found = [chunk.candidates[0] for chunk in chunks]
+            assert [each.index for each in found] == [0, 1, 2] * 3
+            ends = [each.index for each in found if each.finish_reason]
+            assert sorted(ends) == [0, 1, 2]
+            assert chunks[-1].usage_metadata.candidates_token_count == 9
+            texts = dict.fromkeys(range(3), "")
+            for each in found:
+                texts[each.index] += each.content.parts[0].text
+            assert set(texts.values()) == {"one two three"}
+
+    asyncio.run(go())
+
+
+def test_log_probabilities_are_given_token_by_token(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            best = Score("a", 1, -0.5), Score("b", 2, -1.0)
+
+            async def generate(_prompt):
+                yield Piece("a", "", 3, 1, (Score("a", 1, -0.5, best),))
+                yield Piece("b", "STOP", 3, 2, (Score("b", 2, -1.5, best),))
+
+            room.engine.generate = generate
+            whole = (await room.call("GenerateContent", **ASKED)).candidates[0]
+            assert whole.avg_logprobs == pytest.approx(-1.0)
+            assert [each.token for each in whole.logprobs_result.chosen_candidates] == ["a", "b"]
+            top = whole.logprobs_result.top_candidates[1].candidates
+            assert [(each.token_id, each.log_probability) for each in top] == [(1, -0.5), (2, -1.0)]
+            assert whole.logprobs_result.log_probability_sum == pytest.approx(-2.0)
+            first, last = await room.call("StreamGenerateContent", **ASKED)
+            assert first.candidates[0].avg_logprobs == 0
+            assert last.candidates[0].avg_logprobs == pytest.approx(-1.0)
+            assert len(last.candidates[0].logprobs_result.chosen_candidates) == 1
+
+    asyncio.run(go())
+
+
+def test_a_form_that_became_too_much_is_told(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+
+            async def generate(_prompt):
+                yield Piece("{", "OTHER", 3, 1)
+
+            room.engine.generate = generate
+            found = (await room.call("GenerateContent", **ASKED)).candidates[0]
+            assert found.finish_reason == FINISH.OTHER
+            assert "simplify" in found.finish_message
+
+    asyncio.run(go())
+
+
 def test_everything_asked_for_reaches_the_engine(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
             config = {"temperature": 0.5, "top_p": 0.75, "top_k": 3, "seed": 11}
             config |= {"stop_sequences": ["END"], "max_output_tokens": 9}
+            config |= {"presence_penalty": 0.5, "frequency_penalty": -0.25}
+            config |= {"response_logprobs": True, "logprobs": 2}
+            config |= {"response_mime_type": "application/json", "response_schema": {"type_": 3}}
             await room.call(
                 "GenerateContent",
                 model=TINY,
@@ -76,6 +141,9 @@ def test_everything_asked_for_reaches_the_engine(tmp_path):
             assert (prompt.temperature, prompt.top_p, prompt.top_k) == (0.5, 0.75, 3)
             assert (prompt.seed, prompt.max_output_tokens) == (11, 9)
             assert prompt.stop_sequences == ("END",)
+            assert (prompt.presence_penalty, prompt.frequency_penalty) == (0.5, -0.25)
+            assert prompt.logprobs == 2
+            assert prompt.form == Form(json_schema='{"type": "integer"}')
 
     asyncio.run(go())
 
@@ -203,120 +271,14 @@ def test_tokens_are_counted_for_contents_or_a_whole_request(tmp_path):
             assert (await room.call("CountTokens", **fields)).total_tokens == 5
             refused = await refusal(room, "CountTokens", **ASKED | fields)
             assert refused.violations[0].field == "contents"
-
-    asyncio.run(go())
-
-
-def test_embeddings_are_cut_and_brought_back_to_length_one(tmp_path):
-    async def go():
-        async with open_room(tmp_path) as room:
-            asked = {"model": EMBEDDER, "content": said("hello there")}
-            whole = (await room.call("EmbedContent", **asked)).embedding.values
-            short = (await room.call("EmbedContent", **asked, output_dimensionality=4)).embedding
-            assert len(whole) == 12
-            assert list(short.values) == pytest.approx(shortened(whole, 4))
-            assert math.hypot(*short.values) == pytest.approx(1, abs=1e-6)
-            for size in (0, 13):
-                refused = await refusal(room, "EmbedContent", **asked, output_dimensionality=size)
-                assert refused.violations[0].field == "output_dimensionality"
-
-    asyncio.run(go())
-
-
-def test_a_batch_is_embedded_in_order_by_one_model(tmp_path):
-    async def go():
-        async with open_room(tmp_path) as room:
-            texts = ["tree", "sea", "stone"]
-            requests = [{"model": EMBEDDER, "content": said(text)} for text in texts]
-            batch = await room.call("BatchEmbedContents", model=EMBEDDER, requests=requests)
-            for each, request in zip(batch.embeddings, requests, strict=True):
-                assert (await room.call("EmbedContent", **request)).embedding == each
-            requests[1]["model"] = TINY
-            fields = {"model": EMBEDDER, "requests": requests}
-            refused = await refusal(room, "BatchEmbedContents", **fields)
-            assert refused.violations[0].field == "requests[1].model"
-
-    asyncio.run(go())
-
-
-def test_a_title_belongs_to_a_document(tmp_path):
-    async def go():
-        async with open_room(tmp_path) as room:
-            asked = {"model": EMBEDDER, "content": said("sea"), "title": "stone"}
-            refused = await refusal(room, "EmbedContent", **asked)
-            assert refused.violations[0].field == "title"
-            titled = await room.call("EmbedContent", **asked, task_type="RETRIEVAL_DOCUMENT")
-            plain = await room.call("EmbedContent", model=EMBEDDER, content=said("sea"))
-            assert titled != plain
-
-    asyncio.run(go())
-
-
-def test_a_model_that_lacks_a_method_says_which_it_has(tmp_path):
-    async def go():
-        async with open_room(tmp_path) as room:
-            refused = await refusal(room, "EmbedContent", model=TINY, content=said("x"))
-            assert "it offers generateContent" in refused.message
-            fields = {"model": EMBEDDER, "contents": [said("x")]}
-            assert (await refusal(room, "GenerateContent", **fields)).code == Code.INVALID_ARGUMENT
-
-    asyncio.run(go())
-
-
-ANSWERED = {
-    "model": TINY,
-    "contents": [said("Which rat ate the cheese?")],
-    "answer_style": "ABSTRACTIVE",
-    "inline_passages": {
-        "passages": [
-            {"id": "fun", "content": said("Uuu ddd hhh llll")},
-            {"id": "rat", "content": said("A rat ate the cheese at ten")},
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize("has_embedder", [True, False])
-def test_an_answer_names_the_passages_it_rests_on(tmp_path, has_embedder):
-    async def go():
-        async with open_room(tmp_path) as room:
-            room.engine.answer = "the rat"
-            if not has_embedder:
-                del room.engine.base_models[EMBEDDER]
-            response = await room.call("GenerateAnswer", **ANSWERED)
-            assert text_of_answer(response) == "the rat"
-            assert 0.5 < response.answerable_probability <= 1
-            sources = response.answer.grounding_attributions
-            assert [each.source_id.grounding_passage.passage_id for each in sources] == ["rat"]
-            (prompt,) = room.engine.prompts
-            assert "A rat ate the cheese" in prompt.turns[-1].text
-            assert prompt.temperature == 0
-
-    asyncio.run(go())
-
-
-def text_of_answer(response):
-    return response.answer.content.parts[0].text
-
-
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("inline_passages.passages", {"inline_passages": {}}),
-        ("answer_style", {"answer_style": 0}),
-        ("temperature", {"temperature": 1.5}),
-        ("contents", {"contents": []}),
-        (
-            "inline_passages.passages[0].id",
-            {"inline_passages": {"passages": [{"content": said("x")}]}},
-        ),
-    ],
-)
-def test_a_question_without_what_it_needs_is_refused(tmp_path, field, changes):
-    async def go():
-        async with open_room(tmp_path) as room:
-            refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
-            assert [each.field for each in refused.violations] == [field]
+            wrong = {
+                "model": ("generate_content_request.model", EMBEDDER),
+                "tools": ("generate_content_request.tools", [{"google_search": {}}]),
+            }
+            for name, (field, value) in wrong.items():
+                fields["generate_content_request"] = whole | {name: value}
+                refused = await refusal(room, "CountTokens", **fields)
+                assert [each.field for each in refused.violations] == [field]
 
     asyncio.run(go())
 
