@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.server.room import open_room, refusal
+from tests.server.room import new_model, open_room, refusal
 from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
@@ -210,5 +210,25 @@ def test_operations_are_listed_by_model_and_for_all(tmp_path):
             assert [each.name for each in finished.operations] == [done.name]
             refused = await refusal(room, "ListOperations", name="tunedModels/-", filter="x")
             assert refused.violations[0].field == "filter"
+
+    asyncio.run(go())
+
+
+def test_what_no_database_takes_is_a_wrong_field_and_no_outage(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            await room.tuned("m")
+            name = "tunedModels/m"
+            permission = {"email_address": "a\0@x.org", "role": "READER"}
+            for method, fields in [
+                ("CreateTunedModel", new_model("n", display_name="a\0b")),
+                ("UpdateTunedModel", {"tuned_model": {"name": name, "description": "\0"}}),
+                ("ListTunedModels", {"filter": "a\0b"}),
+                ("ListTunedModels", {"filter": "x" * 60_000}),
+                ("CreatePermission", {"parent": name, "permission": permission}),
+                ("TransferOwnership", {"name": name, "email_address": "a\0@x.org"}),
+            ]:
+                refused = await refusal(room, method, **fields)
+                assert refused.code == Code.INVALID_ARGUMENT, method
 
     asyncio.run(go())

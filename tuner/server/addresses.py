@@ -7,7 +7,7 @@ import re
 from tuner.errors import InvalidInput, Problem
 
 MAX_LENGTH = 254  # RFC 5321 leaves no room for more
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"[^@\s\0]+@[^@\s\0]+")
 
 
 def is_email(text: str) -> bool:

@@ -8,6 +8,7 @@ from tuner.server.refusals import invalid_field
 from tuner.server.store.models import Query
 from tuner.types import Role
 
+MAX_LENGTH = 1000
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 _ROLES = {"owner:me": Role.OWNER, "writers:me": Role.WRITER, "readers:me": Role.READER}
 _EVERYONE = "readers:everyone"
@@ -18,8 +19,11 @@ def parse(text: str, grantees: tuple[str, ...]) -> Query:
     """What to look for on behalf of ``grantees``. Everything asked for must hold at once.
 
     Raises:
-        Refused: An operator that does not exist.
+        Refused: An operator that does not exist, or more than a database searches for.
     """
+    if len(text) > MAX_LENGTH or "\0" in text:
+        what = f"at most {MAX_LENGTH:,} characters, none of them NUL"
+        raise invalid_field("filter", what)
     found = [(quoted, plain) for quoted, plain in _WORD.findall(text)]
     words = [quoted or plain for quoted, plain in found if plain not in {*_ROLES, _EVERYONE}]
     operators = {plain for _, plain in found}

@@ -30,6 +30,11 @@ def problems(model: Message) -> list[Violation]:
     if len(model.display_name) > MAX_DISPLAY_NAME:
         length = len(model.display_name)
         found.append(_about("display_name", f"{length} characters, at most {MAX_DISPLAY_NAME}"))
+    found += [
+        _about(field, "must not have a NUL character: PostgreSQL keeps none")
+        for field in ("display_name", "description")
+        if "\0" in getattr(model, field)
+    ]
     for field in ("temperature", "top_p"):
         value = getattr(model, field)
         if math.isnan(value) or not 0 <= value <= 1:

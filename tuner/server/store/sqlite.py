@@ -27,6 +27,7 @@ FIXES = {
     "disk I/O error": "is the disk full or failing? nothing was changed",
     "readonly": "let this account write the file and its folder",
     "unable to open": "let this account write the file and its folder",
+    "already exists": "another program has tables there: name another folder with --home",
     "locked": "another program holds it: end that program",
 }
 
@@ -86,7 +87,7 @@ def _engine(path: Path, begin: str, foreign_keys: str = "ON") -> Engine:
 def _check_content(connection: Connection, path: Path) -> None:
     health = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if health != "ok":
-        raise _told(path, f"malformed: {health}")
+        raise _told(path, f"malformed: {health.splitlines()[-1]}")
 
 
 def _save(path: Path, version: int, *, alone: bool) -> None:
