@@ -42,8 +42,9 @@ class Call:
 
 async def answer(service: Service, call: Call) -> Message:
     """The answer to one call. Raises Refused, and nothing else."""
-    with _noted(service, call.method):
+    with _noted(service, call.method) as who:
         caller = await _caller(service, call)
+        who.append(caller.key_id)
         with service.in_flight.call(caller, service.limits.in_flight):
             request = await _request(service, caller, call)
             return await call.method.handler(service, caller, request)  # type: ignore[misc]
@@ -51,8 +52,9 @@ async def answer(service: Service, call: Call) -> Message:
 
 async def answers(service: Service, call: Call) -> AsyncGenerator[Message, None]:
     """The answers to one streaming call, as they come. Raises Refused, and nothing else."""
-    with _noted(service, call.method):
+    with _noted(service, call.method) as who:
         caller = await _caller(service, call)
+        who.append(caller.key_id)
         with service.in_flight.call(caller, service.limits.in_flight):
             request = await _request(service, caller, call)
             handling: Any = call.method.handler(service, caller, request)
@@ -62,24 +64,28 @@ async def answers(service: Service, call: Call) -> AsyncGenerator[Message, None]
 
 
 @contextmanager
-def _noted(service: Service, method: Method) -> Iterator[None]:
-    started = time.monotonic()
+def _noted(service: Service, method: Method) -> Iterator[list[str]]:
+    """Count and log what the block does; it puts down the id of the caller's key."""
+    started, who = time.monotonic(), list[str]()
+    code, reason = "OK", ""
     with service.activity.call():
         try:
-            yield
+            yield who
         except (asyncio.CancelledError, GeneratorExit) as hung_up:
-            if not service.activity.is_over:
-                _note(method, started, "CANCELLED", "HUNG_UP")
-                raise
-            refused = _stopping()
-            _note(method, started, refused.code.name, refused.reason)
-            raise refused from hung_up
+            code, reason = "CANCELLED", "HUNG_UP"
+            if service.activity.is_over:
+                refused = _stopping()
+                code, reason = refused.code.name, refused.reason
+                raise refused from hung_up
+            raise
         except Exception as error:
             refused = _refused(error)
-            _note(method, started, refused.code.name, refused.reason)
+            code, reason = refused.code.name, refused.reason
             raise refused from error
-        else:
-            _note(method, started, "OK")
+        finally:
+            seconds = time.monotonic() - started
+            metrics.note_call(method.short_name, code, seconds)
+            _log(method, who, code, reason, seconds)
 
 
 def _stopping() -> Refused:
@@ -115,10 +121,8 @@ def _refused(error: Exception) -> Refused:
     return Refused(Code.INTERNAL, text, "BROKE")
 
 
-def _note(method: Method, started: float, code: str, reason: str = "") -> None:
-    seconds = time.monotonic() - started
-    metrics.note_call(method.short_name, code, seconds)
+def _log(method: Method, who: list[str], code: str, reason: str, seconds: float) -> None:
     level = logging.DEBUG if method.is_quiet and not reason else logging.INFO
     if log.isEnabledFor(level):
-        said = {"method": method.name, "code": code, "ms": round(seconds * 1000, 1)}
-        log.log(level, method.short_name, extra=said | {"reason": reason})
+        said = {"method": method.name, "key": "".join(who), "code": code, "reason": reason}
+        log.log(level, method.short_name, extra=said | {"ms": round(seconds * 1000, 1)})

@@ -7,10 +7,12 @@ thread, each in one transaction.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
+from tuner.server import metrics
 from tuner.server.store import schema
 from tuner.server.store.connections import StoreFailed, StoreTaken
 from tuner.server.store.memory import Memory
@@ -113,8 +115,10 @@ class Store:
 
     async def change(self, subject: str, write: Callable[[], T]) -> T:
         """Run a write after those asked for before, even if the caller is cancelled meanwhile."""
+        started = time.monotonic()
         future = asyncio.get_running_loop().run_in_executor(self._writer, write)
         future.add_done_callback(lambda done: self._note(subject, done))
+        future.add_done_callback(lambda _: metrics.note_write(time.monotonic() - started))
         return await asyncio.shield(future)
 
     async def changed(self, timeout_s: float) -> None:
