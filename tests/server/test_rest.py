@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from tests.fakes.engine import FakeEngine
 from tests.server.rest_door import HI, rest
 from tuner.engine import EngineError
+from tuner.server import json_in
 from tuner.server.messages import PACKAGE
 
 pytestmark = pytest.mark.slow
@@ -268,13 +270,22 @@ def test_a_body_over_the_limit_is_refused_without_reading_it_whole(tmp_path, ann
     asyncio.run(go())
 
 
-def test_a_large_body_is_read_beside_the_loop(tmp_path):
+def test_a_large_body_is_read_beside_the_loop(tmp_path, monkeypatch):
+    parse, on_the_loop = json_in.parse, []
+
+    def noting(body):
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        return parse(body)
+
+    monkeypatch.setattr(json_in, "parse", noting)
+
     async def go():
         async with rest(tmp_path) as (_, call):
-            text = "word " * 50_000
-            body = {"contents": [{"parts": [{"text": text}]}]}
-            answer = await call("POST", "/v1beta/models/tiny:countTokens", body)
-            assert answer.json["totalTokens"] == 50_000
+            for words in (5, 50_000):
+                body = {"contents": [{"parts": [{"text": "word " * words}]}]}
+                answer = await call("POST", "/v1beta/models/tiny:countTokens", body)
+                assert answer.json["totalTokens"] == words
+            assert on_the_loop == [True, False]
 
     asyncio.run(go())
 
