@@ -179,6 +179,16 @@ def test_a_limit_leaves_exactly_the_likeliest_tokens(settings, possible):
     assert drawn(**settings) == possible
 
 
+def test_a_flat_choice_among_many_tokens_is_not_cut_short():
+    one = sampler(temperature=1.0, top_p=0.9, top_k=0, seed=0)
+
+    seen = {choose(torch.arange(4000) * 1e-6, one) for _ in range(3000)}
+
+    assert min(seen) >= 400  # the least likely tenth
+    assert min(seen) < 500
+    assert max(seen) > 3900
+
+
 def test_tokens_are_drawn_as_often_as_they_are_likely():
     one = sampler(temperature=0.7, top_p=1.0, top_k=0, seed=3)
     counts = torch.zeros(5)

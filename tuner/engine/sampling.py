@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+FEW = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Penalties:
@@ -59,12 +61,7 @@ def choose(logits: Tensor, sampler: Sampler) -> int:
     """
     if sampler.temperature == 0:
         return int(logits.argmax())
-    scaled = logits / sampler.temperature
-    count = min(sampler.top_k or len(logits), len(logits))
-    tokens = None
-    if sampler.top_p < 1 or count < len(logits):
-        scaled, tokens = scaled.topk(count) if count < len(logits) else scaled.sort(descending=True)
-    probabilities = scaled.softmax(-1)
+    probabilities, tokens = _likeliest(logits / sampler.temperature, sampler)
     sums = probabilities.cumsum(-1)
     if sampler.top_p < 1:
         allowed = int((sums - probabilities < sampler.top_p).sum().clamp(min=1))
@@ -72,6 +69,21 @@ def choose(logits: Tensor, sampler: Sampler) -> int:
     drawn = torch.rand(1, generator=sampler.dice) * sums[-1]
     place = min(int(torch.searchsorted(sums, drawn)), len(sums) - 1)
     return place if tokens is None else int(tokens[place])
+
+
+def _likeliest(scaled: Tensor, sampler: Sampler) -> tuple[Tensor, Tensor | None]:
+    """Probabilities and tokens, as many as can be drawn, the likeliest first if that matters."""
+    if 0 < sampler.top_k < len(scaled):
+        values, tokens = scaled.topk(sampler.top_k)
+        return values.softmax(-1), tokens
+    probabilities = scaled.softmax(-1)
+    if sampler.top_p >= 1:
+        return probabilities, None
+    # Nearly always a few tokens reach top_p, and to find them is ten times as fast as to sort all.
+    values, tokens = probabilities.topk(min(FEW, len(scaled)))
+    if values.sum() < sampler.top_p:
+        values, tokens = probabilities.sort(descending=True)
+    return values, tokens
 
 
 def score(likely: Tensor, token: int, most: int, name: Callable[[int], str]) -> Score:
