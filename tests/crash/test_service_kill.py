@@ -76,12 +76,17 @@ async def shared_with(clients, model):
 
 
 def kill(service, what):
-    """The worker dies first: it would save a checkpoint at the end of its service."""
+    """The worker first: it would save a checkpoint at the end of its service. A frozen one cannot."""
     if what != "service":
-        for worker in workers(service.home):
-            os.kill(worker, signal.SIGKILL)
+        signal_workers(service.home, signal.SIGSTOP if what == "frozen" else signal.SIGKILL)
     if what != "worker":
         service.kill()
+
+
+def signal_workers(home, number):
+    for worker in workers(home):
+        with suppress(ProcessLookupError):
+            os.kill(worker, number)
 
 
 def workers(home):
@@ -111,21 +116,23 @@ async def begin(service):
         return watcher
 
 
-async def live(service, watcher, chance, acknowledged):
+async def live(service, watcher, chance, acknowledged, how):
     """One life of a service: look, work, and die in the middle of it."""
     async with google_clients(service.address) as clients:
         await watcher.look(clients)
         assert await shared_with(clients, "tunedModels/m") >= acknowledged
+        signal_workers(service.home, signal.SIGCONT)  # one thought dead wakes up beside the new one
         await watcher.until(clients, len(watcher.steps) + chance.choice([0, 1, 10, 30]))
         email = f"{len(acknowledged)}@example.com"
         await share(clients, "tunedModels/m", email)
         acknowledged.add(email)
-        kill(service, chance.choice(["service", "both"]))
+        kill(service, how)
 
 
 async def end(service, watcher, acknowledged):
     """Lose a worker, see the end, and tune the same once more without any trouble."""
     async with google_clients(service.address) as clients:
+        signal_workers(service.home, signal.SIGCONT)
         await watcher.until(clients, len(watcher.steps) + 5)
         kill(service, "worker")
         await watcher.until(clients, STEPS + 1)
@@ -142,9 +149,9 @@ def test_a_service_killed_again_and_again_loses_nothing_and_tunes_the_same_weigh
     database = place(request, kind)
     with serving(home, *database) as service:
         watcher = asyncio.run(begin(service))
-    for _ in range(lives):
+    for how in chance.sample(["service", "both", "frozen"], lives):
         with serving(home, *database) as service:
-            asyncio.run(live(service, watcher, chance, acknowledged))
+            asyncio.run(live(service, watcher, chance, acknowledged, how))
     with serving(home, *database) as service:
         asyncio.run(end(service, watcher, acknowledged))
     assert [step for step, _ in watcher.steps] == list(range(1, STEPS + 1))
