@@ -142,7 +142,9 @@ def _connection_fix(failure: Failure, connection: Connection) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in failure.message:
         return "name its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem"
     if connection.endpoint.tls and "Socket closed" in failure.message:
-        return "it may want a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
+        return (
+            "it may want a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
+        )
     if "refused" in failure.message:
         return f"start the service there (`tuner serve --grpc {connection.endpoint}`), then again"
     return AGAIN
