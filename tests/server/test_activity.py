@@ -62,3 +62,17 @@ def test_a_service_without_calls_stops_at_once(tmp_path):
             await room.service.activity.drain(60)
 
     asyncio.run(go())
+
+
+def test_a_wait_for_an_operation_does_not_hold_the_end_up(tmp_path):
+    async def go():
+        engine = FakeEngine(stop_at=1)
+        async with open_room(tmp_path, engine) as room, asyncio.timeout(30):
+            operation = await room.create()
+            await engine.waits.wait()
+            wait = asyncio.create_task(room.call("WaitOperation", name=operation.name))
+            await room.until(operation.name, lambda found: found.HasField("metadata"))
+            await room.service.activity.drain(60)
+            assert not (await wait).done
+
+    asyncio.run(go())

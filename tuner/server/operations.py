@@ -56,7 +56,8 @@ async def wait_operation(service: Service, caller: Caller, request: Message) -> 
     deadline = loop.time() + min(max(asked_s, 0), MAX_WAIT_S)
     while True:
         found = await get_operation(service, caller, request)
-        if found.done or loop.time() >= deadline:
+        is_over = loop.time() >= deadline or service.activity.draining.is_set()
+        if found.done or is_over:
             return found
         await service.store.changed(min(deadline - loop.time(), LOOK_AGAIN_S))
 
