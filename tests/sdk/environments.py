@@ -49,8 +49,8 @@ def _make(folder: Path, requirements: Path) -> None:
         _run(*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
         _run(*uv, "pip", *wanted, "--python", str(folder / "bin" / "python"))
     except subprocess.CalledProcessError:  # no uv, or an index that only pip is set up for
-        venv.create(folder, clear=True, with_pip=True)
-        _run(str(folder / "bin" / "python"), "-m", "pip", *wanted)
+        venv.create(folder, clear=True)
+        _run(sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), *wanted)
 
 
 def _run(*command: str) -> None:

@@ -18,7 +18,7 @@ LEAD = "lead@example.com"
 EXAMPLES = ", ".join(f'{{"text_input": "{text}", "output": "{output}",}}' for text, output in ROWS)
 NEW_MODEL = f"""
     {{
-      "display_name": "Add one",
+      "display_name": "{WHERE.prefix} One",
       "base_model": "{BASE}",
       "tuning_task": {{
         "hyperparameters": {{"batch_size": 4, "learning_rate": 0.001, "epoch_count": 2,}},
@@ -89,8 +89,16 @@ def create():
         assert metadata["@type"].endswith("v1beta.CreateTunedModelMetadata")
         assert (metadata["tunedModel"], metadata["totalSteps"]) == (NAME, 4)
     with step("create", "with a name made from the display name"):
-        spare = keyed("tunedModels", body=NEW_MODEL.replace("Add one", f"{WHERE.prefix} Spare"))
+        spare = keyed("tunedModels", body=NEW_MODEL.replace("One", "Spare"))
         assert spare["metadata"]["tunedModel"].startswith(f"tunedModels/{WHERE.prefix}-spare-")
+    with step("list", "paging and filters"):
+        asked = f"tunedModels?page_size=1&filter=owner:me%20{WHERE.prefix}"
+        page = keyed(asked)
+        assert [each["displayName"] for each in page["tunedModels"]] == [f"{WHERE.prefix} Spare"]
+        page = keyed(f"{asked}&page_token={page['nextPageToken']}")
+        assert [each["name"] for each in page["tunedModels"]] == [NAME]
+    with step("errors", "resource exhausted"):
+        refused("429 RESOURCE_EXHAUSTED", "tunedModels", body=NEW_MODEL)
     return operation["name"], spare["name"]
 
 
@@ -143,9 +151,6 @@ def watch(operation):
     with step("list", "get"):
         assert keyed(NAME) == made
         assert keyed(NAME, version="v1") == made
-    with step("list", "paging and filters"):
-        page = keyed("tunedModels?page_size=1&filter=owner:me%20add")
-        assert len(page["tunedModels"]) == 1
     with step("update", "with a mask and without"):
         changed = keyed(f"{NAME}?updateMask=description", "-X", "PATCH", body={"description": "a"})
         assert changed["description"] == "a"

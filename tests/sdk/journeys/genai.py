@@ -92,6 +92,9 @@ async def create(mine):
         assert job.name.startswith(f"tunedModels/{WHERE.prefix}-one-"), job.name
     with step("create", "a second one"):
         spare = await tune(mine, "Spare")
+    many = refused(429, "RESOURCE_EXHAUSTED", "--max-queued", "RetryInfo")
+    with step("errors", "resource exhausted"), many:
+        await tune(mine, "Many")
     return job.name, spare.name
 
 
@@ -117,7 +120,7 @@ async def cancel(mine, spare):
         await settled(mine.tunings.cancel(name=spare))
         job = await ended(mine, spare)
         assert job.state == types.JobState.JOB_STATE_FAILED
-    absent("operations", "it keeps no operation: `tunings.get` reads the model's state")
+    absent("operations", "it cancels, but keeps no operation to list or get")
 
 
 async def ended(mine, name):
@@ -213,7 +216,7 @@ async def count_and_embed(mine, name):
 
 
 async def delete(mine, lead, name, spare):
-    absent("permissions", "it has no methods for them")
+    absent("permissions", "it has no methods for these")
     absent("transfer", "it has no method for it")
     with step("errors", "permission denied"), refused(403, "PERMISSION_DENIED"):
         await settled(lead.models.delete(model=name))

@@ -26,6 +26,7 @@ from steps import (
     check_vectors,
     raises,
     step,
+    until,
     where,
 )
 
@@ -34,11 +35,13 @@ IS_REST = WHERE.transport == "rest"
 ID = f"{WHERE.prefix}-one"
 NAME = f"tunedModels/{ID}"
 LEAD = "lead@example.com"
+COLUMNS = {"input_key": "number", "output_key": "next"}
 TUNING = {"epoch_count": 2, "batch_size": 4, "learning_rate": 0.001}
 EXISTS = exceptions.Conflict if IS_REST else exceptions.AlreadyExists
 INVALID = exceptions.BadRequest if IS_REST else exceptions.InvalidArgument
 TOO_EARLY = exceptions.BadRequest if IS_REST else exceptions.FailedPrecondition
 NOBODY = exceptions.Unauthorized if IS_REST else exceptions.Unauthenticated
+TOO_MANY = exceptions.TooManyRequests if IS_REST else exceptions.ResourceExhausted
 HIDDEN = exceptions.Forbidden if IS_REST else exceptions.PermissionDenied
 
 
@@ -59,23 +62,34 @@ def base_models():
 def create():
     with step("create", "from a DataFrame, its columns named"):
         frame = pd.DataFrame(ROWS, columns=["number", "next"])
-        keys = {"input_key": "number", "output_key": "next"}
         operation = genai.create_tuned_model(
-            BASE, frame, id=ID, display_name="Add one", temperature=0.5, **keys, **TUNING
+            BASE, frame, id=ID, display_name="Add one", temperature=0.5, **COLUMNS, **TUNING
         )
         assert (operation.metadata.tuned_model, operation.metadata.total_steps) == (NAME, 4)
-    spares = []
-    with step("create", "from dicts"):
+    with step("create", "from dicts, with a name made from the display name"):
         rows = [{"text_input": text, "output": output} for text, output in ROWS]
-        spares.append(genai.create_tuned_model(BASE, rows, display_name=f"{WHERE.prefix} Spare"))
-        assert spares[0].metadata.tuned_model.startswith(f"tunedModels/{WHERE.prefix}-spare-")
+        spare = genai.create_tuned_model(BASE, rows, display_name=f"{WHERE.prefix} Spare")
+        assert spare.metadata.tuned_model.startswith(f"tunedModels/{WHERE.prefix}-spare-")
+    with step("list", "paging"):
+        names = [each.name for each in genai.list_tuned_models(page_size=1)]
+        assert {NAME, spare.metadata.tuned_model} <= set(names)
+        assert len(names) == len(set(names))
+    with step("errors", "resource exhausted"), raises(TOO_MANY, "--max-queued", "QUEUE_FULL"):
+        genai.create_tuned_model(BASE, rows)
+    return operation, spare
+
+
+def create_from_file():
     with step("create", "from a CSV file"), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.csv")
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows([("number", "next"), *ROWS])
-        spares.append(genai.create_tuned_model(BASE, str(path), **keys))
-        assert spares[1].metadata.total_steps == 10
-    return operation, spares
+            csv.writer(file).writerows([tuple(COLUMNS.values()), *ROWS])
+        operation = genai.create_tuned_model(BASE, str(path), **COLUMNS)
+        assert operation.metadata.total_steps == 10  # the service's own 5 epochs of batches of 4
+    with step("delete", "while it is tuned"):
+        genai.delete_tuned_model(operation.metadata.tuned_model)
+        with raises(HIDDEN):
+            operation.update()
 
 
 def errors():
@@ -100,32 +114,30 @@ def errors():
     act_as(WHERE.key)
 
 
-def operations(spares):
-    first, second = spares
+def operations(spare):
     with step("operations", "get"):
-        assert genai.get_operation(first.name).metadata.tuned_model == first.metadata.tuned_model
+        assert genai.get_operation(spare.name).metadata.tuned_model == spare.metadata.tuned_model
     if IS_REST:
-        absent("operations", "over REST its list_operations asks for no route at all")
+        absent("operations", "over REST its `list_operations` finds no route of its own")
     else:
         with step("operations", "list"):
-            assert {each.name for each in spares} <= {op.name for op in genai.list_operations()}
+            assert spare.name in {each.name for each in genai.list_operations()}
     with step("operations", "cancel"):
-        first.cancel()
+        spare.cancel()
         with raises(exceptions.Cancelled, "cancelled"):
-            first.result(timeout=PATIENCE_S)
+            spare.result(timeout=PATIENCE_S)
     with step("operations", "delete"):
-        delete_operation(first.name)
+        delete_operation(spare.name)
         with raises(exceptions.NotFound):
-            genai.get_operation(first.name)
-    with step("delete", "while it is tuned, and after it was cancelled"):
-        for each in spares:
-            genai.delete_tuned_model(each.metadata.tuned_model)
-        with raises(HIDDEN):
-            second.update()
+            genai.get_operation(spare.name)
+    with step("delete", "after it was cancelled"):
+        genai.delete_tuned_model(spare.metadata.tuned_model)
 
 
 def watch(operation):
     with step("watch", "wait_bar"):
+        # It polls without a pause: from the start it would keep a small machine from tuning.
+        until(lambda: genai.get_operation(operation.name).metadata, lambda it: it.completed_steps)
         steps = [each.completed_steps for each in operation.wait_bar(disable=True)]
         assert steps == sorted(steps)
     with step("watch", "result, and every step on the way"):
@@ -140,10 +152,6 @@ def watch(operation):
         assert got == made
         assert (got.state.name, got.base_model, got.temperature) == ("ACTIVE", BASE, 0.5)
         assert got.create_time <= got.tuning_task.start_time <= got.tuning_task.complete_time
-    with step("list", "paging"):
-        names = [each.name for each in genai.list_tuned_models(page_size=1)]
-        assert NAME in names
-        assert len(names) == len(set(names))
 
 
 def tune_further():
@@ -182,7 +190,7 @@ def generate():
             assert text == whole.text
         act_as(WHERE.key)
     if IS_REST:
-        absent("count", "0.8.6 has a REST route for `models/*` only")
+        absent("count", "over REST it counts for `models/*` only")
     else:
         with step("count", "of a tuned model's prompt"):
             assert genai.GenerativeModel(NAME).count_tokens("5").total_tokens > 0
@@ -250,10 +258,11 @@ def share():
 
 act_as(WHERE.key)
 base_models()
-operation, spares = create()
+operation, spare = create()
 errors()
-operations(spares)
-count_and_embed()  # first: wait_bar polls without a pause
+operations(spare)
+create_from_file()
+count_and_embed()
 watch(operation)
 tune_further()
 update()
