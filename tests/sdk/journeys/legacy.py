@@ -16,6 +16,7 @@ from google.api_core import exceptions
 from google.generativeai import answer, protos
 from google.generativeai.operations import delete_operation
 from google.generativeai.types import model_types
+from refused import EXISTS, HIDDEN, INVALID, IS_REST, NOBODY, TOO_EARLY, TOO_MANY
 from steps import (
     BASE,
     EMBEDDER,
@@ -31,18 +32,11 @@ from steps import (
 )
 
 WHERE = where()
-IS_REST = WHERE.transport == "rest"
 ID = f"{WHERE.prefix}-one"
 NAME = f"tunedModels/{ID}"
 LEAD = "lead@example.com"
 COLUMNS = {"input_key": "number", "output_key": "next"}
 TUNING = {"epoch_count": 2, "batch_size": 4, "learning_rate": 0.001}
-EXISTS = exceptions.Conflict if IS_REST else exceptions.AlreadyExists
-INVALID = exceptions.BadRequest if IS_REST else exceptions.InvalidArgument
-TOO_EARLY = exceptions.BadRequest if IS_REST else exceptions.FailedPrecondition
-NOBODY = exceptions.Unauthorized if IS_REST else exceptions.Unauthenticated
-TOO_MANY = exceptions.TooManyRequests if IS_REST else exceptions.ResourceExhausted
-HIDDEN = exceptions.Forbidden if IS_REST else exceptions.PermissionDenied
 
 
 def act_as(key, transport=WHERE.transport):
