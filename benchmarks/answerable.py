@@ -20,7 +20,7 @@ import numpy as np
 from tuner.engine import base_models
 from tuner.engine.embed import Embedder
 from tuner.home import models_folder
-from tuner.server import grounding
+from tuner.server.handlers import grounding
 
 DATA = Path(__file__).parent.parent / "datasets" / "questions.jsonl"
 FOLDS = 8

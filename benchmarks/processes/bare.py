@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import uvicorn
 
-from tuner.server import http_server
+from tuner.server.rest import http_server
 
 
 async def bare_grpc(body: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.sdk import table
 from tests.sdk.journey import JOURNEYS, Place, run
 from tests.sdk.process import serving
-from tuner.server import keys
+from tuner.server.access import keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.model]
 AT_A_TIME = 3  # while one waits for its tuning, another works

@@ -15,10 +15,10 @@ from google.protobuf import json_format
 from tests.sdk.process import serving
 from tests.server.any_message import any_message
 from tests.server.room import FULL_NAMES, new_model
-from tuner.server import keys
+from tuner.server.access import keys
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
-from tuner.server.routes import ROUTES
+from tuner.server.rest.routes import ROUTES
 
 pytestmark = pytest.mark.slow
 MARK = "xyzzy-plugh"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.server.room import new_model
 from tuner.engine import TINY
-from tuner.server.identity import new_key
+from tuner.server.access.identity import new_key
 from tuner.server.refusals import Refused
 from tuner.server.store import keys as store_keys
 

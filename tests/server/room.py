@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes.engine import FakeEngine
 from tuner.engine import TINY
 from tuner.server import calls
-from tuner.server.identity import new_key
+from tuner.server.access.identity import new_key
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
 from tuner.server.refusals import Refused

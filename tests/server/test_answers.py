@@ -7,7 +7,7 @@ import pytest
 from tests.server.asking import ANSWERED, EMBEDDER, said
 from tests.server.room import open_room, refusal
 from tuner.engine import Form
-from tuner.server import grounding
+from tuner.server.handlers import grounding
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ import pytest
 
 from tuner.__main__ import run
 from tuner.errors import InvalidInput
-from tuner.server import exposure, keys
-from tuner.server.hosts import checked, is_loopback
+from tuner.server.access import exposure, keys
+from tuner.server.access.hosts import checked, is_loopback
+from tuner.server.access.tls import Tls
 from tuner.server.settings import Settings
 from tuner.server.store.database import open_store
-from tuner.server.tls import Tls
 
 TLS = Tls(Path("cert.pem"), Path("key.pem"))
 OPEN = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1", "[::ffff:7f00:1]:1"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.server import grounding
-from tuner.server.grounding import WEIGHTS, WORD_WEIGHTS, Match
+from tuner.server.handlers import grounding
+from tuner.server.handlers.grounding import WEIGHTS, WORD_WEIGHTS, Match
 
 DATA = Path(__file__).parents[2] / "datasets" / "questions.jsonl"
 RAT, TREE = "A rat ate the cheese at ten. It slept.", "Larches drop their needles in autumn."

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.room import open_room
 from tuner.__main__ import run
-from tuner.server import groups as desk
+from tuner.server.access import groups as desk
 from tuner.server.refusals import Refused
 from tuner.server.store import groups
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.server.test_store import OPERATION, add, model, step
-from tuner.server import growing, shapes
+from tuner.server.handlers import growing, shapes
 from tuner.server.store import models, operations, queue
 from tuner.server.store.database import open_store
 

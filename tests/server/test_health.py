@@ -10,8 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
-from tuner.server import health, keys
+from tuner.server.access import keys
 from tuner.server.app import running
+from tuner.server import service
 from tuner.server.messages import PACKAGE
 from tuner.server.settings import Settings
 from tuner.server.store.database import StoreFailed
@@ -27,9 +28,9 @@ def asked(service=""):
 def test_the_service_is_well_until_it_stops_and_says_so(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
-            assert await health.problem(room.service) == ""
+            assert await room.service.problem() == ""
             await room.service.activity.drain(0)
-            assert await health.problem(room.service) == "the service is stopping"
+            assert await room.service.problem() == "the service is stopping"
 
     asyncio.run(go())
 
@@ -45,13 +46,13 @@ def test_a_database_that_fails_or_hangs_is_a_problem(tmp_path, monkeypatch):
         async with open_room(tmp_path) as room:
             with monkeypatch.context() as patch:
                 patch.setattr(room.service.store, "read", broken)
-                assert await health.problem(room.service) == (
+                assert await room.service.problem() == (
                     "the database cannot be used; the log says why"
                 )
             with monkeypatch.context() as patch:
                 patch.setattr(room.service.store, "read", hangs)
-                patch.setattr(health, "DATABASE_TIMEOUT_S", 0.01)
-                assert "does not answer" in await health.problem(room.service)
+                patch.setattr(service, "DATABASE_TIMEOUT_S", 0.01)
+                assert "does not answer" in await room.service.problem()
 
     asyncio.run(go())
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.principals import filled, outcome
 from tests.server.room import open_room
-from tuner.server.identity import identify
+from tuner.server.access.identity import identify
 from tuner.server.refusals import Code, Refused
 
 pytestmark = pytest.mark.slow

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.any_message import any_message
-from tuner.server import json_in
 from tuner.server.messages import PACKAGE, raw
 from tuner.server.methods import METHODS
 from tuner.server.refusals import MAX_VIOLATIONS, Code, Refused
+from tuner.server.rest import json_in
 
 REQUESTS = {method.request.DESCRIPTOR.name: method.request for method in METHODS.values()}
 CREATE = raw("CreateTunedModelRequest")

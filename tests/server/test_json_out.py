@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.any_message import any_message
-from tuner.server import json_in, json_out, messages
+from tuner.server import messages
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
+from tuner.server.rest import json_in, json_out
 
 ANSWERS = {method.response.DESCRIPTOR.name: method.response for method in METHODS.values()}
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from tuner.__main__ import run
-from tuner.server.identity import identify
+from tuner.server.access.identity import identify
 from tuner.server.refusals import Refused
 from tuner.server.store.database import open_store
 

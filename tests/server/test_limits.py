@@ -11,10 +11,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import new_model, open_room, refusal
-from tuner.server import limits
+from tuner.server.access import limits
+from tuner.server.access.identity import Caller
+from tuner.server.access.limits import MEBIBYTE, InFlight, Limits
 from tuner.server.app import running
-from tuner.server.identity import Caller
-from tuner.server.limits import MEBIBYTE, InFlight, Limits
 from tuner.server.messages import PACKAGE, raw
 from tuner.server.refusals import Code, Refused, to_status
 from tuner.server.settings import Settings

@@ -30,9 +30,10 @@ def break_with(words):
         raise ValueError(words) from error
 
 
-def test_an_event_is_a_line_with_what_it_brought(written):
-    logging.getLogger("tuner.x").warning("two\nlines \ud800", extra={"ms": 1.5})
-    (line,) = written()
+def test_an_event_is_a_line_with_what_it_brought():
+    brought = {"msg": "two\nlines \ud800", "levelname": "WARNING", "ms": 1.5}
+    (text,) = logs.JsonLines().format(logging.makeLogRecord(brought)).splitlines()
+    line = json.loads(text)
     assert (line["event"], line["level"], line["ms"]) == ("two\nlines \ud800", "warning", 1.5)
 
 

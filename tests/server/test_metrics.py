@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room, refusal
-from tuner.server import watching
+from tuner.server.rest import watching
 from tuner.server.store.database import StoreFailed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tuner.server import openapi
 from tuner.server.methods import METHODS
-from tuner.server.routes import ROUTES
+from tuner.server.rest import openapi
+from tuner.server.rest.routes import ROUTES
 
 DOCUMENT = openapi.document()
 OPERATIONS = [

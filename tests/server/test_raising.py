@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.principals import EMAILS, make_keys, outcome, set_up
 from tests.server.room import FULL_NAMES, open_room
-from tuner.server import permissions
-from tuner.server.identity import NOBODY_ELSE
+from tuner.server.access.identity import NOBODY_ELSE
+from tuner.server.handlers import permissions
 from tuner.server.methods import METHODS
 from tuner.server.refusals import Code, Refused
 

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 
 from tuner.engine import Form
-from tuner.server import response_schema
+from tuner.server.handlers import response_schema
 from tuner.server.messages import raw
 
 Config, Schema = raw("GenerationConfig"), raw("Schema")

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.server.rest_door import rest
-from tuner.server import json_in
+from tuner.server.rest import json_in
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ import pytest
 from tuner.engine import TINY
 from tuner.errors import InvalidInput
 from tuner.server import banner
+from tuner.server.access.tls import Tls
 from tuner.server.lifecycle import Addresses
 from tuner.server.logs import JsonLines
 from tuner.server.service_file import read
 from tuner.server.settings import Settings, with_more
-from tuner.server.tls import Tls
 
 
 def test_base_models_are_added_by_name_and_source():

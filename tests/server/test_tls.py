@@ -19,11 +19,12 @@ from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.engine import FakeEngine
 from tuner.__main__ import run
 from tuner.errors import InvalidInput, Unavailable
-from tuner.server import certificates, dev_tls, lifecycle
+from tuner.server import lifecycle
+from tuner.server.access import certificates, dev_tls
+from tuner.server.access.tls import Renewals, Tls
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE, ListModelsResponse, raw
 from tuner.server.settings import Settings
-from tuner.server.tls import Renewals, Tls
 from tuner.targets import open_target
 from tuner.types import TargetConfig
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tuner.server.together import together
+from tuner.server.handlers.together import together
 
 
 async def counting(count, turns, closed, name=""):

@@ -23,7 +23,7 @@ def groups() -> None:
 @click.argument("people", metavar="[EMAIL]...", nargs=-1)
 def create(group: str, people: tuple[str, ...]) -> None:
     """Make a group, named by an e-mail address, with the people named."""
-    from tuner.server import groups as desk
+    from tuner.server.access import groups as desk
 
     folder, database = state()
     desk.create(folder, group, people, database)
@@ -35,7 +35,7 @@ def create(group: str, people: tuple[str, ...]) -> None:
 @click.argument("people", metavar="EMAIL...", nargs=-1, required=True)
 def add(group: str, people: tuple[str, ...]) -> None:
     """Put people into GROUP."""
-    from tuner.server import groups as desk
+    from tuner.server.access import groups as desk
 
     folder, database = state()
     desk.add(folder, group, people, database)
@@ -47,7 +47,7 @@ def add(group: str, people: tuple[str, ...]) -> None:
 @click.argument("people", metavar="EMAIL...", nargs=-1, required=True)
 def remove(group: str, people: tuple[str, ...]) -> None:
     """Take people out of GROUP."""
-    from tuner.server import groups as desk
+    from tuner.server.access import groups as desk
 
     folder, database = state()
     desk.remove(folder, group, people, database)
@@ -59,7 +59,7 @@ def remove(group: str, people: tuple[str, ...]) -> None:
 @yes_option
 def delete(group: str, *, yes: bool) -> None:
     """End GROUP; permissions given to it stay, and count for nobody."""
-    from tuner.server import groups as desk
+    from tuner.server.access import groups as desk
 
     confirm(f"Delete the group {group}?", yes=yes)
     folder, database = state()
@@ -73,7 +73,7 @@ def list_groups(output: str) -> None:
     """List the groups with their members."""
     from tuner.cli.records import when
     from tuner.cli.show import show
-    from tuner.server import groups as desk
+    from tuner.server.access import groups as desk
 
     rows = [
         {

@@ -27,7 +27,7 @@ def keys() -> None:
 @click.argument("email")
 def create(email: str) -> None:
     """Make a key for EMAIL and print it once: only a salted hash of it is stored."""
-    from tuner.server import keys as desk
+    from tuner.server.access import keys as desk
 
     folder, database = state()
     key_id, key = desk.create(folder, email, database)
@@ -43,7 +43,7 @@ def create(email: str) -> None:
 def list_keys(output: str) -> None:
     """List the keys that were made; the keys themselves are stored nowhere."""
     from tuner.cli.show import show
-    from tuner.server import keys as desk
+    from tuner.server.access import keys as desk
 
     show([_shown(row) for row in desk.listed(*state())], output)
 
@@ -52,7 +52,7 @@ def list_keys(output: str) -> None:
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
     """End the key with this ID; a running service refuses it within a second."""
-    from tuner.server import keys as desk
+    from tuner.server.access import keys as desk
 
     folder, database = state()
     revoked = desk.revoke(folder, key_id, database)

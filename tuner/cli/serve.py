@@ -13,8 +13,8 @@ from tuner.cli.serve_options import limit_options, tls_options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.server.limits import Limits
-    from tuner.server.tls import Tls
+    from tuner.server.access.limits import Limits
+    from tuner.server.access.tls import Tls
 
 
 @click.command()
@@ -118,7 +118,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
 
     from tuner.engine import KNOWN_BASE_MODELS
     from tuner.server import app, logs
-    from tuner.server.hosts import checked
+    from tuner.server.access.hosts import checked
     from tuner.server.service_file import read
     from tuner.server.settings import Settings, with_more
 

@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.server.limits import Limits
-    from tuner.server.tls import Tls
+    from tuner.server.access.limits import Limits
+    from tuner.server.access.tls import Tls
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ def limit_options(command: F) -> F:
         *args: Any, max_message_mb: int, max_in_flight: int, max_queued: int, **rest: Any
     ) -> Any:
         def limits() -> Limits:
-            from tuner.server.limits import MEBIBYTE, Limits
+            from tuner.server.access.limits import MEBIBYTE, Limits
 
             return Limits(max_message_mb * MEBIBYTE, max_in_flight, max_queued)
 
@@ -114,8 +114,8 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     from datetime import UTC, datetime
 
     from tuner.home import service_folder
-    from tuner.server import certificates, dev_tls
-    from tuner.server.tls import Tls
+    from tuner.server.access import certificates, dev_tls
+    from tuner.server.access.tls import Tls
 
     now = datetime.now(UTC)
     made = Tls(*(path.absolute() for path in pair)) if pair else None

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import open_engine
 from tuner.home import models_folder, service_folder
-from tuner.server import banner, exposure, grpc, hosts, http_server, lifecycle, logs, rest
+from tuner.server import banner, lifecycle, logs
+from tuner.server.access import exposure, hosts
 from tuner.server.activity import until_idle
+from tuner.server.grpc.door import bind, new_server
 from tuner.server.lifecycle import Addresses
+from tuner.server.rest import http_server
+from tuner.server.rest.door import new_app
 from tuner.server.service import Service
 from tuner.server.store import keys, queue
 from tuner.server.store.database import open_store
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.engine import Engine
+    from tuner.server.access.tls import Tls
     from tuner.server.settings import Settings
-    from tuner.server.tls import Tls
 
 CLOSE_S = 1.0  # for what is no call of ours: a watch of the health, answers on their way
 log = logging.getLogger(__name__)
@@ -97,8 +101,8 @@ async def running(
 @asynccontextmanager
 async def _doors(service: Service, settings: Settings) -> AsyncIterator[Addresses]:
     """Both doors, open for the length of the block; whoever is still in one then is cut off."""
-    server = grpc.new_server(service)
-    address = grpc.bind(server, settings.grpc, settings.tls)
+    server = new_server(service)
+    address = bind(server, settings.grpc, settings.tls)
     async with _rest_door(service, settings) as rest_address:
         await server.start()
         try:
@@ -122,7 +126,7 @@ async def _rest_door(service: Service, settings: Settings) -> AsyncIterator[str 
         yield None
         return
     listener = http_server.bind(settings.rest)
-    async with http_server.serving(rest.new_app(service), listener, settings.tls):
+    async with http_server.serving(new_app(service), listener, settings.tls):
         yield http_server.address_of(listener, settings.rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tuner.server.exposure import exposed
+from tuner.server.access.exposure import exposed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.engine import EngineError
-from tuner.server import access, identity, metrics
+from tuner.server import metrics
+from tuner.server.access import identity, roles
 from tuner.server.refusals import Code, Refused
 from tuner.server.store.database import StoreFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
-    from tuner.server.identity import Caller
+    from tuner.server.access.identity import Caller
     from tuner.server.messages import Message
     from tuner.server.methods import Method
     from tuner.server.service import Service
@@ -101,7 +102,7 @@ async def _caller(service: Service, call: Call) -> Caller:
 
 async def _request(service: Service, caller: Caller, call: Call) -> Any:
     request = await call.read()
-    await access.check(service, caller, call.method, request)
+    await roles.check(service, caller, call.method, request)
     return request
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.longrunning import operations_pb2
 
-from tuner.server import (
+from tuner.server import messages
+from tuner.server.handlers import (
     answers,
     creation,
     embeddings,
     generate,
-    messages,
     models,
     operations,
     permissions,
@@ -24,7 +24,7 @@ from tuner.types import Role
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tuner.server.identity import Caller
+    from tuner.server.access.identity import Caller
     from tuner.server.service import Service
 
     Handler = Callable[[Service, Caller, Message], Awaitable[Message] | AsyncIterator[Message]]

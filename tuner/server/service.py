@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tuner.server.access.limits import InFlight, Limits
 from tuner.server.activity import Activity
-from tuner.server.limits import InFlight, Limits
+from tuner.server.store import keys
+from tuner.server.store.database import StoreFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from tuner.engine import Engine
     from tuner.server.store.database import Store
     from tuner.server.tuning import Tunings
+
+DATABASE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,15 @@ class Service:
     def adapter(self, uid: str) -> Path:
         """The finished weights of a tuned model."""
         return self.engine.adapter(self.folder / uid)
+
+    async def problem(self) -> str:
+        """Why no calls should be sent here now; empty when they should."""
+        if self.activity.draining.is_set():
+            return "the service is stopping"
+        try:
+            await asyncio.wait_for(self.store.read(keys.count), DATABASE_TIMEOUT_S)
+        except TimeoutError:
+            return f"the database does not answer within {DATABASE_TIMEOUT_S:.0f} s"
+        except StoreFailed:
+            return "the database cannot be used; the log says why"
+        return ""

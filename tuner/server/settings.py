@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import KNOWN_BASE_MODELS, TINY, BaseModel
 from tuner.errors import InvalidInput, Problem
-from tuner.server.limits import Limits
+from tuner.server.access.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuner.server.tls import Tls
+    from tuner.server.access.tls import Tls
 
 METHODS = ("generateContent", "countTokens", "createTunedModel")
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

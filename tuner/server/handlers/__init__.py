@@ -1,0 +1,1 @@
+"""What each method does, whichever door a call came through."""
