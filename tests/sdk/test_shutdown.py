@@ -16,18 +16,15 @@ from tests.sdk.process import serving
 from tuner.server.messages import PACKAGE, raw
 
 pytestmark = pytest.mark.slow
-BODY = {
-    "contents": [{"parts": [{"text": "Never stop."}]}],
-    "generationConfig": {"maxOutputTokens": 2000},
-}
+# Seeded answers are made one by one: eight of them outlast every test.
+ENDLESS = {"max_output_tokens": 2000, "candidate_count": 8, "seed": 1}
+CONTENTS = [{"parts": [{"text": "Never stop."}]}]
 STREAM = f"/{PACKAGE}.GenerativeService/StreamGenerateContent"
 
 
 def never_ending():
-    contents = [{"parts": [{"text": "Never stop."}]}]
-    config = {"max_output_tokens": 2000}
     return raw("GenerateContentRequest")(
-        model="models/tiny", contents=contents, generation_config=config
+        model="models/tiny", contents=CONTENTS, generation_config=ENDLESS
     )
 
 
@@ -58,7 +55,8 @@ def connected(service):
 
 
 def over_rest(link):
-    link.request("POST", "/v1beta/models/tiny:streamGenerateContent", json.dumps(BODY))
+    body = json.dumps({"contents": CONTENTS, "generation_config": ENDLESS})
+    link.request("POST", "/v1beta/models/tiny:streamGenerateContent", body)
     answer = link.getresponse()
     return answer.read1(), answer
 
