@@ -14,6 +14,7 @@ from tests.fakes.engine import FakeEngine
 from tests.server.rest_door import HI
 from tuner.errors import Unavailable
 from tuner.server.app import running
+from tuner.server.rest import connections
 from tuner.server.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -114,4 +115,41 @@ def test_bytes_that_are_no_http_are_refused_and_the_door_stays_open(tmp_path):
         async with door(tmp_path) as address:
             await asyncio.to_thread(talk, address)
 
+    asyncio.run(go())
+
+
+def test_a_head_without_an_end_is_cut_off(tmp_path):
+    def talk(address):
+        with socket.create_connection(address.split(":"), timeout=10) as raw:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\n")
+            with pytest.raises(OSError, match=r"reset|pipe"):
+                raw.sendall(b"a: " + b"x" * 2**26)
+        with connect(address) as connection:
+            padding = {"x-padding": "x" * 60_000}
+            connection.request("GET", "/healthz", headers=padding)
+            assert connection.getresponse().read() == b"ok\n"
+
+    async def go():
+        async with door(tmp_path) as address:
+            await asyncio.to_thread(talk, address)
+
+    asyncio.run(go())
+
+
+WHOLE = b"GET /healthz HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", WHOLE + b"GET / HTTP/1.1\r\na: b\r\n"])
+def test_a_head_that_does_not_come_is_not_waited_for(tmp_path, monkeypatch, sent):
+    def talk(address):
+        with socket.create_connection(address.split(":"), timeout=10) as raw:
+            raw.sendall(sent)
+            said = raw.makefile("rb").read()
+            assert said.endswith(b"ok\n") if WHOLE in sent else said == b""
+
+    async def go():
+        async with door(tmp_path) as address:
+            await asyncio.to_thread(talk, address)
+
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
     asyncio.run(go())

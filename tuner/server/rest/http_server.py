@@ -11,6 +11,7 @@ import uvicorn
 
 from tuner.errors import Unavailable
 from tuner.server.access.tls import http_options, renew
+from tuner.server.rest.connections import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +59,7 @@ async def serving(app: Any, listener: socket.socket, tls: Tls | None = None) -> 
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
