@@ -83,6 +83,27 @@ def test_a_stream_that_fails_midway_ends_with_the_error(tmp_path):
     asyncio.run(go())
 
 
+def test_a_stream_cut_off_in_the_middle_of_a_write_says_that_the_service_stops(tmp_path):
+    async def go():
+        writes, sent = asyncio.Event(), []
+
+        async def stuck_at_second(chunk):
+            sent.append(chunk)
+            if len(sent) == 2:
+                writes.set()
+                await asyncio.Event().wait()
+
+        async with rest(tmp_path) as (room, call), asyncio.timeout(30):
+            url = "/v1beta/models/tiny:streamGenerateContent"
+            asking = asyncio.create_task(call("POST", url, HI, on_chunk=stuck_at_second))
+            await writes.wait()
+            await room.service.activity.drain(0)
+            *_, last = (await asking).json
+            assert last["error"]["status"] == "UNAVAILABLE"
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("alt", ["json", "sse"])
 def test_a_stream_that_fails_at_once_is_a_plain_error(tmp_path, alt):
     async def go():

@@ -42,16 +42,16 @@ async def send_all(answers: AsyncGenerator[Message, None], form: Form, send: Sen
     """
     framing = _EVENTS if form.sse else _ARRAY
     is_open = False
-    async with aclosing(answers) as messages:
-        try:
+    try:
+        async with aclosing(answers) as messages:  # to close it can raise: the service stops
             async for message in messages:
                 written = json_out.dump(message, enum_numbers=form.enum_numbers)
                 await _send(send, framing, written, is_open=is_open)
                 is_open = True
-        except Refused as refused:
-            if not is_open:
-                raise
-            await _send(send, framing, http_status.body(refused), is_open=True)
+    except Refused as refused:
+        if not is_open:
+            raise
+        await _send(send, framing, http_status.body(refused), is_open=True)
     if not is_open:
         await _start(send, framing)
     last = framing.last if is_open else framing.first + framing.last
