@@ -33,6 +33,12 @@ def test_a_tuning_of_many_steps_is_a_line_a_tenth():
     assert lines[5] == "capitals: tuning, step 100 of 200, loss 0.250"
 
 
+def test_the_last_eighth_is_counted_in_steps_where_not_each_has_a_snapshot():
+    snapshots = tuple(Snapshot(n, 1, float(n <= 700), 1.0) for n in range(100, 801, 100))
+    operation = Operation("o", "m", total_steps=800, completed_steps=800, snapshots=snapshots)
+    assert str(events.Progress(JOB, operation)) == "tuning, step 800 of 800, loss 0.000"
+
+
 def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
     snapshots = tuple(Snapshot(n, 1, loss, 1.0) for n, loss in enumerate([9.0, 1.0, 3.0], 1))
     operation = Operation(

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.server.rest_door import rest
-from tuner.server.rest import json_in
+from tuner.server.rest import door, json_in, json_out
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +69,27 @@ def test_a_large_body_is_read_beside_the_loop(tmp_path, monkeypatch):
                 body = {"contents": [{"parts": [{"text": "word " * words}]}]}
                 answer = await call("POST", "/v1beta/models/tiny:countTokens", body)
                 assert answer.json["totalTokens"] == words
+            assert on_the_loop == [True, False]
+
+    asyncio.run(go())
+
+
+def test_a_large_answer_is_written_beside_the_loop(tmp_path, monkeypatch):
+    dump, on_the_loop = json_out.dump, []
+
+    def noting(message, **how):
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        return dump(message, **how)
+
+    monkeypatch.setattr(json_out, "dump", noting)
+
+    async def go():
+        async with rest(tmp_path) as (room, call):
+            operation = await room.tuned()
+            for most in (door.LARGE_ANSWER_BYTES, operation.ByteSize()):
+                monkeypatch.setattr(door, "LARGE_ANSWER_BYTES", most)
+                answer = await call("GET", f"/v1beta/{operation.name}")
+                assert answer.json["done"]
             assert on_the_loop == [True, False]
 
     asyncio.run(go())

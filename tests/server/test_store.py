@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -23,10 +24,10 @@ def model(name="tunedModels/m", uid="u"):
     return ModelRow(name, uid, "models/tiny", "", "", "", *sampling, "CREATING", 5, 4, 0.001, 1, 1)
 
 
-def add(store, row=None, operation=OPERATION):
+def add(store, row=None, operation=OPERATION, total_steps=5):
     row = row or model()
     owner = PermissionRow(row.name, "p", "USER", "a@x.org", "OWNER")
-    store.run(queue.enqueue, row, owner, operation, 5, "", queue.pack(EXAMPLES))
+    store.run(queue.enqueue, row, owner, operation, total_steps, "", queue.pack(EXAMPLES))
 
 
 @pytest.fixture
@@ -80,6 +81,23 @@ def test_a_worker_of_a_deleted_model_cannot_write_into_its_namesake(store):
     store.run(queue.claim, 0, LEASE_MS)
     with pytest.raises(queue.Fenced):
         store.run(queue.record, old, [step(1)], 99_999)
+
+
+@pytest.mark.parametrize("total", [1, 999, 1000, 1001, 2500, 100_000])
+def test_a_tuning_of_any_length_has_about_a_thousand_snapshots_evenly_from_first_to_last(
+    store, total
+):
+    add(store, total_steps=total)
+    claim = store.run(queue.claim, 0, LEASE_MS)
+    for begin in range(1, total + 1, 30_001):
+        steps = [step(n) for n in range(begin, min(begin + 30_001, total + 1))]
+        store.run(queue.record, claim, steps, 9)
+    row = store.run(find, OPERATION)
+    kept = [each.step for each in row.snapshots]
+    assert row.completed_steps == total
+    assert (kept[0], kept[-1]) == (1, total)
+    assert min(total, 500) <= len(kept) <= 1001
+    assert max((b - a for a, b in pairwise(kept)), default=1) <= -(-total // 1000)
 
 
 def test_steps_reported_again_are_kept_once_and_never_go_back(store):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.server.room import new_model, open_room, refusal
+from tuner.server.handlers import pages
 from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
@@ -119,6 +120,34 @@ def changed(token):
         for other in "Ag"
         if other != token[at]
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "about"),
+    [
+        ("ListTunedModels", "tuned_models", {}),
+        ("ListOperations", "operations", {"name": "tunedModels/-"}),
+    ],
+)
+def test_a_page_ends_where_an_answer_would_be_too_large(
+    tmp_path, monkeypatch, method, field, about
+):
+    async def go():
+        async with open_room(tmp_path) as room:
+            for number in range(5):
+                await room.tuned(f"m{number}")
+            whole = getattr(await room.call(method, **about), field)
+            for most, count in ((1, 1), (2 * whole[0].ByteSize(), 2)):
+                monkeypatch.setattr(pages, "MAX_BYTES", most)
+                token, found = "", []
+                while token or not found:
+                    page = await room.call(method, page_size=4, page_token=token, **about)
+                    assert 1 <= len(getattr(page, field)) <= count
+                    found += getattr(page, field)
+                    token = page.next_page_token
+                assert found == list(whole)
+
+    asyncio.run(go())
 
 
 def test_a_page_token_belongs_to_its_question_and_its_caller(tmp_path):

@@ -63,7 +63,9 @@ class Progress(Event):
     def __str__(self) -> str:
         """Steps and loss, the mean over the last eighth of all steps: one batch's says little."""
         done, total = self.amounts
-        recent = [each.mean_loss for each in self.operation.snapshots[-max(1, total // 8) :]]
+        snapshots = self.operation.snapshots
+        before = (snapshots[-1].step if snapshots else 0) - max(1, total // 8)
+        recent = [each.mean_loss for each in snapshots if each.step > before]
         loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
         return f"tuning, step {done} of {total}{loss}"
 

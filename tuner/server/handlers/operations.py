@@ -15,6 +15,7 @@ from tuner.server.store import models, operations, queue
 
 if TYPE_CHECKING:
     from tuner.server.access.identity import Caller
+    from tuner.server.handlers.pages import Page
     from tuner.server.messages import Message
     from tuner.server.service import Service
     from tuner.server.store.database import Transaction
@@ -41,13 +42,7 @@ async def list_operations(service: Service, caller: Caller, request: Message) ->
     page = pages.asked(request, caller, PAGE_SIZE, request.name, request.filter)
     done = _done(request.filter)
     model = "" if _is_all(request.name) else request.name.removesuffix("/operations")
-    found = await service.store.recall(
-        _page, model, caller.own_grantees, done, page.position, page.size + 1
-    )
-    shown = found[: page.size]
-    token = page.next_token(shown[-1][0]) if len(found) > page.size else ""
-    rows = [operation for _, operation in shown]
-    return operations_pb2.ListOperationsResponse(operations=rows, next_page_token=token)
+    return await service.store.recall(_page, page, model, caller.own_grantees, done)
 
 
 async def wait_operation(service: Service, caller: Caller, request: Message) -> Message:
@@ -88,16 +83,12 @@ async def delete_operation(service: Service, _caller: Caller, request: Message) 
     return messages.Empty()
 
 
-def _page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
-    connection: Transaction,
-    model: str,
-    grantees: tuple[str, ...],
-    done: bool | None,
-    before: int,
-    size: int,
-) -> list[tuple[int, Message]]:
-    found = operations.page(connection, model, grantees, done, before, size)
-    return [(position, shapes.operation(row)) for position, row in found]
+def _page(
+    connection: Transaction, page: Page, model: str, grantees: tuple[str, ...], done: bool | None
+) -> Message:
+    found = operations.page(connection, model, grantees, done, page.position, page.size + 1)
+    shown, token = page.shown([(position, shapes.operation(row)) for position, row in found])
+    return operations_pb2.ListOperationsResponse(operations=shown, next_page_token=token)
 
 
 def _done(text: str) -> bool | None:

@@ -7,15 +7,19 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from tuner.server.refusals import invalid_field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuner.server.access.identity import Caller
     from tuner.server.messages import Message
 
 MAX_SIZE = 1000
+MAX_BYTES = 3 << 20  # clients over gRPC take 4 MiB
 LAST = 2**63  # no database counts further
 
 
@@ -36,6 +40,17 @@ class Page:
         content = json.dumps([last_position, *self.question]).encode()
         digest = hashlib.sha256(content).hexdigest()[:16]
         return base64.urlsafe_b64encode(f"{last_position}.{digest}".encode()).decode()
+
+    def shown(self, found: Sequence[tuple[int, Message]]) -> tuple[tuple[Message, ...], str]:
+        """What is on this page, and the token of the next: fewer than asked for if they are large.
+
+        Args:
+            found: Things with their positions, one more than ``size`` if there are more.
+        """
+        totals = accumulate(message.ByteSize() for _, message in found[: self.size])
+        count = max(1, sum(total <= MAX_BYTES for total in totals))
+        token = self.next_token(found[count - 1][0]) if len(found) > count else ""
+        return tuple(message for _, message in found[:count]), token
 
 
 def asked(request: Message, caller: Caller, default_size: int, *about: str) -> Page:

@@ -57,10 +57,8 @@ async def list_permissions(service: Service, caller: Caller, request: Message) -
     """ListPermissions, the oldest first; the owner's is among them."""
     page = pages.asked(request, caller, PAGE_SIZE, request.parent)
     found = await service.store.read(permissions.page, request.parent, page.position, page.size + 1)
-    shown = found[: page.size]
-    token = page.next_token(shown[-1][0]) if len(found) > page.size else ""
-    rows = [shapes.permission(row) for _, row in shown]
-    return messages.ListPermissionsResponse(permissions=rows, next_page_token=token)
+    shown, token = page.shown([(position, shapes.permission(row)) for position, row in found])
+    return messages.ListPermissionsResponse(permissions=shown, next_page_token=token)
 
 
 async def update_permission(service: Service, _caller: Caller, request: Message) -> Message:

@@ -12,8 +12,10 @@ from tuner.server.store import models
 
 if TYPE_CHECKING:
     from tuner.server.access.identity import Caller
+    from tuner.server.handlers.pages import Page
     from tuner.server.messages import Message
     from tuner.server.service import Service
+    from tuner.server.store.database import Transaction
 
 PAGE_SIZE = 10
 
@@ -27,11 +29,7 @@ async def list_tuned_models(service: Service, caller: Caller, request: Message) 
     """ListTunedModels, the newest first: ours and those shared with us, but with everyone only if asked."""
     page = pages.asked(request, caller, PAGE_SIZE, request.filter)
     query = filters.parse(request.filter, caller.own_grantees)
-    found = await service.store.read(models.page, query, page.position, page.size + 1)
-    shown = found[: page.size]
-    token = page.next_token(shown[-1][0]) if len(found) > page.size else ""
-    tuned_models = [shapes.tuned_model(row, steps) for _, row, steps in shown]
-    return messages.ListTunedModelsResponse(tuned_models=tuned_models, next_page_token=token)
+    return await service.store.read(_page, page, query)
 
 
 async def update_tuned_model(service: Service, _caller: Caller, request: Message) -> Message:
@@ -55,6 +53,13 @@ async def delete_tuned_model(service: Service, _caller: Caller, request: Message
         await service.tunings.stop(row.uid)
     await service.tunings.tidy()
     return messages.Empty()
+
+
+def _page(connection: Transaction, page: Page, query: models.Query) -> Message:
+    found = models.page(connection, query, page.position, page.size + 1)
+    shaped = [(position, shapes.tuned_model(row, steps)) for position, row, steps in found]
+    shown, token = page.shown(shaped)
+    return messages.ListTunedModelsResponse(tuned_models=shown, next_page_token=token)
 
 
 async def _now(service: Service, name: str) -> Message:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tuner.server.messages import Message
     from tuner.server.rest.routes import Route
-    from tuner.server.rest.transcoding import Query
+    from tuner.server.rest.transcoding import Form, Query
     from tuner.server.service import Service
 
     Scope = dict[str, Any]
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGE_BODY_BYTES = 64 * 1024  # from here on a body is read in a thread: the loop has other calls
+LARGE_ANSWER_BYTES = 8 * 1024  # as a message; likewise
 MAX_URL_BYTES = 16 * 1024
 ENDPOINTS = {
     "/healthz": watching.healthz,
@@ -91,7 +92,7 @@ async def _answer(
         if route.method.streams:
             await streams.send_all(calls.answers(service, call), form, send)
         else:
-            body = json_out.dump(await calls.answer(service, call), enum_numbers=form.enum_numbers)
+            body = await _written(await calls.answer(service, call), form)
             await _send(send, 200, http_status.JSON, body)
     except asyncio.CancelledError:
         if not watch or not watch[0].done():
@@ -103,6 +104,12 @@ async def _answer(
 
 def _read(route: Route, segments: tuple[str, ...], parameters: Query, body: bytes) -> Message:
     return request(route, segments, parameters, json_in.parse(body))
+
+
+async def _written(message: Message, form: Form) -> bytes:
+    if message.ByteSize() < LARGE_ANSWER_BYTES:
+        return json_out.dump(message, enum_numbers=form.enum_numbers)
+    return await asyncio.to_thread(json_out.dump, message, enum_numbers=form.enum_numbers)
 
 
 async def _body(receive: Receive, headers: dict[str, str], limits: Limits) -> bytes:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tuner.server.store.permissions import PermissionRow
 
 
+MOST_SNAPSHOTS = 1000  # of one tuning: an answer, and a page of ten, stay below gRPC's usual 4 MiB
+
+
 class NameTaken(Exception):
     """There is a tuned model of this name."""
 
@@ -149,13 +152,13 @@ def record(
     """Add steps not reported before, and keep the task until ``lease_until_ms``. Raises Fenced."""
     _fence(connection, claimed, lease_until_ms)
     name = claimed.model.name
-    known = connection.execute(
-        select(operation.c.completed_steps).where(operation.c.model == name)
-    ).scalar_one()
+    columns = operation.c.completed_steps, operation.c.total_steps
+    known, total = connection.execute(select(*columns).where(operation.c.model == name)).one()
     new = {each.step: each for each in steps if each.step > known}
-    if new:
-        rows = [asdict(each) | {"model": name} for each in new.values()]
+    rows = [asdict(each) | {"model": name} for each in new.values() if _is_kept(each.step, total)]
+    if rows:
         connection.execute(snapshot.insert(), rows)
+    if new:
         progress = update(operation).where(operation.c.model == name)
         connection.execute(progress.values(completed_steps=max(new)))
 
@@ -202,6 +205,11 @@ def cancel(connection: Connection, name: str, error: tuple[int, str], now_ms: in
 def parent_uids(connection: Connection) -> set[str]:
     """Folders of models, deleted perhaps, that a waiting or running task goes on from."""
     return set(connection.scalars(select(queue.c.parent_uid)))
+
+
+def _is_kept(step: int, total: int) -> bool:
+    """Whether a step becomes a snapshot: the first, the last, and evenly spread ones between them."""
+    return step in {1, total} or step % -(-total // MOST_SNAPSHOTS) == 0
 
 
 def _fence(connection: Connection, claimed: Claim, lease_until_ms: int) -> None:
