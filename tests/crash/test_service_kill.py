@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import random
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from google.ai import generativelanguage_v1beta as gl
 from google.longrunning import operations_pb2
+from safetensors import safe_open
 
 from tests.fakes import postgresql
 from tests.sdk.process import google_clients, serving
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.slow
 EXAMPLES = [gl.TuningExample(text_input=str(n), output=str(n + 1)) for n in range(16)]
 EPOCHS = 20
 STEPS = EPOCHS * 4
+OFTEN = ("--checkpoint-every", "0.1")
 SEEDS = [int(seed) for seed in os.environ.get("TUNER_SEEDS", "1").split()]
 
 
@@ -30,6 +34,7 @@ class Watcher:
 
     def __init__(self, operation):
         self.operation = operation
+        self.kills = []
         self.steps = []
         self.is_done = False
 
@@ -75,6 +80,22 @@ async def shared_with(clients, model):
     return {each.email_address async for each in found}
 
 
+def checkpoint(home):
+    """The step that the only tuning of this home would go on from."""
+    for file in (home / "service").glob("tunings*/*/checkpoint.safetensors"):
+        with safe_open(file, "np") as opened:
+            return json.loads(opened.metadata()["about"])["step"]
+    return 0
+
+
+def assert_nothing_done_twice(home, kills):
+    """What a checkpoint held at a kill was not computed again: its worker's record of it is older."""
+    (record,) = (home / "service").glob("tunings*/*/steps.jsonl")
+    times = [json.loads(line)["compute_time"] for line in record.read_text().splitlines()]
+    assert any(0 < step < STEPS for step, _ in kills)
+    assert all(max(times[:step], default=0) < killed for step, killed in kills)
+
+
 def kill(service, what):
     """The worker first: it would save a checkpoint at the end of its service. A frozen one cannot."""
     if what != "service":
@@ -105,8 +126,8 @@ def adapters(home):
 
 def place(request, kind):
     if kind == "sqlite":
-        return ()
-    return "--database", postgresql.new_database(request.getfixturevalue("postgres"))
+        return OFTEN
+    return *OFTEN, "--database", postgresql.new_database(request.getfixturevalue("postgres"))
 
 
 async def begin(service):
@@ -126,6 +147,7 @@ async def live(service, watcher, chance, acknowledged, how):
         email = f"{len(acknowledged)}@example.com"
         await share(clients, "tunedModels/m", email)
         acknowledged.add(email)
+        watcher.kills.append((checkpoint(service.home), time.time()))
         kill(service, how)
 
 
@@ -134,8 +156,10 @@ async def end(service, watcher, acknowledged):
     async with google_clients(service.address) as clients:
         signal_workers(service.home, signal.SIGCONT)
         await watcher.until(clients, len(watcher.steps) + 5)
+        watcher.kills.append((checkpoint(service.home), time.time()))
         kill(service, "worker")
         await watcher.until(clients, STEPS + 1)
+        assert_nothing_done_twice(service.home, watcher.kills)
         assert await shared_with(clients, "tunedModels/m") > acknowledged
         await Watcher(await create(clients, "unkilled")).until(clients, STEPS + 1)
 
@@ -146,13 +170,13 @@ def test_a_service_killed_again_and_again_loses_nothing_and_tunes_the_same_weigh
     tmp_path, request, kind, lives, seed
 ):
     home, chance, acknowledged = tmp_path / "home", random.Random(seed), set()
-    database = place(request, kind)
-    with serving(home, *database) as service:
+    options = place(request, kind)
+    with serving(home, *options) as service:
         watcher = asyncio.run(begin(service))
     for how in chance.sample(["service", "both", "frozen"], lives):
-        with serving(home, *database) as service:
+        with serving(home, *options) as service:
             asyncio.run(live(service, watcher, chance, acknowledged, how))
-    with serving(home, *database) as service:
+    with serving(home, *options) as service:
         asyncio.run(end(service, watcher, acknowledged))
     assert [step for step, _ in watcher.steps] == list(range(1, STEPS + 1))
     killed, unkilled = adapters(home)

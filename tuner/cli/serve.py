@@ -68,6 +68,14 @@ if TYPE_CHECKING:
     help="Tunings at a time.",
 )
 @click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How much of a tuning a kill may cost.",
+)
+@click.option(
     "--idle-exit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
@@ -97,6 +105,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
     pairs: tuple[str, ...],
     service_file: Path | None,
     workers: int,
+    checkpoint_every: float,
     idle_exit: float | None,
     grace: float,
     log_level: str,
@@ -132,6 +141,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
             base_models=models,
             idle_exit_s=idle_exit,
             workers=workers,
+            checkpoint_s=checkpoint_every,
             database=database,
             tls=tls(),
             limits=limits(),

@@ -245,11 +245,26 @@ KNOWN_BASE_MODELS: Mapping[str, BaseModel] = {
     )
 }
 
+CHECKPOINT_S = 15.0
 ENGINES = {"process": "tuner.engine.process:ProcessEngine"}
 
 
-def open_engine(kind: str, base_models: Mapping[str, BaseModel], models_folder: Path) -> Engine:
-    """Make an engine of a ``kind`` in ``ENGINES``; nothing is started before it is needed."""
+def open_engine(
+    kind: str,
+    base_models: Mapping[str, BaseModel],
+    models_folder: Path,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> Engine:
+    """Make an engine of a ``kind`` in ``ENGINES``; nothing is started before it is needed.
+
+    Args:
+        kind: A name in the table.
+        base_models: What it offers, by name.
+        models_folder: Where converted models are.
+        checkpoint_s: Seconds of a tuning that a kill may cost.
+    """
     module, _, maker = ENGINES[kind].partition(":")
-    engine: Engine = getattr(import_module(module), maker)(base_models, models_folder)
+    engine: Engine = getattr(import_module(module), maker)(
+        base_models, models_folder, checkpoint_s=checkpoint_s
+    )
     return engine

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tuner.engine import EngineError, durable, messages, task_folder
+from tuner.engine import CHECKPOINT_S, EngineError, durable, messages, task_folder
 from tuner.engine.inference_process import InferenceProcess
 from tuner.engine.tuning_process import end, follow
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.engine import BaseModel, Piece, Prompt, Step, TuningTask
-
-CHECKPOINT_S = 15.0
 
 
 class ProcessEngine:

@@ -47,7 +47,9 @@ def serve(settings: Settings) -> None:
     folder = service_folder()
     exposure.check(settings, folder)
     with lifecycle.locked(folder):
-        engine = open_engine("process", settings.base_models, models_folder())
+        engine = open_engine(
+            "process", settings.base_models, models_folder(), settings.checkpoint_s
+        )
         asyncio.run(_serve(settings, engine, folder))
 
 

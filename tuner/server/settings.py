@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tuner.engine import KNOWN_BASE_MODELS, TINY, BaseModel
+from tuner.engine import CHECKPOINT_S, KNOWN_BASE_MODELS, TINY, BaseModel
 from tuner.errors import InvalidInput, Problem
 from tuner.server.access.limits import Limits
 
@@ -29,6 +29,7 @@ class Settings:
         base_models: By their names, ``models/ID``.
         idle_exit_s: Leave after so many seconds without a call or a tuning; None stays.
         workers: Tunings at a time.
+        checkpoint_s: Seconds of a tuning that a kill may cost.
         grace_s: How long calls in flight may go on when the service stops.
         database: A URL of SQLAlchemy's, ``postgresql://...``; None is SQLite in the service's folder.
         tls: What both doors show to who comes; None is for loopback only.
@@ -40,6 +41,7 @@ class Settings:
     base_models: Mapping[str, BaseModel] = field(default_factory=lambda: KNOWN_BASE_MODELS)
     idle_exit_s: float | None = None
     workers: int = 1
+    checkpoint_s: float = CHECKPOINT_S
     grace_s: float = 10.0
     database: str | None = None
     tls: Tls | None = None
