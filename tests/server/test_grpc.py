@@ -88,6 +88,24 @@ def test_a_thousand_wrong_rows_still_make_a_status_that_arrives(tmp_path):
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("letter", ["a", "ä", "漢"])
+def test_a_refusal_that_quotes_a_long_name_arrives(tmp_path, letter):
+    async def go():
+        async with door(tmp_path) as channel:
+            name = f"models/{letter * 20_000}"
+            request = raw("GetModelRequest")(name=name).SerializeToString()
+            error = await failure(channel, f"{PACKAGE}.ModelService/GetModel", request)
+            assert error.code() == grpc.StatusCode.NOT_FOUND
+            assert details(error, error_details_pb2.ErrorInfo)
+            requests = [{"model": "models/other"}] * 100
+            request = raw("BatchEmbedContentsRequest")(model=name, requests=requests)
+            method = f"{PACKAGE}.GenerativeService/BatchEmbedContents"
+            error = await failure(channel, method, request.SerializeToString())
+            assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     ("method", "what"),
     [

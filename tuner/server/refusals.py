@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOMAIN = "tuner"
-MAX_VIOLATIONS = 16  # gRPC sends details as metadata, which clients cut off at 8 KiB
-MAX_TEXT = 300
+# gRPC sends message and details as metadata: from 8 KiB on clients hear RESOURCE_EXHAUSTED instead.
+MAX_VIOLATIONS = 16
+MAX_MESSAGE_BYTES = 1500
+MAX_TEXT_BYTES = 300
+MAX_TEXTS_BYTES = 2400
 
 
 class Code(IntEnum):
@@ -100,18 +103,20 @@ def missing(name: str, hint: str = "") -> Refused:
 
 
 def to_status(refused: Refused) -> Any:
-    """The google.rpc.Status of a refusal."""
+    """The google.rpc.Status of a refusal, small enough for metadata: a long message is cut off."""
     info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
     details = [info, *_bad_request(refused), *_quota(refused), *_retry_info(refused)]
-    status = status_pb2.Status(code=refused.code, message=refused.message)
+    status = status_pb2.Status(code=refused.code, message=_cut(refused.message, MAX_MESSAGE_BYTES))
     status.details.extend(map(_packed, details))
     return status
 
 
 def _bad_request(refused: Refused) -> list[Any]:
     violation = error_details_pb2.BadRequest.FieldViolation
+    most = min(MAX_TEXT_BYTES, MAX_TEXTS_BYTES // max(1, len(refused.violations)))
     fields = [
-        violation(field=each.field, description=_cut(each.what)) for each in refused.violations
+        violation(field=each.field, description=_cut(each.what, most))
+        for each in refused.violations
     ]
     return [error_details_pb2.BadRequest(field_violations=fields)] if fields else []
 
@@ -136,5 +141,6 @@ def _packed(message: Any) -> Any:
     return packed
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+def _cut(text: str, most_bytes: int = MAX_TEXT_BYTES) -> str:
+    kept = text.encode()[:most_bytes].decode(errors="ignore")
+    return text if kept == text else f"{kept}…"

@@ -119,8 +119,9 @@ def _unimplemented(path: str) -> Any:
 
 
 async def _abort(context: Any, refused: Refused) -> NoReturn:
-    details = ("grpc-status-details-bin", to_status(refused).SerializeToString())
-    await context.abort(_STATUS[int(refused.code)], refused.message, (details,))
+    status = to_status(refused)
+    details = ("grpc-status-details-bin", status.SerializeToString())
+    await context.abort(_STATUS[status.code], status.message, (details,))
     raise AssertionError("abort returned")  # it raises
 
 
