@@ -12,9 +12,10 @@ MAX_ID_LENGTH = 40
 DIGEST_LENGTH = 10
 
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-_TUNED_MODEL = re.compile(r"tunedModels/([a-z0-9-]+)")
-_OPERATION = re.compile(r"(tunedModels/[a-z0-9-]+)/operations/([A-Za-z0-9_-]+)")
-_PERMISSION = re.compile(r"(tunedModels/[a-z0-9-]+)/permissions/([a-z0-9]+)")
+# The lengths are far beyond any id there is: a service remembers names, and must not remember books.
+_TUNED_MODEL = re.compile(r"tunedModels/([a-z0-9-]{1,255})")
+_OPERATION = re.compile(rf"({_TUNED_MODEL.pattern})/operations/([A-Za-z0-9_-]{{1,255}})")
+_PERMISSION = re.compile(rf"({_TUNED_MODEL.pattern})/permissions/([a-z0-9]{{1,255}})")
 
 
 def is_tuned_model_id(text: str) -> bool:

@@ -17,7 +17,7 @@ from tests.server.principals import (
     request_for,
     set_up,
 )
-from tests.server.room import open_room
+from tests.server.room import open_room, refusal
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
 from tuner.server.refusals import Code, to_status
@@ -88,6 +88,16 @@ def test_an_empty_name_is_refused_by_its_form(tmp_path):
             assert refused.violations[0].field == "name"
             refused = await outcome(room, "ListPermissions", "", {"parent": "corpora/c"})
             assert refused.code == Code.UNIMPLEMENTED
+
+    asyncio.run(go())
+
+
+def test_a_name_longer_than_any_is_refused_before_anything_remembers_it(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            for name in (f"tunedModels/{'a' * 256}", f"tunedModels/m/operations/{'a' * 256}"):
+                refused = await refusal(room, "CancelOperation", name=name)
+                assert refused.code == Code.INVALID_ARGUMENT
 
     asyncio.run(go())
 

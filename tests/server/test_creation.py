@@ -104,6 +104,7 @@ def test_an_id_outside_the_rules_is_refused(tmp_path, model_id):
     ("field", "changes"),
     [
         ("tuned_model.display_name", {"display_name": "x" * 41}),
+        ("tuned_model.description", {"description": "x" * 10_001}),
         ("tuned_model.temperature", {"temperature": 1.5}),
         ("tuned_model.temperature", {"temperature": float("nan")}),
         ("tuned_model.top_p", {"top_p": -0.1}),

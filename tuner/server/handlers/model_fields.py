@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from tuner.server.messages import Message
     from tuner.server.store.models import ModelRow
 
-MAX_DISPLAY_NAME = 40
+MAX_LENGTHS = {
+    "display_name": 40,
+    "description": 10_000,  # ours: it comes with every list, and clients over gRPC take 4 MiB
+}
 EDITABLE = ("display_name", "description", "temperature", "top_p", "top_k")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _GIVEN_BACK = ("name", "state", "create_time", "update_time")  # AIP-203: ignored in a request
@@ -27,14 +30,12 @@ def shortest(value: float) -> float:
 def problems(model: Message) -> list[Violation]:
     """What is wrong with the editable fields, as violations of ``tuned_model.FIELD``."""
     found = []
-    if len(model.display_name) > MAX_DISPLAY_NAME:
-        length = len(model.display_name)
-        found.append(_about("display_name", f"{length} characters, at most {MAX_DISPLAY_NAME}"))
-    found += [
-        _about(field, "must not have a NUL character: PostgreSQL keeps none")
-        for field in ("display_name", "description")
-        if "\0" in getattr(model, field)
-    ]
+    for field, most in MAX_LENGTHS.items():
+        text = getattr(model, field)
+        if len(text) > most:
+            found.append(_about(field, f"{len(text)} characters, at most {most}"))
+        if "\0" in text:
+            found.append(_about(field, "must not have a NUL character: PostgreSQL keeps none"))
     for field in ("temperature", "top_p"):
         value = getattr(model, field)
         if math.isnan(value) or not 0 <= value <= 1:
