@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
-from tuner.engine import EngineError, Prompt, Turn
+from tuner.engine import EngineError, Prompt, Turn, inference
 from tuner.engine.generate import Question
 from tuner.engine.inference import Desk
 
@@ -71,7 +73,7 @@ def test_who_left_while_a_model_was_loaded_is_forgotten(desk):
     work_off(desk)
 
     assert desk.replies == []
-    assert desk.open == {}
+    assert desk.open == set()
 
 
 def test_a_model_that_cannot_be_loaded_says_why(desk):
@@ -92,3 +94,86 @@ def test_who_gives_a_seed_is_answered_alone_and_the_others_together(desk):
     groups = [[question.number for question in group] for group in desk._admitted()]
 
     assert sorted(groups) == [[0, 4], [1], [2], [3]]
+
+
+class Answering:
+    """A batch without end, as the desk sees it."""
+
+    def __init__(self, questions):
+        self.answering = [SimpleNamespace(question=question) for question in questions]
+        self.rounds = 0
+
+    @property
+    def done(self):
+        return not self.answering
+
+    def advance(self, dropped):
+        self.rounds += 1
+        self.answering = [row for row in self.answering if row.question not in dropped]
+
+
+@pytest.fixture
+def reading(desk):
+    """Lets the prompt of question 2 be read to its end, which takes until then."""
+    is_read = threading.Event()
+
+    def batch(questions):
+        if [question.number for question in questions] == [2]:
+            is_read.wait()
+        return Answering(questions)
+
+    desk.room.batch = batch
+    yield is_read
+    is_read.set()
+
+
+def begin(desk, number):
+    desk.take(request(number, "generate"))
+    work_off(desk)
+    desk.work()
+
+
+def next_batch(desk):
+    desk.inbox.get(timeout=10)()
+    return desk.batches[-1]
+
+
+def test_while_a_long_prompt_is_read_the_others_go_on_and_new_ones_begin(desk, reading):
+    begin(desk, 1)
+    first = next_batch(desk)
+    begin(desk, 2)
+    assert first.rounds == 1
+
+    begin(desk, 3)
+    second = next_batch(desk)
+
+    assert [row.question.number for row in second.answering] == [3]
+    assert first.rounds == 2
+    reading.set()
+    assert [row.question.number for row in next_batch(desk).answering] == [2]
+
+
+def test_who_leaves_while_the_prompt_is_read_is_not_answered(desk, reading):
+    begin(desk, 2)
+    desk.take({"id": 2, "do": "cancel"})
+    reading.set()
+    next_batch(desk)
+    desk.work()
+
+    assert desk.batches == []
+    assert desk.starting == 0
+
+
+def test_prompts_that_are_being_read_take_up_room(desk, reading, monkeypatch):
+    monkeypatch.setattr(inference, "ROWS_AT_ONCE", 1)
+    begin(desk, 2)
+    begin(desk, 3)
+    assert list(desk.waiting) == [3]
+
+    desk.take({"id": 2, "do": "cancel"})
+    reading.set()
+    next_batch(desk)
+    desk.work()
+    desk.work()
+
+    assert not desk.waiting

@@ -40,20 +40,22 @@ class Desk:
     def __init__(self, room: Room, replies: messages.Replies, hands: int) -> None:
         """Batches are worked on by so many threads, each on one processor."""
         self.hands = hands
-        self.crew = ThreadPoolExecutor(hands, initializer=torch.set_num_threads, initargs=(1,))
+        self.crew = _threads(hands)
+        # A long prompt takes many seconds to read: beside it others are read, and all go on.
+        self.readers = _threads(max(2, hands))
         self.aside = ThreadPoolExecutor(1)
         self.room = room
         self.replies = replies
         self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.waiting: dict[int, Question] = {}
         self.batches: list[Batch] = []
-        self.open: dict[int, Question | None] = {}
-        self.dropped: set[Question] = set()
+        self.starting = 0  # rows whose prompts are being read
+        self.open: set[int] = set()
 
     def run(self) -> None:
         """Work for ever, and sleep while there is nothing to do."""
         while True:
-            while not self.inbox.empty() or not (self.waiting or self.batches):
+            while not self.inbox.empty() or not (self.batches or (self.waiting and self._room())):
                 self.inbox.get()()
             self.work()
 
@@ -63,7 +65,7 @@ class Desk:
         if request["do"] == "cancel":
             self._cancel(number)
             return
-        self.open[number] = None
+        self.open.add(number)
         try:
             wanted = self.room.wanted(request)
         except EngineError as error:
@@ -82,8 +84,8 @@ class Desk:
             match request["do"]:
                 case "generate":
                     prompt = messages.prompt(request["prompt"])
-                    question = self.room.question(number, prompt, partial(self._send, number))
-                    self.waiting[number] = self.open[number] = question
+                    send = partial(self._send, number)
+                    self.waiting[number] = self.room.question(number, prompt, send)
                 case "count":
                     self._reply(number, tokens=self.room.count(messages.prompt(request["prompt"])))
                 case "embed":
@@ -99,35 +101,48 @@ class Desk:
 
     def work(self) -> None:
         """Start what waits, as far as there is room, and go one token on with everything."""
-        started = list(self.crew.map(self._started, self._admitted()))
+        for questions in self._admitted():
+            self.starting += len(questions)
+            self.readers.submit(self._start, questions)
         alive = list(self.crew.map(self._advanced, self.batches))
         going = [batch for batch, is_alive in zip(self.batches, alive, strict=True) if is_alive]
-        self.batches = [batch for batch in (*going, *started) if batch and not batch.done]
-        self.dropped.clear()
+        self.batches = [batch for batch in going if not batch.done]
 
-    def _started(self, questions: list[Question]) -> Batch | None:
+    def _start(self, questions: list[Question]) -> None:
+        batch = None
+        wanted = [question for question in questions if question.number in self.open]
         try:
             with torch.inference_mode():
-                return self.room.batch(questions)
-        except Exception as error:  # noqa: BLE001  as in take
-            self._fail_all(questions, error)
-            return None
+                batch = self.room.batch(wanted) if wanted else None
+        except Exception as error:  # noqa: BLE001  as in _begin
+            self._fail_all(wanted, error)
+        self.inbox.put(partial(self._join, len(questions), batch))
+
+    def _join(self, rows: int, batch: Batch | None) -> None:
+        self.starting -= rows
+        if batch and not batch.done:
+            self.batches.append(batch)
 
     def _advanced(self, batch: Batch) -> bool:
         questions = [row.question for row in batch.answering]
+        dropped = [question for question in questions if question.number not in self.open]
         try:
             with torch.inference_mode():
-                batch.advance(self.dropped)
-        except Exception as error:  # noqa: BLE001  as in take
+                batch.advance(dropped)
+        except Exception as error:  # noqa: BLE001  as in _begin
             self._fail_all(questions, error)
             return False
         return True
 
+    def _room(self) -> int:
+        """How many more rows may be answered."""
+        answering = sum(len(batch.answering) for batch in self.batches)
+        return max(0, ROWS_AT_ONCE - self.starting - answering)
+
     def _admitted(self) -> list[list[Question]]:
         """Take what waits out of the queue, in groups that one batch can answer."""
-        room = ROWS_AT_ONCE - sum(len(batch.answering) for batch in self.batches)
         groups: dict[tuple[Any, ...], list[list[Question]]] = {}
-        for question in list(self.waiting.values())[: max(0, room)]:
+        for question in list(self.waiting.values())[: self._room()]:
             del self.waiting[question.number]
             prompt = question.prompt
             # Neighbours change the rounding of a product: who gives a seed is answered alone.
@@ -148,17 +163,16 @@ class Desk:
     def _send(self, number: int, piece: Piece) -> None:
         last = bool(piece.finish_reason)
         if last:
-            self.open.pop(number, None)
+            self.open.discard(number)
         self.replies.send(id=number, **asdict(piece), last=last)
 
     def _reply(self, number: int, **answer: Any) -> None:
-        self.open.pop(number, None)
+        self.open.discard(number)
         self.replies.send(id=number, **answer, last=True)
 
     def _cancel(self, number: int) -> None:
-        question = self.open.pop(number, None)
-        if question and not self.waiting.pop(number, None):
-            self.dropped.add(question)
+        self.open.discard(number)
+        self.waiting.pop(number, None)
 
     def _fail_all(self, questions: list[Question], error: Exception) -> None:
         for question in questions:
@@ -166,7 +180,7 @@ class Desk:
                 self._fail(question.number, error)
 
     def _fail(self, number: int, error: Exception) -> None:
-        self.open.pop(number, None)
+        self.open.discard(number)
         is_request = isinstance(error, EngineError) and error.is_request
         if not isinstance(error, EngineError):
             sys.stderr.write(f"{traces.text(error)}\n")
@@ -184,6 +198,10 @@ def main() -> None:
     desk = Desk(Room(models, Path(setup["models_folder"])), replies, threads.available())
     threading.Thread(target=_listen, args=(desk,), daemon=True).start()
     desk.run()
+
+
+def _threads(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _listen(desk: Desk) -> None:
