@@ -196,3 +196,14 @@ def test_tokens_are_drawn_as_often_as_they_are_likely():
         counts[choose(LOGITS, one)] += 1
 
     torch.testing.assert_close(counts / 1000, (LOGITS / 0.7).softmax(-1), atol=0.05, rtol=0)
+
+
+def test_the_smallest_temperature_takes_the_likeliest_token():
+    one = sampler(1e-40, 1.0, 0, 1)
+    assert choose(LOGITS, one) == int(LOGITS.argmax())
+
+
+def test_no_draw_falls_on_a_token_that_is_impossible(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.zeros(1))
+    impossible_first = torch.tensor([-torch.inf, 1.0, 1.0])
+    assert choose(impossible_first, sampler(1.0, 1.0, 0, 1)) != 0

@@ -61,12 +61,15 @@ def choose(logits: Tensor, sampler: Sampler) -> int:
     """
     if sampler.temperature == 0:
         return int(logits.argmax())
-    probabilities, tokens = _likeliest(logits / sampler.temperature, sampler)
+    # The likeliest becomes 0 first: even the smallest temperature then makes no infinity.
+    scaled = (logits - logits.max()) / sampler.temperature
+    probabilities, tokens = _likeliest(scaled, sampler)
     sums = probabilities.cumsum(-1)
     if sampler.top_p < 1:
         allowed = int((sums - probabilities < sampler.top_p).sum().clamp(min=1))
         sums = sums[:allowed]
-    drawn = torch.rand(1, generator=sampler.dice) * sums[-1]
+    # From above 0 up to the sum: a draw of 0 would fall on a first token that is impossible.
+    drawn = (1 - torch.rand(1, generator=sampler.dice)) * sums[-1]
     place = min(int(torch.searchsorted(sums, drawn)), len(sums) - 1)
     return place if tokens is None else int(tokens[place])
 
