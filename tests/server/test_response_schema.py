@@ -99,6 +99,13 @@ def test_properties_of_a_json_schema_stand_in_one_order():
         assert "propertyOrdering" not in found
 
 
+def test_a_whole_number_in_a_json_schema_stays_whole():
+    limits = {"type": "array", "maxItems": 3, "items": {"enum": [1, 2.5]}}
+    form = read(response_mime_type="application/json", response_json_schema=value(limits))
+
+    assert form.json_schema == json.dumps(limits)
+
+
 def test_json_without_a_schema_is_an_object_or_an_array():
     form = read(response_mime_type="application/json")
 

@@ -144,9 +144,11 @@ def _form(kind: str, schema: Any, field: str, wrong: list[Violation]) -> Form | 
 
 
 def _in_order(schema: Any) -> Any:
-    """A JSON Schema whose properties stand in one order: protobuf remembers none."""
+    """A JSON Schema as it was sent, its properties in one order: protobuf remembers none."""
     if isinstance(schema, list):
         return [_in_order(each) for each in schema]
+    if isinstance(schema, float) and schema.is_integer():
+        return int(schema)  # protobuf's Value knows only doubles, and maxItems is no 3.0
     if not isinstance(schema, dict):
         return schema
     found = {key: _in_order(value) for key, value in schema.items()}
