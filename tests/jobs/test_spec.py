@@ -66,6 +66,11 @@ def test_a_target_can_be_one_word(tmp_path):
     assert load(tmp_path, LEAST).target == TargetConfig("local")
 
 
+def test_an_endpoint_may_ask_for_tls_as_the_banner_of_a_service_writes_it(tmp_path):
+    spec = load(tmp_path, LEAST + "target: {kind: local, endpoint: https://127.0.0.1:50051}\n")
+    assert spec.target.endpoint == "https://127.0.0.1:50051"
+
+
 def test_a_key_left_empty_counts_as_not_written(tmp_path):
     spec = load(tmp_path, LEAST + "display_name:\npermissions:\nhyperparameters: {epoch_count: }\n")
 
@@ -126,6 +131,8 @@ MISTAKES = [
     ("target: {api_key: s3cret}", "4:10", "there is no key 'api_key' in target",
      "did you mean api_key_env?"),
     ("target: {endpoint: https://x.com}", "4:20", "'https://x.com' is not host:port", None),
+    ("target: {endpoint: ftp://x.com:1}", "4:20", "'ftp://x.com:1' is not host:port",
+     "write it as tuning.example.com:443, or https://localhost:50051"),
     ("target: {impersonate: me}", "4:23", "'me' is not an e-mail address", None),
     ("evaluation: {}", "4:1", "evaluation has no rows to ask", None),
     ("evaluation: {holdout: 0.1, path: b.csv}", "4:28",

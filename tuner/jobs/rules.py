@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuner.jobs.document import Document
 
 _ADDRESS = r"[^@\s]+@([^@\s]+\.[^@\s]+|localhost)"
-_ENDPOINT = r"(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}"
+_ENDPOINT = r"(?:https?://)?(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}"
 
 
 def broken_rules(document: Document) -> list[Problem]:
@@ -75,7 +75,7 @@ def _identity(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 def _target(document: Document, target: Mapping[str, Any]) -> Iterator[Problem]:
     endpoint, account = _text(target, "endpoint"), _text(target, "impersonate")
     if endpoint is not None and not re.fullmatch(_ENDPOINT, endpoint):
-        fix = "write it without https:// and path, e.g. tuning.example.com:443"
+        fix = "write it as tuning.example.com:443, or https://localhost:50051"
         what = f"{endpoint!r} is not host:port"
         yield document.problem(("target", "endpoint"), what, fix, "bad-endpoint")
     if account is not None:

@@ -27,7 +27,10 @@ class TargetKeys:
     """``target``, when it is more than a word."""
 
     kind: Annotated[str, Key("Which service.", options=tuple(TARGETS))] = "local"
-    endpoint: Annotated[str, Key("`host:port` in place of the kind's own.")] = ""
+    endpoint: Annotated[
+        str,
+        Key("`host:port` in place of the kind's own; `https://` before it: TLS on loopback too."),
+    ] = ""
     credentials_file: Annotated[
         str, Key("A service account or authorized-user JSON file, relative to this spec.")
     ] = ""
