@@ -13,11 +13,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tuner.errors import InvalidInput, Problem
+
 
 def home() -> Path:
-    """The folder, made when missing and readable by its owner only."""
+    """The folder, made when missing and readable by its owner only.
+
+    Raises:
+        InvalidInput: It cannot be made.
+    """
     path = Path(os.environ.get("TUNER_HOME") or Path.home() / ".tuner").expanduser().absolute()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"cannot be made: {error.strerror}"
+        fix = "set TUNER_HOME to a folder for tuner's state"
+        raise InvalidInput([Problem(str(path), 0, 0, what, fix)]) from error
     return path
 
 
