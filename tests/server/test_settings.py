@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -91,14 +92,26 @@ def test_with_an_authority_of_our_own_each_line_says_how_its_client_learns_of_it
     at = Addresses("localhost:5", "localhost:6", tls=True, ca=str(tls.ca))
     text = banner.text(Settings("0.0.0.0:5", tls=tls), tmp_path, at, 1, 0)
     lines = {line.strip().split("  ")[0]: line for line in text.splitlines()}
-    assert str(tls.ca) in lines["trust"]
+    clients = dict(each.split("\n", 1) for each in re.split(r"\n    (?! )", text)[1:])
+    assert lines["trust"].endswith(f"export CA={tls.ca}")
     assert "REST on https://localhost:6, with TLS, for client certificates only" in text
     assert "--grpc 0.0.0.0:5" in lines["open"]
-    assert "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA" in lines["google-generativeai"]
-    assert "endpoint: https://localhost:5" in lines["tuner"]
-    assert "REQUESTS_CA_BUNDLE=$CA" in lines["google-generativeai, REST"]
-    assert "SSL_CERT_FILE=$CA" in lines["google-genai"]
-    assert "curl --cacert $CA" in lines["curl"]
+    for client, trust, own in [
+        (
+            "tuner",
+            "export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA",
+            "target: {kind: local, endpoint: ",
+        ),
+        ("google-generativeai", "export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA", "genai.configure("),
+        ("google-generativeai, REST", "export REQUESTS_CA_BUNDLE=$CA", "genai.configure("),
+        ("google-genai", "export SSL_CERT_FILE=$CA", "genai.Client("),
+    ]:
+        shell, line = (each.strip() for each in clients[client].splitlines()[:2])
+        assert shell == trust
+        assert line.startswith(own)
+    assert "endpoint: https://localhost:5" in clients["tuner"]
+    assert "curl --cacert $CA" in clients["curl"]
+    assert max(map(len, text.splitlines()[1:])) <= 120
     public = banner.text(Settings(tls=replace(tls, ca=None)), tmp_path, replace(at, ca=None), 1, 0)
     assert "$CA" not in public
 

@@ -49,9 +49,10 @@ def text(  # noqa: PLR0913, PLR0917  (all that is to be told)
 
 def _connect(at: Addresses) -> list[str]:
     """For each client what to write to reach us, and how it learns of an authority of our own."""
-    trust = [f"  trust    CA={at.ca}  # each client wants it by another name:"] if at.ca else []
-    lines = [*_grpc_lines(at), *_rest_lines(at)]
-    return [*trust, "  connect", *(f"    {client:<29} {line}" for client, line in lines)]
+    trust = [f"  trust    export CA={at.ca}"] if at.ca else []
+    entries = [*_grpc_lines(at), *_rest_lines(at)]
+    shown = [f"    {client}\n      {line}" for client, line in entries]
+    return [*trust, "  connect", *shown]
 
 
 def _grpc_lines(at: Addresses) -> list[tuple[str, str]]:
@@ -61,7 +62,7 @@ def _grpc_lines(at: Addresses) -> list[tuple[str, str]]:
         raw = f"ModelServiceGrpcAsyncIOTransport(channel={channel})"
         tuner = f"target: {{kind: local, endpoint: {at.grpc}}}"
         return [("tuner", tuner), ("google-ai-generativelanguage", raw)]
-    trust = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA  " if at.ca else ""
+    trust = _trusting("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", at)
     endpoint, key = f'"api_endpoint": "{at.grpc}"', '"api_key": "KEY"'
     raw = f"ModelServiceAsyncClient(client_options={{{endpoint}, {key}}})"
     legacy = f'genai.configure(api_key="KEY", client_options={{{endpoint}}})'
@@ -77,16 +78,20 @@ def _rest_lines(at: Addresses) -> list[tuple[str, str]]:
         needs = "needs a REST door: start with --rest HOST:PORT"
         return [("google-generativeai, REST", needs), ("google-genai", needs)]
     url = _url(at)
-    trusts = ("REQUESTS_CA_BUNDLE=$CA  ", "SSL_CERT_FILE=$CA  ", "--cacert $CA ")
-    for_requests, for_httpx, for_curl = trusts if at.ca else ("", "", "")
+    curl = f"curl {'--cacert $CA ' if at.ca else ''}-H 'x-goog-api-key: KEY'"
     options = f'client_options={{"api_endpoint": "{url}"}}'
     legacy = f'genai.configure(api_key="KEY", transport="rest", {options})'
     genai = f'genai.Client(api_key="KEY", http_options={{"base_url": "{url}"}})'
     return [
-        ("google-generativeai, REST", f"{for_requests}{legacy}"),
-        ("google-genai", f"{for_httpx}{genai}"),
-        ("curl", f"curl {for_curl}-H 'x-goog-api-key: KEY' {url}/v1beta/models"),
+        ("google-generativeai, REST", _trusting("REQUESTS_CA_BUNDLE", at) + legacy),
+        ("google-genai", _trusting("SSL_CERT_FILE", at) + genai),
+        ("curl", f"{curl} {url}/v1beta/models"),
     ]
+
+
+def _trusting(variable: str, at: Addresses) -> str:
+    """A line of shell before the client's own: each wants our authority by another name."""
+    return f"export {variable}=$CA\n      " if at.ca else ""
 
 
 def _url(at: Addresses) -> str:
