@@ -125,6 +125,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
         return
     import sys
 
+    # Strangers' broken handshakes are no log lines of ours; gRPC reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tuner.engine import KNOWN_BASE_MODELS
     from tuner.server import app, logs
     from tuner.server.access.hosts import checked

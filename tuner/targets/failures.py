@@ -137,17 +137,20 @@ def _unavailable(failure: Failure, connection: Connection) -> Unavailable:
 
 
 def _connection_fix(failure: Failure, connection: Connection) -> str:
-    if "WRONG_VERSION_NUMBER" in failure.message:
-        return f"nothing speaks TLS there; on this machine write http://{connection.endpoint}"
-    if "CERTIFICATE_VERIFY_FAILED" in failure.message:
-        return "name its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem"
-    if connection.endpoint.tls and "Socket closed" in failure.message:
-        return (
-            "it may want a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
-        )
-    if "refused" in failure.message:
-        return f"start the service there (`tuner serve --grpc {connection.endpoint}`), then again"
-    return AGAIN
+    address = str(connection.endpoint)
+    closed = (
+        "it may want a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
+        if connection.endpoint.tls
+        else f"if it speaks TLS, write https://{address}; or try again"
+    )
+    fixes = {
+        "WRONG_VERSION_NUMBER": f"nothing speaks TLS there; on this machine write http://{address}",
+        "CERTIFICATE_VERIFY_FAILED": "name its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem",
+        "missing selected ALPN": "that port speaks no gRPC: name the one of `tuner serve --grpc`",
+        "Socket closed": closed,
+        "refused": f"start the service there (`tuner serve --grpc {address}`), then again",
+    }
+    return next((fix for sign, fix in fixes.items() if sign in failure.message), AGAIN)
 
 
 def _access_fix(failure: Failure, connection: Connection) -> str:
