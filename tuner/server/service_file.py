@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tuner.engine import BaseModel
 
+_FORM = "write `base_models: {NAME: {source: FOLDER or hub name}}`"
 _KINDS: dict[str, tuple[type, ...]] = {
     "source": (str,),
     "display_name": (str,),
@@ -44,9 +45,8 @@ def read(path: Path) -> dict[str, BaseModel]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
-        raise InvalidInput(
-            [Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]
-        ) from error
+        what, fix = f"cannot be read: {error.strerror}", "name a file that this account may read"
+        raise InvalidInput([Problem(str(path), 0, 0, what, fix)]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidInput([_syntax(path, error)]) from error
     problems: list[Problem] = []
@@ -109,7 +109,7 @@ def _pairs(
     if node is None:
         return []
     if not isinstance(node, yaml.MappingNode):
-        problems.append(_problem(path, node, "keys with values belong here"))
+        problems.append(_problem(path, node, "keys with values belong here", _FORM))
         return []
     seen: set[str] = set()
     for key, _ in node.value:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tuner.server.access.tls import Tls
 
-_RENEW = "renew it, or `--dev-tls` makes one for this machine"
-
 
 def check(tls: Tls, now: datetime) -> None:
     """Read the files as a handshake will.
@@ -48,7 +46,7 @@ def _certificates(path: Path, now: datetime) -> tuple[list[x509.Certificate], li
         ]
     ends, begins = found[0].not_valid_after_utc, found[0].not_valid_before_utc
     if now >= ends:
-        return found, [_problem(path, f"expired on {ends:%Y-%m-%d}", _RENEW)]
+        return found, [_problem(path, f"expired on {ends:%Y-%m-%d}", "renew it")]
     if now < begins:
         what = f"is not valid before {begins:%Y-%m-%d %H:%M} UTC"
         return found, [_problem(path, what, "wait until then, or set this machine's clock")]
