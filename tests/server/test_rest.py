@@ -123,6 +123,17 @@ def test_a_tuning_is_cancelled_by_its_operation_or_by_its_model(tmp_path):
     asyncio.run(go())
 
 
+def test_a_wait_ends_when_its_caller_hangs_up(tmp_path):
+    async def go():
+        engine = FakeEngine(stop_at=1)
+        async with rest(tmp_path, engine) as (room, call), asyncio.timeout(30):
+            operation = await create(call)
+            await call("POST", f"/v1beta/{operation}:wait", {}, hang_up=engine.waits)
+            assert room.service.activity.in_flight == 0
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     "alt", ["$alt=json;enum-encoding=int", "%24alt=json%3Benum-encoding%3Dint"]
 )

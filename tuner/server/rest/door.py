@@ -81,8 +81,7 @@ async def _answer(
         if not route.body:
             return request(route, segments, parameters, None)
         body = await _body(receive, headers, service.limits)
-        if not route.method.is_quiet:
-            watch.append(asyncio.create_task(_hung_up(receive, asyncio.current_task())))
+        watch.append(asyncio.create_task(_hung_up(receive, asyncio.current_task())))
         if len(body) < LARGE_BODY_BYTES:
             return _read(route, segments, parameters, body)
         return await asyncio.to_thread(_read, route, segments, parameters, body)
