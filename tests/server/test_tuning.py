@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
-from tuner.server import messages
+from tuner.server import messages, tuning
 from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
@@ -187,6 +187,24 @@ def test_weights_a_queued_task_builds_on_outlive_their_model(tmp_path):
             await room.ended(operation.name)
             await room.service.tunings.tidy()
             assert not engine.tasks[1].parent.exists()
+
+    asyncio.run(go())
+
+
+def test_a_folder_made_while_others_are_tidied_away_stays(tmp_path, monkeypatch):
+    async def go():
+        async with open_room(tmp_path) as room:
+            old, new = room.service.folder / "old", room.service.folder / "new"
+            old.mkdir(parents=True)
+
+            def known(_connection):
+                new.mkdir()  # of a model whose row came a moment after this read
+                return set()
+
+            monkeypatch.setattr(tuning.models, "uids", known)
+            await room.service.tunings.tidy()
+            assert new.exists()
+            assert not old.exists()
 
     asyncio.run(go())
 

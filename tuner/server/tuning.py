@@ -19,7 +19,7 @@ from tuner.server.store.database import StoreFailed, StoreTaken
 from tuner.server.store.models import SnapshotRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tuner.engine import Engine, Step
@@ -94,9 +94,11 @@ class Tunings:
 
     async def tidy(self) -> None:
         """Remove folders that belong to no model, no running worker and no task that builds on them."""
+        # The folders first: one that a tuning makes meanwhile is not looked at.
+        found = await asyncio.to_thread(_inside, self._folder)
         kept = await self._store.read(models.uids) | await self._store.read(queue.parent_uids)
         kept |= set(self._running)
-        await asyncio.to_thread(_remove_others, self._folder, kept)
+        await asyncio.to_thread(_remove, [each for each in found if each.name not in kept])
 
     async def _work(self) -> None:
         while True:
@@ -268,8 +270,10 @@ def _row(step: Step) -> SnapshotRow:
     return SnapshotRow(step.step, step.epoch, step.mean_loss, int(step.compute_time * 1000))
 
 
-def _remove_others(folder: Path, kept: set[str]) -> None:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for each in folders:
+        shutil.rmtree(each, ignore_errors=True)
