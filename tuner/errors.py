@@ -136,10 +136,18 @@ class Unavailable(TunerError):
 
     exit_code = 5
 
-    def __init__(self, what: str, fix: str = "", *, retry_after_s: float | None = None) -> None:
-        """``retry_after_s`` is the wait the service asked for, in seconds."""
+    def __init__(
+        self,
+        what: str,
+        fix: str = "",
+        *,
+        retry_after_s: float | None = None,
+        is_passing: bool = True,
+    ) -> None:
+        """``retry_after_s`` is the wait the service asked for; without ``is_passing`` no wait helps."""
         super().__init__(what, fix)
         self.retry_after_s = retry_after_s
+        self.is_passing = is_passing
 
 
 class NotFinished(TunerError):

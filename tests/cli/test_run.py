@@ -85,6 +85,23 @@ def test_a_target_that_stays_away_is_code_5_and_the_next_run_goes_on(spec):
     assert OneTarget.target.creates == 1
 
 
+def test_what_no_wait_mends_is_told_at_once(spec, capsys):
+    OneTarget.target.faults = {2: Unavailable("nobody vouches for it", "trust", is_passing=False)}
+
+    assert tuner(["run", str(spec)]) == 5
+    assert "again in" not in capsys.readouterr().err
+    assert OneTarget.target.creates == 0
+
+
+def test_what_to_type_next_names_the_same_service(spec, capsys):
+    where = "target: {kind: local, endpoint: https://localhost:5, api_key_env: KEY}"
+    spec.write_text(f"{SPEC}{where}\n")
+
+    assert tuner(["run", str(spec)]) == 0
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert hint.endswith("--endpoint https://localhost:5 --api-key-env KEY")
+
+
 def test_submit_leaves_and_resume_goes_on(spec, capsys):
     assert tuner(["submit", str(spec)]) == 0
     assert OneTarget.target.creates == 1

@@ -10,9 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
+from tuner.server import service
 from tuner.server.access import keys
 from tuner.server.app import running
-from tuner.server import service
 from tuner.server.messages import PACKAGE
 from tuner.server.settings import Settings
 from tuner.server.store.database import StoreFailed

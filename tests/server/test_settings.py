@@ -32,6 +32,16 @@ def test_every_wrong_pair_is_named():
     ]
 
 
+@pytest.mark.parametrize("source", ["/nowhere/model", "./nowhere", "builtin:nope"])
+def test_a_source_that_is_not_there_is_told_before_the_start(tmp_path, source):
+    with pytest.raises(InvalidInput, match=r"nowhere|nope"):
+        with_more({}, [f"mine={source}"])
+    file = tmp_path / "service.yaml"
+    file.write_text(f"base_models:\n  mine:\n    source: {source}\n")
+    with pytest.raises(InvalidInput, match="mine: "):
+        read(file)
+
+
 def test_a_service_file_declares_models(tmp_path):
     (tmp_path / "weights").mkdir()
     file = tmp_path / "service.yaml"

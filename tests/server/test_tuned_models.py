@@ -83,6 +83,20 @@ def test_what_cannot_be_changed_is_refused_by_name(tmp_path, path):
     asyncio.run(go())
 
 
+def test_hyperparameters_other_than_those_tuned_with_are_refused(tmp_path):
+    async def go():
+        async with open_room(tmp_path) as room:
+            model = (await room.tuned()).name.partition("/operations")[0]
+            task = (await room.call("GetTunedModel", name=model)).tuning_task
+            await room.call("UpdateTunedModel", **update({"tuning_task": task}, "tuning_task"))
+            task.hyperparameters.epoch_count += 1
+            asked = update({"tuning_task": task}, "tuning_task")
+            refused = await refusal(room, "UpdateTunedModel", **asked)
+            assert [each.field for each in refused.violations] == ["tuned_model.tuning_task"]
+
+    asyncio.run(go())
+
+
 def test_an_update_checks_its_values(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from tuner.cli.show import show
 from tuner.errors import Detached, TunerError
 from tuner.jobs import outcome as outcomes_of
 from tuner.jobs.runner import Pace
-from tuner.types import Phase
+from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -115,6 +115,15 @@ def _print(outcomes: Sequence[Outcome], output: str) -> None:
         _print_one(outcome)
 
 
+def _options(target: TargetConfig) -> str:
+    """The target as options of a command; nothing where it is what a command asks anyway."""
+    fields = asdict(target)
+    kind = fields.pop("kind")
+    said = {"target": "" if kind == TargetConfig().kind else kind} | fields
+    flags = {name.replace("_", "-"): value for name, value in said.items() if value}
+    return "".join(f" --{name} {quote(value)}" for name, value in flags.items())
+
+
 def _print_one(outcome: Outcome) -> None:
     """The tables of one job, and what to type next."""
     job, evaluation = outcome.job, outcome.job.evaluation
@@ -128,6 +137,8 @@ def _print_one(outcome: Outcome) -> None:
         show(outcomes_of.permission_rows(outcome.permissions), "table")
     if job.phase is Phase.DONE:
         asked = evaluation.rows[0].text_input if evaluation else "your text"
-        click.echo(f"\nTry it: tuner models generate {job.tuned_model} {quote(asked)}", err=True)
+        where = _options(job.target)
+        ask = f"tuner models generate {job.tuned_model} {quote(asked)}{where}"
+        click.echo(f"\nTry it: {ask}", err=True)
     elif not job.phase.is_end and not outcome.error:
         click.echo(f"\nGo on: tuner resume {job.name}", err=True)

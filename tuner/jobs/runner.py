@@ -101,7 +101,7 @@ class Runner:
                 return await step(job)
             except Unavailable as error:
                 pause = max(error.retry_after_s or 0.0, _jittered(wait_s))
-                if self.pace.now() + pause > gives_up:
+                if not error.is_passing or self.pace.now() + pause > gives_up:
                     raise
                 self.tell(events.Waiting(job, error.what, pause))
                 await self.pace.sleep(pause)

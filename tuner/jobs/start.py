@@ -161,8 +161,8 @@ async def _outcome(
             job = await step(job, target)
         except TunerError as error:
             job = ledger.find(job.where, job.tuned_model) or job
-            again = isinstance(error, Unavailable) and job.target.kind == "local"
-            if not (again and restarts_left):
+            is_away = isinstance(error, Unavailable) and error.is_passing
+            if not (is_away and job.target.kind == "local" and restarts_left):
                 return Outcome(job, error)
         else:
             break

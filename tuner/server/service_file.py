@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tuner.errors import InvalidInput, Problem
-from tuner.server.settings import MODEL_ID, new_base_model
+from tuner.server.settings import MODEL_ID, SOURCES, new_base_model, source_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +83,8 @@ def _base_model(
     if len(problems) > before:
         return None
     source = _source(path, fields.pop("source"))
+    if missing := source_problem(source):
+        problems.append(_problem(path, name, f"{model_id}: {missing}", SOURCES))
     if "methods" in fields:
         fields["methods"] = tuple(fields["methods"])
     return replace(new_base_model(model_id, source), **fields)

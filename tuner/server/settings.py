@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.engine import CHECKPOINT_S, KNOWN_BASE_MODELS, TINY, BaseModel
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tuner.server.access.tls import Tls
 
 METHODS = ("generateContent", "countTokens", "createTunedModel")
+SOURCES = "a folder, a hub name as Qwen/Qwen3-0.6B, or builtin:tiny"
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -63,10 +65,21 @@ def with_more(known: Mapping[str, BaseModel], pairs: Sequence[str]) -> dict[str,
             fix = "e.g. qwen3-0.6b=Qwen/Qwen3-0.6B; NAME has lower-case letters, digits, . _ -"
             problems.append(Problem("", 0, 0, what, fix))
             continue
+        if missing := source_problem(source):
+            problems.append(Problem("", 0, 0, f"--base-model {pair}: {missing}", SOURCES))
         models[f"models/{model_id}"] = new_base_model(model_id, source)
     if problems:
         raise InvalidInput(problems)
     return models
+
+
+def source_problem(source: str) -> str:
+    """Why no model can come from there, as far as a look at this machine tells; empty if it may."""
+    if source.startswith("builtin:") and source != TINY.source:
+        return f"{source} is not in the box; {TINY.source} is"
+    if source.startswith(("/", ".", "~")) and not Path(source).expanduser().is_dir():
+        return f"there is no folder {source}"
+    return ""
 
 
 def new_base_model(model_id: str, source: str) -> BaseModel:

@@ -67,14 +67,15 @@ class Failure:
         return self.code is Code.PERMISSION_DENIED and "may not exist" in self.message
 
     @property
+    def is_lasting(self) -> bool:
+        """Whether somebody has to mend something before any call gets through."""
+        return "CERTIFICATE_VERIFY_FAILED" in self.message or "WRONG_VERSION_NUMBER" in self.message
+
+    @property
     def is_passing(self) -> bool:
         """Whether the same call may work at once (AIP-194: UNAVAILABLE alone)."""
-        lasting = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
-        return (
-            self.code is Code.UNAVAILABLE
-            and not self.is_refused_token
-            and not any(word in self.message for word in lasting)
-        )
+        is_away = self.code is Code.UNAVAILABLE
+        return is_away and not self.is_refused_token and not self.is_lasting
 
 
 def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failure:
@@ -133,7 +134,8 @@ def _unavailable(failure: Failure, connection: Connection) -> Unavailable:
     if failure.code is Code.DEADLINE_EXCEEDED:
         return Unavailable(f"{connection.address} did not answer in time", AGAIN)
     what = f"{connection.address} is not available: {_said(failure, failure.code.name)}"
-    return Unavailable(what, _connection_fix(failure, connection), retry_after_s=wait_s)
+    fix = _connection_fix(failure, connection)
+    return Unavailable(what, fix, retry_after_s=wait_s, is_passing=not failure.is_lasting)
 
 
 def _connection_fix(failure: Failure, connection: Connection) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tuner.server.messages import raw
 from tuner.server.refusals import Violation, invalid
 
 if TYPE_CHECKING:
@@ -88,8 +89,17 @@ def _is_same(path: str, model: Message, row: ModelRow) -> bool:
         case "tuned_model_source":
             return bool(model.tuned_model_source.tuned_model == row.source)
         case "tuning_task":
-            return not model.tuning_task.HasField("training_data")
+            return _is_same_task(model.tuning_task, row)
     return path in _GIVEN_BACK
+
+
+def _is_same_task(task: Message, row: ModelRow) -> bool:
+    """Whether a task asks for nothing that the model was not tuned with."""
+    names = ("epoch_count", "batch_size", "learning_rate")
+    tuned_with = raw("Hyperparameters")(**{name: getattr(row, name) for name in names})
+    asked = task.hyperparameters.ListFields()
+    is_same = all(getattr(tuned_with, field.name) == value for field, value in asked)
+    return is_same and not task.HasField("training_data")
 
 
 def _why_not(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, select, update
 
 from tuner.server.store.tables import model, permission, snapshot
 from tuner.types import GranteeType, Role
@@ -163,6 +163,6 @@ def _matches(query: Query) -> ColumnElement[bool]:
 
 
 def _granted(grantees: Collection[str], role: Role | None) -> ColumnElement[bool]:
-    who = or_(*(permission.c.grantee == grantee for grantee in sorted(grantees)))
+    who = permission.c.grantee.in_(sorted(grantees))
     what = permission.c.role == role if role else permission.c.role != ""
     return exists().where(permission.c.model == model.c.name, who, what)
