@@ -90,7 +90,7 @@ def test_what_no_wait_mends_is_told_at_once(spec, capsys):
 
     assert tuner(["run", str(spec)]) == 5
     assert "again in" not in capsys.readouterr().err
-    assert OneTarget.target.creates == 0
+    assert OneTarget.target.calls == ["tuned_model", "create"]
 
 
 def test_what_to_type_next_names_the_same_service(spec, capsys):
