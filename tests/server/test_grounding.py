@@ -78,7 +78,8 @@ def test_a_short_answer_is_taken_with_its_question():
 
 
 def test_only_the_sentences_nearest_to_a_question_are_quoted():
-    assert grounding.nearest_sentences("When did the rat eat cheese?", [TREE, RAT]) == [
-        "A rat ate the cheese at ten."
-    ]
+    parts = ["Ada opened the bakery.", "The bakery started with twelve people.", "It rains."]
+    matches = [Match(0.8, 0.5), Match(0.5, 0.9), Match(0.1, 0.0)]
+    assert grounding.nearest(parts, matches, WEIGHTS) == parts[:2]
+    assert grounding.nearest(parts, matches, WORD_WEIGHTS) == parts[1:2]
     assert grounding.nearest_last("rat cheese", [RAT, TREE]) == [TREE, RAT]

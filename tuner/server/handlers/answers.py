@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, Form, Prompt, Turn
@@ -45,12 +46,15 @@ async def generate_answer(service: Service, _caller: Caller, request: Message) -
     runner = await prompts.find_runner(service, request.model)
     _check(request)
     passages = [contents.text_of(each.content) for each in request.inline_passages.passages]
-    (answer,) = await whole_answers(service, [_prompt(request, runner, passages)])
     question = contents.text_of(request.contents[-1])
+    is_quoting = request.answer_style == EXTRACTIVE
+    form = Form(sources=await _quotable(service, question, passages)) if is_quoting else None
+    prompt = replace(_prompt(request, runner, passages), form=form)
+    (answer,) = await whole_answers(service, [prompt])
     texts = [question, grounding.claim(question, answer.text)]
     (asked, answered), weights = await _compared(service, texts, passages)
     rests = grounding.sources(answered, weights)
-    if request.answer_style == EXTRACTIVE:
+    if is_quoting:
         rests = [answer.text in text for text in passages]
     response = messages.GenerateAnswerResponse(answer=candidate(0, answer))
     response.answerable_probability = grounding.probability(asked, weights)
@@ -104,7 +108,6 @@ def _prompt(request: Message, runner: Runner, passages: Sequence[str]) -> Prompt
     # A small model heeds most what stands next to the question.
     listed = "\n\n".join(grounding.nearest_last(question.text, passages))
     task = f"Use only these passages.\n\n{listed}\n\n{_STYLES[request.answer_style]}"
-    spans = grounding.nearest_sentences(question.text, passages)
     return Prompt(
         runner.base.name,
         (*before, Turn("user", f"{task}\n\nQuestion: {question.text}")),
@@ -114,8 +117,14 @@ def _prompt(request: Message, runner: Runner, passages: Sequence[str]) -> Prompt
         temperature=request.temperature if request.HasField("temperature") else 0.0,
         top_p=runner.top_p,
         top_k=runner.top_k,
-        form=Form(sources=tuple(spans)) if request.answer_style == EXTRACTIVE else None,
     )
+
+
+async def _quotable(service: Service, question: str, passages: Sequence[str]) -> tuple[str, ...]:
+    """The sentences of which an EXTRACTIVE answer is a part."""
+    parts = [part for passage in passages for part in grounding.sentences(passage)]
+    (matches,), weights = await _compared(service, [question], parts)
+    return tuple(grounding.nearest(parts, matches, weights))
 
 
 async def _compared(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SUPPORTED = 0.5  # a passage that less probably says what an answer says is not its source
 NEAR = 0.1  # likeness: passages so near to the best one are named beside it
-NEAR_SENTENCE = 0.25  # coverage
+NEAR_SENTENCE = 1.5  # logits: sentences so near to the best one may be quoted beside it
 CLAIM_WORDS = 3
 STEM = 5  # letters by which words are told apart: opens, opened, opening
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=\u3002)|\n+")
@@ -109,10 +109,11 @@ def nearest_last(question: str, passages: Sequence[str]) -> list[str]:
     return sorted(passages, key=lambda passage: coverage(question, passage))
 
 
-def nearest_sentences(question: str, passages: Sequence[str]) -> list[str]:
-    """The sentences that have about the most of the question's words."""
-    parts = {part: coverage(question, part) for each in passages for part in sentences(each)}
-    return [part for part, found in parts.items() if found >= max(parts.values()) - NEAR_SENTENCE]
+def nearest(parts: Sequence[str], matches: Sequence[Match], weights: Weights) -> list[str]:
+    """The sentences that most probably answer; the matches are of the question beside each."""
+    scores = [score(match.likeness, match.coverage, weights) for match in matches]
+    best = max(scores)
+    return [part for part, each in zip(parts, scores, strict=True) if each >= best - NEAR_SENTENCE]
 
 
 def claim(question: str, answer: str) -> str:
