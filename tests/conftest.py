@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,15 @@ def spec(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
     one_target.OneTarget.target = one_target.knowing(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_restored():
+    """`tuner serve` sends the log of its whole process to a stderr that ends with the test."""
+    yield
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

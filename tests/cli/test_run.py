@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 
 import pytest
 
 from tests.fakes.one_target import SPEC, OneTarget, answers
 from tuner.__main__ import run as tuner
+from tuner.cli import following
 from tuner.errors import Unavailable
 from tuner.types import Role
 
@@ -233,3 +236,20 @@ def test_a_bug_is_one_line_and_a_file(spec, capsys, monkeypatch):
     assert "Traceback" not in shown
     assert "whoops" in shown
     assert "Traceback" in (spec.parent / "home" / "bug.txt").read_text()
+
+
+def test_a_ctrl_c_that_gets_lost_is_said_again(monkeypatch):
+    monkeypatch.setattr(following, "ASK_AGAIN_S", 0.0)
+    lost = []
+
+    async def work():
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            lost.append(True)
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(following._until_interrupted(work()))
+    assert lost == [True]

@@ -127,7 +127,7 @@ def test_ctrl_c_detaches_and_the_tuning_goes_on(home):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "tuner resume" in said
     assert "Traceback" not in said
     assert command(home, "resume").returncode == 0

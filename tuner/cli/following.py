@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tuner.jobs.outcome import Outcome
 
     Follow = Callable[[Tell, Pace], Coroutine[None, None, list[Outcome]]]
+
+ASK_AGAIN_S = 1.0
 
 
 def bookmarks(ledger: Ledger, named: Sequence[str]) -> list[Job]:
@@ -68,7 +71,7 @@ def follow(
     try:
         live = output != "jsonl" and not ctx.obj["quiet"] and sys.stderr.isatty()
         with _reporter(output, quiet=ctx.obj["quiet"], live=live) as tell:
-            outcomes = asyncio.run(follows(tell, replace(pace, measures=live)))
+            outcomes = asyncio.run(_until_interrupted(follows(tell, replace(pace, measures=live))))
     except KeyboardInterrupt:
         raise Detached(
             "stopped watching; nothing is cancelled and tunings that were submitted go on",
@@ -79,6 +82,27 @@ def follow(
     for outcome in bad:
         click.echo(str(outcome.failure), err=True)
     return outcomes_of.exit_code(bad)
+
+
+async def _until_interrupted(work: Coroutine[None, None, list[Outcome]]) -> list[Outcome]:
+    """What ``work`` gives; KeyboardInterrupt, once it has ended, after a Ctrl-C.
+
+    asyncio asks a task once to end, and grpc.aio can lose that when it meets an answer.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def stop() -> None:
+        task.cancel()
+        loop.call_later(ASK_AGAIN_S, stop)
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+    if task.cancelled():
+        raise KeyboardInterrupt
+    return task.result()
 
 
 def pace_until(until: Phase | None, timeout_s: float | None) -> Pace:
