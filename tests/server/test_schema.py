@@ -21,6 +21,7 @@ from tuner.server.store.connections import StoreFailed
 from tuner.server.store.database import open_store
 from tuner.types import Example
 
+pytestmark = pytest.mark.slow
 DUMP = Path(__file__).parent / "data" / "schema_1.sql"
 
 
@@ -108,7 +109,6 @@ def test_the_steps_from_nothing_lead_to_the_tables_as_they_are_declared(tmp_path
     assert set(names) - {"sqlite_sequence"} == set(tables.metadata.tables)
 
 
-@pytest.mark.slow
 def test_on_postgresql_the_steps_lead_to_the_same_tables(tmp_path, postgres):
     with closing(open_store(tmp_path, postgresql.new_database(postgres), alone=True)) as store:
 
@@ -193,7 +193,6 @@ print(at)
 """
 
 
-@pytest.mark.slow
 def test_a_migration_killed_at_any_statement_leaves_the_old_tables_or_the_new(old):
     whole = old / "whole"
     whole.mkdir()

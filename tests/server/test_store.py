@@ -14,6 +14,7 @@ from tuner.server.store.operations import find
 from tuner.server.store.permissions import ModelGone, PermissionRow
 from tuner.types import Example
 
+pytestmark = pytest.mark.slow
 EXAMPLES = (Example("1", "2"), Example("a\u2028b", "ü"))
 OPERATION = "tunedModels/m/operations/o"
 LEASE_MS = 1000
