@@ -30,7 +30,18 @@ IDLE_EXIT_S = 600
 START_TIMEOUT_S = 120.0
 SLOW_START_S = 2.0
 POLL_S = 0.05
-NEEDED = ("sqlalchemy", "torch", "safetensors", "tokenizers", "gguf")
+NEEDED = (
+    *(
+        "alembic",
+        "cryptography",
+        "gguf",
+        "grpc_health",
+        "grpc_reflection",
+        "httptools",
+        "llguidance",
+    ),
+    *("orjson", "prometheus_client", "safetensors", "sqlalchemy", "tokenizers", "torch", "uvicorn"),
+)
 
 
 @dataclass(frozen=True, slots=True)

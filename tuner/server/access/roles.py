@@ -33,11 +33,12 @@ async def check(service: Service, caller: Caller, method: Method, request: Messa
     held = await service.store.about(name).recall(permissions.roles, name, caller.grantees)
     if not held:
         raise hidden(name)
-    if max(RANK[Role(role)] for role in held) < RANK[method.role]:
+    highest = max(held, key=_rank)
+    if _rank(highest) < _rank(method.role):
         raise Refused(
             Code.PERMISSION_DENIED,
             f"{method.short_name} on {name} needs the role {method.role};"
-            f" {caller.email_address} is a {max(held, key=_rank)}.",
+            f" {caller.email_address} is a {highest}.",
             "ROLE_TOO_LOW",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 from google.longrunning import operations_pb2
@@ -41,7 +42,7 @@ async def list_operations(service: Service, caller: Caller, request: Message) ->
     """ListOperations of one tuned model, or of ``tunedModels/-`` for all of them; the newest first."""
     page = pages.asked(request, caller, PAGE_SIZE, request.name, request.filter)
     done = _done(request.filter)
-    model = "" if _is_all(request.name) else request.name.removesuffix("/operations")
+    model = "" if re.fullmatch(ALL, request.name) else request.name.removesuffix("/operations")
     return await service.store.recall(_page, page, model, caller.own_grantees, done)
 
 
@@ -96,10 +97,6 @@ def _done(text: str) -> bool | None:
     if key not in _DONE:
         raise invalid_field("filter", f"{text!r}: only done=true and done=false are understood")
     return _DONE[key]
-
-
-def _is_all(name: str) -> bool:
-    return name in {"", "operations", "tunedModels/-", "tunedModels/-/operations"}
 
 
 def _model(name: str) -> str:
