@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data import READERS, USUAL, Columns, detect, load_examples
+from tuner.data import READERS, USUAL, Columns, Source, detect, read_rows
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -38,7 +38,7 @@ TEXTS = [
 
 def read(path, content, columns=USUAL, **options):
     path.write_bytes(content.encode())
-    return list(load_examples(path, columns, **options))
+    return list(read_rows(Source((path,), columns, **options)))
 
 
 def test_every_reader_has_a_writer_to_be_tested_with():
@@ -107,8 +107,8 @@ def test_the_format_is_told_by_name_and_by_content(tmp_path, name):
 
 @FORMATS
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, name):
-    (problem,) = load_examples(tmp_path / "none", format=name)
-    (folder,) = load_examples(tmp_path, format=name)
+    (problem,) = read_rows(Source((tmp_path / "none",), format=name))
+    (folder,) = read_rows(Source((tmp_path,), format=name))
 
     assert isinstance(problem, Problem)
     assert "no such file" in problem.what
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, name):
 def test_rows_are_read_as_they_are_asked_for(tmp_path, name):
     content = WRITERS[name]([("1", "2")] * 100_000, Columns())
     (tmp_path / "data").write_text(content)
-    rows = load_examples(tmp_path / "data", format=name)
+    rows = read_rows(Source((tmp_path / "data",), format=name))
 
     assert len(list(islice(rows, 2))) == 2
     rows.close()

@@ -2,11 +2,20 @@
 
 import pytest
 
-from tuner.data.check import MAX_SHOWN, check
+from tuner.data import in_batches
+from tuner.data.check import MAX_SHOWN, Checks, capped
 from tuner.errors import Problem
 from tuner.types import Example, Limits
 
 NONE = Limits(None, None, None)
+
+
+def check(rows, path, limits, instruction=""):
+    checks = Checks(limits, instruction)
+    found = [problem for batch in in_batches(path, rows) for problem in checks.train(batch)]
+    return capped([*found, *checks.finish()])
+
+
 GOOD = [Example(f"input {n}", "output", n) for n in range(100, 130)]
 
 

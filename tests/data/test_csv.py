@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.data import Columns, load_examples
+from tuner.data import Columns, Source, read_rows
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -12,7 +12,7 @@ AB = Columns("a", "b")
 def read(tmp_path, content, columns=AB, name="x.csv", encoding="utf-8"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(load_examples(path, columns, encoding=encoding))
+    return list(read_rows(Source((path,), columns, encoding=encoding)))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.data import Columns, load_examples
+from tuner.data import Columns, Source, read_rows
 from tuner.errors import Problem
 
 AB = Columns("a", "b")
@@ -11,7 +11,7 @@ AB = Columns("a", "b")
 def read(tmp_path, content, columns=AB, name="x.jsonl"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(load_examples(path, columns))
+    return list(read_rows(Source((path,), columns)))
 
 
 def test_blank_lines_a_mark_and_other_keys_do_not_matter(tmp_path):

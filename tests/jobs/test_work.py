@@ -175,7 +175,7 @@ def changed(**changes):
         changed(path=Path("other.yaml"), training_data=TrainingData(Path("b.jsonl"), "q", "a")),
         changed(display_name="x", description="y", temperature=0.5, timeout_s=5.0),
         changed(job="Another"),
-        replace(WORK, examples=tuple(replace(each, line=9) for each in WORK.examples)),
+        replace(WORK, examples=tuple(each._replace(line=9) for each in WORK.examples)),
         replace(WORK, holdout=(Example("a", "b"),)),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "status": ("tuner.cli.status:status", "Show where every job stands, from the ledger alone."),
     "watch": ("tuner.cli.status:watch", "Follow tunings until they are finished; changes nothing."),
     "cancel": ("tuner.cli.status:cancel", "Cancel tunings."),
+    "data": ("tuner.cli.data:data", "Check, mend, part and measure tuning examples."),
     "models": ("tuner.cli.models:models", "List, look at, try, change and delete models."),
     "permissions": (
         "tuner.cli.permissions:permissions",
@@ -46,15 +48,20 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, listed in the table's order."""
 
+    def __init__(self, table: dict[str, tuple[str, str]], **attributes: Any) -> None:
+        """``table`` is as ``COMMANDS``."""
+        super().__init__(**attributes)
+        self._table = table
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """The names, in reading order."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        module, _, name = self._table[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
 
@@ -67,17 +74,20 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean `tuner {near[0]}`?" if near else "`tuner --help` lists them"
+            me = ctx.command_path
+            near = get_close_matches(args[0], self._table, n=1)
+            hint = f"did you mean `{me} {near[0]}`?" if near else f"`{me} --help` lists them"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's signature
         """The table, without importing anything."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self._table.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show results and errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Show more, and tracebacks.")
 @click.option(

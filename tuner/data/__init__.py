@@ -1,19 +1,24 @@
-"""Tuning examples: reading, checking and preparing them; here, the table of readers."""
+"""Tuning examples: reading, checking and preparing them; here, what a reader gives, and their table."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from tuner.errors import Problem
+from tuner.types import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tuner.types import Example
-
     Row: TypeAlias = Example | Problem
+
+Field: TypeAlias = Literal["text_input", "output"]
+Turns: TypeAlias = Literal["refuse", "expand"]
+
+BATCH_ROWS = 4096
 
 
 class Columns(NamedTuple):
@@ -26,17 +31,74 @@ class Columns(NamedTuple):
 USUAL = Columns()
 
 
+class Source(NamedTuple):
+    """Where examples are, and how to read them.
+
+    Attributes:
+        paths: Files, read one after the other; their formats may differ.
+        columns: Where the input and the output are; the usual ones also stand for "as the shape
+            of the rows says", e.g. ``messages``.
+        format: A key of ``READERS`` or of ``shapes.SHAPES``; ``auto`` goes by name and content.
+        encoding: Of text files; a byte-order mark of UTF-8 is always allowed.
+        multi_turn: What becomes of a conversation of several turns: refused, or expanded to an
+            example for every answer in it.
+    """
+
+    paths: tuple[Path, ...]
+    columns: Columns = USUAL
+    format: str = "auto"
+    encoding: str = "utf-8"
+    multi_turn: Turns = "refuse"
+
+
+class Locate(Protocol):
+    """Finds a character of a row in its file."""
+
+    def __call__(self, row: int, field: Field, offset: int = 0) -> tuple[int, int]:
+        """Line and column, both 1-based, column in characters; 0 when it is not known.
+
+        Args:
+            row: Its index in the batch.
+            field: Which of its two texts.
+            offset: The character of that text, from 0.
+        """
+
+
+class Batch(NamedTuple):
+    """Some rows of one file, in file order, column by column.
+
+    Columns, because a check that looks at a thousand texts in one call costs a tenth of a thousand
+    calls. Everything but ``problems`` has the length of ``text_inputs``.
+
+    Attributes:
+        path: The file, as the user named it.
+        lines: Where each row starts, 1-based; the row's number where a file has no lines.
+        problems: What is wrong with the rows that could not be read; they are in no column.
+        locate: Where a text stands; valid while the batch is alive.
+    """
+
+    path: str
+    text_inputs: Sequence[str]
+    outputs: Sequence[str]
+    lines: Sequence[int]
+    problems: Sequence[Problem]
+    locate: Locate
+
+    def examples(self) -> Iterator[Example]:
+        """The good rows one by one."""
+        return map(Example, self.text_inputs, self.outputs, self.lines)
+
+
 class Reader(NamedTuple):
     """One row of the table: where the code is, and how its files are recognised.
 
-    The function takes ``(path, columns, encoding)`` and yields, in file order, an Example for
-    every good row and a Problem for every bad one; it never raises for what is in the file.
+    The function takes ``(path, source)`` and yields Batches; it never raises for what is in the
+    file. ``first_character`` is what the content of such a file begins with; empty for anything.
     """
 
     function: str
     suffixes: tuple[str, ...]
     first_character: str
-    """What the content of such a file begins with; empty for anything."""
 
 
 READERS = {
@@ -45,27 +107,54 @@ READERS = {
 }
 
 
-def load_examples(
-    path: Path,
-    columns: Columns = USUAL,
-    format: str = "auto",  # noqa: A002 -- the spec's own word
-    encoding: str = "utf-8",
-) -> Iterator[Row]:
-    """Read a file of examples: every row, as an Example or as what is wrong with it.
+def read(source: Source) -> Iterator[Batch]:
+    """Read files of examples, some thousand rows in memory at a time.
 
-    Args:
-        path: The file; one that cannot be read yields one Problem.
-        columns: Where the input and the output are.
-        format: A key of ``READERS``; ``auto`` goes by the name, then by the first character.
-        encoding: Any that extends ASCII; a byte-order mark of UTF-8 is allowed.
+    A file that cannot be read gives one Problem.
     """
-    try:
-        name = detect(path) if format == "auto" else format
-        module, _, function = READERS[name].function.partition(":")
-        yield from getattr(import_module(module), function)(path, columns, encoding)
-    except OSError as error:
-        what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        yield Problem(str(path), 0, 0, what, "check training_data.path", "unreadable")
+    for path in source.paths:
+        try:
+            name = detect(path) if source.format == "auto" else source.format
+            module, _, function = READERS[name].function.partition(":")
+            yield from getattr(import_module(module), function)(path, source)
+        except OSError as error:
+            what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            problem = Problem(str(path), 0, 0, what, "check the path", "unreadable")
+            yield Batch(str(path), (), (), (), (problem,), nowhere)
+
+
+def read_rows(source: Source) -> Iterator[Row]:
+    """The same row by row, in file order: an Example, or what is wrong with it."""
+    for batch in read(source):
+        rows: list[Row] = [*batch.examples(), *batch.problems]
+        yield from sorted(rows, key=attrgetter("line")) if batch.problems else rows
+
+
+def in_batches(path: Path, rows: Iterable[Row]) -> Iterator[Batch]:
+    """What a reader that goes row by row yields: batches that know the line of a row alone."""
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    for row in rows:
+        (problems if isinstance(row, Problem) else examples).append(row)  # type: ignore[arg-type]
+        if len(examples) + len(problems) >= BATCH_ROWS:
+            yield _batch(path, examples, problems)
+            examples, problems = [], []
+    if examples or problems:
+        yield _batch(path, examples, problems)
+
+
+def _batch(path: Path, examples: list[Example], problems: list[Problem]) -> Batch:
+    inputs, outputs, lines = zip(*examples, strict=True) if examples else ((), (), ())
+
+    def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- the line is all we know
+        return lines[row], 0
+
+    return Batch(str(path), inputs, outputs, lines, problems, locate)
+
+
+def nowhere(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- Locate's signature
+    """The Locate of a batch whose rows stand in no file."""
+    return 0, 0
 
 
 def detect(path: Path) -> str:

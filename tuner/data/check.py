@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
-    from tuner.data import Row
+    from tuner.data import Batch
     from tuner.errors import Severity
     from tuner.types import Example, Limits
 
@@ -20,48 +20,75 @@ FEW = 20
 """Google's least number of examples for tuning Gemini 1.5, which it recommended to exceed."""
 
 
-def check(rows: Iterable[Row], path: str, limits: Limits, instruction: str = "") -> list[Problem]:
-    """Say what is wrong with the rows of a file, those that could not be read included.
+class Checks:
+    """Looks at batches as they are read, and remembers what it needs to compare later ones with.
 
-    Streams: what is kept of a row is two hashes and its line, some 200 bytes.
-
-    Args:
-        rows: As ``load_examples`` yields them, without the instruction.
-        path: The file they come from, for the messages.
-        limits: What the target takes at most.
-        instruction: What will be put in front of every text_input, which it makes longer.
-
-    Returns:
-        At most ``MAX_SHOWN`` problems a rule, in file order, then the count of the others.
+    Of a row two hashes and its line are kept, some 200 bytes.
     """
-    tally = _Tally(path)
-    checks = _Checks(path, limits, len(instruction) + 2 if instruction else 0)
-    count = 0
-    for row in rows:
-        if isinstance(row, Problem):
-            tally.add(row)
-            continue
-        count += 1
-        for problem in checks.of(row):
-            tally.add(problem)
-    if not count and not tally.counts:
-        fix = "add rows below the one that names the columns; some 100 to 500 are a good start"
-        tally.add(Problem(path, 0, 0, "there are no examples in it", fix, "no-examples"))
-    elif count < FEW and not tally.counts:
-        what = f"{count} examples are few: tuning rarely helps with less than {FEW}"
-        tally.add(Problem(path, 0, 0, what, "add more", "few-examples", "warning"))
+
+    def __init__(
+        self, limits: Limits, instruction: str = "", ignore: Container[str] = frozenset()
+    ) -> None:
+        """Check examples for one target.
+
+        Args:
+            limits: What the target takes at most.
+            instruction: What will be put in front of every text_input, which it makes longer.
+            ignore: Codes of rules that are switched off.
+        """
+        self._limits = limits
+        self._prefix = len(instruction) + 2 if instruction else 0
+        self._ignore = ignore
+        self._seen: dict[int, tuple[int, int]] = {}
+        self._path = ""
+        self._count = self._bad = 0
+
+    def train(self, batch: Batch) -> Iterator[Problem]:
+        """What is wrong with rows to tune on, those that could not be read included."""
+        self._path = batch.path
+        self._count += len(batch.lines)
+        for problem in self._of(batch):
+            self._bad += 1
+            yield problem
+
+    def held(self, batch: Batch) -> Iterator[Problem]:
+        """What is wrong with rows to evaluate with; call it when all of ``train`` was seen."""
+        yield from batch.problems
+
+    def finish(self) -> Iterator[Problem]:
+        """What only all rows together show."""
+        if not self._count and not self._bad:
+            fix = "add rows below the one that names the columns; some 100 to 500 are a good start"
+            yield Problem(self._path, 0, 0, "there are no examples in it", fix, "no-examples")
+        elif self._count < FEW and not self._bad:
+            what = f"{self._count} examples are few: tuning rarely helps with less than {FEW}"
+            yield Problem(self._path, 0, 0, what, "add more", "few-examples", "warning")
+
+    def _of(self, batch: Batch) -> Iterator[Problem]:
+        rows = _Rows(batch.path, self._limits, self._prefix, self._seen)
+        yield from batch.problems
+        for example in batch.examples():
+            yield from (each for each in rows.of(example) if each.rule not in self._ignore)
+
+
+def capped(problems: Iterable[Problem]) -> list[Problem]:
+    """At most ``MAX_SHOWN`` problems a rule, in file order, then the count of the others."""
+    tally = _Tally()
+    for problem in problems:
+        tally.add(problem)
     return tally.problems()
 
 
 class _Tally:
     """Keeps the first problems of each rule and counts the others."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self) -> None:
         self.counts: Counter[tuple[str, Severity]] = Counter()
-        self._path = path
+        self._path = ""
         self._shown: list[Problem] = []
 
     def add(self, problem: Problem) -> None:
+        self._path = self._path or problem.path
         rule = (problem.rule, problem.severity)
         self.counts[rule] += 1
         if self.counts[rule] <= MAX_SHOWN:
@@ -84,15 +111,17 @@ class _Tally:
         return sorted(self._shown, key=lambda problem: problem.line) + more
 
 
-class _Checks:
+class _Rows:
     """What is looked for in an example; remembers the examples before it."""
 
-    def __init__(self, path: str, limits: Limits, prefix_chars: int) -> None:
+    def __init__(
+        self, path: str, limits: Limits, prefix_chars: int, seen: dict[int, tuple[int, int]]
+    ) -> None:
         self._path = path
         self._most_input = limits.text_input_chars
         self._most_output = limits.output_chars
         self._prefix = prefix_chars
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._seen = seen
 
     def of(self, row: Example) -> Iterator[Problem]:
         """What is wrong with one example."""

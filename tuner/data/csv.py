@@ -6,6 +6,7 @@ import csv
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tuner.data import in_batches
 from tuner.data.columns import missing_columns
 from tuner.data.lines import read_lines
 from tuner.errors import Problem
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tuner.data import Columns, Row
+    from tuner.data import Batch, Columns, Row, Source
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_CELL = 2**31 - 1
@@ -38,7 +39,12 @@ _ADVICE = {
 }
 
 
-def read(path: Path, columns: Columns, encoding: str = "utf-8") -> Iterator[Row]:
+def read(path: Path, source: Source) -> Iterator[Batch]:
+    """Yield the rows of a file in batches; see ``read_rows``."""
+    return in_batches(path, read_rows(path, source.columns, source.encoding))
+
+
+def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
     """Yield the rows of a CSV file in file order, one in memory at a time.
 
     Text stays as written: nothing is stripped, ``NA`` and ``007`` are text, and the newlines of

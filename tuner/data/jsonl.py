@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tuner.data import in_batches
 from tuner.data.columns import missing_columns
 from tuner.data.lines import read_lines
 from tuner.errors import Problem
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tuner.data import Columns, Row
+    from tuner.data import Batch, Columns, Row, Source
 
 _TYPES = {
     int: "a number",
@@ -29,7 +30,12 @@ class _RepeatedKey(ValueError):
     """An object has a key twice; the text is the key."""
 
 
-def read(path: Path, columns: Columns, encoding: str = "utf-8") -> Iterator[Row]:
+def read(path: Path, source: Source) -> Iterator[Batch]:
+    """Yield the rows of a file in batches; see ``read_rows``."""
+    return in_batches(path, read_rows(path, source.columns, source.encoding))
+
+
+def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
     """Yield the objects of a JSON Lines file in file order, one in memory at a time.
 
     Texts stay as written. Blank lines are skipped; keys beyond the two are not looked at.

@@ -42,7 +42,7 @@ def write_task(folder: Path, task: TuningTask, model: BaseModel, models_folder: 
         EngineError: The folder holds another task.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    examples = b"".join(messages.line(asdict(example)) for example in task.examples)
+    examples = b"".join(messages.line(example._asdict()) for example in task.examples)
     about = {
         "name": task.base_model,
         "epoch_count": task.epoch_count,

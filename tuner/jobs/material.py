@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.data import Columns, load_examples
-from tuner.data.check import check
+from tuner.data import Columns, Source, read
+from tuner.data.check import Checks, capped
 from tuner.data.holdout import choose, split
 from tuner.errors import Problem
 from tuner.targets import TARGETS
 from tuner.types import Example, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
-    from tuner.data import Row
+    from tuner.data import Batch
     from tuner.jobs.draft import Draft
     from tuner.jobs.spec import TrainingData
+
+    Look: TypeAlias = Callable[[Batch], Iterable[Problem]]
 
 _NO_LIMITS = Limits(None, None, None)
 _MAX_LEAKS = 20
@@ -40,17 +43,19 @@ def read_material(draft: Draft) -> Material:
     data = draft.training_data
     if data is None:
         return Material()
-    limits = _limits(draft)
-    rows, problems = _read(draft, data, ("training_data", "path"), limits)
+    checks = Checks(limits_of(draft), data.instruction)
+    rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
     held: tuple[Example, ...] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.path:
         source = replace(data, path=evaluation.path, format="auto")
-        held, more = _read(draft, source, ("evaluation", "path"), limits)
+        held, more = _read(draft, source, ("evaluation", "path"), checks.held)
         problems += [*more, *_leaks(rows, held, evaluation.path, data.path)]
     elif evaluation and evaluation.holdout is not None:
         rows, held = split(rows, evaluation.holdout)
         problems += _one_sided(draft, rows, held)
+    if rows or held or not problems:
+        problems += checks.finish()
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
@@ -64,23 +69,34 @@ def instructed(examples: Sequence[Example], instruction: str) -> Iterator[Exampl
         yield Example(prefix + each.text_input, each.output, each.line)
 
 
-def _limits(draft: Draft) -> Limits:
+def limits_of(draft: Draft) -> Limits:
+    """What the target of a spec takes, as far as the spec says which it is."""
     value = draft.document.value
     target = value.get("target", "local") if isinstance(value, dict) else None
     kind = target.get("kind", "local") if isinstance(target, dict) else target
     return TARGETS[kind].limits if isinstance(kind, str) and kind in TARGETS else _NO_LIMITS
 
 
+def source_of(data: TrainingData) -> Source:
+    """Which files to read, and how."""
+    columns = Columns(data.text_input, data.output)
+    return Source((data.path,), columns, data.format, data.encoding)
+
+
 def _read(
-    draft: Draft, data: TrainingData, at: tuple[str, str], limits: Limits
+    draft: Draft, data: TrainingData, at: tuple[str, str], look: Look
 ) -> tuple[tuple[Example, ...], list[Problem]]:
     if not data.path.is_file():
         return (), [draft.document.problem(at, *_absent(data.path), "no-file")]
-    rows: list[Row] = list(
-        load_examples(data.path, Columns(data.text_input, data.output), data.format, data.encoding)
-    )
-    problems = check(rows, str(data.path), limits, data.instruction)
-    return tuple(row for row in rows if isinstance(row, Example)), problems
+    rows: list[Example] = []
+
+    def problems() -> Iterator[Problem]:
+        for batch in read(source_of(data)):
+            rows.extend(batch.examples())
+            yield from look(batch)
+
+    found = capped(problems())
+    return tuple(rows), found
 
 
 def _absent(path: Path) -> tuple[str, str]:

@@ -1,0 +1,21 @@
+"""``tuner data``: one file a command, loaded when it is called."""
+
+from __future__ import annotations
+
+import click
+
+from tuner.cli import LazyGroup
+
+COMMANDS = {
+    "check": ("tuner.cli.data.check:check", "Say everything that is wrong with examples."),
+}
+"""Name: where the command is, and its help."""
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def data() -> None:
+    """Check, mend, part and measure tuning examples.
+
+    FILE is a data file, of any format that a job takes, or a job spec, whose training_data,
+    instruction and target then count. Nothing but the file named by an option is ever written.
+    """
