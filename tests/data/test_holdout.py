@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.data.holdout import choose, split
+from tuner.data.holdout import choose, rank, split
 from tuner.types import Example
 
 ROWS = [Example(f"input {n}", f"output {n}", n) for n in range(1, 1001)]
@@ -53,3 +53,60 @@ def test_no_more_than_the_most_are_chosen_whatever_their_order(most):
     assert len(chosen) == min(most, 1000)
     assert inputs(chosen) == inputs(choose(ROWS[::-1], most))
     assert inputs(chosen) <= inputs(choose(ROWS, most + 1))
+
+
+LABELS = ("good",) * 80 + ("bad",) * 15 + ("odd",) * 3 + ("rare", "rarer")
+LABELLED = [Example(f"input {n}", LABELS[n % 100], n) for n in range(1, 1001)]
+
+
+def shares(rows):
+    return {label: sum(row.output == label for row in rows) for label in dict.fromkeys(LABELS)}
+
+
+def test_every_output_has_its_share_on_both_sides():
+    train, held = split(LABELLED, 0.1, stratify=True)
+
+    assert shares(held) == {"good": 80, "bad": 15, "odd": 3, "rare": 1, "rarer": 1}
+    assert sorted(train + held, key=lambda row: row.line) == LABELLED
+
+
+def test_the_order_of_the_rows_moves_none():
+    assert inputs(split(LABELLED, 0.1, stratify=True)[1]) == inputs(
+        split(LABELLED[::-1], 0.1, stratify=True)[1]
+    )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("outputs", [1000, 200, 30])
+def test_outputs_too_rare_for_a_whole_row_keep_to_the_share_together(share, outputs):
+    rows = [row._replace(output=f"output {row.line % outputs}") for row in ROWS]
+
+    _, held = split(rows, share, stratify=True)
+
+    assert abs(len(held) - 1000 * share) < 40
+
+
+def test_rows_of_one_input_stay_together_whatever_their_outputs():
+    twice = LABELLED + [row._replace(output="bad", line=0) for row in LABELLED[::3]]
+    train, held = split(twice, 0.3, stratify=True)
+
+    assert not inputs(train) & inputs(held)
+
+
+def test_an_added_row_moves_at_most_one_other_and_of_its_own_output():
+    known = LABELLED[:300]
+    before = inputs(split(known, 0.1, stratify=True)[1])
+    for row in LABELLED[300:380]:
+        held = split([*known, row], 0.1, stratify=True)[1]
+        moved = before ^ inputs(held) - {row.text_input}
+
+        assert len(moved) <= 1
+        assert {each.output for each in known if each.text_input in moved} <= {row.output}
+
+
+def test_the_order_by_rank_says_nothing_about_the_side():
+    """Else the rows that balancing keeps would all be held out afterwards."""
+    kept = sorted(ROWS, key=rank)[:200]
+    _, held = split(kept, 0.1)
+
+    assert 8 < len(held) < 35

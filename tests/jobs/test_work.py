@@ -121,6 +121,14 @@ def test_an_empty_side_is_refused(tmp_path, share, what):
     assert problem.what == what
 
 
+def test_every_output_is_held_out_in_its_share_when_the_spec_says_so(tmp_path):
+    rows = "".join(f"input {n},{'rare' if n % 10 else 'often'}\n" for n in range(200))
+    spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.1, stratify: true}}\n", rows)
+
+    outputs = [row.output for row in load_work(spec).holdout]
+    assert (outputs.count("rare"), outputs.count("often")) == (18, 2)
+
+
 def test_no_more_rows_are_held_out_than_are_to_be_asked(tmp_path):
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5, max_examples: 3}}\n")
     work = load_work(spec)

@@ -52,7 +52,7 @@ def read_material(draft: Draft) -> Material:
         held, more = _read(draft, source, ("evaluation", "path"), checks.held)
         problems += [*more, *_leaks(rows, held, evaluation.path, data.path)]
     elif evaluation and evaluation.holdout is not None:
-        rows, held = split(rows, evaluation.holdout)
+        rows, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
         problems += _one_sided(draft, rows, held)
     if rows or held or not problems:
         problems += checks.finish()

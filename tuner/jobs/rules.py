@@ -120,6 +120,10 @@ def _evaluation(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem
         yield document.problem(
             ("evaluation", "path"), what, "keep one of them", "two-holdouts", key=True
         )
+    if path is not None and keys.get("stratify") is True:
+        what = "evaluation.stratify parts training_data, and evaluation.path does not"
+        at = ("evaluation", "stratify")
+        yield document.problem(at, what, "drop it, or write holdout:", "two-holdouts", key=True)
     if holdout is None and path is None:
         what = "evaluation has no rows to ask"
         fix = "add holdout: 0.1, or path: with a file of held-out examples"

@@ -125,6 +125,13 @@ class Evaluation:
             lt=1,
         ),
     ] = None
+    stratify: Annotated[
+        bool,
+        Key(
+            "Whether to hold out the same share of every output; an added row may then move one "
+            "other of its output. Goes with holdout."
+        ),
+    ] = False
     path: Annotated[
         Path | None,
         Key(
