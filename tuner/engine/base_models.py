@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.engine import BaseModel
     from tuner.engine.packages import Package
 
-__all__ = ["Progress", "is_fetched", "known", "pull"]
+__all__ = ["Progress", "is_fetched", "kept_folder", "known", "pull"]
 
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
@@ -38,6 +38,18 @@ def is_fetched(model: BaseModel, models_folder: Path) -> bool:
     """Whether ``pull`` has nothing to fetch: it is kept already, or is no packaged model."""
     kind, _, name = model.source.partition(":")
     return kind != "package" or _kept(name, models_folder).exists()
+
+
+def kept_folder(model: BaseModel, models_folder: Path) -> Path | None:
+    """Where the model's files are, if they are on this disk already; nothing is fetched or made."""
+    kind, _, name = model.source.partition(":")
+    if kind == "package":
+        folder = _kept(name, models_folder)
+    elif kind == "builtin":
+        folder = _builtin_folder(models_folder)
+    else:
+        folder = Path(model.source).expanduser()
+    return folder if (folder / "tokenizer.json").is_file() else None
 
 
 def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> Path:
@@ -111,7 +123,13 @@ def _builtin(name: str, models_folder: Path) -> Path:
 
     if name != "tiny":
         raise EngineError(f"builtin:{name} is not built in; the only one is builtin:tiny")
-    return make_folder(models_folder / f"tiny-{tiny.VERSION}", tiny.make)
+    return make_folder(_builtin_folder(models_folder), tiny.make)
+
+
+def _builtin_folder(models_folder: Path) -> Path:
+    from tuner.engine import tiny
+
+    return models_folder / f"tiny-{tiny.VERSION}"
 
 
 def _is_path(source: str) -> bool:

@@ -7,6 +7,7 @@ answers after the last line break.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,6 +67,23 @@ class Chat:
         """Tokens of an answer as written, the end of the turn last."""
         return [*self._ids(text, special=False), self.ends[0]]
 
+    def counts(self, texts: Sequence[str], answers: Sequence[str]) -> list[tuple[int, int]]:
+        """Lengths of ``prompt``, of one turn, and of ``answer``, for many rows in far less time.
+
+        All of them are in memory as tokens at once, some 100 bytes each.
+        """
+        has_special = re.compile("|".join(map(re.escape, self._special())) or r"(?!)").search
+        odd = [at for at, text in enumerate(texts) if has_special(text)]
+        messages = [[{"role": ROLES["user"], "content": text}] for text in texts]
+        try:
+            prompts = self._lengths([self._render(each) for each in messages], special=True)
+        except TemplateError as error:
+            raise _refused(error) from error
+        for at in odd:
+            prompts[at] = len(self._encode(messages[at]))
+        said = self._lengths(answers, special=False)
+        return [(prompt, answer + 1) for prompt, answer in zip(prompts, said, strict=True)]
+
     def text(self, tokens: Sequence[int]) -> str:
         """What the tokens say, special ones left out."""
         said: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
@@ -77,7 +95,7 @@ class Chat:
 
     def _encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Tokens of a conversation; only the template, never a text in it, can make special tokens."""
-        special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values()]
+        special = self._special()
         contents = [message["content"] for message in messages]
         if not any(token in content for token in special for content in contents):
             return self._ids(self._render(messages), special=True)
@@ -93,6 +111,15 @@ class Chat:
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         return self.template.render(messages=messages, add_generation_prompt=True, **self.names)
+
+    def _special(self) -> list[str]:
+        return [token.content for token in self.tokenizer.get_added_tokens_decoder().values()]
+
+    def _lengths(self, texts: Sequence[str], *, special: bool) -> list[int]:
+        self.tokenizer.encode_special_tokens = not special
+        return [
+            len(each) for each in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ]
 
     def _ids(self, text: str, *, special: bool) -> list[int]:
         self.tokenizer.encode_special_tokens = not special

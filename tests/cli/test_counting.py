@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.engine.places import EXAMPLES, tiny
+from tuner.cli.data import counting
+from tuner.cli.data.counting import find_counter, open_counter
+from tuner.cli.data.given import Given
+from tuner.data import Source
+from tuner.engine import EngineError, batches
+from tuner.engine.chat import open_chat
+from tuner.jobs.draft import read_draft
+from tuner.types import Example, Limits
+
+NO_LIMITS = Limits(None, None, None)
+
+
+def texts(examples):
+    return [each.text_input for each in examples], [each.output for each in examples]
+
+
+def test_an_example_has_the_tokens_that_the_engine_tunes_on():
+    counter = open_counter(str(tiny()), "Name the colour.")
+
+    counts = list(counter.count(*texts(EXAMPLES)))
+
+    asked = [each._replace(text_input=f"Name the colour.\n\n{each[0]}") for each in EXAMPLES]
+    rows = batches.rows(asked, open_chat(tiny()), counter.limit)
+    assert counts == [(len(row.prompt), len(row.answer)) for row in rows]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_limit_is_the_engines(more):
+    counter = open_counter(str(tiny()))
+    ((prompt, output),) = counter.count(["x"], ["y"])
+    example = Example("x" * (counter.limit - prompt - output + 1 + more), "y")
+    ((prompt, output),) = counter.count([example.text_input], [example.output])
+
+    assert prompt + output == counter.limit + more
+    if more:
+        with pytest.raises(EngineError, match="takes 2048"):
+            batches.rows([example], counter.chat, counter.limit)
+    else:
+        batches.rows([example], counter.chat, counter.limit)
+
+
+def test_a_text_of_any_length_is_counted_in_pieces(monkeypatch):
+    counter = open_counter(str(tiny()))
+    whole = list(counter.count(["x" * 95, "é", "z"], ["y" * 31, "", "y" * 40]))
+    monkeypatch.setattr(counting, "_CHARS_AT_ONCE", 30)
+
+    assert list(counter.count(["x" * 95, "é", "z"], ["y" * 31, "", "y" * 40])) == whole
+
+
+def test_half_a_surrogate_pair_is_counted_and_does_no_harm():
+    counter = open_counter(str(tiny()))
+
+    assert list(counter.count(["\ud800"], ["\udc00"])) == list(counter.count(["?"], ["?"]))
+
+
+def test_a_model_that_is_nowhere_has_no_counter(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path))
+
+    assert open_counter("models/smollm2-135m-instruct") is None
+    assert open_counter("models/no-such") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_model_has_no_counter(tmp_path):
+    folder = shutil.copytree(tiny(), tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{")
+
+    assert open_counter(str(folder)) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [("local", True), ({"kind": "local", "endpoint": "localhost:1"}, False), ("gemini", False)],
+    ids=str,
+)
+def test_only_the_service_on_this_machine_counts_with_the_files_here(
+    tmp_path, monkeypatch, target, found
+):
+    monkeypatch.setattr(counting, "open_counter", lambda *_: "a counter")
+    (tmp_path / "rows.csv").write_text("text_input,output\na,b\n")
+    spec = {
+        "job": "a",
+        "target": target,
+        "base_model": "models/x",
+        "training_data": {"path": "rows.csv"},
+    }
+    path = tmp_path / "a.yaml"
+    path.write_text(json.dumps(spec))
+    given = Given(Source((Path("x"),)), None, NO_LIMITS, "", base_model="models/x")
+
+    assert bool(find_counter(given._replace(draft=read_draft(path)))) == found
+    assert find_counter(given) == "a counter"
