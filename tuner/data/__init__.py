@@ -12,6 +12,10 @@ from tuner.types import Example
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import Any
+
+    from tuner.data.prepare import from_frame as from_frame
+    from tuner.data.prepare import to_frame as to_frame
 
     Row: TypeAlias = Example | Problem
 
@@ -169,3 +173,10 @@ def detect(path: Path) -> str:
         for name, reader in READERS.items()
         if start.startswith(reader.first_character.encode())
     )
+
+
+def __getattr__(name: str) -> Any:
+    """``from_frame`` and ``to_frame``, whose pandas is imported when they are called."""
+    if name in ("from_frame", "to_frame"):
+        return getattr(import_module("tuner.data.prepare"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
