@@ -84,6 +84,13 @@ def write(  # noqa: PLR0913 -- what, where to, and how
     return counted.count
 
 
+def write_page(path: Path, text: str, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Write a text for people, e.g. a report, as UTF-8; refuses what ``write`` refuses."""
+    _check_free(path, force, inputs)
+    with _aside(path) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
 class _Counted:
     """Examples on their way to a file, looked through for what it cannot hold."""
 

@@ -8,6 +8,10 @@ from tuner.cli import LazyGroup
 
 COMMANDS = {
     "check": ("tuner.cli.data.check:check", "Say everything that is wrong with examples."),
+    "stats": (
+        "tuner.cli.data.stats:stats",
+        "Show how long examples are, and what their outputs are.",
+    ),
 }
 """Name: where the command is, and its help."""
 

@@ -98,6 +98,28 @@ def find_counter(given: Given, model: str = "") -> Counter | None:
     return open_counter(name, given.instruction) if name else None
 
 
+def counter_or_usual(given: Given, model: str = "") -> Counter | None:
+    """The same, and where nothing names a model: the first of those known that is here.
+
+    Raises:
+        RequestRefused: ``model`` was named, and is not here.
+    """
+    found = find_counter(given, model)
+    if found is None and model:
+        from tuner.errors import RequestRefused
+
+        fix = f"fetch it with `tuner models pull {model.removeprefix('models/')}`"
+        raise RequestRefused(f"the tokenizer of {model} is not on this machine", fix)
+    if found or given.draft:
+        return found
+    try:
+        from tuner.engine import KNOWN_BASE_MODELS
+    except ImportError:
+        return None
+    counters = (open_counter(name, given.instruction) for name in KNOWN_BASE_MODELS)
+    return next(filter(None, counters), None)
+
+
 def open_counter(name: str, instruction: str = "") -> Counter | None:
     """The counter of a model; None when its files are not here.
 

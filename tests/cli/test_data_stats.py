@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.engine.places import tiny
+from tuner.cli import cli
+
+SPEC = """
+job: a
+base_model: models/none
+training_data: {path: rows.csv}
+evaluation: {holdout: 0.3, stratify: true}
+"""
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
+    path = tmp_path / "rows.csv"
+    lines = [f"question {n},{'yes' if n % 4 else 'no'}\n" for n in range(40)]
+    path.write_text("text_input,output\n" + "".join(lines))
+    return path
+
+
+def ask(*arguments):
+    done = CliRunner().invoke(cli, ["data", "stats", *map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def test_the_table_shows_lengths_and_labels(rows):
+    said = ask(rows, "--model", tiny()).stdout
+
+    assert "rows                  40" in said
+    assert "no        10  25.0%  ████████\n" in said
+    assert "prompt tokens" in said
+    assert "takes 2,048 an example" in said
+
+
+def test_for_programs_every_figure_is_there(rows):
+    found = json.loads(ask(rows, "-o", "json").stdout)
+
+    assert found["rows"] == 40
+    assert found["text_input"]["max"] == 11
+    assert found["labels"] == [{"output": "yes", "rows": 30}, {"output": "no", "rows": 10}]
+    assert found["tokenizer"] is None
+
+
+def test_a_spec_says_how_many_are_held_out(rows):
+    spec = rows.with_name("a.yaml")
+    spec.write_text(SPEC)
+
+    assert 10 <= json.loads(ask(spec, "--json").stdout)["held_out"] <= 13
+
+
+def test_the_page_is_written_once_and_never_over_an_input(rows):
+    page = rows.with_name("page.html")
+    ask(rows, "--html", page)
+
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    for file, force in ((page, ()), (rows, ("--force",))):
+        with pytest.raises(Exception, match=r"already there|never written over"):
+            ask(rows, "--html", file, *force)
+    ask(rows, "--html", page, "--force")
+
+
+def test_rows_that_cannot_be_read_are_left_out_and_said(rows):
+    rows.write_text(rows.read_text() + "one,two,three\n")
+    done = ask(rows)
+
+    assert "unreadable             1" in done.stdout
+    assert "tuner data check" in done.stderr

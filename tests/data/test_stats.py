@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tuner.data import Batch, nowhere
+from tuner.data.picture import page
+from tuner.data.stats import Label, lengths, measure
+from tuner.errors import Problem
+
+
+def batch(*rows, problems=()):
+    inputs, outputs = zip(*rows, strict=True) if rows else ((), ())
+    return Batch("rows.csv", inputs, outputs, range(2, 2 + len(rows)), problems, nowhere)
+
+
+def words(inputs, outputs):
+    return zip(map(len, map(str.split, inputs)), map(len, map(str.split, outputs)), strict=True)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 19, 20, 21, 100, 999])
+def test_a_percentile_is_the_least_length_that_so_many_rows_do_not_exceed(rows):
+    dice = random.Random(rows)
+    found = [dice.randrange(300) for _ in range(rows)]
+
+    figures = lengths(Counter(found))
+
+    for percent, value in ((5, figures.p5), (50, figures.p50), (95, figures.p95)):
+        assert value in found
+        assert sum(each <= value for each in found) >= rows * percent / 100
+        assert sum(each < value for each in found) < rows * percent / 100
+    assert (figures.min, figures.max) == (min(found), max(found))
+    assert figures.mean == pytest.approx(sum(found) / rows)
+    assert figures.total == sum(found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [[7], [0, 0], [1, 1000], list(range(500)), [*range(40), *range(40), 10**7]],
+    ids=["one", "empty texts", "two", "many", "one far out"],
+)
+def test_the_bins_hold_every_row_once_in_order(found):
+    bins = lengths(Counter(found)).bins
+
+    assert sum(each.rows for each in bins) == len(found)
+    for each in bins:
+        assert each.rows == sum(each.low <= length <= each.high for length in found)
+    assert [each.high + 1 for each in bins[:-1]] == [each.low for each in bins[1:]]
+    assert len(bins) <= 21
+
+
+def test_a_row_far_longer_than_the_others_does_not_squeeze_them_into_one_bin():
+    bins = lengths(Counter([*range(100), *range(100), 10**7])).bins
+
+    assert bins[-1].high >= 10**7
+    assert sum(each.rows > 0 for each in bins) > 10
+
+
+def test_what_repeats_and_what_is_blank_is_counted_over_all_batches():
+    bad = Problem("rows.csv", 9, 1, "is cut")
+    stats = measure([batch(("a", "x"), (" ", "")), batch(("a", "x"), ("a", "y"), problems=[bad])])
+
+    assert (stats.rows, stats.unreadable, stats.duplicates) == (4, 1, 1)
+    assert (stats.blank_text_inputs, stats.blank_outputs) == (1, 1)
+
+
+def test_outputs_that_come_again_are_labels_and_others_are_not():
+    few = [(f"q{n}", ["yes", "no", "no"][n % 3]) for n in range(30)]
+    many = [(f"q{n}", f"answer {n}") for n in range(30)]
+    long = [(f"q{n}", "x" * 201) for n in range(30)]
+
+    assert measure([batch(*few)]).labels == (Label("no", 20), Label("yes", 10))
+    assert measure([batch(*many)]).labels == ()
+    assert measure([batch(*long)]).labels == ()
+    assert measure([batch(*[(f"q{n}", str(n % 60)) for n in range(300)])]).labels == ()
+
+
+def test_tokens_are_measured_where_something_counts_them():
+    stats = measure([batch(("a b c", "d"), ("a", "b c"))], words)
+
+    assert (stats.prompt_tokens.max, stats.output_tokens.max, stats.example_tokens.max) == (3, 2, 4)
+    assert measure([batch(("a", "b"))]).prompt_tokens is None
+
+
+def test_of_no_rows_there_are_no_lengths():
+    stats = measure([])
+
+    assert (stats.rows, stats.lengths, stats.labels) == (0, {}, ())
+    assert "0" in page(stats, "nothing.csv")
+
+
+ROWS = [(f"secret {n} " + "word " * (n % 17), "<b>yes</b>" if n % 3 else "no&") for n in range(90)]
+
+
+def test_the_page_is_whole_needs_no_other_file_and_holds_no_input():
+    text = page(measure([batch(*ROWS)], words), "a<b>.csv", "Counted.", limit=10)
+
+    body = text.partition("<body>")[2].partition("</body>")[0]
+    ET.fromstring(f"<x>{body}</x>")  # noqa: S314 -- our own page: every element is closed, all is escaped
+    assert "secret" not in text
+    assert "&lt;b&gt;yes&lt;/b&gt;" in body
+    for outside in ("<script", "http", "src=", "@import", "url("):
+        assert outside not in text
+
+
+def test_the_page_leaves_answers_that_are_no_labels_out():
+    rows = [(f"q{n}", f"my answer {n}") for n in range(30)]
+
+    assert "my answer" not in page(measure([batch(*rows)]), "free.csv")
+
+
+def test_every_picture_names_its_axes_and_marks_the_limit_that_is_near():
+    text = page(measure([batch(*ROWS)], words), "rows.csv", limit=10)
+
+    for picture in text.split("<svg")[1:]:
+        svg = picture.partition("</svg>")[0]
+        assert ">rows</text>" in svg
+        assert ">characters</text>" in svg or ">tokens</text>" in svg
+    assert text.count("limit 10") == 1
+    assert "limit" not in page(measure([batch(*ROWS)], words), "rows.csv", limit=10_000)
+
+
+def test_it_says_nothing_of_the_file_but_its_name():
+    assert str(Path.home()) not in page(measure([batch(*ROWS)]), "rows.csv")

@@ -1,0 +1,184 @@
+"""data stats: how long examples are, what their outputs are, and what repeats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.cli.data.given import data_options
+from tuner.cli.options import output_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tuner.cli.data.counting import Counter
+    from tuner.cli.data.given import Given
+    from tuner.data.stats import Label, Lengths, Stats
+    from tuner.errors import Problem
+
+_COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
+_STEPS = " ▁▂▃▄▅▆▇█"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_BAR_CHARS = 24
+_LABEL_CHARS = 40
+_MAX_SHOWN = 20
+
+
+@click.command()
+@data_options
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the same as a page with pictures; it holds no input.",
+)
+@click.option("--force", is_flag=True, help="Write over FILE.")
+@click.option("--model", default="", metavar="MODEL", help="Whose tokenizer counts, models/ID.")
+@output_option
+def stats(given: Given, page: Path | None, model: str, output: str, *, force: bool) -> None:
+    """Show how long examples are, and what their outputs are.
+
+    A percentile p95 is the least length that 95 of 100 rows do not exceed. Tokens are counted when
+    the tokenizer is on this machine; prompts with template and instruction, as the model sees them.
+    """
+    from tuner.cli.data.counting import counter_or_usual
+    from tuner.cli.show import show
+
+    counter = counter_or_usual(given, model)
+    found = _measured(given, counter)
+    if page:
+        _write(page, found, given, counter, force=force)
+    if output == "table":
+        click.echo("\n".join(_lines(found, counter)))
+    else:
+        show(_record(found, counter), output)
+
+
+def _measured(given: Given, counter: Counter | None) -> Stats:
+    from tuner.cli.data.watching import watched
+    from tuner.data import read
+    from tuner.data.stats import Tally
+    from tuner.errors import DatasetError
+
+    tally = Tally(counter.count if counter else None)
+    problems: list[Problem] = []
+    for batch in watched(read(given.source)):
+        tally.add(batch)
+        problems += batch.problems[: max(0, _MAX_SHOWN - len(problems))]
+    found = tally.stats()
+    if problems and not found.rows:
+        raise DatasetError(problems)
+    if problems:
+        more = "they are left out here; `tuner data check` says what is wrong with them"
+        click.echo(f"rows that cannot be read: {found.unreadable:,}; {more}", err=True)
+    return found._replace(held_out=_held_out(given))
+
+
+def _held_out(given: Given) -> int | None:
+    """As a run would part them; None when the spec, or no spec, says nothing of it."""
+    from tuner.data import read
+    from tuner.data.holdout import split
+
+    evaluation = given.draft.evaluation if given.draft else None
+    if given.held:
+        return sum(len(batch.lines) for batch in read(given.held))
+    if evaluation is None or evaluation.holdout is None:
+        return None
+    rows = [each for batch in read(given.source) for each in batch.examples()]
+    return len(split(rows, evaluation.holdout, stratify=evaluation.stratify)[1])
+
+
+def _write(page: Path, found: Stats, given: Given, counter: Counter | None, *, force: bool) -> None:
+    from tuner.data import picture
+    from tuner.data.writers import write_page
+
+    names = ", ".join(path.name for path in given.source.paths)
+    about = f"Tokens as {counter.model} counts them." if counter else "No tokenizer was at hand."
+    text = picture.page(found, names, about, counter.limit if counter else 0)
+    write_page(page, text, force=force, inputs=given.source.paths)
+    click.echo(f"wrote {page}", err=True)
+
+
+def _record(found: Stats, counter: Counter | None) -> dict[str, Any]:
+    """For programs: every figure, the bins of the pictures included."""
+    record = found._asdict()
+    record |= {
+        name: each._asdict() | {"bins": [one._asdict() for one in each.bins]}
+        for name, each in found.lengths.items()
+    }
+    record["labels"] = [each._asdict() for each in found.labels]
+    limit = {"model": counter.model, "limit": counter.limit} if counter else None
+    return record | {"tokenizer": limit}
+
+
+def _lines(found: Stats, counter: Counter | None) -> Iterator[str]:
+    yield from _facts(found)
+    if found.rows:
+        yield ""
+        yield from _aligned(_table(found))
+    if counter:
+        yield f"tokens as {counter.model} counts them, which takes {counter.limit:,} an example;"
+        yield "prompts with template and instruction, outputs with the end of the turn"
+    if found.labels:
+        yield ""
+        yield from _aligned(_bars(found.labels))
+
+
+def _facts(found: Stats) -> Iterator[str]:
+    facts = {
+        "held out": found.held_out,
+        "duplicates": found.duplicates,
+        "blank inputs": found.blank_text_inputs,
+        "blank outputs": found.blank_outputs,
+        "unreadable": found.unreadable,
+    }
+    yield f"{'rows':14}{found.rows:>10,}"
+    for name, number in facts.items():
+        if number is not None:
+            share = f"  {number / found.rows:6.1%}" if found.rows and number else ""
+            yield f"{name:14}{number:>10,}{share}"
+
+
+def _table(found: Stats) -> list[list[str]]:
+    rows = [["", *_COLUMNS, ""]]
+    for name, each in found.lengths.items():
+        unit = "" if name.endswith("tokens") else " characters"
+        figures = [f"{getattr(each, key):,}" for key in _COLUMNS[:-1]]
+        rows.append(
+            [name.replace("_", " ") + unit, *figures, f"{each.mean:,.1f}", _sparkline(each)]
+        )
+    return rows
+
+
+def _sparkline(lengths: Lengths) -> str:
+    """How many rows have which length, from the shortest to the longest."""
+    top = max(each.rows for each in lengths.bins)
+    return "".join(_STEPS[-(-each.rows * 8 // top)] for each in lengths.bins)
+
+
+def _bars(labels: Sequence[Label]) -> list[list[str]]:
+    total, most = sum(each.rows for each in labels), labels[0].rows
+    rows = [["output", "rows", "share", ""]]
+    for each in labels:
+        eighths = max(1, round(each.rows / most * _BAR_CHARS * 8))
+        bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+        rows.append([_short(each.output), f"{each.rows:,}", f"{each.rows / total:.1%}", bar])
+    return rows
+
+
+def _short(text: str) -> str:
+    from tuner.cli.show import cell
+
+    shown = cell(text) or "(empty)"
+    return shown if len(shown) <= _LABEL_CHARS else f"{shown[: _LABEL_CHARS - 1]}…"
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    """The first and the last column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *numbers, last in rows:
+        padded = [each.rjust(width) for each, width in zip(numbers, widths[1:-1], strict=True)]
+        yield "  ".join([first.ljust(widths[0]), *padded, last]).rstrip()
