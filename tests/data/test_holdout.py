@@ -71,8 +71,10 @@ def test_every_output_has_its_share_on_both_sides():
 
 
 def test_the_order_of_the_rows_moves_none():
-    assert inputs(split(LABELLED, 0.1, stratify=True)[1]) == inputs(
-        split(LABELLED[::-1], 0.1, stratify=True)[1]
+    rows = LABELLED + [row._replace(output="bad") for row in LABELLED[::3]]
+
+    assert inputs(split(rows, 0.1, stratify=True)[1]) == inputs(
+        split(rows[::-1], 0.1, stratify=True)[1]
     )
 
 
