@@ -54,6 +54,63 @@ def test_every_defect_is_found_where_it_is_and_nothing_else(name, options, defec
     assert all(each.what and each.fix for each in problems)
 
 
+TABLES = {
+    "a number": ({"text_input": ["a", "b"], "output": [1, 2]}, ["1:0 not-text", "2:0 not-text"]),
+    "a null": ({"text_input": ["a", None, "c"], "output": ["d", "e", "f"]}, ["2:0 not-text"]),
+    "a list": ({"text_input": [["a"]], "output": ["d"]}, ["1:0 not-text"]),
+    "an empty text": ({"text_input": ["a", "b"], "output": ["", "d"]}, ["1:0 empty-output"]),
+    "a control character": (
+        {"text_input": ["a", "b\0c"], "output": ["d", "e"]},
+        ["2:0 control-character"],
+    ),
+    "a row twice": (
+        {"text_input": ["a", "b", "a"], "output": ["c", "d", "c"]},
+        ["3:0 duplicate"],
+    ),
+    "another label": (
+        {"text_input": ["a", "b", "a"], "output": ["c", "d", "e"]},
+        ["3:0 conflict"],
+    ),
+    "a column missing": ({"text_input": ["a"], "answer": ["b"]}, ["*:0 no-column"]),
+    "no rows": ({"text_input": [], "output": []}, ["0:0 no-examples"]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", TABLES)
+def test_every_defect_of_a_table_is_found_in_its_row_and_nothing_else(tmp_path, what):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather, parquet
+
+    columns, places = TABLES[what]
+    table = pa.table(columns)
+    if what == "no rows":
+        table = table.cast(pa.schema([(name, pa.string()) for name in columns]))
+    parquet.write_table(table, tmp_path / "x.parquet")
+    feather.write_feather(table, tmp_path / "x.arrow")
+
+    for path in tmp_path.iterdir():
+        problems, _ = look(path, {})
+
+        assert sorted(as_declared(each, places) for each in problems) == sorted(places)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 3, 4, 60, -200, -5])
+def test_a_damaged_table_is_one_error(tmp_path, size):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pa.table({"text_input": ["a"] * 9, "output": ["b"] * 9}), path)
+    path.write_bytes(path.read_bytes()[:size])
+
+    problems, rows = look(path, {})
+
+    assert [(each.line, each.rule) for each in problems] == [(0, "bad-parquet")]
+    assert rows == 0
+
+
 @pytest.mark.parametrize(("name", "options", "count"), declared("good/rows.txt"))
 def test_a_good_file_is_read_whole_and_nothing_is_found_in_it(name, options, count):
     assert look(HERE / "good" / name, options) == ([], int(count))
