@@ -11,6 +11,10 @@ from tuner import __version__
 
 COMMANDS = {
     "run": ("tuner.cli.run:run", "Tune, evaluate, share and hand over what SPEC asks for."),
+    "init": (
+        "tuner.cli.init:init",
+        "Write a first spec, from examples or from another vendor's job.",
+    ),
     "validate": (
         "tuner.cli.validate:validate",
         "Say everything that is wrong with SPEC and its data.",

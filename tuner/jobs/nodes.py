@@ -50,8 +50,10 @@ class Builder:
         problems: Repeated keys, unset variables, tags.
     """
 
-    def __init__(self, path: str, environ: Mapping[str, str], *, has_lines: bool = True) -> None:
-        """``has_lines`` is False for a text that is a part of the command line."""
+    def __init__(
+        self, path: str, environ: Mapping[str, str] | None, *, has_lines: bool = True
+    ) -> None:
+        """Without ``environ`` ``${NAME}`` stays; ``has_lines`` is False for the command line."""
         self.path = path
         self.keys: dict[KeyPath, Place] = {}
         self.values: dict[KeyPath, Place] = {}
@@ -120,7 +122,7 @@ class Builder:
 
     def _scalar(self, node: yaml.ScalarNode) -> Scalar:
         try:
-            text = expand(node.value, self._environ)
+            text = node.value if self._environ is None else expand(node.value, self._environ)
         except NoValue as error:
             what, fix = error.args
             self._complain(node, what, fix, "no-value")

@@ -1,0 +1,155 @@
+"""init: a first spec, from examples or from another vendor's job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tuner.migrate import Translation
+    from tuner.migrate.theirs import Remark
+
+STDOUT = Path("-")
+MAX_WIDTH = 100
+KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it with FOREIGN
+
+
+@click.command()
+@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "foreign",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A job or configuration of OpenAI, Together, Axolotl or LLaMA-Factory, JSON or YAML.",
+)
+@click.option("--kind", type=click.Choice(KINDS), help="Whose FILE is; its keys say it, mostly.")
+@click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("job.yaml"),
+    show_default=True,
+    help="The spec to write; - is standard output.",
+)
+@click.option("--text-input", metavar="COLUMN", help="The column or key of the input.")
+@click.option("--output-column", metavar="COLUMN", help="The column or key of the answer.")
+@click.option("--force", is_flag=True, help="Write over a spec that is there.")
+@click.pass_context
+def init(  # noqa: PLR0913 -- an option each
+    ctx: click.Context,
+    data: Path | None,
+    *,
+    foreign: Path | None,
+    kind: str | None,
+    to: Path,
+    text_input: str | None,
+    output_column: str | None,
+    force: bool,
+) -> None:
+    """Write a first spec, from examples or from another vendor's job.
+
+    With DATA, a file of examples: its columns are found, some rows held out, and every key has a
+    comment. With --from: a spec that means the same, as far as that is possible; what is not is
+    listed with its reason, and nothing is dropped in silence.
+    """
+    if (data is None) == (foreign is None):
+        raise click.UsageError("name a file of examples, or --from and a job of another vendor")
+    quiet = bool(ctx.obj and ctx.obj["quiet"])
+    if foreign:
+        _translate(foreign, kind or "", to, force=force, quiet=quiet)
+    elif data:
+        _start(data, (text_input, output_column), to, force=force, quiet=quiet)
+
+
+def _start(
+    data: Path, columns: tuple[str | None, str | None], to: Path, *, force: bool, quiet: bool
+) -> None:
+    from tuner.data import USUAL, Columns
+    from tuner.jobs.starter import starter
+
+    given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
+    _save(starter(data, to, given), to, keep=data, force=force)
+    if not quiet:
+        _say_next([], to)
+
+
+def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> None:
+    from tuner.jobs.writing import render
+    from tuner.migrate import translate
+
+    found = translate(path, to.parent, kind)
+    _save(render(_head(found, path, to), found.lines), to, keep=path, force=force)
+    if not quiet:
+        _say_remarks(found, path)
+        _say_next(found.steps, to)
+
+
+def _head(found: Translation, path: Path, to: Path) -> list[str]:
+    command = "tuner run" if to == STDOUT else f"tuner run {to}"
+    head = [command, "", f"From {path.name} ({found.vendor}). Beside a key stands theirs."]
+    if found.same:
+        head.append("The same here without a line:")
+        head += [f"  {_named(each)}: {each.why}" for each in found.same]
+    return head
+
+
+def _save(text: str, to: Path, keep: Path, *, force: bool) -> None:
+    """Write the spec; never over what it was made from.
+
+    Raises:
+        InvalidInput: There is a file already, or it cannot be written.
+    """
+    from tuner.errors import InvalidInput, Problem
+
+    if to == STDOUT:
+        click.echo(text, nl=False)
+        return
+    if to.exists() and (not force or (keep.exists() and to.samefile(keep))):
+        fix = "name another file with --to" + ("" if force else ", or write over it with --force")
+        raise InvalidInput([Problem(str(to), 0, 0, "is there already", fix, "exists")])
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = f"cannot be written: {(error.strerror or str(error)).lower()}"
+        problem = Problem(str(to), 0, 0, what, "name another file with --to", "unwritable")
+        raise InvalidInput([problem]) from None
+
+
+def _say_remarks(found: Translation, path: Path) -> None:
+    """Keys that share a reason stand together."""
+    reasons: dict[str, list[str]] = {}
+    for remark in found.remarks:
+        reasons.setdefault(remark.why, []).append(_named(remark))
+    if not reasons:
+        return
+    count = f"{len(found.remarks)} key" + "s" * (len(found.remarks) != 1)
+    click.echo(f"{path}: {count} without a counterpart, or with another meaning here\n", err=True)
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+    for why, keys in reasons.items():
+        click.echo(_wrapped(", ".join(keys), width, "  "), err=True)
+        click.echo(_wrapped(why, width, "      "), err=True)
+    click.echo(err=True)
+
+
+def _say_next(steps: Sequence[str], to: Path) -> None:
+    if to == STDOUT:
+        commands: Iterable[str] = steps
+    else:
+        click.echo(f"wrote {to}", err=True)
+        commands = [*steps, f"tuner data check {to}", f"tuner run {to}"]
+    for number, command in enumerate(commands):
+        click.echo(f"{'next:' if not number else '     '} {command}", err=True)
+
+
+def _wrapped(text: str, width: int, indent: str) -> str:
+    return click.wrap_text(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def _named(remark: Remark) -> str:
+    return f"{remark.key}: {remark.shown}" if remark.shown else remark.key

@@ -1,0 +1,201 @@
+"""A first spec for a file of examples: what can be seen from the data is filled in."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tuner import names
+from tuner.data import USUAL, Columns, Source, read
+from tuner.data.holdout import split
+from tuner.data.shapes import SHAPES
+from tuner.errors import DatasetError, Problem
+from tuner.jobs.writing import Line, render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.types import Example
+
+BASE_MODEL = "models/smollm2-135m-instruct"
+MAX_BATCHES = 3
+"""Some ten thousand rows are enough to see what a file is about."""
+MAX_HEAD_BYTES = 2**20
+MAX_LABELS, MAX_LABEL_CHARS, ROWS_A_LABEL = 20, 40, 5
+
+_INPUTS = (
+    "text_input", "input", "prompt", "question", "query", "text", "sentence", "review", "comment",
+    "message", "content", "document", "article", "source", "title", "instruction",
+)  # fmt: skip
+_OUTPUTS = (
+    "output", "completion", "answer", "response", "label", "labels", "target", "class", "category",
+    "sentiment", "intent", "reply", "summary", "translation",
+)  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """What a file of examples shows.
+
+    Attributes:
+        columns: Where the two texts are.
+        names: All columns or keys; none where they say nothing, as those of chat messages.
+        examples: The first ones.
+        labels: The outputs, commonest first, when there are few of them; otherwise none.
+    """
+
+    columns: Columns
+    names: Sequence[str]
+    examples: Sequence[Example]
+    labels: Sequence[str]
+
+
+def starter(path: Path, spec: Path, columns: Columns = USUAL) -> str:
+    """The text of a spec that tunes on ``path``, to be saved as ``spec``.
+
+    Raises:
+        DatasetError: The file has no example that can be read, or it takes ``columns`` to say
+            which of its columns hold them.
+    """
+    seen = look(path, columns)
+    return render(_head(spec, path), _lines(path, spec, seen))
+
+
+def look(path: Path, columns: Columns = USUAL) -> Seen:
+    """Read the beginning of a file.
+
+    Raises:
+        DatasetError: As ``starter``.
+    """
+    present = _names(path)
+    if columns == USUAL and present and not _has_shape(present):
+        columns = _guess(path, present)
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    for batch in islice(read(Source((path,), columns)), MAX_BATCHES):
+        examples += batch.examples()
+        problems += batch.problems
+    if not examples:
+        empty = Problem(str(path), 0, 0, "there are no examples in it", "add rows", "no-examples")
+        raise DatasetError(problems[:MAX_LABELS] or [empty])
+    return Seen(columns, present if columns != USUAL else (), examples, _labels(examples))
+
+
+def _head(spec: Path, path: Path) -> list[str]:
+    command = "tuner run" if str(spec) == "-" else f"tuner run {spec}"
+    return [command, "", f"Written by `tuner init {path}`; docs/spec.md explains every key."]
+
+
+def _lines(path: Path, spec: Path, seen: Seen) -> list[Line]:
+    where = Path(os.path.relpath(path, spec.parent)).as_posix()
+    lines = [
+        Line("job", names.slug(path.name.partition(".")[0]), "the tuned model's id begins with it"),
+        Line("target", "local", "this machine; gemini is Google's service"),
+        Line(
+            "base_model", BASE_MODEL, "the small model in the box; `tuner models list` has others"
+        ),
+        Line("training_data.path", where, "relative to this file"),
+        _instruction(seen),
+        Line("hyperparameters.epoch_count", 3, "passes over the rows"),
+        Line("hyperparameters.batch_size", 16, "the service decides", is_active=False),
+        Line("hyperparameters.learning_rate", 0.001, "the service decides", is_active=False),
+        *_evaluation(seen),
+        *_sharing(),
+    ]
+    if seen.names:
+        note = f"guessed from {', '.join(seen.names[:8])}"
+        lines.append(Line("training_data.text_input", seen.columns.text_input, note))
+        lines.append(Line("training_data.output", seen.columns.output, note))
+    return lines
+
+
+def _instruction(seen: Seen) -> Line:
+    above = ("What the model is to do, in front of every input, in tuning and evaluating alike:",)
+    task = "Say here what to do with the input."
+    if seen.labels:
+        task = f"Answer with one of: {', '.join(seen.labels)}."
+    return Line("training_data.instruction", task, above=above, is_active=False)
+
+
+def _evaluation(seen: Seen) -> list[Line]:
+    share = 0.1 if len(seen.examples) >= 200 else 0.2  # noqa: PLR2004 -- some 20 rows are the least that tell anything
+    can_hold = all(split(seen.examples, share))
+    above = ("The gate: below it nobody is let in. Add at_least: 0.8 for a least share of hits.",)
+    if not seen.labels:
+        above = (
+            "The gate. Answers in free words seldom match to the letter: look before you ask.",
+        )
+    gate = {"better_than_base": True}
+    metric = "exact_match" if seen.labels else "normalized_match"
+    return [
+        Line(
+            "evaluation.holdout", share, "chosen by content: new rows move no old one", (), can_hold
+        ),
+        Line("evaluation.metric", metric, "", (), can_hold),
+        Line("evaluation.require", gate, "", above, can_hold and bool(seen.labels)),
+    ]
+
+
+def _sharing() -> list[Line]:
+    reader: Any = [{"role": "READER", "email_address": "ana@example.com"}]
+    above = ("Who may use the model, once the gate is passed.",)
+    return [Line("permissions", reader, "", above, is_active=False)]
+
+
+def _labels(examples: Sequence[Example]) -> list[str]:
+    counts = Counter(each.output for each in examples)
+    is_few = len(counts) <= MAX_LABELS and len(counts) * ROWS_A_LABEL <= len(examples)
+    is_short = all(0 < len(label) <= MAX_LABEL_CHARS and label.isprintable() for label in counts)
+    return [label for label, _ in counts.most_common()] if is_few and is_short else []
+
+
+def _has_shape(present: Sequence[str]) -> bool:
+    """Whether the keys alone say where the texts are."""
+    known = [keys for shape in SHAPES.values() for keys in shape.keys]
+    return set(USUAL) <= set(present) or any(set(keys) <= set(present) for keys in known)
+
+
+def _guess(path: Path, present: Sequence[str]) -> Columns:
+    plain = {name.strip().casefold(): name for name in present}
+    output = next((plain[name] for name in _OUTPUTS if name in plain), "")
+    known = (plain[name] for name in _INPUTS if name in plain and plain[name] != output)
+    text_input = next(known, "")
+    if len(present) == len(USUAL):
+        text_input = text_input or next(name for name in present if name != output)
+        output = output or next(name for name in present if name != text_input)
+    if text_input and output:
+        return Columns(text_input, output)
+    what = f"which of {', '.join(map(repr, present[:20]))} are input and answer cannot be told"
+    fix = "say it: --text-input COLUMN --output-column COLUMN"
+    raise DatasetError([Problem(str(path), 1, 0, what, fix, "no-column")])
+
+
+def _names(path: Path) -> list[str]:
+    """The columns or keys of a text file; none of one that cannot be told."""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            head = file.read(MAX_HEAD_BYTES).decode("utf-8-sig", "replace")
+    except (OSError, EOFError):
+        return []  # reading it says why
+    if head.lstrip()[:1] in ("{", "["):
+        return _keys(head.lstrip().lstrip("[").lstrip())
+    if "\0" in head or not head.strip():
+        return []
+    first = head.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = max(",;\t|", key=first.count)
+    row = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
+    return [name for name in row if name]
+
+
+def _keys(text: str) -> list[str]:
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return []
+    return list(value) if isinstance(value, dict) else []

@@ -1,0 +1,86 @@
+"""A foreign file read: JSON or YAML, with the place of every key."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from tuner.errors import Problem, SpecError
+from tuner.jobs.document import MAX_BYTES, Document, parse
+from tuner.jobs.nodes import Builder
+from tuner.jobs.syntax import not_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def read_foreign(path: Path) -> Document:
+    """Read a file of somebody else's; nothing of it is taken from the environment.
+
+    Raises:
+        SpecError: It cannot be read, or is neither a JSON object nor a YAML mapping.
+    """
+    text = _read_text(path)
+    if text.lstrip()[:1] in ("{", "["):
+        text = _json(path, text)
+    builder = Builder(str(path), None)
+    document = Document(
+        path, parse(builder, text), builder.keys, builder.values, tuple(builder.problems)
+    )
+    return _one_job(document)
+
+
+def _one_job(document: Document) -> Document:
+    value = document.value
+    if not isinstance(value, dict):
+        fix = "save one job, or one configuration, as a file of its own"
+        raise SpecError([document.problem((), "is no mapping of keys", fix, "bad-type")])
+    jobs = value.get("data")
+    if value.get("object") == "list" and isinstance(jobs, list):
+        what = f"is a list of {len(jobs)} jobs"
+        fix = f"save one of them, e.g. jq '.data[0]' {document.path} > job.json"
+        raise SpecError([document.problem(("data",), what, fix, "bad-type")])
+    return document
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        problem = Problem(str(path), 0, 0, what, "check the path", "unreadable")
+        raise SpecError([problem]) from None
+    if len(content) > MAX_BYTES:
+        what = f"{len(content):,} bytes are too many for a configuration"
+        fix = "examples are named as they are: tuner init FILE, without --from"
+        raise SpecError([Problem(str(path), 0, 0, what, fix, "too-big")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError([not_text(str(path), error)]) from None
+
+
+def _json(path: Path, text: str) -> str:
+    """``text`` as YAML takes it, which knows no surrogate pairs.
+
+    Raises:
+        SpecError: It is not JSON.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        what = f"is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        fix = "save it again as the service gave it"
+        problem = Problem(str(path), error.lineno, error.colno, what, fix, "syntax")
+        raise SpecError([problem]) from None
+    except (RecursionError, ValueError):
+        problem = Problem(str(path), 1, 1, "is nested too deep", "save one job", "too-big")
+        raise SpecError([problem]) from None
+    return _PAIR.sub(_character, text)
+
+
+def _character(pair: re.Match[str]) -> str:
+    return bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
