@@ -52,9 +52,10 @@ def create_request(new: NewTunedModel) -> gl.CreateTunedModelRequest:
         model.base_model = new.base_model
     _fill(model, new, SETTINGS)
     _fill(model.tuning_task.hyperparameters, new.hyperparameters, Hyperparameters.__slots__)
-    rows = model.tuning_task.training_data.examples.examples
-    for example in new.examples:
-        rows.add(text_input=example.text_input, output=example.output)
+    add = model.tuning_task.training_data.examples.examples.add
+    for text_input, output, _ in new.examples:
+        row = add()  # with its fields as arguments this takes a third longer
+        row.text_input, row.output = text_input, output
     return gl.CreateTunedModelRequest.wrap(raw)
 
 
