@@ -12,6 +12,10 @@ COMMANDS = {
         "tuner.cli.data.stats:stats",
         "Show how long examples are, and what their outputs are.",
     ),
+    "preview": (
+        "tuner.cli.data.preview:preview",
+        "Show examples exactly as the model will see them.",
+    ),
 }
 """Name: where the command is, and its help."""
 
