@@ -90,12 +90,14 @@ def resume(
     JOB is a job's name or its tuned model; without one, all unfinished jobs.
     """
     from tuner.cli.following import bookmarks, follow
+    from tuner.cli.from_python import on_disk
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.start import follow_all, unchanged
     from tuner.jobs.work import load_work
 
     with open_ledger() as ledger:
-        works = [(job, load_work(Path(job.spec), job.overrides)) for job in bookmarks(ledger, jobs)]
+        found = on_disk(bookmarks(ledger, jobs), are_named=bool(jobs))
+        works = [(job, load_work(Path(job.spec), job.overrides)) for job in found]
         pairs = [(unchanged(job, work), work) for job, work in works]
         return follow(ctx, partial(follow_all, pairs, ledger), _pace(timeout_s), output)
 

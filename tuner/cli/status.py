@@ -19,16 +19,19 @@ def status(jobs: tuple[str, ...], output: str) -> None:
 
     No service is asked, so it answers at once; `tuner watch` looks at the service.
     """
+    from tuner.cli.from_python import note_started_from_python
     from tuner.cli.show import show
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.outcome import summary
 
     with open_ledger() as ledger:
-        rows = [summary(bookmark.job) for bookmark in ledger.jobs(*jobs)]
+        found = [bookmark.job for bookmark in ledger.jobs(*jobs)]
+    rows = [summary(job) for job in found]
     if not rows and output == "table":
         click.echo("no jobs yet; `tuner run SPEC` starts one", err=True)
         return
     show(rows, output)
+    note_started_from_python(found)
 
 
 @click.command()

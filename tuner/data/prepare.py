@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tuner.types import Example
 
+    Examples = pd.DataFrame | Sequence[Example] | Sequence[tuple[str, str]]
     Rows = TypeVar("Rows", pd.DataFrame, Sequence[Example])
 
 LEAST_NEAR = 0.8

@@ -49,6 +49,8 @@ class Document(NamedTuple):
         while at and at not in places:
             at, places = at[:-1], self.values
         place = places.get(at) or Place(str(self.path), 1, 1)
+        if not place.line:  # a dict's place names the key already
+            what = what.removeprefix(f"{place.path.rpartition(': ')[2]} ")
         return Problem(place.path, place.line, place.column, what, fix, rule)
 
 

@@ -14,10 +14,13 @@ from tuner.jobs.rules import broken_rules
 from tuner.jobs.schema import validate
 from tuner.jobs.spec import Evaluation, JobSpec, TrainingData
 
+MEMORY = Path("examples")
+"""The path of examples that stand in no file."""
+
 _Part = TypeVar("_Part", TrainingData, Evaluation)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tuner.errors import Problem
     from tuner.jobs.document import Document
@@ -53,25 +56,64 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     return draft.spec
 
 
-def read_draft(path: Path, overrides: Sequence[str] = ()) -> Draft:
+def read_draft(
+    given: Path | Mapping[str, Any], overrides: Sequence[str] = (), *, in_memory: bool = False
+) -> Draft:
     """Read a job spec as far as it goes.
+
+    Args:
+        given: A spec file, or a dict with the keys of one.
+        overrides: As ``--set``.
+        in_memory: Whether the examples are in memory, and ``training_data.path`` stands for nothing.
 
     Raises:
         SpecError: The file is no YAML at all.
     """
-    document = override(read_document(path), overrides)
+    document = override(_document(given), overrides)
     value = _given(document.value)
     document = document._replace(value={} if value is None else value)
+    if in_memory:
+        return _of_memory(_draft(_with_path(document)))
+    return _draft(document)
+
+
+def _draft(document: Document) -> Draft:
     spec, errors = validate(JobSpec, document.value)
     known = {problem.where for problem in document.problems}
     others = {*_complaints(document, errors), *broken_rules(document)}
     problems = {*document.problems, *(each for each in others if each.where not in known)}
     if not problems:
-        spec = _at(spec, path)
+        spec = _at(spec, document.path)
         return Draft(document, spec, spec.training_data, spec.evaluation, ())
     data = _part(TrainingData, document, "training_data")
     evaluation = _part(Evaluation, document, "evaluation")
     return Draft(document, None, data, evaluation, tuple(sorted(_once(problems))))
+
+
+def _with_path(document: Document) -> Document:
+    """``document`` with the path that it need not have."""
+    value = document.value
+    data = value.get("training_data", {}) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(data, dict):
+        return document
+    return document._replace(value=value | {"training_data": data | {"path": MEMORY.name}})
+
+
+def _of_memory(draft: Draft) -> Draft:
+    """``draft`` with the name of what is in memory where the path of a file would be."""
+    if draft.training_data is None:
+        return draft
+    data = replace(draft.training_data, path=MEMORY)
+    spec = draft.spec and replace(draft.spec, training_data=data)
+    return draft._replace(spec=spec, training_data=data)
+
+
+def _document(given: Path | Mapping[str, Any]) -> Document:
+    if isinstance(given, Path):
+        return read_document(given)
+    from tuner.jobs.mapping import document_of
+
+    return document_of(given)
 
 
 def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Problem]:

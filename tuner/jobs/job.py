@@ -57,7 +57,7 @@ class Job:
         tuned_model: ``tunedModels/ID``; settled before anything is sent.
         content: The content-addressed id of what was submitted; differs from ``tuned_model`` when
             the spec or ``--new`` chose another id.
-        spec: The spec file, absolute.
+        spec: The spec file, absolute; empty when spec or examples were given from Python.
         overrides: What ``--set`` changed in it.
         phase: What is to be done next.
         operation: Name of the tuning's operation, empty until it is known.
@@ -81,6 +81,11 @@ class Job:
     evaluation: Evaluation | None = None
     handed_to: str = ""
     error: str = ""
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether files tell all of it, so that it can be gone on with from them."""
+        return bool(self.spec)
 
     @property
     def where(self) -> str:

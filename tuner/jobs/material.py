@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.data import Columns, Source, read
 from tuner.data.check import Checks, capped
 from tuner.data.holdout import choose, split
+from tuner.data.memory import batches
 from tuner.errors import Problem
 from tuner.targets import TARGETS
 from tuner.types import Example, Limits
@@ -35,16 +36,21 @@ class Material(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def read_material(draft: Draft) -> Material:
+def read_material(draft: Draft, examples: Any = None) -> Material:
     """Read the data of a spec, as far as it says where they are.
 
     Problems with a file that is not there are located in the spec, others in the file.
+    ``examples``, a DataFrame or a sequence of Examples or pairs, are read in place of a file.
     """
     data = draft.training_data
     if data is None:
         return Material()
     checks = Checks(limits_of(draft), data.instruction)
-    rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
+    if examples is None:
+        rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
+    else:
+        columns = Columns(data.text_input, data.output)
+        rows, problems = _looked_at(batches(examples, columns), checks.train)
     held: tuple[Example, ...] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.path:
@@ -88,10 +94,14 @@ def _read(
 ) -> tuple[tuple[Example, ...], list[Problem]]:
     if not data.path.is_file():
         return (), [draft.document.problem(at, *_absent(data.path), "no-file")]
+    return _looked_at(read(source_of(data)), look)
+
+
+def _looked_at(batches: Iterable[Batch], look: Look) -> tuple[tuple[Example, ...], list[Problem]]:
     rows: list[Example] = []
 
     def problems() -> Iterator[Problem]:
-        for batch in read(source_of(data)):
+        for batch in batches:
             rows.extend(batch.examples())
             yield from look(batch)
 

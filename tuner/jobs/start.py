@@ -44,7 +44,7 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         target=work.spec.target,
         tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
         content=content,
-        spec=str(work.spec.path.absolute()),
+        spec=str(work.spec.path.absolute()) if work.is_on_disk else "",
         overrides=tuple(overrides),
     )
     known = ledger.find(job.where, job.tuned_model)
@@ -56,8 +56,8 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         name=job.name,
         target=job.target,
         content=content,
-        spec=job.spec,
-        overrides=job.overrides,
+        spec=job.spec or known.spec,
+        overrides=job.overrides if job.spec else known.overrides,
         phase=phase,
         error="",
     )

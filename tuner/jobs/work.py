@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tuner import names
 from tuner.data.size import check_request
@@ -16,8 +17,7 @@ from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from tuner.errors import Problem
     from tuner.jobs.spec import JobSpec
@@ -34,29 +34,39 @@ class Work:
         holdout: To evaluate with, likewise; none of their inputs is among ``examples`` when they
             were split from the same file.
         warnings: What may be wrong, and stops nothing.
+        is_on_disk: Whether files tell it all, so that it can be loaded once more.
     """
 
     spec: JobSpec
     examples: tuple[Example, ...]
     holdout: tuple[Example, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    is_on_disk: bool = True
 
 
-def load_work(path: Path, overrides: Sequence[str] = ()) -> Work:
+def load_work(
+    given: Path | Mapping[str, Any], overrides: Sequence[str] = (), examples: Any = None
+) -> Work:
     """Read a spec and its data, and check all that can be checked here.
+
+    Args:
+        given: A spec file, or a dict with the keys of one.
+        overrides: As ``--set``.
+        examples: In place of ``training_data.path``; see ``tuner.data.memory.batches``.
 
     Raises:
         InvalidInput: Everything that is wrong with the spec and with the data; the data are read
             as far as the spec says where they are.
     """
-    draft = read_draft(path, overrides)
-    material = read_material(draft)
+    draft = read_draft(given, overrides, in_memory=examples is not None)
+    material = read_material(draft, examples)
     told = {problem.where for problem in draft.problems}
     problems = [*draft.problems, *(each for each in material.problems if each.where not in told)]
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or draft.spec is None:
         raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
-    work = Work(draft.spec, material.examples, material.holdout, tuple(problems))
+    is_on_disk = isinstance(given, Path) and examples is None
+    work = Work(draft.spec, material.examples, material.holdout, tuple(problems), is_on_disk)
     limits = TARGETS[work.spec.target.kind].limits
     too_large = check_request(new_tuned_model(work), str(work.spec.training_data.path), limits)
     if too_large:
