@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BASE_MODEL = "models/smollm2-135m-instruct"
 MAX_BATCHES = 3
 """Some ten thousand rows are enough to see what a file is about."""
+LEAST, MANY = 20, 200
+"""Rows that are worth parting, and those of which a tenth is enough to evaluate with."""
 MAX_HEAD_BYTES = 2**20
 MAX_LABELS, MAX_LABEL_CHARS, ROWS_A_LABEL = 20, 40, 5
 
@@ -124,8 +126,9 @@ def _instruction(seen: Seen) -> Line:
 
 
 def _evaluation(seen: Seen) -> list[Line]:
-    share = 0.1 if len(seen.examples) >= 200 else 0.2  # noqa: PLR2004 -- some 20 rows are the least that tell anything
-    can_hold = all(split(seen.examples, share))
+    count = len(seen.examples)
+    share = 0.1 if count >= MANY else 0.2
+    can_hold = count >= LEAST and all(split(seen.examples, share))
     above = ("The gate: below it nobody is let in. Add at_least: 0.8 for a least share of hits.",)
     if not seen.labels:
         above = (
@@ -137,6 +140,7 @@ def _evaluation(seen: Seen) -> list[Line]:
         Line(
             "evaluation.holdout", share, "chosen by content: new rows move no old one", (), can_hold
         ),
+        *([Line("evaluation.stratify", True, "of every label", (), can_hold)] * bool(seen.labels)),
         Line("evaluation.metric", metric, "", (), can_hold),
         Line("evaluation.require", gate, "", above, can_hold and bool(seen.labels)),
     ]

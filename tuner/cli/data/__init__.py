@@ -16,6 +16,7 @@ COMMANDS = {
         "tuner.cli.data.preview:preview",
         "Show examples exactly as the model will see them.",
     ),
+    "rules": ("tuner.cli.data.rules:rules", "List what examples are checked for."),
 }
 """Name: where the command is, and its help."""
 

@@ -1,0 +1,197 @@
+"""init, as a user calls it: what it writes is a spec that tunes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.migrate.samples import OPENAI, TOGETHER_JOB
+from tuner.__main__ import run
+from tuner.cli.init import KINDS
+from tuner.jobs.work import load_work
+from tuner.migrate import FOREIGN
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(count, output="answer {n}", text="question {n}"):
+    return [(text.format(n=n), output.format(n=n, even=n % 2)) for n in range(count)]
+
+
+def csv_file(name, header, pairs):
+    Path(name).write_text("\n".join([header, *(",".join(pair) for pair in pairs)]))
+
+
+@pytest.mark.parametrize("data", ["capitals.csv", "product_reviews.csv"])
+def test_what_it_writes_is_a_good_spec(data):
+    assert run(["init", str(ROOT / "datasets" / data)]) == 0
+
+    work = load_work(Path("job.yaml"))
+    assert work.warnings == ()
+    assert len(work.holdout) > 10
+
+
+def test_few_outputs_are_labels_and_get_a_gate():
+    csv_file("mood.csv", "text,label", rows(40, output="mood {even}"))
+    assert run(["init", "mood.csv", "--to", "a.yaml"]) == 0
+
+    spec = load_work(Path("a.yaml")).spec
+    assert spec.training_data.text_input == "text"
+    assert spec.training_data.output == "label"
+    assert spec.evaluation.require.better_than_base
+    assert '# instruction: "Answer with one of: mood 0, mood 1."' in Path("a.yaml").read_text()
+
+
+def test_answers_in_free_words_get_none():
+    csv_file("faq.csv", "question,answer", rows(40))
+    run(["init", "faq.csv"])
+
+    work = load_work(Path("job.yaml"))
+    assert not work.spec.evaluation.require.better_than_base
+    assert work.holdout
+
+
+def test_too_few_rows_are_not_parted():
+    csv_file("few.csv", "text_input,output", rows(15))
+    run(["init", "few.csv"])
+
+    assert load_work(Path("job.yaml")).spec.evaluation is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("a.jsonl", '{"prompt_text": "x", "verdict": "y"}\n', ("prompt_text", "verdict")),
+        ("a.csv", "ANSWER;Question\ny;x\n", ("Question", "ANSWER")),
+        ("a.tsv", "id\tReview\tscore\tsentiment\n1\tx\t3\ty\n", ("Review", "sentiment")),
+        ("a.csv", '"text, raw",label\nx,y\n', ("text, raw", "label")),
+        ("a.csv", "output,text_input\ny,x\n", ("text_input", "output")),
+    ],
+)
+def test_columns_are_found(name, text, columns):
+    Path(name).write_text(text)
+    run(["init", name])
+
+    data = load_work(Path("job.yaml")).spec.training_data
+    assert (data.text_input, data.output) == columns
+
+
+def test_columns_that_cannot_be_told_are_asked_for(capsys):
+    csv_file("a.csv", "uno,due,tre", [("a", "b", "c")] * 3)
+
+    assert run(["init", "a.csv"]) == 2
+    assert "which of 'uno', 'due', 'tre' are input and answer cannot be told" in (
+        capsys.readouterr().err
+    )
+    assert not Path("job.yaml").exists()
+    assert run(["init", "a.csv", "--text-input", "tre", "--output-column", "uno"]) == 0
+    assert load_work(Path("job.yaml")).spec.training_data.text_input == "tre"
+
+
+@pytest.mark.parametrize("name", ["no: such.csv", "#1.csv", "$HOME.csv", "ü 'x'.csv"])
+def test_a_name_with_odd_characters_stays_what_it_is(name):
+    csv_file(name, "text_input,output", rows(40))
+    run(["init", name])
+
+    assert load_work(Path("job.yaml")).spec.training_data.path == Path(name)
+
+
+def test_a_spec_in_another_folder_finds_the_data():
+    csv_file("a.csv", "text_input,output", rows(40))
+    Path("specs").mkdir()
+    run(["init", "a.csv", "--to", "specs/a.yaml"])
+
+    assert load_work(Path("specs/a.yaml")).spec.training_data.path == Path("a.csv")
+
+
+def test_standard_output_gets_the_spec_alone(here, capsys):
+    csv_file("a.csv", "text_input,output", rows(40))
+    run(["init", "a.csv", "--to", "-"])
+
+    assert capsys.readouterr().out.startswith("# tuner run\n")
+    assert list(here.iterdir()) == [here / "a.csv"]
+
+
+def test_a_spec_is_not_written_over_but_by_force(capsys):
+    csv_file("a.csv", "text_input,output", rows(40))
+    Path("job.yaml").write_text("mine")
+
+    assert run(["init", "a.csv"]) == 2
+    assert "job.yaml: is there already" in capsys.readouterr().err
+    assert Path("job.yaml").read_text() == "mine"
+    assert run(["init", "a.csv", "--force"]) == 0
+    assert Path("job.yaml").read_text() != "mine"
+
+
+def test_what_it_is_made_from_is_never_written_over():
+    Path("job.json").write_text(OPENAI)
+
+    assert run(["init", "--from", "job.json", "--to", "./job.json", "--force"]) == 2
+    assert Path("job.json").read_text() == OPENAI
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.csv", "--from", "b.json"]])
+def test_one_thing_to_start_from_is_named(arguments, capsys):
+    assert run(["init", *arguments]) == 2
+    assert "name a file of examples, or --from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "a.csv: cannot be read: no such file"),
+        (b"", "a.csv"),
+        (b"text_input,output\n", "there are no examples"),
+        (b"\xff\xfea\x00", "UTF-16"),
+    ],
+)
+def test_data_that_show_nothing_give_no_spec(content, said, capsys):
+    if content is not None:
+        Path("a.csv").write_bytes(content)
+
+    assert run(["init", "a.csv"]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("job.yaml").exists()
+
+
+def test_the_way_from_another_vendor_is_told_to_its_end(capsys):
+    Path("theirs.json").write_text(OPENAI)
+
+    assert run(["init", "--from", "theirs.json"]) == 0
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "theirs.json: 20 keys without a counterpart, or with another meaning here" in err
+    assert "  seed: 42\n" in err
+    assert "next: curl -f" in err
+    assert err.endswith("tuner data check job.yaml\n      tuner run job.yaml\n")
+    assert "epoch_count: 4  # method.supervised.hyperparameters.n_epochs" in (
+        Path("job.yaml").read_text()
+    )
+
+
+def test_quiet_says_nothing(capsys):
+    Path("theirs.json").write_text(TOGETHER_JOB)
+
+    assert run(["-q", "init", "--from", "theirs.json"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_kind_can_be_said(capsys):
+    Path("theirs.json").write_text(json.dumps({"model": "m", "training_file": "f.jsonl"}))
+
+    assert run(["init", "--from", "theirs.json"]) == 2
+    assert "say it: --kind openai or together" in capsys.readouterr().err
+    assert run(["init", "--from", "theirs.json", "--kind", "together"]) == 0
+
+
+def test_the_kinds_are_those_of_the_table():
+    assert tuple(FOREIGN) == KINDS

@@ -1,0 +1,248 @@
+"""Other vendors' jobs become specs, and nothing of them is dropped in silence."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from tests.migrate.samples import AXOLOTL, DATASET_INFO, OPENAI, SAMPLES, TOGETHER
+from tuner.errors import SpecError
+from tuner.jobs.draft import read_draft
+from tuner.jobs.writing import render
+from tuner.migrate import FOREIGN, translate
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """Writes a sample with its data_info.json, and gives its path."""
+
+    def save(name):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data/dataset_info.json").write_text(DATASET_INFO)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(SAMPLES[name][1] if name in SAMPLES else name)
+        return path
+
+    return save
+
+
+def written(text, tmp_path):
+    path = tmp_path / "theirs"
+    path.write_text(text)
+    return path
+
+
+def lines_of(found):
+    return {line.key: line.value for line in found.lines if line.is_active}
+
+
+def leaves(value, at=""):
+    """Every key that has a value, with dots; a list of mappings counts its items."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from leaves(item, f"{at}.{key}".lstrip("."))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{at}.{index}")
+    else:
+        yield at
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_key_is_in_the_spec_or_has_a_reason(name, sample, tmp_path):
+    found = translate(sample(name), tmp_path)
+
+    keys = list(leaves(yaml.safe_load(SAMPLES[name][1])))
+    notes = [re.split(r"[,:] ?", line.note) for line in found.lines]
+    told = {key for note in notes for key in note}
+    told |= {remark.key for remark in (*found.remarks, *found.same)}
+    silent = [key for key in keys if not any(f"{key}.".startswith(f"{each}.") for each in told)]
+    assert len(keys) > 5
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_comes_out_is_a_spec(name, sample, tmp_path):
+    found = translate(sample(name), tmp_path)
+    spec = tmp_path / "job.yaml"
+    spec.write_text(render(["tuner run job.yaml"], found.lines))
+
+    assert [str(problem) for problem in read_draft(spec).problems] == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_whose_file_it_is_is_seen_from_its_keys(name, sample, tmp_path):
+    assert translate(sample(name), tmp_path).vendor == FOREIGN[SAMPLES[name][0]].vendor
+
+
+def test_an_openai_job(sample, tmp_path):
+    found = translate(sample("openai"), tmp_path)
+
+    assert lines_of(found) == {
+        "job": "ticket-triage",
+        "target": "local",
+        "base_model": "models/smollm2-135m-instruct",
+        "training_data.path": "file-trnA1.jsonl",
+        "training_data.format": "openai",
+        "hyperparameters.epoch_count": 4,
+        "hyperparameters.batch_size": 8,
+        "hyperparameters.learning_rate_multiplier": 1.8,
+        "evaluation.path": "file-valB2.jsonl",
+    }
+    assert [step.rsplit("/files/")[1].split("/")[0] for step in found.steps] == [
+        "file-trnA1", "file-valB2",
+    ]  # fmt: skip
+    assert all("before 2027-01-06" in step for step in found.steps)
+
+
+@pytest.mark.parametrize("name", ["openai-dpo", "openai-reinforcement", "llamafactory-chat"])
+def test_preferences_and_rewards_are_told_and_what_to_do_about_them(name, sample, tmp_path):
+    found = translate(sample(name), tmp_path)
+
+    assert any("pairs, rewards and graders" in remark.why for remark in found.remarks)
+    assert any("one right answer" in step or "preferred_output" in step for step in found.steps)
+
+
+def test_a_completion_model_of_openai_has_prompts_and_completions(tmp_path):
+    job = {"object": "fine_tuning.job", "model": "babbage-002", "training_file": "file-a"}
+    found = translate(written(json.dumps(job), tmp_path), tmp_path)
+
+    assert lines_of(found)["training_data.format"] == "prompt-completion"
+
+
+def test_a_together_job(sample, tmp_path):
+    (tmp_path / "faq.jsonl").write_text("")
+    found = translate(sample("together-job"), tmp_path / "specs")
+
+    lines = lines_of(found)
+    assert lines["job"] == "gemma-3-4b-it-faq-9f"
+    assert lines["training_data.path"] == "../faq.jsonl"
+    assert lines["hyperparameters.learning_rate"] == 2e-5
+    assert "evaluation.path" not in lines
+    assert found.steps == ()
+    reasons = {remark.key: remark.why for remark in found.remarks}
+    assert "only LoRA" in reasons["training_type.type"]
+    assert "answer alone" in reasons["training_method.train_on_inputs"]
+
+
+def test_an_axolotl_batch_is_the_product_and_half_an_epoch_a_whole_one(sample, tmp_path):
+    found = translate(sample("axolotl"), tmp_path)
+
+    lines = lines_of(found)
+    assert lines["hyperparameters.batch_size"] == 8
+    assert lines["hyperparameters.epoch_count"] == 3
+    assert lines["hyperparameters.learning_rate"] == 2e-4
+    assert lines["training_data.format"] == "openai"
+    assert lines["evaluation.holdout"] == 0.05
+    remarks = {remark.key: remark for remark in found.remarks}
+    assert remarks["num_epochs"].why == "only whole numbers are taken: 3"
+    assert remarks["frobnicate"].why.startswith("not known here")
+    assert "datasets.1.path" in remarks
+
+
+def test_axolotls_own_columns(sample, tmp_path):
+    lines = lines_of(translate(sample("axolotl-columns"), tmp_path))
+
+    assert lines["training_data.path"] == "tickets.csv"
+    assert lines["training_data.text_input"] == "ticket"
+    assert lines["training_data.output"] == "queue"
+    assert lines["evaluation.path"] == "held.csv"
+    assert "evaluation.holdout" not in lines
+
+
+def test_a_data_set_of_the_hub_comes_with_the_command_that_saves_it(sample, tmp_path):
+    found = translate(sample("axolotl-completion"), tmp_path)
+
+    assert lines_of(found)["training_data.path"] == "acme-books.jsonl"
+    assert "datasets.load_dataset('acme/books'" in found.steps[0]
+    assert (
+        "no input and answer" in {each.key: each.why for each in found.remarks}["datasets.0.type"]
+    )
+
+
+def test_a_llamafactory_data_set_is_found_through_its_list(sample, tmp_path):
+    found = translate(sample("llamafactory"), tmp_path)
+
+    lines = lines_of(found)
+    assert lines["training_data.path"] == "data/faq.csv"
+    assert lines["training_data.text_input"] == "question"
+    assert lines["training_data.output"] == "reply"
+    assert lines["hyperparameters.batch_size"] == 8
+    assert {each.key: each.shown for each in found.remarks}[
+        "dataset_info.json, faq: columns.system"
+    ] == "role"
+
+
+def test_messages_with_roles_are_openais_wherever_they_are_listed(sample, tmp_path):
+    found = translate(sample("llamafactory-chat"), tmp_path)
+
+    assert lines_of(found)["training_data.format"] == "openai"
+    assert lines_of(found)["evaluation.path"] == "acme-identity.jsonl"
+
+
+def test_a_secret_is_neither_shown_nor_taken_over(sample, tmp_path):
+    found = translate(sample("together"), tmp_path)
+
+    assert "abcdef0123" not in str(found)
+
+
+def test_nothing_is_taken_from_the_environment(sample, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_USER", "zebra")
+
+    assert "zebra" not in str(translate(sample("axolotl"), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "said"),
+    [
+        ("", ":1:1", "is no mapping"),
+        ("[1, 2]", ":1:1", "is no mapping"),
+        ('{"model": "a",\n "training_file" "b"}', ":2:18", "is not JSON"),
+        ("a: b\n  c: d\n", ":2:4", "a key and a colon are not expected here"),
+        ("a: 1\nb: 2\n", ":1:1", "is no job or configuration of OpenAI"),
+        ('{"model": "m", "training_file": "f"}', ":1:1", "do not say whose it is"),
+        ('{"object": "list",\n "data": [{}, {}]}', ":2:10", "is a list of 2 jobs"),
+        (OPENAI.replace('"n_epochs": 4', '"n_epochs": "four"'), ":24:39", "n_epochs is 'four'"),
+        (TOGETHER.replace("1e-5", "-1"), ":7:16", "learning_rate is '-1'"),
+        (TOGETHER.replace("my_faq", "[a]"), ":12:9", "suffix is no text"),
+        (AXOLOTL + "num_epochs: 1\n", ":32:1", "num_epochs is already set on line 21"),
+        (AXOLOTL.replace("2.5", "true"), ":21:13", "num_epochs is 'true'"),
+        ("dataset: a\nmodel_name_or_path: [\n", "", "missing before this"),
+        ("model_name_or_path: m\nstage: sft\n", ":1:1", "names no dataset"),
+    ],
+)
+def test_a_bad_file_is_told_with_its_place(text, where, said, tmp_path):
+    path = written(text, tmp_path)
+
+    with pytest.raises(SpecError) as told:
+        translate(path, tmp_path)
+
+    (problem,) = told.value.problems
+    assert said in problem.what
+    assert problem.where.startswith(f"{path}{where}")
+    assert problem.fix
+
+
+def test_a_bad_data_list_is_told_as_itself(sample, tmp_path):
+    path = sample("llamafactory")
+    (tmp_path / "data/dataset_info.json").write_text('{"faq": }')
+
+    with pytest.raises(SpecError, match=r"dataset_info.json:1:9: is not JSON"):
+        translate(path, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x: \xe9", b'{"a":' * 30000, b"a: [" * 90])
+def test_no_file_ends_in_a_traceback(content, tmp_path):
+    path = tmp_path / "theirs"
+    path.write_bytes(content)
+
+    with pytest.raises(SpecError):
+        translate(path, tmp_path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read: no such file"):
+        translate(tmp_path / "nowhere.json", tmp_path)
