@@ -2,151 +2,125 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.data import in_batches
+from tuner.data import Batch, nowhere
+from tuner.data.blocks import Block, read_blocks
 from tuner.data.columns import missing_columns
-from tuner.data.lines import read_lines
+from tuner.data.csv_faults import malformed
+from tuner.data.csv_rows import plain, walk
+from tuner.data.csv_text import Scanner, Table, place_of
 from tuner.errors import Problem
-from tuner.types import Example
 
 if TYPE_CHECKING:
-    from _csv import Reader
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tuner.data import Batch, Columns, Row, Source
+    from tuner.data import Columns, Source
+    from tuner.data.csv_rows import Row
 
 DELIMITERS = (",", ";", "\t", "|")
-MAX_CELL = 2**31 - 1
-"""csv's own limit of 131,072 characters a cell is less than a model may take."""
-
-_ADVICE = {
-    "unexpected end of data": (
-        "a quote opened in this row is never closed",
-        'close it, or write a quote that belongs to the text twice: ""',
-    ),
-    "expected after": (
-        "text follows a closing quote",
-        'write a quote that belongs to the text twice: ""',
-    ),
-    "new-line character": (
-        "a bare carriage return outside quotes",
-        "save the file with ordinary line ends, or put quotes around the cell",
-    ),
-}
+_SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""Excel's own first line, which is no row."""
+_BLANK = re.compile(r"(?:[ \t\r]*\n)*")
 
 
 def read(path: Path, source: Source) -> Iterator[Batch]:
-    """Yield the rows of a file in batches; see ``read_rows``."""
-    return in_batches(path, read_rows(path, source.columns, source.encoding))
-
-
-def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
-    """Yield the rows of a CSV file in file order, one in memory at a time.
+    """Yield the rows of a CSV file in file order, some thousand in memory at a time.
 
     Text stays as written: nothing is stripped, ``NA`` and ``007`` are text, and the newlines of
-    a quoted cell are kept. Blank lines are skipped.
+    a quoted cell are kept. Blank lines are skipped. The line of a row (1-based) is where it
+    starts, which after a quoted multi-line cell is not the row's number.
 
     Args:
         path: Its first row names the columns. In a ``.tsv`` tabs part the cells, elsewhere
-            whatever of comma, semicolon, tab and bar the first row is parted by.
-        columns: Which column holds ``text_input`` and which ``output``.
-        encoding: Any that extends ASCII; a byte-order mark of UTF-8 is allowed.
-
-    Yields:
-        An Example for a good row, a Problem for a bad one. ``line`` (1-based) is where the row
-        starts, which after a quoted multi-line cell is not the row's number.
+            whatever of comma, semicolon, tab and bar the first row is parted by, or what a line
+            ``sep=;`` before it says.
+        source: Which columns hold ``text_input`` and ``output``, and the file's encoding.
 
     Raises:
         OSError: The file cannot be read.
     """
-    csv.field_size_limit(MAX_CELL)
-    bad: list[Problem] = []
-    lines = read_lines(path, encoding, bad)
-    first = next(lines, "")
-    tabs = path.suffix.lower() == ".tsv"
-    delimiter = "\t" if tabs else _delimiter(first, columns)
-    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    rows = _rows(str(path), reader, bad)
-    header = next(rows, None)
-    if not isinstance(header, tuple):
-        what, fix = "there is no first row to name the columns", "add one: text_input,output"
-        yield header or Problem(str(path), 1, 0, what, fix, "no-header")
+    blocks = read_blocks(path, source.encoding)
+    first = next(blocks, Block("", b"", 1, {}))
+    head = _head(path, source.columns, first)
+    if isinstance(head, Problem):
+        problems = [*first.problems.values()] or [head]
+        yield Batch(str(path), (), (), (), problems, nowhere)
         return
-    yield from _examples(str(path), columns, header, rows)
+    yield Batch(str(path), (), (), (), _flaws(path, source.columns, head), nowhere)
+    scanner = Scanner(_table(path, source.columns, head), head.below.line)
+    yield from _scanned(scanner, chain([head.below], blocks))
 
 
-def _delimiter(header: str, columns: Columns) -> str:
-    """The one that parts the named columns, or else the one there is most of."""
+class _Head(NamedTuple):
+    """The first row: its cells and where they begin, and what stands below it."""
 
-    def fitness(delimiter: str) -> tuple[int, int]:
-        cells = [cell.strip().strip('"') for cell in header.split(delimiter)]
-        return sum(name in cells for name in columns), len(cells)
-
-    return max(DELIMITERS, key=fitness)
-
-
-def _rows(
-    path: str, reader: Reader, bad: list[Problem]
-) -> Iterator[tuple[int, list[str]] | Problem]:
-    """Yield every row that is not blank with the line it starts on, and what is wrong with others.
-
-    ``bad`` is filled by whoever reads the lines, while a row is being read.
-    """
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            yield from bad
-            return
-        except csv.Error as error:
-            yield _malformed(path, line, str(error))
-            row = []
-        if bad:
-            yield from bad
-            bad.clear()
-        elif len(row) > 1 or (row and row[0].strip()):
-            yield line, row
+    names: list[str]
+    line: int
+    delimiter: str
+    below: Block
 
 
-def _examples(
-    path: str,
-    columns: Columns,
-    header: tuple[int, list[str]],
-    rows: Iterator[tuple[int, list[str]] | Problem],
-) -> Iterator[Row]:
-    line, names = header
-    missing = list(missing_columns(path, line, columns, names, "column"))
-    twice = [name for name in columns if names.count(name) > 1]
-    for name in dict.fromkeys(twice):
-        what = f"{names.count(name)} columns are named {name!r}"
-        missing.append(Problem(path, line, 0, what, "rename all but one", "repeated-column"))
-    yield from missing
-    source, answer = (names.index(name) if name in names else 0 for name in columns)
-    for row in rows:
-        if isinstance(row, Problem):
-            yield row
-        elif len(row[1]) != len(names):
-            yield _ragged(path, row, len(names))
-        elif not missing:
-            yield Example(row[1][source], row[1][answer], row[0])
+def _head(path: Path, columns: Columns, first: Block) -> _Head | Problem:
+    text = first.text
+    said = _SEP.match(text)
+    begin = said.end() if said else 0
+    blank = _BLANK.match(text, begin)
+    start = blank.end() if blank else begin
+    line = first.line + text.count("\n", 0, start)
+    if start == len(text) or any(bad < line for bad in first.problems):
+        what, fix = "there is no first row to name the columns", "add one: text_input,output"
+        return Problem(str(path), 1, 0, what, fix, "no-header")
+    tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
+    some = (said[1],) if said else ("\t",) if tabs else DELIMITERS
+    rows = {each: walk(text, start, each) for each in some}
+    delimiter = max(some, key=lambda each: _fitness(text, rows[each], columns))
+    row = rows[delimiter]
+    if row.fault:
+        place = place_of(text, start, line, row.fault.at)
+        return malformed(str(path), place, row.fault.kind)
+    below = first.line + text.count("\n", 0, row.end)
+    rest = Block(text[row.end :], b"", below, first.problems)
+    return _Head(_names(text, row), line, delimiter, rest)
 
 
-def _ragged(path: str, row: tuple[int, list[str]], width: int) -> Problem:
-    line, cells = row
-    count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
-    what = f"{count} where the first row has {width}"
-    more = 'put quotes around a cell that holds a delimiter: "a, b", with no space before the quote'
-    fix = more if len(cells) > width else "add the missing cells, or delete the row"
-    return Problem(path, line, 0, what, fix, "ragged-row")
+def _names(text: str, row: Row) -> list[str]:
+    return [plain(text[start:end]) for start, end in row.cells]
 
 
-def _malformed(path: str, line: int, said: str) -> Problem:
-    for words, (what, fix) in _ADVICE.items():
-        if words in said:
-            return Problem(path, line, 0, what, fix, "bad-csv")
-    return Problem(path, line, 0, f"is not CSV: {said}", "check the quotes of this row", "bad-csv")
+def _fitness(text: str, row: Row, columns: Columns) -> tuple[int, bool, int]:
+    """A delimiter is the better the more of the named columns it parts, or else of any."""
+    names = [name.strip() for name in _names(text, row)]
+    return sum(name in names for name in columns), not row.fault, len(names)
+
+
+def _flaws(path: Path, columns: Columns, head: _Head) -> list[Problem]:
+    """What is wrong with the names of the columns."""
+    flaws = list(missing_columns(str(path), head.line, columns, head.names, "column"))
+    for name in dict.fromkeys(name for name in columns if head.names.count(name) > 1):
+        what = f"{head.names.count(name)} columns are named {name!r}"
+        flaws.append(
+            Problem(str(path), head.line, 0, what, "rename all but one", "repeated-column")
+        )
+    return flaws
+
+
+def _table(path: Path, columns: Columns, head: _Head) -> Table:
+    names = head.names
+    usable = all(names.count(name) == 1 for name in columns)
+    text_input, output = (names.index(name) if usable else 0 for name in columns)
+    wanted = (text_input, output) if usable else None
+    return Table(str(path), head.delimiter, len(names), wanted)
+
+
+def _scanned(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[Batch]:
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        if sum(len(each.text) for each in held) >= scanner.needs:
+            yield from scanner.scan(held, is_last=False)
+            held = []
+    yield from scanner.scan(held, is_last=True)

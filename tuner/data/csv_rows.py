@@ -1,0 +1,108 @@
+"""Where the cells of one CSV row are, or why they cannot be told: the rules, to the letter.
+
+They are those of Python's ``csv.reader(strict=True)``: a cell that begins with a quote ends with
+one, and holds quotes only doubled; in any other cell a quote is a character like another.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+_QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
+_END = re.compile(r"\r*(?:\n|\Z)")
+
+
+class Fault(NamedTuple):
+    """Why a row ends too early.
+
+    Attributes:
+        kind: A quote is never closed, text follows a closing quote, or a bare carriage return.
+        at: The character of the text that is at fault.
+        opened: Where the cell begins.
+    """
+
+    kind: str
+    at: int
+    opened: int
+
+
+UNCLOSED, TEXT_AFTER, BARE_RETURN = "unclosed", "text after", "bare return"
+
+
+class Row(NamedTuple):
+    """One row of a text.
+
+    Attributes:
+        cells: Where each begins and ends, its quotes included.
+        end: Where the next row begins; of no meaning beside a fault.
+        fault: None for a good row.
+    """
+
+    cells: list[tuple[int, int]]
+    end: int
+    fault: Fault | None = None
+
+
+def walk(text: str, start: int, delimiter: str, end: int | None = None) -> Row:
+    """Find the cells of the row that begins at ``start``; nothing is read from ``end`` on."""
+    stop = len(text) if end is None else end
+    bare = _bare(delimiter)
+    cells: list[tuple[int, int]] = []
+    at = start
+    while True:
+        quoted = text.startswith('"', at, stop)
+        found = (_QUOTED if quoted else bare).match(text, at, stop)
+        if not found:
+            return Row(cells, stop, Fault(UNCLOSED, at, at))
+        cells.append(found.span())
+        after = found.end()
+        if text.startswith(delimiter, after, stop):
+            at = after + 1
+        elif over := _END.match(text, after, stop):
+            return Row(cells, over.end())
+        else:
+            kind = BARE_RETURN if text.startswith("\r", after) else TEXT_AFTER
+            return Row(cells, stop, Fault(kind, after, at))
+
+
+def plain(cell: str) -> str:
+    """The text of a cell as it is written."""
+    return cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
+
+
+def place_in(text: str, cell: tuple[int, int], offset: int) -> int:
+    """Where in ``text`` the character ``offset`` of a cell's plain text is."""
+    start, end = cell
+    if not text.startswith('"', start, end):
+        return start + offset
+    at = start + 1
+    while quote := text.find('"', at, end - 1) + 1:
+        if offset <= quote - 1 - at:
+            break
+        offset -= quote - at
+        at = quote + 1
+    return at + offset
+
+
+def row_pattern(delimiter: str, width: int, first: int, second: int) -> re.Pattern[str]:
+    """Match a whole good row of ``width`` cells; its groups are the cells ``first`` and ``second``.
+
+    Args:
+        delimiter: What parts them.
+        width: How many there are.
+        first: Index of a cell.
+        second: Index of one behind it.
+    """
+    part = re.escape(delimiter)
+    cell = rf'(?:{_QUOTED.pattern}|(?!")[^{part}\r\n]*+)'
+    before = rf"(?:{cell}{part}){{{first}}}+"
+    between = rf"(?:{cell}{part}){{{second - first - 1}}}+"
+    behind = rf"(?:{part}{cell}){{{width - second - 1}}}+"
+    return re.compile(rf"{before}({cell}){part}{between}({cell}){behind}\r*(?:\n|\Z)")
+
+
+@cache
+def _bare(delimiter: str) -> re.Pattern[str]:
+    return re.compile(rf"[^{re.escape(delimiter)}\r\n]*+")

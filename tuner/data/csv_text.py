@@ -1,0 +1,237 @@
+"""The rows of a CSV file out of its text, one bad row costing no other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner.data import Batch
+from tuner.data.blocks import MAX_ROW
+from tuner.data.csv_faults import malformed, ragged, too_large
+from tuner.data.csv_rows import TEXT_AFTER, UNCLOSED, Fault, place_in, plain, row_pattern, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tuner.data import Field, Locate
+    from tuner.data.blocks import Block
+    from tuner.data.csv_rows import Row
+    from tuner.errors import Problem
+
+_SPARE = 4 * MAX_ROW
+_GAIN = 4
+"""Characters that may be looked at twice, at first and more for each that is done with: what a
+quote that is never closed makes us read is read again, and a file may hold a million of them."""
+_MANY = 2**14
+"""Rows of a batch, or a few more."""
+_SAMPLE = 1000
+"""Lines that are looked at to tell whether a quote is never closed or a row large."""
+_TO_THE_QUOTE = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
+
+
+class Table(NamedTuple):
+    """What the first row says of the others.
+
+    Attributes:
+        path: The file, as the user named it.
+        delimiter: What parts the cells.
+        width: How many cells a row has.
+        wanted: The indexes of the input and the output; None when one is not there, and rows are
+            looked at but not taken.
+    """
+
+    path: str
+    delimiter: str
+    width: int
+    wanted: tuple[int, int] | None
+
+
+class Found:
+    """The rows of a text so far, column by column, with where each starts in the text."""
+
+    def __init__(self) -> None:
+        self.text_inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.starts: list[int] = []
+        self.lines: Sequence[int] = []
+        self.problems: list[Problem] = []
+
+    def add(self, text_input: str, output: str, start: int, line: int) -> None:
+        """Take a row."""
+        self.text_inputs.append(text_input)
+        self.outputs.append(output)
+        self.starts.append(start)
+        if not isinstance(self.lines, list):
+            self.lines = list(self.lines)
+        self.lines.append(line)
+
+
+class Scanner:
+    """Takes blocks and gives batches; of the text, it keeps the row that is not ended yet."""
+
+    def __init__(self, table: Table, line: int) -> None:
+        """Begin at the row that starts on ``line``."""
+        self._table = table
+        self._match = _matcher(table)
+        self._text = ""
+        self._line = line
+        self._bad: dict[int, Problem] = {}
+        self._spare = _SPARE
+        self._skips = False
+
+    @property
+    def needs(self) -> int:
+        """How many characters had better come next, for a long row not to be begun too often."""
+        return min(len(self._text), MAX_ROW + 1 - len(self._text))
+
+    def scan(self, blocks: Sequence[Block], *, is_last: bool) -> Iterator[Batch]:
+        """The rows that end in the next blocks; the last blocks end all."""
+        self._text = text = self._text + "".join(block.text for block in blocks)
+        for block in blocks:
+            self._bad |= block.problems
+        found = Found()
+        at = self._skip() if self._skips else 0
+        while at < len(text) and (after := self._row(found, at, is_last=is_last)) is not None:
+            at = self._advance(at, after)
+            if len(found.starts) + len(found.problems) >= _MANY:
+                yield self._batch(found)
+                found = Found()
+        if is_last:
+            found.problems += self._bad.values()
+        yield self._batch(found)
+        self._text = text[at:]
+
+    def _batch(self, found: Found) -> Batch:
+        rows = found.text_inputs, found.outputs, found.lines
+        locate = _locator(self._table, self._text, found)
+        return Batch(self._table.path, *rows, found.problems, locate)
+
+    def _row(self, found: Found, at: int, *, is_last: bool) -> int | None:
+        """Take the row at ``at``; where to go on, or None when its end is not in the text."""
+        stop = len(self._text) if self._spare > 0 else self._line_end(at)
+        match = self._match(self._text, at, stop) if self._match else None
+        if match and match.end() - at <= MAX_ROW:
+            after = match.end()
+            if not self._spoilt(found, at, after):
+                found.add(*self._texts(match), at, self._line)
+            return after
+        past = self._odd(found, at, stop, is_last=is_last)
+        if past is not None:
+            self._spoilt(found, at, past)
+        return past
+
+    def _texts(self, match: re.Match[str]) -> tuple[str, str]:
+        first, second = plain(match[1]), plain(match[2])
+        assert self._table.wanted  # noqa: S101 -- else there is no pattern to match
+        return (first, second) if self._table.wanted[0] < self._table.wanted[1] else (second, first)
+
+    def _spoilt(self, found: Found, at: int, after: int) -> bool:
+        """Whether a line of a row could not be read; if so that is said."""
+        if not self._bad:
+            return False
+        past = self._line + max(1, self._text.count("\n", at, after))
+        lines = [line for line in self._bad if line < past]
+        found.problems += [self._bad.pop(line) for line in lines]
+        return bool(lines)
+
+    def _advance(self, at: int, after: int) -> int:
+        self._line += self._text.count("\n", at, after)
+        self._spare += _GAIN * (after - at)
+        return after
+
+    def _odd(self, found: Found, at: int, stop: int, *, is_last: bool) -> int | None:
+        """Take a row that is not simply good: blank, ragged, broken, or not ended yet."""
+        row = walk(self._text, at, self._table.delimiter, stop)
+        if not row.fault:
+            return self._whole(found, at, row)
+        if row.fault.kind == UNCLOSED and stop == len(self._text):
+            if stop - at <= MAX_ROW and not is_last:
+                return None
+            if stop - at > MAX_ROW and not self._holds_rows(at, stop):
+                found.problems.append(too_large(self._table.path, self._line))
+                self._skips = True
+                return stop
+        return self._fault(found, at, row.fault, stop)
+
+    def _fault(self, found: Found, at: int, fault: Fault, stop: int) -> int:
+        """Say what ends a row too early, and go on at the line after the one it begins on."""
+        kind, place = fault.kind, fault.at
+        if kind == TEXT_AFTER and self._opens(fault.opened, fault.at - 1):
+            kind, place = UNCLOSED, fault.opened
+        found.problems.append(malformed(self._table.path, self._place(at, place), kind))
+        after = self._line_end(at)
+        seen = stop if fault.kind == UNCLOSED else fault.at
+        self._spare -= max(0, seen - after)
+        return after
+
+    def _whole(self, found: Found, at: int, row: Row) -> int:
+        """A row whose end is known, but of another width, or too large."""
+        path, width, cells = self._table.path, self._table.width, row.cells
+        line_end = self._line_end(at)
+        if row.end - at > MAX_ROW:
+            found.problems.append(too_large(path, self._line))
+        elif len(cells) == width or _is_blank(self._text, cells):
+            pass
+        elif row.end > line_end and self._holds_rows(at, row.end):
+            opened = next(start for start, end in cells if end > line_end)
+            return self._fault(found, at, Fault(UNCLOSED, opened, opened), row.end)
+        else:
+            place = cells[width][0] if len(cells) > width else cells[-1][1]
+            found.problems.append(ragged(path, self._place(at, place), row, width))
+        return row.end
+
+    def _skip(self) -> int:
+        """Go on behind a row that is too large: at the line after the one its quote is closed on."""
+        close = _TO_THE_QUOTE.match(self._text)
+        after = self._line_end(close.end() - 1) if close else len(self._text)
+        self._skips = not close
+        return self._advance(0, after)
+
+    def _line_end(self, at: int) -> int:
+        return self._text.find("\n", at) + 1 or len(self._text)
+
+    def _place(self, at: int, place: int) -> tuple[int, int]:
+        """Line and column of a character of the row at ``at``."""
+        return place_of(self._text, at, self._line, place)
+
+    def _opens(self, opened: int, quote: int) -> bool:
+        """Whether a quote that should close a cell looks like one that opens the next row's."""
+        is_first = self._text[quote - 1] in ("\n", self._table.delimiter)
+        return is_first and self._text.find("\n", opened, quote) >= 0
+
+    def _holds_rows(self, at: int, stop: int) -> bool:
+        """Whether a line of a long row, but its first, is a row of its own by its looks."""
+        for _ in range(_SAMPLE):
+            at = self._line_end(at)
+            if at >= stop:
+                return False
+            row = walk(self._text, at, self._table.delimiter, self._line_end(at))
+            if not row.fault and len(row.cells) == self._table.width:
+                return True
+        return False
+
+
+def _is_blank(text: str, cells: list[tuple[int, int]]) -> bool:
+    return len(cells) == 1 and not plain(text[slice(*cells[0])]).strip()
+
+
+def _matcher(table: Table) -> Callable[[str, int, int], re.Match[str] | None] | None:
+    if not table.wanted or table.wanted[0] == table.wanted[1]:
+        return None
+    return row_pattern(table.delimiter, table.width, *sorted(table.wanted)).match
+
+
+def place_of(text: str, at: int, line: int, place: int) -> tuple[int, int]:
+    """Line and column of a character of the row that is at ``at``, on ``line``."""
+    before = text.rfind("\n", at, place)
+    return line + text.count("\n", at, place), place - (before if before >= 0 else at - 1)
+
+
+def _locator(table: Table, text: str, found: Found) -> Locate:
+    def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:
+        assert table.wanted  # noqa: S101 -- else there are no rows
+        at = found.starts[row]
+        cell = walk(text, at, table.delimiter).cells[table.wanted[field == "output"]]
+        return place_of(text, at, found.lines[row], place_in(text, cell, offset))
+
+    return locate
