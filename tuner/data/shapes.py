@@ -150,7 +150,8 @@ def shape_of(keys: Collection[str], source: Source) -> str:
 
 def reader(shape: str) -> Callable[[Record, Source], list[Parts | Flaw]]:
     """The function that makes examples of a record of a shape."""
-    module, _, name = SHAPES[shape].read.partition(":")
+    where = "tuner.data.flat:plain" if shape == PLAIN else SHAPES[shape].read
+    module, _, name = where.partition(":")
     found: Callable[[Record, Source], list[Parts | Flaw]] = getattr(import_module(module), name)
     return found
 
