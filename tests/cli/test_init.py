@@ -34,9 +34,7 @@ def csv_file(name, header, pairs):
 def test_what_it_writes_is_a_good_spec(data):
     assert run(["init", str(ROOT / "datasets" / data)]) == 0
 
-    work = load_work(Path("job.yaml"))
-    assert work.warnings == ()
-    assert len(work.holdout) > 10
+    assert len(load_work(Path("job.yaml")).holdout) > 10
 
 
 def test_few_outputs_are_labels_and_get_a_gate():

@@ -13,6 +13,7 @@ from tuner.errors import SpecError
 from tuner.jobs.draft import read_draft
 from tuner.jobs.writing import render
 from tuner.migrate import FOREIGN, translate
+from tuner.migrate.theirs import UNKNOWN
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ def test_every_key_is_in_the_spec_or_has_a_reason(name, sample, tmp_path):
     silent = [key for key in keys if not any(f"{key}.".startswith(f"{each}.") for each in told)]
     assert len(keys) > 5
     assert silent == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_vendors_own_keys_are_known(name, sample, tmp_path):
+    found = translate(sample(name), tmp_path)
+
+    unknown = {remark.key for remark in found.remarks if remark.why == UNKNOWN}
+    assert unknown <= {"frobnicate"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _REASONS = (
     ("datasets.[1-9]*", "a spec reads one set: `tuner data convert A B --to both.jsonl` joins them"),
     ("test_datasets.[1-9]*", "a spec evaluates with one file"),
+    ("*datasets.*.path", "data_files names the file"),
+    ("*datasets.*.field*", "whole texts have no input and answer: part them in two columns"),
+    ("micro_batch_size", "batch_size is the whole of it"),
+    ("gradient_accumulation_steps", "batch_size is the whole of it"),
     ("*datasets.*.split", "a file has no splits: what is downloaded is the split train"),
     ("*datasets.*.name", reasons.HUB),
     ("*datasets.*.roles*", reasons.LOSS_ON_OUTPUT),
