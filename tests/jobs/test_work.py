@@ -50,11 +50,11 @@ timeout: long
         "spec.yaml:6:40",
         "spec.yaml:7:22",
         "spec.yaml:8:10",
-        "data.csv:42",
-        "data.csv:43",
-        "data.csv:44",
-        "data.csv:45",
-        "data.csv:46",
+        "data.csv:42:3",
+        "data.csv:43:1",
+        "data.csv:44:2",
+        "data.csv:45:5",
+        "data.csv:46:2",
     ]
     assert all(problem.fix and problem.severity == "error" for problem in found)
 

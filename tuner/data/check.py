@@ -1,33 +1,53 @@
-"""The checks without which a tuning dies later: every bad row, with its line and a way out."""
+"""The checks without which a tuning dies later: every bad row, with its place and a way out."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
+from tuner.data.answers import Answers
+from tuner.data.labels import Labels
+from tuner.data.likeness import Likeness
+from tuner.data.report import MAX_SHOWN, Tally, capped
+from tuner.data.rules import RULES
+from tuner.data.screen import Screen
+from tuner.data.texts import Limit, find_flaws
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import TypeAlias
 
-    from tuner.data import Batch
-    from tuner.errors import Severity
-    from tuner.types import Example, Limits
+    from tuner.data import Batch, Field
+    from tuner.types import Limits
 
-MAX_SHOWN = 20
-"""Problems of one rule that are shown; the rest are counted."""
+    CountTokens: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[int]]
+
+__all__ = ["FEW", "MAX_SHOWN", "Checks", "Tally", "capped"]
+
 FEW = 20
 """Google's least number of examples for tuning Gemini 1.5, which it recommended to exceed."""
+MANY = 20_000
+"""Rows after which importing numpy, some 80 ms, pays."""
+_FRAME = 6
+"""Bytes at least that an example takes in a request beside its texts."""
+_FIELDS: tuple[Field, Field] = ("text_input", "output")
 
 
 class Checks:
     """Looks at batches as they are read, and remembers what it needs to compare later ones with.
 
-    Of a row two hashes and its line are kept, some 200 bytes.
+    Attributes:
+        rows: Good rows so far, those held out included.
+        bad_rows: Lines with an error so far.
     """
 
     def __init__(
-        self, limits: Limits, instruction: str = "", ignore: Container[str] = frozenset()
+        self,
+        limits: Limits,
+        instruction: str = "",
+        ignore: Collection[str] = frozenset(),
+        count_tokens: CountTokens | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         """Check examples for one target.
 
@@ -35,137 +55,94 @@ class Checks:
             limits: What the target takes at most.
             instruction: What will be put in front of every text_input, which it makes longer.
             ignore: Codes of rules that are switched off.
+            count_tokens: How many tokens each pair of texts makes, the instruction left out.
+            max_tokens: How many an example may have.
         """
-        self._limits = limits
+        self._ignore = frozenset(ignore)
         self._prefix = len(instruction) + 2 if instruction else 0
-        self._ignore = ignore
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._limits = limits
+        self._count_tokens, self._max_tokens = count_tokens, max_tokens
+        self._likeness = Likeness(self._ignore)
+        self._labels, self._answers = Labels(), Answers()
         self._path = ""
-        self._count = self._bad = 0
+        self._bytes = self._train_rows = 0
+        self._is_clean = True
+        self.rows = self.bad_rows = 0
 
     def train(self, batch: Batch) -> Iterator[Problem]:
-        """What is wrong with rows to tune on, those that could not be read included."""
-        self._path = batch.path
-        self._count += len(batch.lines)
-        for problem in self._of(batch):
-            self._bad += 1
+        """What is wrong with rows to tune on, those that could not be read included, in file order."""
+        self._path = self._path or batch.path
+        self._train_rows += len(batch.lines)
+        if batch.lines:
+            self._labels.add(batch)
+            if "output-in-input" not in self._ignore:
+                self._answers.add(batch)
+        for problem in self._look(batch):
+            self._is_clean = False
             yield problem
 
     def held(self, batch: Batch) -> Iterator[Problem]:
         """What is wrong with rows to evaluate with; call it when all of ``train`` was seen."""
-        yield from batch.problems
+        self._likeness.hold()
+        yield from self._look(batch, is_held=True)
 
-    def finish(self) -> Iterator[Problem]:
-        """What only all rows together show."""
-        if not self._count and not self._bad:
-            fix = "add rows below the one that names the columns; some 100 to 500 are a good start"
-            yield Problem(self._path, 0, 0, "there are no examples in it", fix, "no-examples")
-        elif self._count < FEW and not self._bad:
-            what = f"{self._count} examples are few: tuning rarely helps with less than {FEW}"
-            yield Problem(self._path, 0, 0, what, "add more", "few-examples", "warning")
+    def finish(self, path: str = "") -> Iterator[Problem]:
+        """What only all rows together show; ``path`` is the file to name when there was no batch."""
+        yield from self._labels.problems(self._ignore)
+        for problem in (*self._counts(self._path or path), *self._answers.problems()):
+            if problem.rule not in self._ignore:
+                yield problem
+        yield from self._likeness.finish()
 
-    def _of(self, batch: Batch) -> Iterator[Problem]:
-        rows = _Rows(batch.path, self._limits, self._prefix, self._seen)
-        yield from batch.problems
-        for example in batch.examples():
-            yield from (each for each in rows.of(example) if each.rule not in self._ignore)
+    def _look(self, batch: Batch, *, is_held: bool = False) -> Iterator[Problem]:
+        found = list(batch.problems)
+        if batch.lines:
+            self.rows += len(batch.lines)
+            found += [each for each in self._of(batch, is_held) if each.rule not in self._ignore]
+        if found:
+            found.sort(key=lambda each: (each.line, each.column))
+            self.bad_rows += len({each.line for each in found if each.severity == "error"})
+            yield from found
 
-
-def capped(problems: Iterable[Problem]) -> list[Problem]:
-    """At most ``MAX_SHOWN`` problems a rule, in file order, then the count of the others."""
-    tally = _Tally()
-    for problem in problems:
-        tally.add(problem)
-    return tally.problems()
-
-
-class _Tally:
-    """Keeps the first problems of each rule and counts the others."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, Severity]] = Counter()
-        self._path = ""
-        self._shown: list[Problem] = []
-
-    def add(self, problem: Problem) -> None:
-        self._path = self._path or problem.path
-        rule = (problem.rule, problem.severity)
-        self.counts[rule] += 1
-        if self.counts[rule] <= MAX_SHOWN:
-            self._shown.append(problem)
-
-    def problems(self) -> list[Problem]:
-        more = [
-            Problem(
-                self._path,
-                0,
-                0,
-                f"{count - MAX_SHOWN:,} more rows like the {MAX_SHOWN} above ({rule})",
-                "mend the first ones and look again",
-                rule,
-                severity,
-            )
-            for (rule, severity), count in self.counts.items()
-            if count > MAX_SHOWN
-        ]
-        return sorted(self._shown, key=lambda problem: problem.line) + more
-
-
-class _Rows:
-    """What is looked for in an example; remembers the examples before it."""
-
-    def __init__(
-        self, path: str, limits: Limits, prefix_chars: int, seen: dict[int, tuple[int, int]]
-    ) -> None:
-        self._path = path
-        self._most_input = limits.text_input_chars
-        self._most_output = limits.output_chars
-        self._prefix = prefix_chars
-        self._seen = seen
-
-    def of(self, row: Example) -> Iterator[Problem]:
-        """What is wrong with one example."""
-        yield from self._text(
-            row.line, "text_input", row.text_input, self._most_input, self._prefix
+    def _of(self, batch: Batch, is_held: bool) -> Iterator[Problem]:
+        many = self.rows > MANY
+        inputs, outputs = Screen(batch.text_inputs, many=many), Screen(batch.outputs, many=many)
+        if not is_held:
+            self._bytes += len(inputs.plain) + len(outputs.plain)
+        longest = (
+            Limit(self._limits.text_input_chars, self._prefix),
+            Limit(self._limits.output_chars),
         )
-        yield from self._text(row.line, "output", row.output, self._most_output, 0)
-        key, answer = hash(row.text_input), hash(row.output)
-        first = self._seen.setdefault(key, (row.line, answer))
-        if first[0] != row.line:
-            yield self._repeated(row.line, first[0], first[1] == answer)
+        for field, screen, limit in zip(_FIELDS, (inputs, outputs), longest, strict=True):
+            for flaw in find_flaws(field, screen, limit, self._ignore):
+                place = batch.locate(flaw.row, field, flaw.offset)
+                severity = RULES[flaw.rule].severity
+                yield Problem(batch.path, *place, flaw.what, flaw.fix, flaw.rule, severity)
+        yield from self._likeness.add(batch, inputs)
+        yield from self._tokens(batch)
 
-    def _text(
-        self, line: int, name: str, text: str, most: int | None, prefix: int
-    ) -> Iterator[Problem]:
-        if not text or text.isspace():
-            what = f"{name} is blank" if text else f"{name} is empty"
-            fix = "fill it in, or delete the row"
-            yield Problem(self._path, line, 0, what, fix, f"empty-{name.replace('_', '-')}")
-        if most is not None and len(text) + prefix > most:
-            with_it = " with the instruction" if prefix else ""
-            what = (
-                f"{name} has {len(text) + prefix:,} characters{with_it}, the target takes {most:,}"
-            )
-            fix = "shorten it, or delete the row"
-            yield Problem(self._path, line, 0, what, fix, f"long-{name.replace('_', '-')}")
-        if not text.isascii() and not _is_unicode(text):
-            what = f"{name} holds half of a surrogate pair, which is no character"
-            fix = "write the character itself, or both halves of its \\u escape"
-            yield Problem(self._path, line, 0, what, fix, "not-unicode")
+    def _tokens(self, batch: Batch) -> Iterator[Problem]:
+        most = self._max_tokens
+        if most is None or self._count_tokens is None or "long-example" in self._ignore:
+            return
+        for row, tokens in enumerate(self._count_tokens(batch.text_inputs, batch.outputs)):
+            if tokens > most:
+                what = f"the example has {tokens:,} tokens, the model takes {most:,}"
+                fix = "shorten it, or delete the row"
+                place = batch.locate(row, "text_input")
+                yield Problem(batch.path, *place, what, fix, "long-example")
 
-    def _repeated(self, line: int, first: int, same: bool) -> Problem:
-        if same:
-            what, fix = f"is the same as line {first}", "delete one of the two"
-            return Problem(self._path, line, 0, what, fix, "duplicate", "warning")
-        what = f"the text_input of line {first} again, with another output"
-        fix = "decide which output is right, and delete the other row"
-        return Problem(self._path, line, 0, what, fix, "conflict", "warning")
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it; JSON can write what it cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    def _counts(self, path: str) -> Iterator[Problem]:
+        """Too many bytes, too few rows."""
+        rows, most = self._train_rows, self._limits.request_bytes
+        size = self._bytes + (self._prefix + _FRAME) * rows
+        if most is not None and size > most:
+            what = f"the examples make a request of over {size:,} bytes, the target takes {most:,}"
+            fix = f"keep about {rows * most // size:,} of the {rows:,} rows"
+            yield Problem(path, 0, 0, what, fix, "request-too-large")
+        if not rows and self._is_clean:
+            fix = "add rows below the one that names the columns; some 100 to 500 are a good start"
+            yield Problem(path, 0, 0, "there are no examples in it", fix, "no-examples")
+        elif rows < FEW and self._is_clean:
+            what = f"{rows} examples are few: tuning rarely helps with less than {FEW}"
+            yield Problem(path, 0, 0, what, "add more", "few-examples", "warning")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Look: TypeAlias = Callable[[Batch], Iterable[Problem]]
 
 _NO_LIMITS = Limits(None, None, None)
-_MAX_LEAKS = 20
 
 
 class Material(NamedTuple):
@@ -45,7 +44,8 @@ def read_material(draft: Draft, examples: Any = None) -> Material:
     data = draft.training_data
     if data is None:
         return Material()
-    checks = Checks(limits_of(draft), data.instruction)
+    limits = replace(limits_of(draft), request_bytes=None)  # it depends on the rows held out
+    checks = Checks(limits, data.instruction, data.ignore)
     if examples is None:
         rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
     else:
@@ -56,12 +56,12 @@ def read_material(draft: Draft, examples: Any = None) -> Material:
     if evaluation and evaluation.path:
         source = replace(data, path=evaluation.path, format="auto")
         held, more = _read(draft, source, ("evaluation", "path"), checks.held)
-        problems += [*more, *_leaks(rows, held, evaluation.path, data.path)]
+        problems += more
     elif evaluation and evaluation.holdout is not None:
         rows, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
         problems += _one_sided(draft, rows, held)
     if rows or held or not problems:
-        problems += checks.finish()
+        problems += capped(checks.finish())
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
@@ -128,18 +128,3 @@ def _one_sided(draft: Draft, rows: Sequence[Example], held: Sequence[Example]) -
     what = "holdout leaves no row to tune on" if held else "holdout leaves no row to evaluate with"
     fix = f"choose a {'smaller' if held else 'larger'} share, or add rows to the file"
     yield draft.document.problem(("evaluation", "holdout"), what, fix, "empty-side")
-
-
-def _leaks(
-    rows: Sequence[Example], held: Sequence[Example], path: Path, training: Path
-) -> Iterator[Problem]:
-    """Warnings about held-out inputs that are tuned on: they make a score look better than it is."""
-    known = {each.text_input: each.line for each in rows}
-    leaked = [each for each in held if each.text_input in known]
-    for each in leaked[:_MAX_LEAKS]:
-        what = f"this text_input is also tuned on, {training}:{known[each.text_input]}"
-        fix = "delete one of the two rows, or the evaluation is too kind"
-        yield Problem(str(path), each.line, 0, what, fix, "leak", "warning")
-    if len(leaked) > _MAX_LEAKS:
-        what = f"{len(leaked) - _MAX_LEAKS:,} more of its inputs are also tuned on"
-        yield Problem(str(path), 0, 0, what, "keep the two files apart", "leak", "warning")

@@ -61,7 +61,7 @@ def _table(prefix: str, cls: type) -> Iterator[str]:
 
 def _value(item: Declared) -> str:
     if item.options:
-        return ", ".join(f"`{option}`" for option in item.options)
+        return "a list of " * item.many + ", ".join(f"`{option}`" for option in item.options)
     if item.has_keys:
         short = f"{_value(declared(item.kind)[item.key.short])}, or " if item.key.short else ""
         return f"{short}{'a list of ' if item.many else ''}keys, below"

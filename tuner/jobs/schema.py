@@ -162,7 +162,7 @@ def _of_key(item: Declared) -> Core:
     notes: Core = {"description": item.key.text, "title": item.name}
     if isinstance(item.default, str | int | float) and item.default != "":
         notes["default"] = item.default
-    if item.key.options:
+    if item.key.options and not item.many:
         notes["enum"] = list(item.key.options)
     return {
         "type": "typed-dict-field",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tuner.data import READERS
+from tuner.data.rules import IGNORABLE
 from tuner.jobs.durations import DURATION, seconds
 from tuner.jobs.schema import Key
 from tuner.targets import TARGETS
@@ -79,6 +80,13 @@ class TrainingData:
             "evaluating, for the tuned model and its base alike."
         ),
     ] = ""
+    ignore: Annotated[
+        tuple[str, ...],
+        Key(
+            "Rules that the examples may break; `tuner data rules` explains each.",
+            options=IGNORABLE,
+        ),
+    ] = ()
 
 
 class HyperparameterKeys:

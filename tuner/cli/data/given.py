@@ -123,6 +123,7 @@ def _of_spec(path: Path, target: str | None) -> Given:
         held,
         TARGETS[target].limits if target else limits_of(draft),
         data.instruction,
+        frozenset(data.ignore),
         base_model=draft.spec.base_model if draft.spec else "",
         draft=draft,
     )
