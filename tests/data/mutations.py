@@ -109,15 +109,6 @@ def drop_cell(file: Written, row: Row, chance: Random) -> Mutant:
     return Mutant(_put(file.text, Span(end, row.whole.end), ""), end, "ragged-row")
 
 
-def open_quote(file: Written, row: Row, chance: Random) -> Mutant:
-    """The quote is closed by the next one in the file, if there is one, and text follows that."""
-    text = _put(file.text, row.whole, _cells(file, '"never closed'))
-    at = text.find('"', row.whole.start + 1)
-    while text[at : at + 2] == '""':
-        at = text.find('"', at + 2)
-    return Mutant(text, row.whole.start if at < 0 else at + 1, "bad-csv")
-
-
 def begin(before: str, after: str) -> Mutation:
     """What makes a row begin so, with the defect between the two."""
 
@@ -193,7 +184,7 @@ KINDS: dict[str, tuple[Mutation, tuple[str, ...]]] = {
     "another label": (relabel, ALL),
     "a cell more": (add_cell, TABLES),
     "a cell less": (drop_cell, TABLES),
-    "a quote never closed": (open_quote, TABLES),
+    "a quote never closed": (begin("", '"never closed'), TABLES),
     "text after a quote": (begin('"closed"', " too early"), TABLES),
     "a bare carriage return": (begin("it", "\rreturns"), TABLES),
     "a number": (value("-1.5e3"), tuple(SHAPES)),
