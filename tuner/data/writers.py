@@ -74,7 +74,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
         DatasetError: The file is there, is an input, cannot be written, or its format cannot hold
             one of the texts; nothing is left behind.
     """
-    _check_free(path, force, inputs)
+    check_free(path, force, inputs)
     container, shape = _form(path, format)
     counted = _Counted(path, container, examples)
     keys, records = written(counted, shape, columns, system)
@@ -86,7 +86,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
 
 def write_page(path: Path, text: str, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Write a text for people, e.g. a report, as UTF-8; refuses what ``write`` refuses."""
-    _check_free(path, force, inputs)
+    check_free(path, force, inputs)
     with _aside(path) as file:
         file.write(text.encode("utf-8", "replace"))
 
@@ -117,7 +117,8 @@ class _Counted:
         return Problem(str(self._path), 0, 0, what, fix, "not-unicode")
 
 
-def _check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
+def check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
+    """Refuse, with a DatasetError, a name that is in use and must stay what it is."""
     if not path.exists():
         return
     if any(each.exists() and path.samefile(each) for each in inputs):

@@ -8,6 +8,14 @@ from tuner.cli import LazyGroup
 
 COMMANDS = {
     "check": ("tuner.cli.data.check:check", "Say everything that is wrong with examples."),
+    "split": (
+        "tuner.cli.data.split:split",
+        "Write rows to tune on and rows to evaluate with to two files.",
+    ),
+    "dedupe": (
+        "tuner.cli.data.dedupe:dedupe",
+        "Write a copy without the rows that only repeat another.",
+    ),
     "stats": (
         "tuner.cli.data.stats:stats",
         "Show how long examples are, and what their outputs are.",
@@ -17,6 +25,10 @@ COMMANDS = {
         "Show examples exactly as the model will see them.",
     ),
     "rules": ("tuner.cli.data.rules:rules", "List what examples are checked for."),
+    "tokens": (
+        "tuner.cli.data.tokens:tokens",
+        "Say how many tokens and steps a tuning takes, and how long or what price.",
+    ),
 }
 """Name: where the command is, and its help."""
 

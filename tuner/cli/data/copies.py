@@ -1,0 +1,67 @@
+"""What the commands that write a copy of examples have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tuner.cli.data.given import Given
+    from tuner.types import Example
+
+FORMATS = (
+    *("auto", "csv", "tsv", "jsonl", "json", "parquet", "arrow"),
+    *("openai", "prompt-completion", "vertex", "alpaca", "sharegpt"),
+)
+"""A test compares them with the tables of writers and shapes, which cost more."""
+
+force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
+format_option = click.option(
+    "--to-format",
+    type=click.Choice(FORMATS),
+    default="auto",
+    show_default=True,
+    help="How to write; auto goes by the name of the file.",
+)
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Leave out rows that cannot be read, which else stop it."
+)
+
+
+def file_option(
+    name: str, variable: str, text: str, *, required: bool = False
+) -> Callable[[Any], Any]:
+    """An option that names a file to be written."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option(name, variable, type=kind, metavar="FILE", required=required, help=text)
+
+
+def read_all(given: Given, *, skip_bad: bool = False) -> list[Example]:
+    """Every row; those that cannot be read are said on stderr, or stop the command.
+
+    Raises:
+        DatasetError: Rows cannot be read, and are not to be skipped; or there are none.
+    """
+    from tuner.cli.data.watching import watched
+    from tuner.data import read
+    from tuner.data.check import capped
+    from tuner.errors import DatasetError, Problem
+
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    for batch in watched(read(given.source)):
+        examples += batch.examples()
+        problems += batch.problems
+    shown = capped(problems)
+    if problems and (not skip_bad or not examples):
+        raise DatasetError(shown)
+    if not examples:
+        paths = ", ".join(map(str, given.source.paths))
+        raise DatasetError([Problem(paths, 0, 0, "there are no examples", "", "no-examples")])
+    for problem in shown:
+        click.echo(str(problem), err=True)
+    return examples
