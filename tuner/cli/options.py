@@ -11,7 +11,7 @@ import click
 from tuner.types import TargetConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,14 +22,19 @@ _JSON = "tuner.cli.options.json"
 
 def output_option(command: F) -> F:
     """Add ``-o table|json|jsonl|yaml`` and ``--json``; the command gets ``output``."""
+    return output_among(OUTPUTS)(command)
+
+
+def output_among(outputs: Sequence[str]) -> Callable[[F], F]:
+    """The same with other forms to choose from."""
     choose = click.option(
         "-o",
         "--output",
-        type=click.Choice(OUTPUTS),
+        type=click.Choice(outputs),
         callback=_chosen,
         help="How to print the result; table unless named.",
     )
-    return choose(_json_flag(command))
+    return lambda command: choose(_json_flag(command))
 
 
 def target_options(command: F) -> F:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.options import output_option
+from tuner.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +26,21 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
 )
+@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
 @output_option
-def validate(specs: tuple[str, ...], *, overrides: tuple[str, ...], output: str) -> None:
+def validate(
+    specs: tuple[str, ...], *, overrides: tuple[str, ...], strict: bool, output: str
+) -> int:
     """Say everything that is wrong with SPEC and its data.
 
     Nothing is sent and nothing is written. Exit code 2 when something is wrong.
     """
     from tuner.cli.show import show
 
-    rows = [_row(work) for work in load_all(specs, overrides)]
+    works = load_all(specs, overrides)
+    rows = [_row(work) for work in works]
     show(rows[0] if len(rows) == 1 else rows, output)
+    return InvalidInput.exit_code if strict and any(work.warnings for work in works) else 0
 
 
 def load_all(specs: Sequence[str], overrides: Sequence[str] = ()) -> list[Work]:
@@ -43,7 +49,6 @@ def load_all(specs: Sequence[str], overrides: Sequence[str] = ()) -> list[Work]:
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    from tuner.errors import InvalidInput
     from tuner.jobs.work import load_work
 
     works: list[Work] = []

@@ -30,6 +30,7 @@ MANY = 20_000
 """Rows after which importing numpy, some 80 ms, pays."""
 _FRAME = 6
 """Bytes at least that an example takes in a request beside its texts."""
+_OF_NO_ROW = frozenset({"no-header", "no-column", "repeated-column"})
 _FIELDS: tuple[Field, Field] = ("text_input", "output")
 
 
@@ -37,7 +38,7 @@ class Checks:
     """Looks at batches as they are read, and remembers what it needs to compare later ones with.
 
     Attributes:
-        rows: Good rows so far, those held out included.
+        rows: Rows so far, those held out and those that cannot be read included.
         bad_rows: Lines with an error so far.
     """
 
@@ -96,8 +97,9 @@ class Checks:
 
     def _look(self, batch: Batch, *, is_held: bool = False) -> Iterator[Problem]:
         found = list(batch.problems)
+        unread = {each.line for each in found if each.line and each.rule not in _OF_NO_ROW}
+        self.rows += len(batch.lines) + len(unread)
         if batch.lines:
-            self.rows += len(batch.lines)
             found += [each for each in self._of(batch, is_held) if each.rule not in self._ignore]
         if found:
             found.sort(key=lambda each: (each.line, each.column))

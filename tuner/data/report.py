@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tuner.errors import Severity
 
@@ -16,12 +16,19 @@ MAX_SHOWN = 20
 """Problems of one rule that are shown; the rest are counted."""
 
 
-def capped(problems: Iterable[Problem]) -> list[Problem]:
-    """At most ``MAX_SHOWN`` problems a rule, in file order, then the count of the others."""
+def capped(
+    problems: Iterable[Problem], fix: str = "mend the first ones and look again"
+) -> list[Problem]:
+    """At most ``MAX_SHOWN`` problems a rule, in file order, then the count of the others.
+
+    Args:
+        problems: All of them.
+        fix: What to do about the others.
+    """
     tally = Tally()
     for problem in problems:
         tally.add(problem)
-    return tally.problems()
+    return [*tally.shown(), *tally.others(fix)]
 
 
 class Tally:
@@ -52,23 +59,17 @@ class Tally:
         """Those that were kept, file by file and in the order of each."""
         return sorted(self._shown, key=self._place)
 
-    def problems(self) -> list[Problem]:
-        """Those that were kept, then one for the others of each rule."""
+    def others(self, fix: str) -> Iterator[Problem]:
+        """How many were not kept, one a rule."""
         path = next(iter(self._files), "")
-        more = [
-            Problem(
-                path,
-                0,
-                0,
-                f"{count - MAX_SHOWN:,} more rows like the {MAX_SHOWN} above ({rule})",
-                "mend the first ones and look again",
-                rule,
-                severity,
-            )
-            for (rule, severity), count in self.counts.items()
-            if count > MAX_SHOWN
-        ]
-        return self.shown() + more
+        for (rule, severity), more in self.more().items():
+            what = f"{more:,} more rows like the {MAX_SHOWN} above ({rule})"
+            yield Problem(path, 0, 0, what, fix, rule, severity)
+
+    def more(self) -> dict[tuple[str, Severity], int]:
+        """How many of each rule were not kept, where there were too many."""
+        counts = self.counts.items()
+        return {rule: count - MAX_SHOWN for rule, count in counts if count > MAX_SHOWN}
 
     def _place(self, problem: Problem) -> tuple[int, int, int]:
         return self._files[problem.path], problem.line, problem.column

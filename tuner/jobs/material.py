@@ -9,7 +9,6 @@ from tuner.data import Columns, Source, read
 from tuner.data.check import Checks, capped
 from tuner.data.holdout import choose, split
 from tuner.data.memory import batches
-from tuner.errors import Problem
 from tuner.targets import TARGETS
 from tuner.types import Example, Limits
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tuner.data import Batch
+    from tuner.errors import Problem
     from tuner.jobs.draft import Draft
     from tuner.jobs.spec import TrainingData
 
@@ -50,7 +50,7 @@ def read_material(draft: Draft, examples: Any = None) -> Material:
         rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
     else:
         columns = Columns(data.text_input, data.output)
-        rows, problems = _looked_at(batches(examples, columns), checks.train)
+        rows, problems = _looked_at(draft, batches(examples, columns), checks.train)
     held: tuple[Example, ...] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.path:
@@ -61,7 +61,7 @@ def read_material(draft: Draft, examples: Any = None) -> Material:
         rows, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
         problems += _one_sided(draft, rows, held)
     if rows or held or not problems:
-        problems += capped(checks.finish())
+        problems += _capped(draft, checks.finish())
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
@@ -94,10 +94,12 @@ def _read(
 ) -> tuple[tuple[Example, ...], list[Problem]]:
     if not data.path.is_file():
         return (), [draft.document.problem(at, *_absent(data.path), "no-file")]
-    return _looked_at(read(source_of(data)), look)
+    return _looked_at(draft, read(source_of(data)), look)
 
 
-def _looked_at(batches: Iterable[Batch], look: Look) -> tuple[tuple[Example, ...], list[Problem]]:
+def _looked_at(
+    draft: Draft, batches: Iterable[Batch], look: Look
+) -> tuple[tuple[Example, ...], list[Problem]]:
     rows: list[Example] = []
 
     def problems() -> Iterator[Problem]:
@@ -105,8 +107,12 @@ def _looked_at(batches: Iterable[Batch], look: Look) -> tuple[tuple[Example, ...
             rows.extend(batch.examples())
             yield from look(batch)
 
-    found = capped(problems())
+    found = _capped(draft, problems())
     return tuple(rows), found
+
+
+def _capped(draft: Draft, problems: Iterable[Problem]) -> list[Problem]:
+    return capped(problems, f"`tuner data check {draft.document.path} -o json` lists all of them")
 
 
 def _absent(path: Path) -> tuple[str, str]:
