@@ -6,6 +6,7 @@ service/address.json where a running service listens; gone when it stops
 service/lock         held (flock) for as long as a service runs
 service/serve.log    what a service started on demand has to say
 models/              base models, converted once
+calibration.json     how fast this machine tunes, as far as it was measured
 """
 
 from __future__ import annotations
@@ -45,3 +46,8 @@ def service_folder() -> Path:
 def models_folder() -> Path:
     """Base models after their conversion."""
     return home() / "models"
+
+
+def calibration_file() -> Path:
+    """What is known of the speed of this machine; it can be deleted at any time."""
+    return home() / "calibration.json"

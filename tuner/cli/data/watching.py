@@ -1,16 +1,16 @@
-"""A line on stderr that says how many rows were read, as soon as reading takes long."""
+"""A line on stderr that says how far something is, as soon as it takes long."""
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tuner.data import Batch
 
@@ -24,16 +24,30 @@ def is_quiet() -> bool:
 
 
 def watched(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches as they come; the line is drawn on terminals only, and goes in the end."""
-    began, rows, status = time.monotonic(), 0, None
-    with ExitStack() as held:
+    """The batches as they come, with the rows that were read."""
+    rows = 0
+    with progress("reading") as show:
         for batch in batches:
             yield batch
             rows += len(batch.lines)
-            if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < _LONG_S:
-                continue
+            show(f"{rows:,} rows")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """Gives a function to say how far it is; drawn on terminals only, and gone in the end."""
+    began = time.monotonic()
+    with ExitStack() as held:
+        status = None
+
+        def show(how_far: str) -> None:
+            nonlocal status
             if status is None:
+                if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < _LONG_S:
+                    return
                 from rich.console import Console
 
-                status = held.enter_context(Console(stderr=True).status("reading"))
-            status.update(f"{rows:,} rows")
+                status = held.enter_context(Console(stderr=True).status(what))
+            status.update(f"{what}: {how_far}")
+
+        yield show

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.engine.places import EXAMPLES, tiny
+from tuner.cli.data import timing
+from tuner.cli.data.counting import open_counter
+from tuner.engine import batches
+from tuner.engine.attention import pack
+from tuner.engine.calibration import Trial, measure, packed_tokens
+from tuner.engine.chat import open_chat
+
+pytestmark = pytest.mark.slow
+
+ROWS = [(each.text_input, each.output) for each in EXAMPLES]
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_every_step_has_its_time_and_its_tokens():
+    rows = batches.rows(EXAMPLES, open_chat(tiny()), 2048)
+
+    timed = list(measure(Trial(str(tiny()), ROWS, 4, 2048, 60.0)))
+
+    assert len(timed) == 3
+    assert sum(each.tokens for each in timed) == sum(map(len, rows))
+    assert all(each.seconds > 0 and 0 < each.computed <= each.tokens for each in timed)
+
+
+def test_no_step_begins_after_the_budget():
+    assert len(list(measure(Trial(str(tiny()), ROWS, 4, 2048, 0.0)))) == 1
+
+
+def test_the_tokens_that_are_computed_are_those_that_the_model_packs():
+    part = batches.rows(EXAMPLES, open_chat(tiny()), 2048)
+    most = min(len(row.prompt) for row in part) - 1
+    packed = pack([row.prompt + row.answer[:-1] for row in part], most)
+
+    # The last token of an answer is only predicted; it is counted with the others of its row.
+    assert packed_tokens(part) == len(packed.ids) + len(part)
+
+
+def test_a_process_of_its_own_measures_and_says_how_far_it_is():
+    said = []
+    sample = timing.Sample(ROWS, 4, 30.0)
+
+    pace = timing.measure(open_counter(str(tiny())), sample, said.append)
+
+    assert said == [1, 2, 3]
+    assert pace.steps == 3
+    assert pace.start_s > 0
+    assert 0 < pace.seconds(3, 300) - pace.start_s < 60
+
+
+def test_where_nothing_can_be_measured_there_is_no_pace(tmp_path):
+    from dataclasses import replace
+
+    counter = replace(open_counter(str(tiny())), folder=tmp_path)
+
+    assert timing.measure(counter, timing.Sample(ROWS, 4, 30.0)) is None
