@@ -86,7 +86,7 @@ class Theirs:
         """A number above nothing, or also 0; None when it is left to the service."""
         value = self.get(*at)
         if value in SERVICE_DECIDES:
-            self.remark(at, "left out, and so left to the service, which has its own way to choose")
+            self.remark(at, "left out: the service chooses, in its own way")
         if value is None or value in SERVICE_DECIDES:
             return None
         number = _number(value)

@@ -1,0 +1,46 @@
+"""docs/data.md: every block runs in a folder like a clone, and its tables are those of the code."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from tests.docs.blocks import ROOT, broken_links, check
+from tuner.cli.data import COMMANDS
+from tuner.cli.data.rules import rules
+from tuner.data import READERS
+from tuner.data.shapes import SHAPES
+
+PAGE = ROOT / "docs/data.md"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    for name in ("datasets", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / "clone" / name)
+    return tmp_path / "clone"
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_every_block_runs_and_prints_what_it_says(clone, tmp_path):
+    check(PAGE, tmp_path / "home", clone)
+
+
+def test_the_rules_are_those_of_the_table():
+    table = CliRunner().invoke(rules, ["--markdown"]).stdout
+
+    assert table in PAGE.read_text(), "put there what `tuner data rules --markdown` prints"
+
+
+def test_every_format_and_command_is_named():
+    page = PAGE.read_text()
+
+    assert [name for name in (*READERS, *SHAPES) if f"`{name}`" not in page] == []
+    assert [name for name in COMMANDS if f"tuner data {name}" not in page] == []
+
+
+def test_every_link_leads_somewhere():
+    assert broken_links(PAGE) == []
