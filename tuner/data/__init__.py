@@ -6,6 +6,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
+from tuner.data.detection import detect
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -94,21 +95,36 @@ class Batch(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """One row of the table: where the code is, and how its files are recognised.
+    """One row of the table: where the code is, and what its files are called.
 
     The function takes ``(path, source)`` and yields Batches; it never raises for what is in the
-    file. ``first_character`` is what the content of such a file begins with; empty for anything.
+    file. How a file is told by its content stands in ``detection.py``.
     """
 
     function: str
     suffixes: tuple[str, ...]
-    first_character: str
 
 
 READERS = {
-    "jsonl": Reader("tuner.data.jsonl:read", (".jsonl", ".ndjson", ".json"), "{"),
-    "csv": Reader("tuner.data.csv:read", (".csv", ".tsv"), ""),
+    "csv": Reader("tuner.data.csv_shapes:read", (".csv", ".tsv")),
+    "jsonl": Reader("tuner.data.jsonl:read", (".jsonl", ".ndjson")),
+    "json": Reader("tuner.data.json_array:read", (".json",)),
+    "parquet": Reader("tuner.data.parquet:read", (".parquet", ".pq")),
+    "arrow": Reader("tuner.data.parquet:read", (".arrow", ".feather")),
+    "dataset": Reader("tuner.data.parquet:read_folder", ()),
 }
+"""Containers, which give records; a shape (``shapes.SHAPES``) makes examples of them."""
+
+FORMATS = (
+    "auto",
+    *READERS,
+    "openai",
+    "vertex",
+    "sharegpt",
+    "prompt-completion",
+    "alpaca",
+)
+"""What ``format`` may say: a container, whose records show their shape, or a shape."""
 
 
 def read(source: Source) -> Iterator[Batch]:
@@ -118,7 +134,7 @@ def read(source: Source) -> Iterator[Batch]:
     """
     for path in source.paths:
         try:
-            name = detect(path) if source.format == "auto" else source.format
+            name = source.format if source.format in READERS else detect(path, source.encoding)
             module, _, function = READERS[name].function.partition(":")
             yield from getattr(import_module(module), function)(path, source)
         except OSError as error:
@@ -159,20 +175,6 @@ def _batch(path: Path, examples: list[Example], problems: list[Problem]) -> Batc
 def nowhere(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- Locate's signature
     """The Locate of a batch whose rows stand in no file."""
     return 0, 0
-
-
-def detect(path: Path) -> str:
-    """The key of ``READERS`` for a file, by its name or else by how its content begins."""
-    for name, reader in READERS.items():
-        if path.suffix.lower() in reader.suffixes:
-            return name
-    with path.open("rb") as file:
-        start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return next(
-        name
-        for name, reader in READERS.items()
-        if start.startswith(reader.first_character.encode())
-    )
 
 
 def __getattr__(name: str) -> Any:

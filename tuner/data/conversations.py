@@ -178,9 +178,9 @@ def _messages(
             what = f"a message is {described(message)} where an object is needed"
             yield bad_conversation(at, what, "write a role and a text, in braces")
             continue
-        name = next((each for each in names if each in message), "")
+        name = next((each for each in names if message.get(each) is not None), names[0])
         content = next((each for each in contents if each in message), contents[0])
-        role = _role(at, message, name or names[0], roles)
+        role = _role(at, message, name, roles)
         if isinstance(role, Flaw):
             yield role
         else:
@@ -210,13 +210,13 @@ def _turns_of(at: Path, message: Record, role: Role, content: str) -> Iterator[T
     if content not in message:
         yield bad_conversation(at, f"a message has no {content!r}", f"write its text as {content}")
         return
-    weight = message.get("weight", 1)
-    if weight not in (0, 1):
+    weight = message.get("weight")
+    if weight not in (None, 0, 1):
         shown = described(weight)
         what = f"weight is {shown}, and an answer is learned (1) or not (0)"
         yield bad_conversation((*at, "weight"), what, "write 0 or 1")
         return
-    yield _turn(role, (*at, content), message[content], learned=bool(weight), path=at)
+    yield _turn(role, (*at, content), message[content], learned=weight != 0, path=at)
 
 
 def _turn(

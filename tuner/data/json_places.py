@@ -73,10 +73,10 @@ def repeated_key(text: str) -> tuple[str, int] | None:
     return None
 
 
-def long_number_index(text: str) -> int | None:
-    """The first number outside the texts that has too many digits."""
+def long_number_index(text: str) -> int:
+    """The first number outside the texts that has too many digits; 0 when there is none."""
     found = (match.start() for match in _LONG_NUMBER.finditer(text) if match["digits"])
-    return next(found, None)
+    return next(found, 0)
 
 
 def deep_index(text: str, depth: int) -> int:

@@ -70,11 +70,6 @@ class Rows:
         self._columns: dict[int, int] = {}
         self._nth: dict[int, int] = {}
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether there is anything to take."""
-        return bool(self.raw or self.problems)
-
     def take(self) -> Batch:
         """What was collected; the next batch is empty."""
         locate = _Locate(self._read, self._source, self.raw, self.lines, self._columns, self._nth)
@@ -173,8 +168,10 @@ def parse(raw: str) -> tuple[Any] | Wrong:
         return (_decoder.decode(raw),)
     except json.JSONDecodeError as error:
         return malformed(error.msg, error.pos)
-    except (RecursionError, ValueError):
-        return unreadable(raw)
+    except RecursionError:
+        return too_deep(raw)
+    except ValueError:
+        return too_long(raw)
 
 
 def malformed(said: str, at: int) -> Wrong:
@@ -183,13 +180,16 @@ def malformed(said: str, at: int) -> Wrong:
     return Wrong(at, f"is not JSON: {said[:1].lower()}{said[1:]}", fix, "bad-json")
 
 
-def unreadable(raw: str) -> Wrong:
-    """Why Python's parser gives up on what may well be JSON."""
-    fix = "keep the two texts and drop the rest"
-    at = long_number_index(raw)
-    if at is not None:
-        return Wrong(at, f"a number has more than {MAX_DIGITS:,} digits", fix, "bad-json")
-    return Wrong(deep_index(raw, DEEP), "is nested too deep to be read", fix, "bad-json")
+def too_deep(raw: str) -> Wrong:
+    """Python's parser gave up, and so might the next program."""
+    what, fix = "is nested too deep to be read", "keep the two texts and drop the rest"
+    return Wrong(deep_index(raw, DEEP), what, fix, "bad-json")
+
+
+def too_long(raw: str) -> Wrong:
+    """Python converts no number so long."""
+    what, fix = f"a number has more than {MAX_DIGITS:,} digits", "keep the two texts, drop the rest"
+    return Wrong(long_number_index(raw), what, fix, "bad-json")
 
 
 def _repeated(value: Any, raw: str) -> Wrong | None:

@@ -28,6 +28,7 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         OSError: The file cannot be read.
     """
     rows = Rows(path, source)
+    yield rows.take()  # a file with nothing in it has a name nevertheless
     for block in read_blocks(path, source.encoding):
         lines = block.text.split("\n")
         for line in block.problems:
@@ -37,8 +38,7 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         for line, text in enumerate(lines, block.line):
             if has_spaced_key or not _is_added(rows, text, line):
                 rows.add(text, line)
-        if rows.is_begun:
-            yield rows.take()
+        yield rows.take()
 
 
 def _is_added(rows: Rows, text: str, line: int) -> bool:
