@@ -55,6 +55,17 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
     yield from _scanned(scanner, chain([head.below], blocks))
 
 
+def header(path: Path, source: Source) -> list[str]:
+    """The names in the first row; none when it cannot be read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    first = next(read_blocks(path, source.encoding), Block("", b"", 1, {}))
+    head = _head(path, source.columns, first)
+    return [] if isinstance(head, Problem) else head.names
+
+
 class _Head(NamedTuple):
     """The first row: its cells and where they begin, and what stands below it."""
 
