@@ -48,6 +48,20 @@ def test_the_limit_is_the_engines(more):
         batches.rows([example], counter.chat, counter.limit)
 
 
+def test_only_rows_that_may_be_too_long_are_counted():
+    counter = open_counter(str(tiny()), "Name it.")
+    inputs = ["x" * n for n in range(0, 2300, 50)] + ["東" * 700, "é" * 1100, "<|end|>" * 300]
+    outputs = ["y" * (n % 60) for n in range(len(inputs))]
+    exact = [sum(each) for each in counter.count(inputs, outputs)]
+
+    told = counter.totals(inputs, outputs)
+
+    assert all(one in (0, other) for one, other in zip(told, exact, strict=True))
+    assert [each > counter.limit for each in told] == [each > counter.limit for each in exact]
+    assert told.count(0) >= 9
+    assert counter.totals([], []) == []
+
+
 def test_a_text_of_any_length_is_counted_in_pieces(monkeypatch):
     counter = open_counter(str(tiny()))
     whole = list(counter.count(["x" * 95, "é", "z"], ["y" * 31, "", "y" * 40]))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuner.engine.batches import Row
 
 NICENESS = 10  # a worker's
+AT_LEAST = 2  # steps
 LEARNING_RATE = 1e-4
 
 
@@ -35,7 +36,8 @@ class Trial:
         examples: ``[text_input, output]`` each, the instruction included; more than one batch.
         batch_size: Of the tuning that is asked about.
         limit: Tokens an example may have; longer ones are left out.
-        budget_s: No step begins later than so long after the first one.
+        budget_s: No step begins later than so long after the first one, but a second one that
+            begins within twice that time: the first also warms up.
     """
 
     folder: str
@@ -78,7 +80,7 @@ def measure(trial: Trial) -> Iterator[Timed]:
         now = time.monotonic()
         yield Timed(now - last, step.tokens, _computed(rows, plan, step.step))
         last = now
-        if now - began >= trial.budget_s:
+        if now - began >= trial.budget_s * (1 if step.step >= AT_LEAST else 2):
             return
 
 

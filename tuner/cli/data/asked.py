@@ -70,24 +70,31 @@ def sample(examples: Sequence[Example], most: int = SAMPLE_ROWS) -> list[Example
 def estimate(
     counted: Sequence[tuple[Example, Tokens]], rows: int, input_chars: int, output_chars: int
 ) -> Estimate:
-    """From some rows to all: tokens go with characters, which are known of all rows.
+    """From at least one row to all: tokens grow with characters, which are known of all rows.
 
-    Ratio estimates, with the finite population's correction (Cochran, Sampling Techniques, ch. 6).
+    Regression estimates, with the finite population's correction (Cochran, Sampling Techniques,
+    ch. 7).
+
+    Args:
+        counted: A sample, or all.
+        rows: How many there are.
+        input_chars: Of all rows together.
+        output_chars: Likewise.
     """
     prompts = [(len(example.text_input), tokens.prompt) for example, tokens in counted]
     outputs = [(len(example.output), tokens.output) for example, tokens in counted]
-    prompt, prompt_error = _ratio(prompts, rows, input_chars)
-    output, output_error = _ratio(outputs, rows, output_chars)
-    longest = max((sum(tokens) for _, tokens in counted), default=0)
+    prompt, prompt_error = _extended(prompts, rows, input_chars)
+    output, output_error = _extended(outputs, rows, output_chars)
+    longest = max(sum(tokens) for _, tokens in counted)
     return Estimate(prompt, output, prompt_error, output_error, len(counted), longest)
 
 
-def _ratio(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tuple[int, int]:
-    """The sum over all rows, and half the width of its interval."""
-    n, chars = len(pairs), sum(chars for chars, _ in pairs)
-    if n == rows or not chars:
-        return round(sum(tokens for _, tokens in pairs) * rows / max(1, n)), 0
-    ratio = sum(tokens for _, tokens in pairs) / chars
-    off = sum((tokens - ratio * chars) ** 2 for chars, tokens in pairs) / max(1, n - 1)
+def _extended(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tuple[int, int]:
+    """The sum of tokens over all rows, and half the width of its interval."""
+    n = len(pairs)
+    chars, tokens = (sum(column) / n for column in zip(*pairs, strict=True))
+    spread = sum((x - chars) ** 2 for x, _ in pairs)
+    slope = sum((x - chars) * (y - tokens) for x, y in pairs) / spread if spread else 0.0
+    off = sum((y - tokens - slope * (x - chars)) ** 2 for x, y in pairs) / max(1, n - 2)
     error = rows * (off * (1 - n / rows) / n) ** 0.5
-    return round(ratio * all_chars), round(_SURE * error)
+    return round(rows * tokens + slope * (all_chars - rows * chars)), round(_SURE * error)

@@ -113,7 +113,8 @@ def _time(found: Needs) -> str:
         return ""
     a_step = (seconds - pace.start_s) / found.job.steps
     how = f"{_many(pace.steps, 'step')} measured, {_many(pace.threads, 'thread')}"
-    return f"about {length(seconds)}; {a_step:.2g} s a step, {how}; evaluation comes on top"
+    said = f"about {length(seconds)}, without evaluation; {a_step:.2g} s a step, {how}"
+    return f"{said} (earlier; --again measures anew)" if found.is_remembered else said
 
 
 def length(seconds: float) -> str:

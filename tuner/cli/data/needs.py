@@ -58,6 +58,7 @@ class Needs(NamedTuple):
     Attributes:
         tokens: Of one epoch.
         too_long: Examples that have more tokens than the model takes.
+        is_remembered: Whether the pace was measured at another time.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Needs(NamedTuple):
     too_long: int | None = None
     price: Price | None = None
     pace: Pace | None = None
+    is_remembered: bool = False
 
     @property
     def total(self) -> int:
@@ -208,24 +210,24 @@ def _asked(job: Job, examples: Sequence[Example]) -> list[Tokens]:
         return ask(job.config, question)
 
 
-def pace_of(found: Needs, *, again: bool) -> Pace | None:
-    """How fast this machine tunes such rows: remembered, or measured now; None when it cannot."""
+def timed(found: Needs, *, again: bool) -> Needs:
+    """The same, and how fast this machine tunes such rows: remembered, or measured now."""
     from tuner.cli.data import timing
     from tuner.home import calibration_file
 
     job = found.job
     if job.counter is None:
-        return None
+        return found
     rows = job.examples[:: max(1, len(job.examples) // (timing.BATCHES * job.batch_size))]
     examples = [(each.text_input, each.output) for each in rows]
     mean = (found.tokens.prompt + found.tokens.output) / len(job.examples)
     sample = timing.Sample(examples, job.batch_size, mean)
     known = None if again else timing.remembered(job.counter, sample, calibration_file())
     if known:
-        return known
+        return found._replace(pace=known, is_remembered=True)
     with progress("measuring how fast this machine tunes") as show:
         show("loading the model")
         pace = timing.measure(job.counter, sample, lambda steps: show(f"{steps} steps"))
     if pace:
         timing.remember(job.counter, sample, pace, calibration_file())
-    return pace
+    return found._replace(pace=pace)

@@ -66,7 +66,7 @@ def tokens(  # noqa: PLR0913 -- what for, and how
     price = read_price(prices, job.model) if prices else None
     found = needs.counted(job, every=every)._replace(price=price)
     if job.counter and not no_time:
-        found = found._replace(pace=needs.pace_of(found, again=again))
+        found = needs.timed(found, again=again)
     if output == "table":
         show_needs(found)
     else:
