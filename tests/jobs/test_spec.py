@@ -193,7 +193,7 @@ def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path, line, where, 
     [
         ("{}", "path is missing in training_data"),
         ("{path: ''}", "training_data.path is empty"),
-        ("{path: a.csv, format: xlsx}", "training_data.format must be auto, jsonl or csv, not 'xlsx'"),
+        ("{path: a.csv, format: xlsx}", "training_data.format must be auto, csv, jsonl, json, parquet, arrow, dataset, openai, vertex, sharegpt, prompt-completion or alpaca, not 'xlsx'"),
         ("{path: a.csv, prompt: x}", "there is no key 'prompt' in training_data"),
         ("{path: a.csv, output: text_input}", "text_input and output are both read from 'text_input'"),
         ("{path: a.csv, encoding: utf-16}", "'utf-16' is not an encoding that can be read line by line"),

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from tuner.data.detection import detect
+from tuner.data.sources import files
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -40,7 +41,7 @@ class Source(NamedTuple):
     """Where examples are, and how to read them.
 
     Attributes:
-        paths: Files, read one after the other; their formats may differ.
+        paths: Files or patterns, read one after the other; their formats may differ.
         columns: Where the input and the output are; the usual ones also stand for "as the shape
             of the rows says", e.g. ``messages``.
         format: A key of ``READERS`` or of ``shapes.SHAPES``; ``auto`` goes by name and content.
@@ -132,7 +133,7 @@ def read(source: Source) -> Iterator[Batch]:
 
     A file that cannot be read gives one Problem.
     """
-    for path in source.paths:
+    for path in files(source.paths):
         try:
             name = source.format if source.format in READERS else detect(path, source.encoding)
             module, _, function = READERS[name].function.partition(":")

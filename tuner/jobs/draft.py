@@ -103,7 +103,7 @@ def _of_memory(draft: Draft) -> Draft:
     """``draft`` with the name of what is in memory where the path of a file would be."""
     if draft.training_data is None:
         return draft
-    data = replace(draft.training_data, path=MEMORY)
+    data = replace(draft.training_data, paths=(MEMORY,))
     spec = draft.spec and replace(draft.spec, training_data=data)
     return draft._replace(spec=spec, training_data=data)
 
@@ -163,7 +163,7 @@ def _at(spec: JobSpec, path: Path) -> JobSpec:
 
 
 def _placed(part: _Part, spec: Path) -> _Part:
-    return replace(part, path=beside(spec, part.path)) if part.path else part
+    return replace(part, paths=tuple(beside(spec, path) for path in part.paths))
 
 
 def beside(spec: Path, path: Path) -> Path:

@@ -9,12 +9,12 @@ from tuner.data import Columns, Source, read
 from tuner.data.check import Checks, capped
 from tuner.data.holdout import choose, split
 from tuner.data.memory import batches
+from tuner.data.sources import absent, is_readable, matching
 from tuner.targets import TARGETS
 from tuner.types import Example, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
     from typing import TypeAlias
 
     from tuner.data import Batch
@@ -53,8 +53,8 @@ def read_material(draft: Draft, examples: Any = None) -> Material:
         rows, problems = _looked_at(draft, batches(examples, columns), checks.train)
     held: tuple[Example, ...] = ()
     evaluation = draft.evaluation
-    if evaluation and evaluation.path:
-        source = replace(data, path=evaluation.path, format="auto")
+    if evaluation and evaluation.paths:
+        source = replace(data, paths=evaluation.paths, format="auto")
         held, more = _read(draft, source, ("evaluation", "path"), checks.held)
         problems += more
     elif evaluation and evaluation.holdout is not None:
@@ -86,14 +86,21 @@ def limits_of(draft: Draft) -> Limits:
 def source_of(data: TrainingData) -> Source:
     """Which files to read, and how."""
     columns = Columns(data.text_input, data.output)
-    return Source((data.path,), columns, data.format, data.encoding)
+    return Source(data.paths, columns, data.format, data.encoding, data.multi_turn)
 
 
 def _read(
     draft: Draft, data: TrainingData, at: tuple[str, str], look: Look
 ) -> tuple[tuple[Example, ...], list[Problem]]:
-    if not data.path.is_file():
-        return (), [draft.document.problem(at, *_absent(data.path), "no-file")]
+    missing = [
+        draft.document.problem(
+            (*at, index) if len(data.paths) > 1 else at, *absent(path), "no-file"
+        )
+        for index, path in enumerate(data.paths)
+        if not any(map(is_readable, matching(path)))
+    ]
+    if missing:
+        return (), missing
     return _looked_at(draft, read(source_of(data)), look)
 
 
@@ -113,19 +120,6 @@ def _looked_at(
 
 def _capped(draft: Draft, problems: Iterable[Problem]) -> list[Problem]:
     return capped(problems, f"`tuner data check {draft.document.path} -o json` lists all of them")
-
-
-def _absent(path: Path) -> tuple[str, str]:
-    from difflib import get_close_matches
-
-    if path.is_dir():
-        return f"{path} is a folder, not a file", "name a file in it"
-    if path.exists():
-        return f"{path} is not an ordinary file", "copy what it gives into a file and name that"
-    names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, n=1)
-    fix = f"did you mean {path.parent / near[0]}?" if near else "paths are relative to the spec"
-    return f"{path} does not exist", fix
 
 
 def _one_sided(draft: Draft, rows: Sequence[Example], held: Sequence[Example]) -> Iterator[Problem]:

@@ -73,7 +73,10 @@ def _value(item: Declared) -> str:
     ]
     if "max_length" in limits:
         words.append(f"at most {limits['max_length']} characters")
-    return ", ".join([_TYPES[item.kind], *words])
+    kind = _TYPES[item.kind]
+    if item.many:
+        kind = f"{kind}, or a list of them" if item.key.single else f"a list of {kind}"
+    return ", ".join([kind, *words])
 
 
 def _default(item: Declared) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 from pydantic_core import SchemaValidator, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Core = dict[str, Any]
 
@@ -37,6 +37,7 @@ class Key:
             field's type: a class that declares keys, or a scalar type.
         read: Makes what was written the field's value: called with the scalar, or with the keys
             as keyword arguments.
+        single: Whether one value may stand in place of a list of one.
         short: The key for which a bare text may stand in place of the whole mapping.
         options: The texts that are allowed.
         example: A value as one would write it.
@@ -50,6 +51,7 @@ class Key:
         name: str = "",
         written: type | None = None,
         read: Callable[..., Any] | None = None,
+        single: bool = False,
         short: str = "",
         options: tuple[str, ...] = (),
         example: str = "",
@@ -59,6 +61,7 @@ class Key:
         self.name = name
         self.written = written
         self.read = read
+        self.single = single
         self.short = short
         self.options = options
         self.example = example
@@ -117,7 +120,8 @@ def validate(cls: type, value: object) -> tuple[Any, list[dict[str, Any]]]:
     try:
         return _validator(cls).validate_python(value), []
     except ValidationError as error:
-        return None, [dict(item) for item in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        return None, [{**item, "loc": _as_written(value, item["loc"])} for item in errors]
 
 
 def json_schema(cls: type) -> dict[str, Any]:
@@ -158,7 +162,8 @@ def _of_class(cls: type, build: Callable[..., object]) -> Core:
 def _of_key(item: Declared) -> Core:
     schema = _of_value(item)
     if item.many:
-        schema = {"type": "tuple", "items_schema": [schema], "variadic_item_index": 0}
+        many = {"type": "tuple", "items_schema": [schema], "variadic_item_index": 0}
+        schema = _one_or_many(schema, many) if item.key.single else many
     notes: Core = {"description": item.key.text, "title": item.name}
     if isinstance(item.default, str | int | float) and item.default != "":
         notes["default"] = item.default
@@ -182,6 +187,37 @@ def _of_value(item: Declared) -> Core:
         return _shortened(_of_class(kind, key.read or kind), item)
     schema = _SCALARS[kind] | key.limits
     return _after(schema, key.read) if key.read else schema
+
+
+def _one_or_many(one: Core, many: Core) -> Core:
+    """Let a value stand for a list of one."""
+    return {
+        "type": "json-or-python",
+        "json_schema": {"type": "union", "choices": [one, many]},
+        "python_schema": {
+            "type": "function-before",
+            "function": {
+                "type": "no-info",
+                "function": lambda value: value if isinstance(value, list | tuple) else [value],
+            },
+            "schema": many,
+        },
+    }
+
+
+def _as_written(value: object, keys: Sequence[str | int]) -> tuple[str | int, ...]:
+    """``keys`` without the index of a value that stands for a list of one."""
+    found: list[str | int] = []
+    for key in keys:
+        if isinstance(key, int) and not isinstance(value, list | tuple):
+            break
+        found.append(key)
+        inside = isinstance(value, dict | list | tuple)
+        try:
+            value = value[key] if inside else None  # type: ignore[index] # of a mapping or list
+        except (LookupError, TypeError):
+            value = None
+    return tuple(found)
 
 
 def _shortened(schema: Core, item: Declared) -> Core:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from tuner.data import READERS
+from tuner.data import FORMATS, Turns
 from tuner.data.rules import IGNORABLE
 from tuner.jobs.durations import DURATION, seconds
 from tuner.jobs.schema import Key
@@ -47,10 +47,14 @@ class TargetKeys:
 class TrainingData:
     """Where the examples are and how to read them."""
 
-    path: Annotated[
-        Path,
+    paths: Annotated[
+        tuple[Path, ...],
         Key(
-            "The file of examples, relative to this spec.",
+            "The file of examples, or a list of them, relative to this spec. `*`, `?` and `**` match "
+            "names. CSV, TSV, JSON Lines, a JSON array, all of them gzip'ed or not, Parquet, Arrow, "
+            "a folder that Hugging Face `datasets` saved.",
+            name="path",
+            single=True,
             example="examples.csv",
             written=str,
             read=Path,
@@ -66,10 +70,20 @@ class TrainingData:
     format: Annotated[
         str,
         Key(
-            "How the file is written; auto goes by its name and first character.",
-            options=("auto", *READERS),
+            "How the files are written: the kind of file, or the shape of what is in it, the other "
+            "being told by the content. auto tells both.",
+            options=FORMATS,
         ),
     ] = "auto"
+    multi_turn: Annotated[
+        Turns,
+        Key(
+            "Conversations of several turns are an error, or every answer in them becomes an example "
+            "with the conversation up to it as its input.",
+            written=str,
+            options=("refuse", "expand"),
+        ),
+    ] = "refuse"
     encoding: Annotated[str, Key("The file's encoding, any that extends ASCII, e.g. cp1252.")] = (
         "utf-8"
     )
@@ -87,6 +101,11 @@ class TrainingData:
             options=IGNORABLE,
         ),
     ] = ()
+
+    @property
+    def path(self) -> Path:
+        """The first of the paths, to name the data by."""
+        return self.paths[0] if self.paths else Path()
 
 
 class HyperparameterKeys:
@@ -140,15 +159,18 @@ class Evaluation:
             "other of its output. Goes with holdout."
         ),
     ] = False
-    path: Annotated[
-        Path | None,
+    paths: Annotated[
+        tuple[Path, ...],
         Key(
-            "A file of held-out examples, read like training_data. Excludes holdout.",
+            "A file of held-out examples, or a list of them, read like training_data. Excludes "
+            "holdout.",
+            name="path",
+            single=True,
             written=str,
             read=Path,
             min_length=1,
         ),
-    ] = None
+    ] = ()
     max_examples: Annotated[
         int | None, Key("Ask no more than so many held-out rows, chosen by content.", ge=1)
     ] = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from tuner.data import READERS, USUAL, Columns, Source
+from tuner.data import FORMATS, USUAL, Columns, Source
 from tuner.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ _OPTIONS = (
     click.option(
         "--format",
         "data_format",
-        type=click.Choice(["auto", *READERS]),
+        type=click.Choice(FORMATS),
         default="auto",
         show_default=True,
         help="How the files are written; auto goes by name and content.",
@@ -117,7 +117,11 @@ def _of_spec(path: Path, target: str | None) -> Given:
         raise SpecError(draft.problems)
     data, evaluation = draft.training_data, draft.evaluation
     source = source_of(data)
-    held = source._replace(paths=(evaluation.path,)) if evaluation and evaluation.path else None
+    held = (
+        source._replace(paths=evaluation.paths, format="auto")
+        if evaluation and evaluation.paths
+        else None
+    )
     return Given(
         source,
         held,
