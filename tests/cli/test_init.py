@@ -82,6 +82,25 @@ def test_columns_are_found(name, text, columns):
     assert (data.text_input, data.output) == columns
 
 
+def test_conversations_of_several_turns_are_seen():
+    turns = [{"role": role, "content": "hm"} for role in ("user", "assistant") * 2]
+    Path("chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    run(["init", "chats.jsonl"])
+
+    work = load_work(Path("job.yaml"))
+    assert work.spec.training_data.multi_turn == "expand"
+    assert len(work.examples) == 2
+
+
+def test_several_files_are_a_list():
+    for name in ("a.csv", "b.csv"):
+        csv_file(name, "text_input,output", rows(30, text=f"{name} {{n}}"))
+    run(["init", "a.csv", "b.csv"])
+
+    work = load_work(Path("job.yaml"))
+    assert len(work.examples) + len(work.holdout) == 60
+
+
 def test_columns_that_cannot_be_told_are_asked_for(capsys):
     csv_file("a.csv", "uno,due,tre", [("a", "b", "c")] * 3)
 

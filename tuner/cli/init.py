@@ -20,7 +20,7 @@ KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it 
 
 
 @click.command()
-@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.argument("data", metavar="[DATA]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--from",
     "foreign",
@@ -43,7 +43,7 @@ KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it 
 @click.pass_context
 def init(  # noqa: PLR0913 -- an option each
     ctx: click.Context,
-    data: Path | None,
+    data: tuple[Path, ...],
     *,
     foreign: Path | None,
     kind: str | None,
@@ -54,27 +54,32 @@ def init(  # noqa: PLR0913 -- an option each
 ) -> None:
     """Write a first spec, from examples or from another vendor's job.
 
-    With DATA, a file of examples: its columns are found, some rows held out, and every key has a
+    With DATA, files of examples: their columns are found, some rows held out, and every key has a
     comment. With --from: a spec that means the same, as far as that is possible; what is not is
     listed with its reason, and nothing is dropped in silence.
     """
-    if (data is None) == (foreign is None):
+    if bool(data) == bool(foreign):
         raise click.UsageError("name a file of examples, or --from and a job of another vendor")
     quiet = bool(ctx.obj and ctx.obj["quiet"])
     if foreign:
         _translate(foreign, kind or "", to, force=force, quiet=quiet)
-    elif data:
+    else:
         _start(data, (text_input, output_column), to, force=force, quiet=quiet)
 
 
 def _start(
-    data: Path, columns: tuple[str | None, str | None], to: Path, *, force: bool, quiet: bool
+    data: Sequence[Path],
+    columns: tuple[str | None, str | None],
+    to: Path,
+    *,
+    force: bool,
+    quiet: bool,
 ) -> None:
     from tuner.data import USUAL, Columns
     from tuner.jobs.starter import starter
 
     given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
-    _save(starter(data, to, given), to, keep=data, force=force)
+    _save(starter(data, to, given), to, data, force=force)
     if not quiet:
         _say_next([], to)
 
@@ -84,7 +89,7 @@ def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> 
     from tuner.migrate import translate
 
     found = translate(path, to.parent, kind)
-    _save(render(_head(found, path, to), found.lines), to, keep=path, force=force)
+    _save(render(_head(found, path, to), found.lines), to, [path], force=force)
     if not quiet:
         _say_remarks(found, path)
         _say_next(found.steps, to)
@@ -99,7 +104,7 @@ def _head(found: Translation, path: Path, to: Path) -> list[str]:
     return head
 
 
-def _save(text: str, to: Path, keep: Path, *, force: bool) -> None:
+def _save(text: str, to: Path, made_from: Sequence[Path], *, force: bool) -> None:
     """Write the spec; never over what it was made from.
 
     Raises:
@@ -110,7 +115,7 @@ def _save(text: str, to: Path, keep: Path, *, force: bool) -> None:
     if to == STDOUT:
         click.echo(text, nl=False)
         return
-    if to.exists() and (not force or (keep.exists() and to.samefile(keep))):
+    if to.exists() and (not force or any(to.samefile(each) for each in made_from)):
         fix = "name another file with --to" + ("" if force else ", or write over it with --force")
         raise InvalidInput([Problem(str(to), 0, 0, "is there already", fix, "exists")])
     try:

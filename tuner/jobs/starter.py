@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 import os
 from collections import Counter
@@ -13,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner import names
-from tuner.data import USUAL, Columns, Source, read
+from tuner.data import USUAL, Columns, Source, csv, read
+from tuner.data.detection import detect
 from tuner.data.holdout import split
 from tuner.data.shapes import SHAPES
 from tuner.errors import DatasetError, Problem
@@ -22,6 +21,7 @@ from tuner.jobs.writing import Line, render
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuner.data import Turns
     from tuner.types import Example
 
 BASE_MODEL = "models/smollm2-135m-instruct"
@@ -30,6 +30,7 @@ MAX_BATCHES = 3
 LEAST, MANY = 20, 200
 """Rows that are worth parting, and those of which a tenth is enough to evaluate with."""
 MAX_HEAD_BYTES = 2**20
+MAX_SHOWN = 20
 MAX_LABELS, MAX_LABEL_CHARS, ROWS_A_LABEL = 20, 40, 5
 
 _INPUTS = (
@@ -48,25 +49,27 @@ class Seen(NamedTuple):
     Attributes:
         columns: Where the two texts are.
         names: All columns or keys; none where they say nothing, as those of chat messages.
+        multi_turn: Whether there are conversations of several turns.
         examples: The first ones.
         labels: The outputs, commonest first, when there are few of them; otherwise none.
     """
 
     columns: Columns
     names: Sequence[str]
+    multi_turn: Turns
     examples: Sequence[Example]
     labels: Sequence[str]
 
 
-def starter(path: Path, spec: Path, columns: Columns = USUAL) -> str:
-    """The text of a spec that tunes on ``path``, to be saved as ``spec``.
+def starter(paths: Sequence[Path], spec: Path, columns: Columns = USUAL) -> str:
+    """The text of a spec that tunes on files of examples, to be saved as ``spec``.
 
     Raises:
-        DatasetError: The file has no example that can be read, or it takes ``columns`` to say
-            which of its columns hold them.
+        DatasetError: The first file has no example that can be read, or it takes ``columns`` to
+            say which of its columns hold them.
     """
-    seen = look(path, columns)
-    return render(_head(spec, path), _lines(path, spec, seen))
+    seen = look(paths[0], columns)
+    return render(_head(spec, paths), _lines(paths, spec, seen))
 
 
 def look(path: Path, columns: Columns = USUAL) -> Seen:
@@ -78,26 +81,42 @@ def look(path: Path, columns: Columns = USUAL) -> Seen:
     present = _names(path)
     if columns == USUAL and present and not _has_shape(present):
         columns = _guess(path, present)
-    examples: list[Example] = []
-    problems: list[Problem] = []
-    for batch in islice(read(Source((path,), columns)), MAX_BATCHES):
-        examples += batch.examples()
-        problems += batch.problems
+    source = Source((path,), columns)
+    examples, problems = _rows(source)
+    if any(problem.rule == "multi-turn" for problem in problems):
+        source = source._replace(multi_turn="expand")
+        examples, problems = _rows(source)
     if not examples:
         empty = Problem(str(path), 0, 0, "there are no examples in it", "add rows", "no-examples")
-        raise DatasetError(problems[:MAX_LABELS] or [empty])
-    return Seen(columns, present if columns != USUAL else (), examples, _labels(examples))
+        raise DatasetError(problems[:MAX_SHOWN] or [empty])
+    names = present if columns != USUAL else ()
+    return Seen(columns, names, source.multi_turn, examples, _labels(examples))
 
 
-def _head(spec: Path, path: Path) -> list[str]:
+def _rows(source: Source) -> tuple[list[Example], list[Problem]]:
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    for batch in islice(read(source), MAX_BATCHES):
+        examples += batch.examples()
+        problems += batch.problems
+    return examples, problems
+
+
+def _head(spec: Path, paths: Sequence[Path]) -> list[str]:
     command = "tuner run" if str(spec) == "-" else f"tuner run {spec}"
-    return [command, "", f"Written by `tuner init {path}`; docs/spec.md explains every key."]
+    files = " ".join(map(str, paths))
+    return [command, "", f"Written by `tuner init {files}`; docs/spec.md explains every key."]
 
 
-def _lines(path: Path, spec: Path, seen: Seen) -> list[Line]:
-    where = Path(os.path.relpath(path, spec.parent)).as_posix()
+def _lines(paths: Sequence[Path], spec: Path, seen: Seen) -> list[Line]:
+    files = [Path(os.path.relpath(path, spec.parent)).as_posix() for path in paths]
+    where = files if len(files) > 1 else files[0]
     lines = [
-        Line("job", names.slug(path.name.partition(".")[0]), "the tuned model's id begins with it"),
+        Line(
+            "job",
+            names.slug(paths[0].name.partition(".")[0]),
+            "the tuned model's id begins with it",
+        ),
         Line("target", "local", "this machine; gemini is Google's service"),
         Line(
             "base_model", BASE_MODEL, "the small model in the box; `tuner models list` has others"
@@ -114,6 +133,9 @@ def _lines(path: Path, spec: Path, seen: Seen) -> list[Line]:
         note = f"guessed from {', '.join(seen.names[:8])}"
         lines.append(Line("training_data.text_input", seen.columns.text_input, note))
         lines.append(Line("training_data.output", seen.columns.output, note))
+    if seen.multi_turn == "expand":
+        note = "there are conversations of several turns: an example for every answer"
+        lines.append(Line("training_data.multi_turn", seen.multi_turn, note))
     return lines
 
 
@@ -183,18 +205,16 @@ def _guess(path: Path, present: Sequence[str]) -> Columns:
 def _names(path: Path) -> list[str]:
     """The columns or keys of a text file; none of one that cannot be told."""
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            head = file.read(MAX_HEAD_BYTES).decode("utf-8-sig", "replace")
+        kind = detect(path)
+        if kind == "csv":
+            return csv.header(path, Source((path,)))
+        if kind in ("json", "jsonl"):
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+                head = file.read(MAX_HEAD_BYTES).decode("utf-8-sig", "replace")
+            return _keys(head.lstrip().removeprefix("[").lstrip())
     except (OSError, EOFError):
-        return []  # reading it says why
-    if head.lstrip()[:1] in ("{", "["):
-        return _keys(head.lstrip().lstrip("[").lstrip())
-    if "\0" in head or not head.strip():
-        return []
-    first = head.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)
-    row = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
-    return [name for name in row if name]
+        pass  # reading it says why
+    return []
 
 
 def _keys(text: str) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.migrate.theirs import Theirs
 
 _REASONS = (
-    ("datasets.[1-9]*", "a spec reads one set: `tuner data convert A B --to both.jsonl` joins them"),
+    ("datasets.[1-9]*", "the first is taken; training_data.path may be a list: add the others"),
     ("test_datasets.[1-9]*", "a spec evaluates with one file"),
     ("*datasets.*.path", "data_files names the file"),
     ("*datasets.*.field*", "whole texts have no input and answer: part them in two columns"),

@@ -144,7 +144,7 @@ def _data(theirs: Theirs) -> None:
         )
         return
     if len(names) > 1:
-        why = f"{names[0]} is taken: `tuner data convert A B --to both.jsonl` joins several"
+        why = f"{names[0]} is taken; training_data.path may be a list: add the others"
         theirs.remark(("dataset",), why)
     entry = _entries(theirs).get(names[0])
     place = _file(theirs, names[0])
