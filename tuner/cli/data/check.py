@@ -86,10 +86,7 @@ def _checks(given: Given) -> Checks:
     if counter is None:
         return Checks(given.limits, given.instruction, given.ignore)
 
-    def count(text_inputs: list[str], outputs: list[str]) -> list[int]:
-        return [sum(each) for each in counter.count(text_inputs, outputs)]
-
-    return Checks(given.limits, given.instruction, given.ignore, count, counter.limit)
+    return Checks(given.limits, given.instruction, given.ignore, counter.totals, counter.limit)
 
 
 def _problems(given: Given, checks: Checks) -> Iterator[Problem]:
