@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 SAMPLE = 64 * 1024
 """Bytes that are looked at."""
 
+_NAMED = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+"""Binary files, which are so named even when they are damaged."""
 _LINES = (".jsonl", ".ndjson")
 _MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"))
 """Parquet; Arrow's file; Arrow's stream, which begins with a continuation mark."""
@@ -34,7 +36,8 @@ def detect(path: Path, encoding: str = "utf-8") -> str:
         if start.startswith(magic):
             return name
     suffixes = [each.lower() for each in path.suffixes if each.lower() != ".gz"]
-    return _of_text(start.decode(encoding, "replace"), suffixes[-1] if suffixes else "")
+    suffix = suffixes[-1] if suffixes else ""
+    return _NAMED.get(suffix) or _of_text(start.decode(encoding, "replace"), suffix)
 
 
 def _start(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from tuner.data import BATCH_ROWS, Batch, nowhere
+from tuner.data.columns import missing_columns
 from tuner.data.shapes import PLAIN, SHAPES, Flaw, reader, shape_of
 from tuner.errors import DatasetError, Problem
 
@@ -36,21 +37,23 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        yield _only(path)  # a file with no rows has a name nevertheless
         try:
             import pyarrow as pa
         except ModuleNotFoundError:
             yield _only(path, _not_installed(path))
             return
+        yield _only(path)  # a file with no rows has a name nevertheless
         count = 0
         try:
             for batch in _record_batches(file, source):
+                if not count:
+                    yield _only(path, *_missing(path, batch.schema.names, source))
                 yield from _rows(path, batch, count, source)
                 count += batch.num_rows
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             said = str(error).splitlines()[0][:200]
             what = f"cannot be read after row {count:,}: {said}"
-            problem = Problem(str(path), count + 1, 0, what, "write the file again", "bad-parquet")
+            problem = Problem(str(path), 0, 0, what, "write the file again", "bad-parquet")
             yield _only(path, problem)
 
 
@@ -136,7 +139,7 @@ def _record_batches(file: IO[bytes], source: Source) -> Iterator[Any]:
 
     magic = file.read(6)
     file.seek(0)
-    if magic.startswith(b"PAR1"):
+    if magic.startswith(b"PAR1") or file.name.endswith((".parquet", ".pq")):
         parquet = pq.ParquetFile(file)
         columns = _needed(parquet.schema_arrow.names, source)
         for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
@@ -166,11 +169,19 @@ def _needed(names: Sequence[str], source: Source) -> list[str]:
     return [name for name in names if name in keys or name in beside]
 
 
+def _missing(path: Path, names: Sequence[str], source: Source) -> Iterator[Problem]:
+    """What is said once, in place of a complaint for every row."""
+    if shape_of(names, source) in (PLAIN, ""):
+        yield from missing_columns(str(path), 0, source.columns, names, "column")
+
+
 def _rows(path: Path, batch: Any, before: int, source: Source) -> Iterator[Batch]:
     """The rows of a record batch, of which ``before`` stand before it in the file."""
     names = batch.schema.names
     shape = shape_of(names, source) or PLAIN
-    if shape == PLAIN and all(name in names for name in source.columns):
+    if shape == PLAIN and any(name not in names for name in source.columns):
+        return
+    if shape == PLAIN:
         inputs, outputs = (batch.column(name).to_pylist() for name in source.columns)
         if all(type(text) is str for texts in (inputs, outputs) for text in texts):
             lines = range(before + 1, before + 1 + len(inputs))
