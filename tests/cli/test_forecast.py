@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tuner.cli.data import timing
 from tuner.cli.data.needed import length
+from tuner.cli.data.prices import Price, read_price
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,10 @@ def test_however_few_or_odd_the_steps_a_forecast_is_their_mean_and_never_negativ
     mean = sum(each["seconds"] for each in later) / len(later)
     tokens = sum(each["tokens"] for each in later)
     assert pace.seconds(len(later), tokens) - pace.start_s == pytest.approx(mean * len(later))
+
+
+def test_the_example_of_a_price_table_is_one():
+    table = Path(__file__).parents[2] / "docs" / "prices.yaml"
+
+    assert read_price(table, "gemini-1.5-flash-001-tuning") == Price(8.0, "USD")
+    assert read_price(table, "models/smollm2-135m-instruct").of(1_000_000) == 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--prices",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A table of prices: currency, and models with theirs for a million training tokens.",
+    help="What a million training tokens cost, by model; docs/prices.yaml is an example.",
 )
 @click.option(
     "--all", "every", is_flag=True, help="Ask the service for every row, not for a sample."
