@@ -86,23 +86,6 @@ def place_in(text: str, cell: tuple[int, int], offset: int) -> int:
     return at + offset
 
 
-def row_pattern(delimiter: str, width: int, first: int, second: int) -> re.Pattern[str]:
-    """Match a whole good row of ``width`` cells; its groups are the cells ``first`` and ``second``.
-
-    Args:
-        delimiter: What parts them.
-        width: How many there are.
-        first: Index of a cell.
-        second: Index of one behind it.
-    """
-    part = re.escape(delimiter)
-    cell = rf'(?:{_QUOTED.pattern}|(?!")[^{part}\r\n]*+)'
-    before = rf"(?:{cell}{part}){{{first}}}+"
-    between = rf"(?:{cell}{part}){{{second - first - 1}}}+"
-    behind = rf"(?:{part}{cell}){{{width - second - 1}}}+"
-    return re.compile(rf"{before}({cell}){part}{between}({cell}){behind}\r*(?:\n|\Z)")
-
-
 @cache
 def _bare(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf"[^{re.escape(delimiter)}\r\n]*+")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.data import Batch
+from tuner.data import BATCH_ROWS, Batch
 from tuner.data.blocks import MAX_ROW
 from tuner.data.csv_faults import malformed, ragged, too_large
-from tuner.data.csv_rows import TEXT_AFTER, UNCLOSED, Fault, place_in, plain, row_pattern, walk
+from tuner.data.csv_plain import take
+from tuner.data.csv_rows import TEXT_AFTER, UNCLOSED, Fault, place_in, plain, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tuner.data import Field, Locate
     from tuner.data.blocks import Block
@@ -22,8 +24,11 @@ _SPARE = 4 * MAX_ROW
 _GAIN = 4
 """Characters that may be looked at twice, at first and more for each that is done with: what a
 quote that is never closed makes us read is read again, and a file may hold a million of them."""
-_MANY = 2**14
-"""Rows of a batch, or a few more."""
+_WINDOW, _LEAST_WINDOW = 2**18, 2**12
+"""Characters that are split in one go: many while all rows are plain, few behind one that is not."""
+_LONGEST_PAUSE = 63
+"""Rows that are taken one by one before it is tried again."""
+_NEWLINE = re.compile(r"\n")
 _SAMPLE = 1000
 """Lines that are looked at to tell whether a quote is never closed or a row large."""
 _TO_THE_QUOTE = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
@@ -47,23 +52,29 @@ class Table(NamedTuple):
 
 
 class Found:
-    """The rows of a text so far, column by column, with where each starts in the text."""
+    """The rows of a text so far, column by column."""
 
     def __init__(self) -> None:
         self.text_inputs: list[str] = []
         self.outputs: list[str] = []
-        self.starts: list[int] = []
-        self.lines: Sequence[int] = []
+        self.lines: Sequence[int] = ()
         self.problems: list[Problem] = []
 
-    def add(self, text_input: str, output: str, start: int, line: int) -> None:
-        """Take a row."""
-        self.text_inputs.append(text_input)
-        self.outputs.append(output)
-        self.starts.append(start)
-        if not isinstance(self.lines, list):
-            self.lines = list(self.lines)
-        self.lines.append(line)
+    @property
+    def is_full(self) -> bool:
+        """Whether a batch is better begun anew."""
+        return len(self.text_inputs) + len(self.problems) >= BATCH_ROWS
+
+    def add(self, text_inputs: list[str], outputs: list[str], lines: Sequence[int]) -> None:
+        """Take some rows."""
+        self.text_inputs += text_inputs
+        self.outputs += outputs
+        if not self.lines:
+            self.lines = lines
+        elif isinstance(self.lines, list):
+            self.lines += lines
+        else:
+            self.lines = [*self.lines, *lines]
 
 
 class Scanner:
@@ -72,12 +83,12 @@ class Scanner:
     def __init__(self, table: Table, line: int) -> None:
         """Begin at the row that starts on ``line``."""
         self._table = table
-        self._match = _matcher(table)
         self._text = ""
         self._line = line
         self._bad: dict[int, Problem] = {}
         self._spare = _SPARE
         self._skips = False
+        self._window, self._pause, self._paused = _WINDOW, 0, 0
 
     @property
     def needs(self) -> int:
@@ -89,58 +100,63 @@ class Scanner:
         self._text = text = self._text + "".join(block.text for block in blocks)
         for block in blocks:
             self._bad |= block.problems
+        self._window, first = _WINDOW, self._line
         found = Found()
         at = self._skip() if self._skips else 0
-        while at < len(text) and (after := self._row(found, at, is_last=is_last)) is not None:
+        while at < len(text):
+            after = self._plain_rows(found, at) or self._row(found, at, is_last=is_last)
+            if after is None:
+                break
             at = self._advance(at, after)
-            if len(found.starts) + len(found.problems) >= _MANY:
-                yield self._batch(found)
+            if found.is_full:
+                yield self._batch(found, first)
                 found = Found()
         if is_last:
             found.problems += self._bad.values()
-        yield self._batch(found)
+        yield self._batch(found, first)
         self._text = text[at:]
 
-    def _batch(self, found: Found) -> Batch:
+    def _batch(self, found: Found, line: int) -> Batch:
         rows = found.text_inputs, found.outputs, found.lines
-        locate = _locator(self._table, self._text, found)
+        locate = _locator(self._table, self._text, line, found.lines)
         return Batch(self._table.path, *rows, found.problems, locate)
+
+    def _plain_rows(self, found: Found, at: int) -> int | None:
+        """Take many rows at once; where to go on, or None when the next is not a plain one.
+
+        Where rows are not plain, less is looked at in one go, and not before every row.
+        """
+        wanted, text = self._table.wanted, self._text
+        if not wanted or self._bad or self._paused:
+            self._paused = max(0, self._paused - 1)
+            return None
+        whole = len(text) - at <= self._window
+        stop = len(text) if whole else text.rfind("\n", at, at + self._window) + 1
+        taken = take(text[at:stop], self._table.delimiter, self._table.width, wanted)
+        lines = taken.lines
+        lines = (
+            range(self._line, self._line + len(lines))
+            if isinstance(lines, range)
+            else [self._line + each for each in lines]
+        )
+        found.add(taken.firsts, taken.seconds, lines)
+        is_all = at + taken.end == stop
+        self._window = min(_WINDOW, 2 * self._window) if is_all else _LEAST_WINDOW
+        self._pause = 0 if taken.end else min(_LONGEST_PAUSE, 2 * self._pause + 1)
+        self._paused = self._pause
+        return at + taken.end if taken.end else None
 
     def _row(self, found: Found, at: int, *, is_last: bool) -> int | None:
         """Take the row at ``at``; where to go on, or None when its end is not in the text."""
-        stop = len(self._text) if self._spare > 0 else self._line_end(at)
-        match = self._match(self._text, at, stop) if self._match else None
-        if match and match.end() - at <= MAX_ROW:
-            after = match.end()
-            if not self._spoilt(found, at, after):
-                found.add(*self._texts(match), at, self._line)
-            return after
-        past = self._odd(found, at, stop, is_last=is_last)
-        if past is not None:
-            self._spoilt(found, at, past)
-        return past
-
-    def _texts(self, match: re.Match[str]) -> tuple[str, str]:
-        first, second = plain(match[1]), plain(match[2])
-        assert self._table.wanted  # noqa: S101 -- else there is no pattern to match
-        return (first, second) if self._table.wanted[0] < self._table.wanted[1] else (second, first)
-
-    def _spoilt(self, found: Found, at: int, after: int) -> bool:
-        """Whether a line of a row could not be read; if so that is said."""
-        if not self._bad:
-            return False
-        past = self._line + max(1, self._text.count("\n", at, after))
-        lines = [line for line in self._bad if line < past]
-        found.problems += [self._bad.pop(line) for line in lines]
-        return bool(lines)
-
-    def _advance(self, at: int, after: int) -> int:
-        self._line += self._text.count("\n", at, after)
-        self._spare += _GAIN * (after - at)
+        after = self._any_row(found, at, is_last=is_last)
+        if after is not None and self._bad:
+            past = self._line + max(1, self._text.count("\n", at, after))
+            found.problems += [self._bad.pop(line) for line in list(self._bad) if line < past]
         return after
 
-    def _odd(self, found: Found, at: int, stop: int, *, is_last: bool) -> int | None:
-        """Take a row that is not simply good: blank, ragged, broken, or not ended yet."""
+    def _any_row(self, found: Found, at: int, *, is_last: bool) -> int | None:
+        """Take a row that may be good, blank, ragged, broken, or not ended yet."""
+        stop = len(self._text) if self._spare > 0 else self._line_end(at)
         row = walk(self._text, at, self._table.delimiter, stop)
         if not row.fault:
             return self._whole(found, at, row)
@@ -170,8 +186,10 @@ class Scanner:
         line_end = self._line_end(at)
         if row.end - at > MAX_ROW:
             found.problems.append(too_large(path, self._line))
-        elif len(cells) == width or _is_blank(self._text, cells):
+        elif _is_blank(self._text, cells):
             pass
+        elif len(cells) == width:
+            self._good(found, at, row)
         elif row.end > line_end and self._holds_rows(at, row.end):
             opened = next(start for start, end in cells if end > line_end)
             return self._fault(found, at, Fault(UNCLOSED, opened, opened), row.end)
@@ -180,12 +198,24 @@ class Scanner:
             found.problems.append(ragged(path, self._place(at, place), row, width))
         return row.end
 
+    def _good(self, found: Found, at: int, row: Row) -> None:
+        """Take a row, unless a line of it could not be decoded."""
+        past = self._line + max(1, self._text.count("\n", at, row.end))
+        if self._table.wanted and not any(line < past for line in self._bad):
+            one, other = (plain(self._text[slice(*row.cells[each])]) for each in self._table.wanted)
+            found.add([one], [other], [self._line])
+
     def _skip(self) -> int:
         """Go on behind a row that is too large: at the line after the one its quote is closed on."""
         close = _TO_THE_QUOTE.match(self._text)
         after = self._line_end(close.end() - 1) if close else len(self._text)
         self._skips = not close
         return self._advance(0, after)
+
+    def _advance(self, at: int, after: int) -> int:
+        self._line += self._text.count("\n", at, after)
+        self._spare += _GAIN * (after - at)
+        return after
 
     def _line_end(self, at: int) -> int:
         return self._text.find("\n", at) + 1 or len(self._text)
@@ -215,23 +245,21 @@ def _is_blank(text: str, cells: list[tuple[int, int]]) -> bool:
     return len(cells) == 1 and not plain(text[slice(*cells[0])]).strip()
 
 
-def _matcher(table: Table) -> Callable[[str, int, int], re.Match[str] | None] | None:
-    if not table.wanted or table.wanted[0] == table.wanted[1]:
-        return None
-    return row_pattern(table.delimiter, table.width, *sorted(table.wanted)).match
-
-
 def place_of(text: str, at: int, line: int, place: int) -> tuple[int, int]:
     """Line and column of a character of the row that is at ``at``, on ``line``."""
     before = text.rfind("\n", at, place)
     return line + text.count("\n", at, place), place - (before if before >= 0 else at - 1)
 
 
-def _locator(table: Table, text: str, found: Found) -> Locate:
+def _locator(table: Table, text: str, first: int, lines: Sequence[int]) -> Locate:
+    """Where the cells of some rows are in a text that begins on the line ``first``."""
+    starts = cache(lambda: [0, *(each.end() for each in _NEWLINE.finditer(text))])
+
     def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:
         assert table.wanted  # noqa: S101 -- else there are no rows
-        at = found.starts[row]
+        line = lines[row]
+        at = starts()[line - first]
         cell = walk(text, at, table.delimiter).cells[table.wanted[field == "output"]]
-        return place_of(text, at, found.lines[row], place_in(text, cell, offset))
+        return place_of(text, at, line, place_in(text, cell, offset))
 
     return locate
