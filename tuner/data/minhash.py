@@ -36,8 +36,8 @@ BINS = 4 * BANDS
 LEAST_AGREEMENT = 35
 """Bins in which two sketches agree when they are worth comparing; of rows that share half of their
 rare shingles 50 are expected, give or take 5."""
-COUNTERS = 1 << 20
-"""Shingles are counted in so many places; two in one place are taken for one."""
+COUNTER_BITS = 20
+"""Shingles are counted in 2 ** 20 places; two in one place are taken for one."""
 PIECE_CHARS = 400_000
 IN_MEMORY_BYTES = 16 << 20
 
@@ -60,7 +60,7 @@ class Sketches:
         finalize(self, self._file.close)
         self._starts: list[Ints] = []
         self._size = self._rows = 0
-        self._counts = np.zeros(COUNTERS, np.int64)
+        self._counts = np.zeros(1 << COUNTER_BITS, np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
         """Take the next rows."""
@@ -73,23 +73,22 @@ class Sketches:
             self._size += len(raw)
             self._rows += len(some)
             places = _places(hashed(codes_of(text))[0])
-            self._counts += np.bincount(places, minlength=COUNTERS)
+            self._counts += np.bincount(places, minlength=1 << COUNTER_BITS)
 
     def pairs(self, held_from: int | None) -> Iterator[Pair]:
         """As ``Near.pairs``; of those just near enough a few are missed."""
-        common = self._counts > many(self._rows)
-        names: set[str] = set()
+        common = _Common(self._counts > many(self._rows))
         sketches = np.zeros((self._rows, BINS), np.uint8)
         whole = np.zeros(self._rows, np.int64)
         row = 0
         for starts in self._starts:
             text = self._read(starts[0], starts[-1])
             rows = slice(row, row := row + len(starts) - 1)
-            sketches[rows] = _sketched(text, common, names, len(starts) - 1)
+            sketches[rows] = sketched(*common.left_out(text), len(starts) - 1)
             whole[rows] = [
                 hash(each) if len(each) >= LEAST_CHARS else 0 for each in text.split(_END)
             ]
-        yield from self._verified(likely(sketches, whole, held_from), names)
+        yield from self._verified(likely(sketches, whole, held_from), common.names)
 
     def _verified(self, pairs: Iterator[tuple[int, set[int]]], common: set[str]) -> Iterator[Pair]:
         starts = np.concatenate([each[:-1] for each in self._starts] + [np.array([self._size])])
@@ -152,8 +151,8 @@ def _is_word(codes: Codes) -> Bools:
     return word
 
 
-def hashed(codes: Codes) -> tuple[Hashes, Ints]:
-    """A number of 64 bits for every shingle, and where it starts."""
+def hashed(codes: Codes) -> tuple[Hashes, Ints, Ints]:
+    """A number of 64 bits for every shingle, where it starts, and which text it is in."""
     count = max(0, len(codes) - SHINGLE + 1)
     wide = codes.astype(np.uint64)
     hashes = wide[:count].copy()
@@ -167,23 +166,32 @@ def hashed(codes: Codes) -> tuple[Hashes, Ints]:
     inside = ends[SHINGLE - 1 :] == ends[:count]
     inside &= codes[:count] != 0
     starts = np.flatnonzero(inside)
-    return hashes[starts], starts
+    return hashes[starts], starts, ends[starts]
 
 
 def _places(hashes: Hashes) -> Ints:
     """Where a shingle is counted."""
-    return (hashes % np.uint64(COUNTERS)).astype(np.int64)
+    return (hashes >> np.uint64(64 - COUNTER_BITS)).astype(np.int64)
 
 
-def _sketched(text: str, common: Bools, names: set[str], rows: int) -> Sketch:
-    """The sketches of the rows of a piece; ``names`` gets the common shingles in it."""
-    codes = codes_of(text)
-    hashes, starts = hashed(codes)
-    is_common = common[_places(hashes)]
-    _, where = np.unique(hashes[is_common], return_index=True)
-    names.update(text[start : start + SHINGLE] for start in starts[is_common][where].tolist())
-    row_of = np.cumsum(codes == 0)[starts[~is_common]]
-    return sketched(hashes[~is_common], row_of, rows)
+class _Common:
+    """The shingles that are in many rows: by the place they are counted in, and by name."""
+
+    def __init__(self, places: Bools) -> None:
+        self._places, self._unnamed = places, places.copy()
+        self.names: set[str] = set()
+
+    def left_out(self, text: str) -> tuple[Hashes, Ints]:
+        """The other shingles of some texts, and which text each is in."""
+        hashes, starts, row_of = hashed(codes_of(text))
+        places = _places(hashes)
+        new = np.flatnonzero(self._unnamed[places])
+        if len(new):
+            self._unnamed[places[new]] = False
+            new = new[np.unique(hashes[new], return_index=True)[1]]
+            self.names.update(text[start : start + SHINGLE] for start in starts[new].tolist())
+        rare = ~self._places[places]
+        return hashes[rare], row_of[rare]
 
 
 def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
