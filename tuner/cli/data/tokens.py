@@ -76,6 +76,6 @@ def tokens(  # noqa: PLR0913 -- what for, and how
 def _config(given: Given, config: TargetConfig) -> TargetConfig:
     """The options', or the spec's where nothing was said."""
     source = click.get_current_context().get_parameter_source("kind")
-    is_default = source is click.core.ParameterSource.DEFAULT and not config.endpoint
+    is_said = source is click.core.ParameterSource.COMMANDLINE or config.endpoint
     spec = given.draft.spec if given.draft else None
-    return spec.target if spec and is_default else config
+    return config if is_said or not spec else spec.target
