@@ -182,6 +182,11 @@ def mended(run: str) -> str:
         return run
 
 
+def without_controls(text: str) -> str:
+    """A text without the characters that are told as control-character."""
+    return _control().sub("", text)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 

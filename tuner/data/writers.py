@@ -79,7 +79,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
     counted = _Counted(path, container, examples)
     keys, records = written(counted, shape, columns, system)
     module, _, function = WRITERS[container].function.partition(":")
-    with _aside(path) as file:
+    with aside(path) as file:
         getattr(import_module(module), function)(file, keys, records)
     return counted.count
 
@@ -87,7 +87,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
 def write_page(path: Path, text: str, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Write a text for people, e.g. a report, as UTF-8; refuses what ``write`` refuses."""
     check_free(path, force, inputs)
-    with _aside(path) as file:
+    with aside(path) as file:
         file.write(text.encode("utf-8", "replace"))
 
 
@@ -158,7 +158,7 @@ def _form(path: Path, wanted: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[IO[bytes]]:
+def aside(path: Path) -> Iterator[IO[bytes]]:
     """A new file that gets the name ``path`` when it is complete, and goes when it is not."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

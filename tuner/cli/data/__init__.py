@@ -12,9 +12,17 @@ COMMANDS = {
         "tuner.cli.data.split:split",
         "Write rows to tune on and rows to evaluate with to two files.",
     ),
+    "fix": (
+        "tuner.cli.data.fix:fix",
+        "Write a cleaned copy of a CSV or JSON Lines file, and say what was done to each row.",
+    ),
     "dedupe": (
         "tuner.cli.data.dedupe:dedupe",
         "Write a copy without the rows that only repeat another.",
+    ),
+    "convert": (
+        "tuner.cli.data.convert:convert",
+        "Write examples of any format as a file of another.",
     ),
     "stats": (
         "tuner.cli.data.stats:stats",

@@ -1,0 +1,90 @@
+"""What only all rows together tell: outputs that are variants of a label, inputs with several outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+
+from tuner.data.labels import (
+    LONGEST,
+    MOST_LABELS,
+    RARE,
+    ROWS_A_LABEL,
+    SMALL_SET,
+    TIMES_AS_FREQUENT,
+    is_misspelt,
+)
+from tuner.data.repeats import plain
+
+
+class Survey:
+    """Remembers 300 bytes of every different input."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._outputs: dict[bytes, set[str | bytes]] = {}
+
+    def add(self, text_input: str, output: str) -> None:
+        """Look at an example."""
+        if len(self._counts) <= MOST_LABELS:
+            self._counts[output] += 1
+        short = output if len(output) <= LONGEST else mark(output)
+        self._outputs.setdefault(mark(plain(text_input)), set()).add(short)
+
+    def labels(self) -> dict[str, str]:
+        """For each variant of a label the one it stands for; nothing if outputs are no labels."""
+        rows = self._counts.total()
+        most = max(SMALL_SET, min(MOST_LABELS, rows // ROWS_A_LABEL))
+        if len(self._counts) > most or max(map(len, self._counts), default=0) > LONGEST:
+            return {}
+        found = _same_but_for_case(self._counts)
+        counts = _merged(self._counts, found)
+        while more := _misspelt(counts):
+            found |= {label: more.get(other, other) for label, other in found.items()} | more
+            counts = _merged(self._counts, found)
+        return found
+
+    def conflicts(self, labels: dict[str, str]) -> set[bytes]:
+        """The marks of inputs, but for case and space, that have several outputs."""
+        return {
+            key
+            for key, outputs in self._outputs.items()
+            if len({labels.get(each, each) if isinstance(each, str) else each for each in outputs})
+            > 1
+        }
+
+
+def mark(*texts: str) -> bytes:
+    """Sixteen bytes that stand for texts."""
+    sizes = ",".join(str(len(text)) for text in texts)
+    whole = "".join((sizes, ";", *texts))
+    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _merged(counts: Counter[str], labels: dict[str, str]) -> Counter[str]:
+    merged: Counter[str] = Counter()
+    for label, count in counts.items():
+        merged[labels.get(label, label)] += count
+    return merged
+
+
+def _same_but_for_case(counts: Counter[str]) -> dict[str, str]:
+    best: dict[str, str] = {}
+    for label, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
+        best.setdefault(plain(label), label)
+    return {label: best[plain(label)] for label in counts if best[plain(label)] != label}
+
+
+def _misspelt(counts: Counter[str]) -> dict[str, str]:
+    """A rare label and the frequent one that it may be, as the rule label-typo has it."""
+    found: dict[str, str] = {}
+    for label, count in counts.items():
+        frequent = (
+            other
+            for other, times in counts.most_common()
+            if times >= count * TIMES_AS_FREQUENT and is_misspelt(label, other)
+        )
+        other = next(frequent, None) if count <= RARE else None
+        if other is not None:
+            found[label] = other
+    return found
