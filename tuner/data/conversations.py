@@ -59,6 +59,7 @@ _TOOLS = (
 )
 _BESIDE_TEXT = ("tool_calls", "function_call", "audio", "refusal", "image", "images")
 _ONE_QUESTION = "give it one question and its answer, or leave it out"
+_IN_WORDS = "say it in words, or leave the row out"
 _WORDS = {"user": "User", "model": "Assistant"}
 
 
@@ -194,7 +195,7 @@ def _role(at: Path, message: Record, name: str, roles: Mapping[str, Role]) -> Ro
     if isinstance(role, str) and role in roles:
         return roles[role]
     if role in _TOOLS:
-        what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _ONE_QUESTION
+        what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _IN_WORDS
     else:
         shown = repr(role) if isinstance(role, str) else described(role)
         what, fix = f"nobody is called {shown}", f"write {_or(roles)}"
@@ -205,7 +206,7 @@ def _turns_of(at: Path, message: Record, role: Role, content: str) -> Iterator[T
     for key in _BESIDE_TEXT:
         if message.get(key):
             what = f"a message holds {key}, and an example is text alone"
-            yield bad_conversation((*at, key), what, _ONE_QUESTION)
+            yield bad_conversation((*at, key), what, _IN_WORDS)
             return
     if content not in message:
         yield bad_conversation(at, f"a message has no {content!r}", f"write its text as {content}")
@@ -242,7 +243,7 @@ def _pieces(at: Path, content: object) -> tuple[Piece, ...] | Flaw:
         others = [key for key in part if key not in ("type", "text")]
         if kind != "text" or "text" not in part:
             named = kind if kind != "text" else others[0] if others else "nothing"
-            return bad_conversation(here, f"a part is {named}, not text", _ONE_QUESTION)
+            return bad_conversation(here, f"a part is {named}, not text", _IN_WORDS)
         if not isinstance(part["text"], str):
             return not_text((*here, "text"), part["text"])
         found.append(Piece(part["text"], (*here, "text")))

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from tuner.data import USUAL
 from tuner.data.shapes import PLAIN, SHAPES, written
+from tuner.data.sources import files
 from tuner.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
             ``path`` is named for, else JSON Lines. ``auto`` goes by the name alone.
         columns: The names of the two columns or keys, where a shape has none of its own.
         force: Whether a file that is there may be written over.
-        inputs: Files that must not be written over, not even then.
+        inputs: Files, or patterns, that must not be written over, not even then.
         system: For the shapes that have a place for it: the instruction of every example.
 
     Returns:
@@ -121,7 +122,7 @@ def check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
     """Refuse, with a DatasetError, a name that is in use and must stay what it is."""
     if not path.exists():
         return
-    if any(each.exists() and path.samefile(each) for each in inputs):
+    if any(each.exists() and path.samefile(each) for each in files(inputs)):
         what, fix = "is what is read, and is never written over", "name another file"
     elif path.is_dir():
         what, fix = "is a folder, not a file", f"name a file in it, e.g. {path / 'examples.jsonl'}"
