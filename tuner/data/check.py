@@ -109,7 +109,7 @@ class Checks:
     def _of(self, batch: Batch, is_held: bool) -> Iterator[Problem]:
         many = self.rows > MANY
         inputs, outputs = Screen(batch.text_inputs, many=many), Screen(batch.outputs, many=many)
-        if not is_held:
+        if not is_held and self._limits.request_bytes is not None:
             self._bytes += len(inputs.plain) + len(outputs.plain)
         longest = (
             Limit(self._limits.text_input_chars, self._prefix),

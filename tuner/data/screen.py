@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_INVISIBLE = bytes(range(1, 33))
-"""Blanks and control characters; a NUL stands between the texts."""
+_BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+"""What ``str.split`` parts ASCII at, but for the space."""
+_SPACES = bytes.maketrans(_BLANKS, b" " * len(_BLANKS))
 _CONTROLS = (*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 """Every digit, and the hyphen, made a 0."""
 _60_BITS = (1 << 60) - 1
+_BESIDE = 3
+_A_FEW = 4
+"""With more of a character than one in so many rows it is slow to look at what stands around each."""
+
+
+class _Around(NamedTuple):
+    """Up to ``_BESIDE`` bytes on each side of every place where a character is."""
+
+    before: set[bytes]
+    after: set[bytes]
 
 
 class Screen:
-    """One column of a batch as one row of bytes, in which C searches.
-
-    Attributes:
-        texts: As they are.
-        plain: All of them in UTF-8, a NUL between.
-        foreign: The rows that are not all ASCII.
-    """
+    """One column of a batch, as texts and as one row of bytes in which C searches."""
 
     def __init__(self, texts: Sequence[str], *, many: bool = False) -> None:
         """Take a column; ``many`` more are to come, which makes importing numpy worth its time."""
-        joined = "\0".join(texts)
         self.texts = texts
-        self.plain = joined.encode("utf-8", "surrogatepass")
-        self.foreign: Sequence[int] = ()
-        if not joined.isascii():
-            self.foreign = [row for row, text in enumerate(texts) if not text.isascii()]
         self._many = many
+        self._surroundings: dict[bytes, _Around | None] = {}
+
+    @cached_property
+    def plain(self) -> bytes:
+        """All texts in UTF-8, a NUL between."""
+        return "\0".join(self.texts).encode("utf-8", "surrogatepass")
+
+    @cached_property
+    def foreign(self) -> Sequence[int]:
+        """The rows that are not all ASCII."""
+        if all(map(str.isascii, self.texts)):
+            return ()
+        return [row for row, text in enumerate(self.texts) if not text.isascii()]
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
@@ -40,10 +54,28 @@ class Screen:
             return ()
         return [row for row, text in enumerate(self.texts) if needle in text]
 
+    def may_have(self, needle: str, anchor: str) -> bool:
+        """Whether some text may hold ``needle`` and ``anchor``, a rare character.
+
+        One character is found twenty times sooner than a few. Where it is in ``needle`` as well, a
+        look at what stands around it tells the rest.
+        """
+        wanted = needle.encode()
+        if anchor not in needle:
+            return anchor.encode() in self.plain and wanted in self.plain
+        around = self._surrounding(anchor.encode())
+        if around is None:
+            return wanted in self.plain
+        start, _, end = wanted.rpartition(anchor.encode())
+        start, end = start[-_BESIDE:], end[:_BESIDE]
+        has_start = any(each.endswith(start) for each in around.before)
+        return has_start and any(each.startswith(end) for each in around.after)
+
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
-        has_nul = self.plain.count(0) != max(0, len(self.texts) - 1)
-        return range(len(self.texts)) if has_nul or self._has(_CONTROLS) else ()
+        if any(map(self.plain.__contains__, _CONTROLS)) or any("\0" in text for text in self.texts):
+            return range(len(self.texts))
+        return ()
 
     def with_cards(self) -> Sequence[int]:
         """The rows that may hold a card number.
@@ -56,29 +88,55 @@ class Screen:
 
     def keys(self) -> list[int]:
         """A hash of each text, of 60 bits, that is the same when only case and blanks differ."""
-        pieces = _without_blanks(self.plain.lower(), many=self._many).split(b"\0")
-        if len(pieces) != len(self.texts):  # there is a NUL in a text, or no text at all
+        pieces = _tidy(self.plain.lower(), many=self._many).split(b"\0")
+        if len(pieces) != len(self.texts):  # there is a NUL in a text
             pieces = [fold(text) for text in self.texts]
         for row in self.foreign:
             pieces[row] = fold(self.texts[row])
         return list(map(_60_BITS.__and__, map(hash, pieces)))
 
-    def _has(self, codes: Sequence[int]) -> bool:
-        return any(map(self.plain.__contains__, codes))
+    def _surrounding(self, anchor: bytes) -> _Around | None:
+        if anchor not in self._surroundings:
+            most = len(self.texts) // _A_FEW + 1
+            self._surroundings[anchor] = _find_around(self.plain, anchor, most)
+        return self._surroundings[anchor]
 
 
 def fold(text: str) -> bytes:
-    """What is left of a text without case, blanks and control characters."""
-    blanks_out = "".join(text.casefold().split())
-    return blanks_out.encode("utf-8", "surrogatepass").translate(None, _INVISIBLE)
+    """A text in lower case, with one space wherever there are blanks, and none at its ends."""
+    return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
 
 
-def _without_blanks(data: bytes, *, many: bool) -> bytes:
-    """The same in both ways; numpy needs a quarter of the time, once it is imported."""
-    if not many:
-        return data.translate(None, _INVISIBLE)
+def _find_around(data: bytes, anchor: bytes, most: int) -> _Around | None:
+    """What stands right before and after each ``anchor``; None where there are more than ``most``."""
+    around = _Around(set(), set())
+    at = data.find(anchor)
+    for _ in range(most):
+        if at < 0:
+            return around
+        around.before.add(data[max(0, at - _BESIDE) : at])
+        around.after.add(data[at + 1 : at + 1 + _BESIDE])
+        at = data.find(anchor, at + 1)
+    return None
+
+
+def _tidy(data: bytes, *, many: bool) -> bytes:
+    """What ``fold`` makes of blanks, for texts of ASCII with a NUL between them."""
+    if any(map(data.__contains__, _BLANKS)):
+        data = data.translate(_SPACES)
+    if many and not _has_two_blanks(data):
+        return data
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.strip(b" ").replace(b" \0", b"\0").replace(b"\0 ", b"\0")
+
+
+def _has_two_blanks(data: bytes) -> bool:
+    """Whether two spaces, or a space and a NUL, stand side by side, or a space at an end.
+
+    Looking for two spaces takes bytes ten times longer, as every word ends with one.
+    """
     import numpy as np
 
-    codes = np.frombuffer(data, np.uint8)
-    left: bytes = codes[(codes > ord(" ")) | (codes == 0)].tobytes()
-    return left
+    blank = np.frombuffer(data, np.uint8) <= ord(" ")
+    return bool(blank[:1].any() or blank[-1:].any() or (blank[1:] & blank[:-1]).any())

@@ -73,9 +73,9 @@ class Seen:
         if not self._paths or self._paths[-1] != batch.path:
             self._starts.append(start)
             self._paths.append(batch.path)
-        inputs, outputs = list(map(hash, batch.text_inputs)), list(map(hash, batch.outputs))
+        inputs = list(map(hash, batch.text_inputs))
         _extend(self._inputs, inputs)
-        _extend(self._outputs, outputs)
+        _extend(self._outputs, list(map(hash, batch.outputs)))
         self._lines.extend(batch.lines)
         rows = range(start, len(self))
         known = len(self._first)

@@ -69,7 +69,7 @@ def check(
     """
     from tuner.cli.data.findings import show_findings
 
-    left_out = {*IGNORABLE} - only if only else given.ignore
+    left_out = frozenset(IGNORABLE) - only if only else given.ignore
     checks = _checks(given._replace(ignore=left_out | ignored))
     severities = show_findings(_problems(given, checks), checks, output)
     return WRONG if "error" in severities or (strict and severities) else 0
