@@ -23,21 +23,24 @@ class Taken(NamedTuple):
     Attributes:
         firsts: The cells of one wanted column.
         seconds: Those of the other.
-        lines: How many line ends stand before each row.
+        lines: Where each row starts.
         end: Where the next row starts in the text.
+        passed: How many line ends stand before that.
     """
 
     firsts: list[str]
     seconds: list[str]
     lines: Sequence[int]
     end: int
+    passed: int
 
 
-def take(text: str, delimiter: str, width: int, wanted: tuple[int, int]) -> Taken:
+def take(text: str, line: int, delimiter: str, width: int, wanted: tuple[int, int]) -> Taken:
     """Take the rows a text begins with, up to the first that is not plain or not whole.
 
     Args:
         text: Where a row starts.
+        line: The number of its first line.
         delimiter: What parts the cells.
         width: How many a row has; more than one.
         wanted: The indexes of two of them.
@@ -45,18 +48,21 @@ def take(text: str, delimiter: str, width: int, wanted: tuple[int, int]) -> Take
     pieces = text.split('"')
     left, quoted = '"'.join(pieces[::2]), pieces[1::2]
     rows = _rows(left)
-    if width == _PAIR:
+    if width == _PAIR and sum(wanted) == 1:
         firsts, seconds, count = _take_pairs(rows, iter(quoted), delimiter)
         if wanted[0]:
             firsts, seconds = seconds, firsts
     else:
         firsts, seconds, count = _take_wide(rows, iter(quoted), delimiter, width, wanted)
     size = _size(left, count)
-    end = size + sum(map(len, islice(quoted, left.count('"', 0, size)))) + left.count('"', 0, size)
-    lines: Sequence[int] = range(count)
-    if len(firsts) < count or text.count("\n", 0, end) > count:
-        lines = list(_line_ends(rows[:count], iter(quoted)))
-    return Taken(firsts, seconds, lines, end)
+    quotes = left.count('"', 0, size)
+    end = size + sum(map(len, islice(quoted, quotes))) + quotes
+    passed = count
+    lines: Sequence[int] = range(line, line + count)
+    if len(firsts) < count or "\n" in "".join(quoted):
+        passed = text.count("\n", 0, end)
+        lines = list(_lines(rows[:count], iter(quoted), line))
+    return Taken(firsts, seconds, lines, end, passed)
 
 
 def _rows(left: str) -> list[str]:
@@ -93,12 +99,12 @@ def _take_pairs(
             continue
         if not part or delimiter in second:
             break
-        if '"' in row:
-            if not (_is_plain(first) and _is_plain(second)):
-                break
-            first, second = _text(first, pieces), _text(second, pieces)
-        firsts.append(first)
-        seconds.append(second)
+        one = next(pieces) if first == '"' else _text(first, pieces)
+        other = next(pieces) if second == '"' else _text(second, pieces)
+        if one is None or other is None:
+            break
+        firsts.append(one)
+        seconds.append(other)
     return firsts, seconds, len(firsts) + blank
 
 
@@ -117,28 +123,25 @@ def _take_wide(
         if len(cells) != width:
             break
         if '"' in row:
-            if not all(map(_is_plain, cells)):
+            texts = [_text(cell, pieces) for cell in cells]
+            if None in texts:
                 break
-            cells = [_text(cell, pieces) for cell in cells]
+            cells = [text for text in texts if text is not None]
         firsts.append(cells[wanted[0]])
         seconds.append(cells[wanted[1]])
     return firsts, seconds, len(firsts) + blank
 
 
-def _is_plain(cell: str) -> bool:
-    """Whether it is left as quotes alone, or without any."""
-    return '"' not in cell or not cell.strip('"')
+def _text(cell: str, pieces: Iterator[str]) -> str | None:
+    """What stood in a cell, None if it is not plain; it takes a piece for each quote."""
+    if '"' not in cell:
+        return cell
+    return None if cell.strip('"') else '"'.join(islice(pieces, len(cell)))
 
 
-def _text(cell: str, pieces: Iterator[str]) -> str:
-    """What stood in a plain cell; it takes a piece for each quote."""
-    return '"'.join(islice(pieces, len(cell))) if cell.startswith('"') else cell
-
-
-def _line_ends(rows: list[str], pieces: Iterator[str]) -> Iterator[int]:
-    """How many line ends stand before each row that is not blank."""
-    at = 0
+def _lines(rows: list[str], pieces: Iterator[str], line: int) -> Iterator[int]:
+    """Where each row that is not blank starts."""
     for row in rows:
         if row.strip():
-            yield at
-        at += 1 + sum(piece.count("\n") for piece in islice(pieces, row.count('"')))
+            yield line
+        line += 1 + sum(piece.count("\n") for piece in islice(pieces, row.count('"')))

@@ -107,7 +107,7 @@ class Scanner:
             after = self._plain_rows(found, at) or self._row(found, at, is_last=is_last)
             if after is None:
                 break
-            at = self._advance(at, after)
+            at = after
             if found.is_full:
                 yield self._batch(found, first)
                 found = Found()
@@ -127,32 +127,30 @@ class Scanner:
         Where rows are not plain, less is looked at in one go, and not before every row.
         """
         wanted, text = self._table.wanted, self._text
-        if not wanted or self._bad or self._paused:
+        if not wanted or self._bad or self._paused or self._table.width == 1:
             self._paused = max(0, self._paused - 1)
             return None
         whole = len(text) - at <= self._window
         stop = len(text) if whole else text.rfind("\n", at, at + self._window) + 1
-        taken = take(text[at:stop], self._table.delimiter, self._table.width, wanted)
-        lines = taken.lines
-        lines = (
-            range(self._line, self._line + len(lines))
-            if isinstance(lines, range)
-            else [self._line + each for each in lines]
-        )
-        found.add(taken.firsts, taken.seconds, lines)
+        taken = take(text[at:stop], self._line, self._table.delimiter, self._table.width, wanted)
         is_all = at + taken.end == stop
         self._window = min(_WINDOW, 2 * self._window) if is_all else _LEAST_WINDOW
         self._pause = 0 if taken.end else min(_LONGEST_PAUSE, 2 * self._pause + 1)
         self._paused = self._pause
-        return at + taken.end if taken.end else None
+        if not taken.end:
+            return None
+        found.add(taken.firsts, taken.seconds, taken.lines)
+        return self._advance(at, at + taken.end, taken.passed)
 
     def _row(self, found: Found, at: int, *, is_last: bool) -> int | None:
         """Take the row at ``at``; where to go on, or None when its end is not in the text."""
         after = self._any_row(found, at, is_last=is_last)
-        if after is not None and self._bad:
-            past = self._line + max(1, self._text.count("\n", at, after))
-            found.problems += [self._bad.pop(line) for line in list(self._bad) if line < past]
-        return after
+        if after is None:
+            return None
+        passed = self._text.count("\n", at, after)
+        past = self._line + max(1, passed)
+        found.problems += [self._bad.pop(line) for line in list(self._bad) if line < past]
+        return self._advance(at, after, passed)
 
     def _any_row(self, found: Found, at: int, *, is_last: bool) -> int | None:
         """Take a row that may be good, blank, ragged, broken, or not ended yet."""
@@ -210,10 +208,10 @@ class Scanner:
         close = _TO_THE_QUOTE.match(self._text)
         after = self._line_end(close.end() - 1) if close else len(self._text)
         self._skips = not close
-        return self._advance(0, after)
+        return self._advance(0, after, self._text.count("\n", 0, after))
 
-    def _advance(self, at: int, after: int) -> int:
-        self._line += self._text.count("\n", at, after)
+    def _advance(self, at: int, after: int, lines: int) -> int:
+        self._line += lines
         self._spare += _GAIN * (after - at)
         return after
 
