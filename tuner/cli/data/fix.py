@@ -121,7 +121,7 @@ def _counted(rows: Iterable[Fixed], file: IO[bytes] | None) -> _Tally:
     left: list[Problem] = []
     count = -1  # what stands above the first row is none
     for row in rows:
-        count += 1  # noqa: SIM113 -- it counts on when the loop is over
+        count += 1
         changes += [_shortened(each) for each in row.changes]
         left += row.left
         if file:

@@ -1,0 +1,310 @@
+"""What a fix mends is mended, what it does not claim to mend stays to the letter."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from tuner.data import Columns, Source, read
+from tuner.data.check import Checks
+from tuner.data.detection import detect
+from tuner.data.fix import MENDED, Wishes, fix
+from tuner.data.mending import mend
+from tuner.errors import DatasetError
+from tuner.types import Limits
+
+EASY = Limits(None, None, None)
+
+
+def fixed(path, wishes=None, **how):
+    """The copy's text, what was done as (line, rule, after), and the rules of what is left."""
+    rows = list(fix(Source((path,), **how), detect(path), wishes or Wishes()))
+    changes = [(each.line, each.rule, each.after) for row in rows for each in row.changes]
+    left = [(each.line, each.rule) for row in rows for each in row.left]
+    return "".join(row.raw for row in rows), changes, left
+
+
+def write(tmp_path, text, name="rows.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def rules(path):
+    """All that the checks find in a file."""
+    checks = Checks(EASY)
+    source = Source((path,))
+    found = [each for batch in read(source) for each in checks.train(batch)]
+    return {each.rule for each in (*found, *checks.finish())} - {"few-examples"}
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "broken"),
+    [
+        ("plain\ttext\r\n", "plain\ttext\r\n", []),
+        ("NA", "NA", []),
+        ("a\x00b\x07", "ab", ["control-character"]),
+        ("cafÃ©", "café", ["mojibake"]),
+        ("itâ€™s cafÃ© and naÃ¯ve", "it\u2019s café and naïve", ["mojibake"]),
+        ("\ud83d!", "!", ["not-unicode"]),
+        ("\ud83d\ude00", "😀", ["not-unicode"]),
+        ("cafÃ\x07©", "café", ["control-character", "mojibake"]),
+        ("É «AMANHû", "É «AMANHû", []),
+        ("\ufffd", "\ufffd", []),
+    ],
+)
+def test_a_text_is_mended_where_there_is_no_doubt(text, after, broken):
+    assert mend(text) == (after, broken)
+    assert mend(after) == (after, [])
+
+
+def test_a_good_file_stays_to_the_letter(tmp_path):
+    text = 'id,text_input,output\r\n 1,"a ""b""\nc",x\r\n\r\n2,NA, y \n"3",é,"z"'
+
+    assert fixed(write(tmp_path, text)) == (text, [], [])
+
+
+def test_only_the_row_that_is_mended_is_written_anew_with_its_other_cells(tmp_path):
+    path = write(
+        tmp_path,
+        'note;text_input;output\r\n"k";a\x07;"x"\r\n"one; two\nlines";b\x07;y\r\n"q";c;"z"\r\n',
+    )
+
+    assert fixed(path)[0] == (
+        'note;text_input;output\r\nk;a;x\r\n"one; two\nlines";b;y\r\n"q";c;"z"\r\n'
+    )
+
+
+def test_every_mend_of_csv_is_told_by_line(tmp_path):
+    path = write(
+        tmp_path,
+        'text_input,output\n"two\nlines",x\na\x07,x\n,x\nb, \nc,x,,\nc,x\nd,cafÃ©\n',
+    )
+
+    copy, changes, left = fixed(path)
+
+    assert changes == [
+        (4, "control-character", "a"),
+        (5, "empty-text-input", None),
+        (6, "empty-output", None),
+        (7, "ragged-row", "2 cells"),
+        (8, "duplicate", None),
+        (9, "mojibake", "café"),
+    ]
+    assert copy == 'text_input,output\n"two\nlines",x\na,x\nc,x\nd,café\n'
+    assert left == []
+
+
+def test_numbers_in_json_become_the_texts_that_they_are_written_as(tmp_path):
+    path = write(
+        tmp_path,
+        '{"id": 1.0, "text_input": 1e5, "output": true,"x":[1,  2]}\n'
+        '{"text_input": 007, "output": "a"}\n{"text_input": null, "output": "a"}\n'
+        '{"text_input": NaN, "output": "a"}\n{"text_input": [1], "output": "a"}\n',
+        "rows.jsonl",
+    )
+
+    copy, changes, left = fixed(path)
+
+    lines = copy.splitlines()
+    assert lines[0] == '{"id": 1.0, "text_input": "1e5", "output": "true","x":[1,  2]}'
+    assert lines[1:] == path.read_text().splitlines()[1:]
+    assert changes == [(1, "not-text", '"1e5", "true"')]
+    assert [line for line, _ in left] == [2, 3, 4, 5]
+
+
+def test_other_keys_and_spaces_of_an_object_stay(tmp_path):
+    path = write(
+        tmp_path,
+        '{ "k": 1e9,"text_input" : "a\\u0000\\u00e9" , "m":{"n":null}, "output":"x\\ud800"}\r\n',
+        "rows.jsonl",
+    )
+
+    assert fixed(path)[0] == ('{ "k": 1e9,"text_input" : "aé" , "m":{"n":null}, "output":"x"}\r\n')
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": [{"role": "system", "content": "s\x07"}, {"role": "user", "content": "cafÃ©"},
+                      {"role": "assistant", "content": "x\x07", "weight": 1}], "id": 7},
+        {"prompt": "cafÃ©", "completion": "x\x07", "id": 1},
+        {"instruction": "s\x07", "input": "cafÃ©", "output": "x"},
+        {"contents": [{"role": "user", "parts": [{"text": "cafÃ©"}]},
+                      {"role": "model", "parts": [{"text": "x\x07"}]}]},
+        {"conversations": [{"from": "human", "value": "cafÃ©"}, {"from": "gpt", "value": "x\x07"}]},
+    ],
+    ids=lambda record: next(iter(record)),
+)  # fmt: skip
+def test_texts_are_mended_where_they_stand_in_any_shape(tmp_path, record):
+    text = json.dumps(record)
+    path = write(tmp_path, f"{text}\n", "rows.jsonl")
+
+    copy, changes, _ = fixed(path)
+
+    good = text.replace("\\u0007", "").replace("caf\\u00c3\\u00a9", "café")
+    assert json.loads(copy) == json.loads(good)
+    assert {line for line, _, _ in changes} == {1}
+
+
+def test_what_cannot_be_mended_is_listed_and_stays_or_goes(tmp_path):
+    text = 'text_input,output\na,x\nshort\n"open,y\nb,z\nc,x,more\n'
+    path = write(tmp_path, text)
+
+    copy, changes, left = fixed(path)
+    dropped, gone, _ = fixed(path, Wishes(drop_bad=True))
+
+    assert copy == text
+    assert changes == []
+    assert left == [(3, "ragged-row"), (4, "bad-csv"), (6, "ragged-row")]
+    assert dropped == "text_input,output\na,x\nb,z\n"
+    assert [(line, after) for line, _, after in gone] == [(3, None), (4, None), (6, None)]
+
+
+def test_a_row_whose_bytes_are_lost_goes(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"text_input,output\na,x\ncaf\xe9,y\nb,z\n")
+
+    copy, changes, left = fixed(path)
+
+    assert copy == "text_input,output\na,x\nb,z\n"
+    assert [each[:2] for each in changes] == left == [(3, "encoding")]
+    assert fixed(path, encoding="cp1252")[0] == "text_input,output\na,x\ncafé,y\nb,z\n"
+
+
+LABELS = [
+    *["positive"] * 40,
+    *["negative"] * 40,
+    *["Positive"] * 5,
+    "postive",
+    "NEGATIVE ",
+    "neutral",
+]
+
+
+def test_labels_are_left_alone_until_it_is_asked_for(tmp_path):
+    rows = "".join(f"t{n},{label}\n" for n, label in enumerate(LABELS))
+    path = write(tmp_path, f"text_input,output\n{rows}")
+
+    assert fixed(path)[1] == []
+    copy, changes, _ = fixed(path, Wishes(labels=True))
+
+    assert {rule for _, rule, _ in changes} == {"label-typo"}
+    outputs = [line.partition(",")[2] for line in copy.splitlines()[1:]]
+    assert {each: outputs.count(each) for each in outputs} == {
+        "positive": 46,
+        "negative": 41,
+        "neutral": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [f"{n:b}".translate({48: "o", 49: "l"}) + " indeed" for n in range(100)]
+        + ["lo indeed"] * 15,
+        ["supported"] * 300 + ["suported"] * 21,
+        ["unsupported"] * 90 + ["supported"] * 3,
+        ["x" * 61] * 90 + ["x" * 62] * 3,
+    ],
+    ids=["free answers", "not rare", "another word", "long"],
+)
+def test_an_output_that_may_be_meant_stays(tmp_path, outputs):
+    rows = "".join(f"t{n},{output}\n" for n, output in enumerate(outputs))
+
+    assert fixed(write(tmp_path, f"text_input,output\n{rows}"), Wishes(labels=True))[1] == []
+
+
+def test_a_row_that_cannot_be_told_from_the_one_below_is_not_dropped(tmp_path):
+    text = 'text_input,output\na,x\na,x\n"two\nlines"z,y\nb,z\n'
+    path = write(tmp_path, text)
+
+    copy, changes, left = fixed(path)
+
+    assert copy == text
+    assert changes == []
+    assert (3, "bad-csv") in left
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    source = Source((tmp_path / "none.csv",))
+
+    with pytest.raises(DatasetError, match="cannot be read"):
+        list(fix(source, "csv"))
+
+
+def test_conflicts_go_all_of_them_when_it_is_asked_for(tmp_path):
+    path = write(tmp_path, "text_input,output\na,x\nb,x\nA ,y\nc,x\nc,x\n")
+
+    assert [each[:2] for each in fixed(path)[1]] == [(6, "duplicate")]
+    assert fixed(path, Wishes(drop_conflicts=True))[0] == "text_input,output\nb,x\nc,x\n"
+
+
+def test_a_conflict_of_misspelt_labels_is_none(tmp_path):
+    rows = "".join(f"t{n},{label}\n" for n, label in enumerate(LABELS))
+    path = write(tmp_path, f"text_input,output\n{rows}t0,Positive\n")
+
+    copy, changes, _ = fixed(path, Wishes(labels=True, drop_conflicts=True))
+
+    assert copy.count("t0,positive") == 1
+    assert (len(LABELS) + 2, "duplicate", None) in changes
+
+
+def test_columns_of_other_names_are_mended_and_the_usual_ones_are_not(tmp_path):
+    path = write(tmp_path, "text_input,q,a\nx\x07,b\x07,c\n")
+
+    assert fixed(path, columns=Columns("q", "a"))[0] == "text_input,q,a\nx\x07,b,c\n"
+
+
+def test_a_file_without_its_columns_is_refused(tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        fixed(write(tmp_path, "q,a\nb,c\n"))
+
+    assert {each.rule for each in caught.value.problems} == {"no-column"}
+
+
+NASTY = (
+    *(
+        "a",
+        "b",
+        "é",
+        "cafÃ©",
+        "x\x07",
+        "\x00",
+        "",
+        " ",
+        "NA",
+        '"',
+        "two\nlines",
+        "a,b",
+        "â€™",
+        "ï»¿q",
+    ),
+    *("\ufeff", "\x85", "Ã\x83Â©", "Ã©Ã©", "t\u2028u", "\r\n"),
+)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize("seed", range(12))
+def test_the_checks_find_nothing_in_the_copy_that_is_claimed_to_be_mended(tmp_path, name, seed):
+    import csv
+
+    chance = random.Random(seed)
+    pairs = [("".join(chance.choices(NASTY, k=chance.choice([1, 1, 2]))), chance.choice(NASTY))
+             for _ in range(60)]  # fmt: skip
+    path = tmp_path / name
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if name == "rows.csv":
+            csv.writer(file).writerows([("text_input", "output"), *pairs])
+        else:
+            keys = ("text_input", "output")
+            file.writelines(f"{json.dumps(dict(zip(keys, pair, strict=True)))}\n" for pair in pairs)
+
+    copy, changes, _ = fixed(path)
+    (tmp_path / f"copy-{name}").write_text(copy, encoding="utf-8", newline="")
+
+    assert changes
+    assert not rules(tmp_path / f"copy-{name}") & set(MENDED)
+    assert fixed(tmp_path / f"copy-{name}") == (copy, [], [])
