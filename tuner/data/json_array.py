@@ -116,7 +116,7 @@ class _Element:
             if isinstance(read, Wrong):
                 is_cut = _may_be_cut(read, text)
             else:
-                is_cut = read[1] == len(text.part) and text.part[text.at] not in '{["'
+                is_cut = read[1] >= len(text.part) - _NEAR_END and text.part[text.at] not in '{["'
             if not is_cut or len(text.part) - text.at > MAX_ROW or not text.more():
                 break
         if isinstance(read, Wrong):
@@ -132,7 +132,7 @@ class _Element:
         if bad:
             code = ord(bad[0]) - 0xDC00
             offset = text.byte_offset(text.at + bad.start())
-            what = f"byte 0x{code:02x} at offset {offset:,} of the file is not text"
+            what = f"byte 0x{code:02x} at offset {offset:,} of the file is not {text.encoding.upper()}"
             fix = "save the file as UTF-8, or name what it is in, e.g. encoding: cp1252"
             wrong = Wrong(bad.start(), what, fix, "encoding")
             self._rows.note(raw, (text.line, text.column), wrong)

@@ -31,6 +31,7 @@ class Text:
         column: Of the cursor, 1-based.
         indent: What stands before the cursor in its line, when that is but space; or None.
         read: Bytes that were read of the file.
+        encoding: What they are in, by the name it goes by here.
     """
 
     def __init__(self, pieces: Iterator[bytes], encoding: str) -> None:
@@ -41,7 +42,7 @@ class Text:
         self.indent: str | None = ""
         self.read = 0
         self._bytes_before = 0
-        self._encoding = encoding
+        self.encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
         self._pieces = pieces
 
@@ -106,7 +107,7 @@ class Text:
         self.at = 0
 
     def _size(self, text: str) -> int:
-        return len(text) if text.isascii() else len(text.encode(self._encoding, "surrogateescape"))
+        return len(text) if text.isascii() else len(text.encode(self.encoding, "surrogateescape"))
 
 
 class Undecodable(Exception):
