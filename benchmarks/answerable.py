@@ -44,7 +44,7 @@ async def rows() -> np.ndarray:
         for question in topic[kind]
     ]
     matches = await grounding.compare([question for _, question, _ in asked], passages, embed)
-    random, made = Random(0), []  # noqa: S311  a repeatable choice
+    random, made = Random(0), []
     for (own, _, is_answered), found in zip(asked, matches, strict=True):
         others = random.sample([n for n in range(len(topics)) if n != own], 3)
         for chosen, label in (([own], is_answered), ([own, *others[:2]], is_answered), (others, 0)):

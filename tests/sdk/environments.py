@@ -14,19 +14,19 @@ REQUIREMENTS = Path(__file__).parent / "requirements"
 STAMP = "made-from"
 
 
-def python(name: str) -> Path:
-    """The Python of an environment with the versions in ``requirements/NAME.txt`` and no others.
+def python(name: str, requirements: Path = REQUIREMENTS) -> Path:
+    """The Python of an environment with the versions in a folder's ``NAME.txt`` and no others.
 
     Made where it is missing or made from something else; of several processes one makes it.
     """
-    requirements = REQUIREMENTS / f"{name}.txt"
-    folder, key = ROOT / name, _key(requirements)
+    versions = requirements / f"{name}.txt"
+    folder, key = ROOT / name, _key(versions)
     ROOT.mkdir(exist_ok=True)
     with (ROOT / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = folder / STAMP
         if not stamp.exists() or stamp.read_text() != key:
-            _make(folder, requirements)
+            _make(folder, versions)
             stamp.write_text(key)  # last: half an environment is none
     return folder / "bin" / "python"
 
