@@ -7,12 +7,14 @@ from click.testing import CliRunner
 
 from tests.engine.places import tiny
 from tuner.cli import cli
+from tuner.data.holdout import split
+from tuner.types import Example
 
 SPEC = """
 job: a
 base_model: models/none
 training_data: {path: rows.csv}
-evaluation: {holdout: 0.3, stratify: true}
+evaluation: {holdout: 0.4, stratify: true}
 """
 
 
@@ -53,8 +55,10 @@ def test_for_programs_every_figure_is_there(rows):
 def test_a_spec_says_how_many_are_held_out(rows):
     spec = rows.with_name("a.yaml")
     spec.write_text(SPEC)
+    examples = [Example(f"question {n}", "yes" if n % 4 else "no") for n in range(40)]
+    alike, by_chance = (len(split(examples, 0.4, stratify=each)[1]) for each in (True, False))
 
-    assert 10 <= json.loads(ask(spec, "--json").stdout)["held_out"] <= 13
+    assert json.loads(ask(spec, "--json").stdout)["held_out"] == alike != by_chance
 
 
 def test_the_page_is_written_once_and_never_over_an_input(rows):
