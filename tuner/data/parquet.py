@@ -65,7 +65,7 @@ def read_folder(path: Path, source: Source) -> Iterator[Batch]:
     """
     try:
         files = _files(path)
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         what = "state.json or dataset_dict.json in it is not what `datasets` writes"
         fix = "save it again with save_to_disk"
         yield _only(path, Problem(str(path), 0, 0, what, fix, "bad-parquet"))
