@@ -22,9 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import labelled
-import made
 import startup
+from examples import labelled, made
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = Path(__file__).parent / "processes"

@@ -7,7 +7,7 @@ import string
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from made import Chance, rows
+from examples.made import Chance, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
