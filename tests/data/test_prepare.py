@@ -268,3 +268,15 @@ def test_pandas_is_imported_when_a_frame_is_made_and_not_before():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.split() == ["False", "True"]
+
+
+def test_the_figures_of_a_frame_are_those_of_its_rows():
+    df = frame(text_input=["a", "bb", "bb", None, "ccc"], output=["x", "x", "x", "x", "y"])
+    found = prepare.stats(df)
+
+    assert (found.rows, found.unreadable, found.duplicates) == (4, 1, 1)
+    assert (found.text_input.min, found.text_input.max, found.text_input.total) == (1, 3, 8)
+    assert [(each.output, each.rows) for each in found.labels] == [("x", 3), ("y", 1)]
+    assert prepare.stats([("a", "x"), ("bb", "x"), ("bb", "x"), ("ccc", "y")])[:1] == found[:1]
+    assert problems(prepare.stats, df, text_input="question")
+    assert problems(prepare.stats, frame(text_input=[1], output=[2]))

@@ -15,13 +15,16 @@ from tuner.data import Columns
 from tuner.data import holdout as by_content
 from tuner.data.memory import batches, is_frame
 from tuner.data.repeats import find_repeats
+from tuner.data.stats import measure
 from tuner.errors import DatasetError, InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
+    from tuner.data import Batch
+    from tuner.data.stats import Stats
     from tuner.types import Example
 
     Examples = pd.DataFrame | Sequence[Example] | Sequence[tuple[str, str]]
@@ -135,6 +138,27 @@ def balance(
     most = min(map(len, alike.values()), default=0) if to == "smallest" else to
     kept = [each for group in alike.values() for each in sorted(group, key=by_content.rank)[:most]]
     return _picked(rows, sorted(kept, key=lambda each: each.line))
+
+
+def stats(rows: Examples, *, text_input: str = "text_input", output: str = "output") -> Stats:
+    """The figures that ``tuner data stats`` shows, but tokens; ``tuner.data.picture`` draws them.
+
+    Rows that are no examples are left out and counted as ``unreadable``.
+
+    Raises:
+        DatasetError: All are, or a column is not there.
+    """
+    problems: list[Problem] = []
+
+    def watched() -> Iterator[Batch]:
+        for batch in batches(rows, Columns(text_input, output)):
+            problems.extend(batch.problems)
+            yield batch
+
+    found = measure(watched())
+    if problems and not found.rows:
+        raise DatasetError(problems)
+    return found
 
 
 def _numbered(rows: Any, columns: Columns) -> list[Example]:
