@@ -1,6 +1,7 @@
 """Several files and patterns, and what is said when there are none."""
 
 import json
+import os
 
 import pytest
 
@@ -110,3 +111,13 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path, files, what):
 
     assert what in problem.what
     assert problem.fix
+
+
+def test_a_pipe_is_not_looked_into(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+
+    (problem,) = [
+        each for batch in read(Source((tmp_path / "pipe.csv",))) for each in batch.problems
+    ]
+
+    assert "is not an ordinary file" in problem.what

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from tuner.data.detection import detect
-from tuner.data.sources import files
+from tuner.data.sources import absent, files
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -134,6 +134,10 @@ def read(source: Source) -> Iterator[Batch]:
     A file that cannot be read gives one Problem.
     """
     for path in files(source.paths):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            problem = Problem(str(path), 0, 0, *absent(path), "unreadable")
+            yield Batch(str(path), (), (), (), (problem,), nowhere)
+            continue  # a pipe gives its content once, and is looked at first
         try:
             name = source.format if source.format in READERS else detect(path, source.encoding)
             module, _, function = READERS[name].function.partition(":")
