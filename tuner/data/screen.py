@@ -15,6 +15,7 @@ _CONTROLS = (*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 """Every digit, and the hyphen, made a 0."""
 _60_BITS = (1 << 60) - 1
+_EACH = 4
 _BESIDE = 3
 _A_FEW = 4
 """With more of a character than one in so many rows it is slow to look at what stands around each."""
@@ -83,8 +84,14 @@ class Screen:
         A quarter of the characters is enough to tell: of 13 digits in a row every fourth is a
         digit three times over; of digits in groups one of those may be a hyphen or a blank.
         """
-        sample = self.plain[::4].translate(_DIGITS)
-        return range(len(self.texts)) if b"000" in sample or b"00 0" in sample else ()
+        sample = self.plain[::_EACH].translate(_DIGITS)
+        places: set[int] = set()
+        for needle in (b"000", b"00 0"):
+            at = sample.find(needle)
+            while at >= 0:
+                places |= {at * _EACH, (at + len(needle) - 1) * _EACH}
+                at = sample.find(needle, at + len(needle))
+        return self._rows_at(sorted(places))
 
     def keys(self) -> list[int]:
         """A hash of each text, of 60 bits, that is the same when only case and blanks differ."""
@@ -94,6 +101,15 @@ class Screen:
         for row in self.foreign:
             pieces[row] = fold(self.texts[row])
         return list(map(_60_BITS.__and__, map(hash, pieces)))
+
+    def _rows_at(self, places: Sequence[int]) -> list[int]:
+        """The rows that some bytes of ``plain``, in order, belong to."""
+        rows, row, last = [], 0, 0
+        for place in places:
+            row += self.plain.count(0, last, place)
+            last = place
+            rows.append(row)
+        return [] if len(self.texts) <= row else list(dict.fromkeys(rows))
 
     def _surrounding(self, anchor: bytes) -> _Around | None:
         if anchor not in self._surroundings:

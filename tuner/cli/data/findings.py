@@ -56,13 +56,7 @@ def _lines(problems: Iterable[Problem], tally: Tally, checks: Checks, output: st
 
             yield from write_sarif(problems)
         case "yaml":
-            import yaml
-
-            yield "problems:"
-            for each in problems:
-                text: str = yaml.safe_dump([_record(each)], sort_keys=False, allow_unicode=True)
-                yield text.rstrip("\n")
-            yield yaml.safe_dump(_totals(tally, checks), sort_keys=False).rstrip("\n")
+            yield from _yaml(problems, tally, checks)
         case _:
             yield from _document(problems, tally, checks)
 
@@ -75,6 +69,20 @@ def _document(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iter
         yield comma + json.dumps(_record(each), ensure_ascii=False)
         comma = ","
     yield f"], {json.dumps(_totals(tally, checks))[1:]}"
+
+
+def _yaml(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iterator[str]:
+    """The same as one YAML document."""
+    import yaml
+
+    for each in problems:
+        if tally.counts.total() == 1:
+            yield "problems:"
+        text: str = yaml.safe_dump([_record(each)], sort_keys=False, allow_unicode=True, width=1000)
+        yield text.rstrip("\n")
+    if not tally.counts:
+        yield "problems: []"
+    yield yaml.safe_dump(_totals(tally, checks), sort_keys=False).rstrip("\n")
 
 
 def _record(problem: Problem) -> dict[str, Any]:
