@@ -111,6 +111,17 @@ def test_held_out_rows_are_compared_with_those_before_them_only(pairs):
     assert [(row, earlier) for row, earlier, _ in pairs(texts, 22)] == [(22, 0), (23, 0)]
 
 
+@pytest.mark.parametrize("kind", [Near, minhash.Sketches])
+def test_rows_can_be_added_after_pairs_were_asked_for(kind):
+    looked = kind()
+    looked.add([*REVIEWS[:20], LONG])
+    assert list(looked.pairs(None)) == []
+
+    looked.add([LONG + " Yes.", REVIEWS[30], LONG])
+
+    assert [(row, earlier) for row, earlier, _ in looked.pairs(None)] == [(21, 20), (23, 20)]
+
+
 @PATHS
 def test_without_rows_there_are_no_pairs(pairs):
     assert pairs([]) == []

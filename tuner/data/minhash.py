@@ -61,9 +61,12 @@ class Sketches:
         self._starts: list[Ints] = []
         self._size = self._rows = 0
         self._counts = np.zeros(1 << COUNTER_BITS, np.int64)
+        self._made: tuple[Sketch, Ints, set[str]] | None = None
 
     def add(self, texts: Sequence[str]) -> None:
         """Take the next rows."""
+        self._made = None
+        self._file.seek(self._size)
         for some in _pieces(texts):
             text = normalised(some)
             raw = text.encode("utf-8", "surrogatepass") + b"\0"
@@ -77,6 +80,13 @@ class Sketches:
 
     def pairs(self, held_from: int | None) -> Iterator[Pair]:
         """As ``Near.pairs``; of those just near enough a few are missed."""
+        if self._made is None:
+            self._made = self._make()
+        sketches, whole, common = self._made
+        yield from self._verified(likely(sketches, whole, held_from), common)
+
+    def _make(self) -> tuple[Sketch, Ints, set[str]]:
+        """The sketch and a number for the whole of each text, and the shingles left out of all."""
         common = _Common(self._counts > many(self._rows))
         sketches = np.zeros((self._rows, BINS), np.uint8)
         whole = np.zeros(self._rows, np.int64)
@@ -88,7 +98,7 @@ class Sketches:
             whole[rows] = [
                 hash(each) if len(each) >= LEAST_CHARS else 0 for each in text.split(_END)
             ]
-        yield from self._verified(likely(sketches, whole, held_from), common.names)
+        return sketches, whole, common.names
 
     def _verified(self, pairs: Iterator[tuple[int, set[int]]], common: set[str]) -> Iterator[Pair]:
         starts = np.concatenate([each[:-1] for each in self._starts] + [np.array([self._size])])
