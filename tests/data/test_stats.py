@@ -126,3 +126,16 @@ def test_every_picture_names_its_axes_and_marks_the_limit_that_is_near():
 
 def test_it_says_nothing_of_the_file_but_its_name():
     assert str(Path.home()) not in page(measure([batch(*ROWS)]), "rows.csv")
+
+
+def test_where_all_rows_are_equally_long_a_sentence_says_so():
+    text = page(measure([batch(*[(f"{n:03}", "yes") for n in range(50)])]), "rows.csv")
+
+    assert text.count("All rows have 3 characters.") == 2
+    assert "<svg" not in text
+
+
+def test_two_marks_at_one_length_share_their_name():
+    rows = [(f"{n:03}", "yes" if n else "no") for n in range(50)]
+
+    assert "median and 95 % 3" in page(measure([batch(*rows)]), "rows.csv")

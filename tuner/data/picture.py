@@ -107,7 +107,10 @@ def _card(name: str, lengths: Lengths, limit: int) -> str:
     title, unit = TITLES[name]
     near = limit if name == "example_tokens" and lengths.bins[-1].high >= limit > 0 else 0
     marks = {"median": lengths.p50, "95 %": lengths.p95} | ({"limit": near} if near else {})
-    picture = histogram(lengths.bins, unit, marks)
+    if lengths.min < lengths.max:
+        picture = histogram(lengths.bins, unit, marks)
+    else:
+        picture = f"<p>All rows have {lengths.max:,} {unit}.</p>"
     return f"<section><h2>{escape(title)}</h2>{picture}</section>"
 
 
@@ -152,15 +155,14 @@ def _ticks(bins: Sequence[Bin], wide: float) -> Iterator[str]:
         yield _text(_LEFT + at * wide, HEIGHT - _BOTTOM + 14, f"{bins[at].low:,}", "start")
     is_wider = len(bins) > 1 and bins[-1].high - bins[-1].low > bins[0].high - bins[0].low
     last = f"to {bins[-1].high:,}" if is_wider else f"{bins[-1].high:,}"
-    if len(bins) == 1:
-        last = f"{bins[0].low:,}"
     yield _text(WIDTH - _RIGHT, HEIGHT - _BOTTOM + (26 if is_wider else 14), last, "end")
 
 
 def _marks(bins: Sequence[Bin], wide: float, marks: dict[str, int]) -> Iterator[str]:
     step = bins[0].high - bins[0].low + 1
     taken = -100.0
-    for name, length in marks.items():
+    for length in sorted({*marks.values()}):
+        name = " and ".join(name for name, each in marks.items() if each == length)
         x = _LEFT + min((length - bins[0].low + 0.5) / step, len(bins) - 0.5) * wide
         yield f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{HEIGHT - _BOTTOM}"/>'
         y = 22 if x - taken < 80 else 12  # noqa: PLR2004 -- names side by side need so much room

@@ -22,7 +22,10 @@ _BINS = 20
 
 
 class Bin(NamedTuple):
-    """So many rows have a length from ``low`` to ``high``, both included; the last may be wider."""
+    """So many rows have a length from ``low`` to ``high``, both included.
+
+    All are equally wide but the last, which ends at the longest row.
+    """
 
     low: int
     high: int
@@ -194,7 +197,7 @@ def _bins(counts: Counter[int], p99: int) -> tuple[Bin, ...]:
     for length, many in counts.items():
         rows[min((length - start) // width, number - 1)] += many
     made = [Bin(start + at * width, start + (at + 1) * width - 1, n) for at, n in enumerate(rows)]
-    return (*made[:-1], made[-1]._replace(high=max(made[-1].high, high)))
+    return (*made[:-1], made[-1]._replace(high=high))
 
 
 def _round_up(number: int) -> int:
