@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import repeat
+from operator import contains
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +23,6 @@ _A_FEW = 4
 """With more of a character than one in so many rows it is slow to look at what stands around each."""
 
 
-class _Around(NamedTuple):
-    """Up to ``_BESIDE`` bytes on each side of every place where a character is."""
-
-    before: set[bytes]
-    after: set[bytes]
-
-
 class Screen:
     """One column of a batch, as texts and as one row of bytes in which C searches."""
 
@@ -35,7 +30,7 @@ class Screen:
         """Take a column; ``many`` more are to come, which makes importing numpy worth its time."""
         self.texts = texts
         self._many = many
-        self._surroundings: dict[bytes, _Around | None] = {}
+        self._windows: dict[bytes, set[bytes] | None] = {}
 
     @cached_property
     def plain(self) -> bytes:
@@ -64,17 +59,17 @@ class Screen:
         wanted = needle.encode()
         if anchor not in needle:
             return anchor.encode() in self.plain and wanted in self.plain
-        around = self._surrounding(anchor.encode())
-        if around is None:
+        windows = self._around(anchor.encode())
+        if windows is None:
             return wanted in self.plain
-        start, _, end = wanted.rpartition(anchor.encode())
-        start, end = start[-_BESIDE:], end[:_BESIDE]
-        has_start = any(each.endswith(start) for each in around.before)
-        return has_start and any(each.startswith(end) for each in around.after)
+        at = wanted.index(anchor.encode())
+        wanted = wanted[max(0, at - _BESIDE) : at + _BESIDE + 1]
+        return any(wanted in each for each in windows)
 
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
-        if any(map(self.plain.__contains__, _CONTROLS)) or any("\0" in text for text in self.texts):
+        has_nul = any(map(contains, self.texts, repeat("\0")))
+        if has_nul or any(map(self.plain.__contains__, _CONTROLS)):
             return range(len(self.texts))
         return ()
 
@@ -111,11 +106,12 @@ class Screen:
             rows.append(row)
         return [] if len(self.texts) <= row else list(dict.fromkeys(rows))
 
-    def _surrounding(self, anchor: bytes) -> _Around | None:
-        if anchor not in self._surroundings:
+    def _around(self, anchor: bytes) -> set[bytes] | None:
+        """``anchor`` with what stands beside it, at every place; None where there are too many."""
+        if anchor not in self._windows:
             most = len(self.texts) // _A_FEW + 1
-            self._surroundings[anchor] = _find_around(self.plain, anchor, most)
-        return self._surroundings[anchor]
+            self._windows[anchor] = _find_windows(self.plain, anchor, most)
+        return self._windows[anchor]
 
 
 def fold(text: str) -> bytes:
@@ -123,15 +119,13 @@ def fold(text: str) -> bytes:
     return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
 
 
-def _find_around(data: bytes, anchor: bytes, most: int) -> _Around | None:
-    """What stands right before and after each ``anchor``; None where there are more than ``most``."""
-    around = _Around(set(), set())
+def _find_windows(data: bytes, anchor: bytes, most: int) -> set[bytes] | None:
+    windows: set[bytes] = set()
     at = data.find(anchor)
     for _ in range(most):
         if at < 0:
-            return around
-        around.before.add(data[max(0, at - _BESIDE) : at])
-        around.after.add(data[at + 1 : at + 1 + _BESIDE])
+            return windows
+        windows.add(data[at - _BESIDE if at > _BESIDE else 0 : at + _BESIDE + 1])
         at = data.find(anchor, at + 1)
     return None
 
