@@ -115,6 +115,14 @@ def test_the_pace_is_measured_once_and_remembered(rows, monkeypatch):
     assert "about" in ask(rows, "--model", tiny()).stdout
 
 
+def test_a_machine_that_cannot_be_measured_is_said_to_be_that(rows, monkeypatch):
+    monkeypatch.setattr(timing, "measure", lambda *_: None)
+    done = ask(rows, "--model", tiny())
+
+    assert "could not be measured" in done.stderr
+    assert "time on this machine" not in done.stdout
+
+
 def test_a_damaged_memory_is_measured_anew(rows, monkeypatch):
     monkeypatch.setattr(timing, "measure", lambda *_: PACE)
     home = rows.with_name("home")

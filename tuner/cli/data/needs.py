@@ -230,4 +230,6 @@ def timed(found: Needs, *, again: bool) -> Needs:
         pace = timing.measure(job.counter, sample, lambda steps: show(f"{steps} steps"))
     if pace:
         timing.remember(job.counter, sample, pace, calibration_file())
+    else:
+        click.echo("how fast this machine tunes could not be measured", err=True)
     return found._replace(pace=pace)
