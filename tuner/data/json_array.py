@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tuner.data import BATCH_ROWS, Batch, nowhere
 from tuner.data.blocks import BLOCK, MAX_ROW
-from tuner.data.json_rows import Rows, Wrong, malformed, scan, too_deep, too_long
+from tuner.data.json_rows import SPACED_KEY, Rows, Wrong, malformed, scan, too_deep, too_long
 from tuner.data.json_text import Text, Undecodable, opened
 from tuner.errors import Problem
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NEAR_END = 32
 """A complaint so near to the end of what is in memory may be about what is not yet."""
+_NEXT = re.compile(r"[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 _FIRST_KEY = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"')
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 
@@ -73,6 +74,8 @@ def _elements(text: Text, rows: Rows) -> Iterator[None]:
             continue
         if before == "row" and is_array:
             row.note("a comma is missing before this row", "write one after the row before")
+        if sign == "{" and is_array:
+            _run(text, rows)
         before = row.take()
         yield
         if before == "nothing":
@@ -81,6 +84,33 @@ def _elements(text: Text, rows: Rows) -> Iterator[None]:
         _end(text, row, before)
     elif is_array:
         row.note("the array is never closed", "end the file with ]; perhaps it is cut off")
+
+
+def _run(text: Text, rows: Rows) -> None:
+    """Take the rows at the cursor that are of the usual kind and have another one behind them."""
+    part, at, line, begin = text.part, text.at, text.line, text.at - text.column + 1
+    while True:
+        try:
+            value, end = scan(part, at)
+            read = rows.quick(value)
+        except (StopIteration, ValueError, LookupError, TypeError, RecursionError):
+            break
+        raw, behind = part[at:end], _NEXT.match(part, end)
+        if not behind or read is None or not _is_usual(raw, read[2]):
+            break
+        rows.add_quick(read, raw, line, at - begin + 1)
+        lines = part.count("\n", at, behind.end())
+        if lines:
+            line, begin = line + lines, part.rindex("\n", at, behind.end()) + 1
+        at = behind.end()
+    text.jump(at, line, at - begin + 1)
+
+
+def _is_usual(raw: str, members: int) -> bool:
+    """Whether no key is there twice, and no byte is no text."""
+    if raw.count('":') != members or SPACED_KEY.search(raw):
+        return False
+    return raw.isascii() or not _NO_TEXT.search(raw)
 
 
 def _end(text: Text, row: _Element, before: str) -> None:
@@ -132,7 +162,9 @@ class _Element:
         if bad:
             code = ord(bad[0]) - 0xDC00
             offset = text.byte_offset(text.at + bad.start())
-            what = f"byte 0x{code:02x} at offset {offset:,} of the file is not {text.encoding.upper()}"
+            what = (
+                f"byte 0x{code:02x} at offset {offset:,} of the file is not {text.encoding.upper()}"
+            )
             fix = "save the file as UTF-8, or name what it is in, e.g. encoding: cp1252"
             wrong = Wrong(bad.start(), what, fix, "encoding")
             self._rows.note(raw, (text.line, text.column), wrong)

@@ -107,16 +107,19 @@ class Rows:
                 else:
                     self._add_part(part, raw, place, nth)
 
-    def _add_part(self, part: Parts, raw: str, place: tuple[int, int], nth: int) -> None:
-        row = len(self.raw)
-        self.text_inputs.append(part.text_input)
-        self.outputs.append(part.output)
-        self.lines.append(place[0])
+    def add_quick(self, read: tuple[str, str, int], raw: str, line: int, column: int) -> None:
+        """Take what the quick way made of ``raw``."""
+        if column != 1:
+            self._columns[len(self.raw)] = column
+        self.text_inputs.append(read[0])
+        self.outputs.append(read[1])
+        self.lines.append(line)
         self.raw.append(raw)
-        if place[1] != 1:
-            self._columns[row] = place[1]
+
+    def _add_part(self, part: Parts, raw: str, place: tuple[int, int], nth: int) -> None:
         if nth:
-            self._nth[row] = nth
+            self._nth[len(self.raw)] = nth
+        self.add_quick((part.text_input, part.output, 0), raw, *place)
 
     def note(self, raw: str, place: tuple[int, int], wrong: Wrong) -> None:
         """Take what is wrong with ``raw``, which begins at ``place``."""

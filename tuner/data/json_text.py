@@ -69,6 +69,14 @@ class Text:
         )
         self.at = to
 
+    def jump(self, to: int, line: int, column: int) -> None:
+        """Put the cursor at ``part[to]``, whose place is known."""
+        if to > self.at:
+            before = self.part[max(0, to - column + 1) : to]
+            is_space = len(before) == column - 1 and not before.strip(" \t\r")
+            self.indent = before if is_space else None
+        self.at, self.line, self.column = to, line, column
+
     def skip_space(self) -> str:
         """Move to the next character that is not space, and give it; empty at the end."""
         while True:
