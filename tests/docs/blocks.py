@@ -62,8 +62,13 @@ def check(page, home, folder=ROOT):
 
 
 def shape(line):
-    """A line but for its numbers, which differ from machine to machine."""
-    return re.sub(r"\d+(\.\d+)?", "#", line.strip())
+    """A line but for its numbers, which differ from machine to machine, and the digests in ids."""
+    return re.sub(r"\d+(\.\d+)?", "#", re.sub(r"-[0-9a-f]{10}\b", "-MODEL", line.strip()))
+
+
+def stop_service(home):
+    """End the service that ``target: local`` has started there."""
+    run(Block("sh", 0, "tuner serve --stop"), home)
 
 
 def broken_links(page):

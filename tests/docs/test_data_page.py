@@ -7,7 +7,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from tests.docs.blocks import ROOT, broken_links, check
+from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tuner.cli.data import COMMANDS
 from tuner.cli.data.rules import rules
 from tuner.data import READERS
@@ -23,10 +23,17 @@ def clone(tmp_path):
     return tmp_path / "clone"
 
 
+@pytest.fixture
+def home(tmp_path):
+    yield tmp_path / "home"
+    stop_service(tmp_path / "home")
+
+
 @pytest.mark.slow
 @pytest.mark.model
-def test_every_block_runs_and_prints_what_it_says(clone, tmp_path):
-    check(PAGE, tmp_path / "home", clone)
+@pytest.mark.timeout(1200)
+def test_every_block_runs_and_prints_what_it_says(clone, home):
+    check(PAGE, home, clone)
 
 
 def test_the_rules_are_those_of_the_table():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.blocks import ROOT, Block, blocks, broken_links, check, run
+from tests.docs.blocks import ROOT, blocks, broken_links, check, stop_service
 from tuner.jobs.work import load_work
 
 README = ROOT / "README.md"
@@ -13,7 +13,7 @@ README = ROOT / "README.md"
 @pytest.fixture
 def home(tmp_path):
     yield tmp_path
-    run(Block("sh", 0, "tuner serve --stop"), tmp_path)
+    stop_service(tmp_path)
 
 
 @pytest.mark.slow
