@@ -63,7 +63,9 @@ RULES = {
     "near-leak": Rule("A held-out input is nearly the same as one tuned on"),
     "label-typo": Rule("A rare output looks like a misspelt frequent one"),
     "imbalance": Rule("One output outnumbers the others by far"),
-    "output-in-input": Rule("The input already holds the output"),
+    "output-in-input": Rule(
+        "The input already holds the output: four words or more in some rows, or at the end of most"
+    ),
     "secret": Rule("A text looks like it holds a key or password"),
     "personal-data": Rule("A text looks like it holds an e-mail address or card number"),
     "few-examples": Rule("There are too few examples to learn from"),
