@@ -70,6 +70,7 @@ class _Head(NamedTuple):
     """The first row: its cells and where they begin, and what stands below it."""
 
     names: list[str]
+    width: int
     line: int
     delimiter: str
     below: Block
@@ -95,7 +96,7 @@ def _head(path: Path, columns: Columns, first: Block) -> _Head | Problem:
         return malformed(str(path), place, row.fault.kind)
     below = first.line + text.count("\n", 0, row.end)
     rest = Block(text[row.end :], b"", below, first.problems)
-    return _Head(_names(text, row), line, delimiter, rest)
+    return _Head(_names(text, row), row.width, line, delimiter, rest)
 
 
 def _names(text: str, row: Row) -> list[str]:
@@ -124,7 +125,7 @@ def _table(path: Path, columns: Columns, head: _Head) -> Table:
     usable = all(names.count(name) == 1 for name in columns)
     text_input, output = (names.index(name) if usable else 0 for name in columns)
     wanted = (text_input, output) if usable else None
-    return Table(str(path), head.delimiter, len(names), wanted)
+    return Table(str(path), head.delimiter, head.width, wanted)
 
 
 def _scanned(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[Batch]:

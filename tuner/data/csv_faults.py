@@ -35,9 +35,9 @@ def malformed(path: str, place: tuple[int, int], kind: str) -> Problem:
 
 def ragged(path: str, place: tuple[int, int], row: Row, width: int) -> Problem:
     """A row of another number of cells than ``width``."""
-    count = f"{len(row.cells):,} cell{'s' if len(row.cells) != 1 else ''}"
+    count = f"{row.width:,} cell{'s' if row.width != 1 else ''}"
     more = 'put quotes around a cell that holds a delimiter: "a, b", with no space before the quote'
-    fix = more if len(row.cells) > width else "add the missing cells, or delete the row"
+    fix = more if row.width > width else "add the missing cells, or delete the row"
     what = f"{count} where the first row has {width:,}"
     return Problem(path, *place, what, fix, "ragged-row")
 

@@ -14,6 +14,10 @@ _QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
 _END = re.compile(r"\r*(?:\n|\Z)")
 
 
+MOST_CELLS = 2**18
+"""Columns that can be told by name."""
+
+
 class Fault(NamedTuple):
     """Why a row ends too early.
 
@@ -35,36 +39,50 @@ class Row(NamedTuple):
     """One row of a text.
 
     Attributes:
-        cells: Where each begins and ends, its quotes included.
+        cells: Where the first of them begin and end, their quotes included.
+        width: How many there are.
         end: Where the next row begins; of no meaning beside a fault.
         fault: None for a good row.
     """
 
     cells: list[tuple[int, int]]
+    width: int
     end: int
     fault: Fault | None = None
 
 
-def walk(text: str, start: int, delimiter: str, end: int | None = None) -> Row:
-    """Find the cells of the row that begins at ``start``; nothing is read from ``end`` on."""
+def walk(
+    text: str, start: int, delimiter: str, end: int | None = None, most: int = MOST_CELLS
+) -> Row:
+    """Find the cells of a row.
+
+    Args:
+        text: Where the row is.
+        start: Where it begins.
+        delimiter: What parts the cells.
+        end: From where on nothing is read.
+        most: How many cells are kept; of a hundred bytes each.
+    """
     stop = len(text) if end is None else end
     bare = _bare(delimiter)
     cells: list[tuple[int, int]] = []
-    at = start
+    at, count = start, 0
     while True:
         quoted = text.startswith('"', at, stop)
         found = (_QUOTED if quoted else bare).match(text, at, stop)
         if not found:
-            return Row(cells, stop, Fault(UNCLOSED, at, at))
-        cells.append(found.span())
+            return Row(cells, count, stop, Fault(UNCLOSED, at, at))
+        count += 1
+        if count <= most:
+            cells.append(found.span())
         after = found.end()
         if text.startswith(delimiter, after, stop):
             at = after + 1
         elif over := _END.match(text, after, stop):
-            return Row(cells, over.end())
+            return Row(cells, count, over.end())
         else:
             kind = BARE_RETURN if text.startswith("\r", after) else TEXT_AFTER
-            return Row(cells, stop, Fault(kind, after, at))
+            return Row(cells, count, stop, Fault(kind, after, at))
 
 
 def plain(cell: str) -> str:

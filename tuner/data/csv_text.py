@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tuner.data.csv_rows import Row
     from tuner.errors import Problem
 
-_SPARE = 4 * MAX_ROW
-_GAIN = 4
+_SPARE = 2 * MAX_ROW
+_GAIN = 1
 """Characters that may be looked at twice, at first and more for each that is done with: what a
 quote that is never closed makes us read is read again, and a file may hold a million of them."""
 _WINDOW, _LEAST_WINDOW = 2**18, 2**12
@@ -148,14 +148,14 @@ class Scanner:
         if after is None:
             return None
         passed = self._text.count("\n", at, after)
-        past = self._line + max(1, passed)
-        found.problems += [self._bad.pop(line) for line in list(self._bad) if line < past]
+        lines = range(self._line, self._line + max(1, passed)) if self._bad else ()
+        found.problems += [self._bad.pop(line) for line in lines if line in self._bad]
         return self._advance(at, after, passed)
 
     def _any_row(self, found: Found, at: int, *, is_last: bool) -> int | None:
         """Take a row that may be good, blank, ragged, broken, or not ended yet."""
         stop = len(self._text) if self._spare > 0 else self._line_end(at)
-        row = walk(self._text, at, self._table.delimiter, stop)
+        row = walk(self._text, at, self._table.delimiter, stop, self._table.width + 1)
         if not row.fault:
             return self._whole(found, at, row)
         if row.fault.kind == UNCLOSED and stop == len(self._text):
@@ -184,22 +184,23 @@ class Scanner:
         line_end = self._line_end(at)
         if row.end - at > MAX_ROW:
             found.problems.append(too_large(path, self._line))
-        elif _is_blank(self._text, cells):
+        elif _is_blank(self._text, row):
             pass
-        elif len(cells) == width:
+        elif row.width == width:
             self._good(found, at, row)
         elif row.end > line_end and self._holds_rows(at, row.end):
-            opened = next(start for start, end in cells if end > line_end)
+            opened = next((start for start, end in cells if end > line_end), cells[-1][0])
             return self._fault(found, at, Fault(UNCLOSED, opened, opened), row.end)
         else:
-            place = cells[width][0] if len(cells) > width else cells[-1][1]
+            place = cells[width][0] if row.width > width else cells[-1][1]
             found.problems.append(ragged(path, self._place(at, place), row, width))
         return row.end
 
     def _good(self, found: Found, at: int, row: Row) -> None:
         """Take a row, unless a line of it could not be decoded."""
-        past = self._line + max(1, self._text.count("\n", at, row.end))
-        if self._table.wanted and not any(line < past for line in self._bad):
+        passed = self._text.count("\n", at, row.end)
+        lines = range(self._line, self._line + max(1, passed)) if self._bad else ()
+        if self._table.wanted and not any(line in self._bad for line in lines):
             one, other = (plain(self._text[slice(*row.cells[each])]) for each in self._table.wanted)
             found.add([one], [other], [self._line])
 
@@ -233,14 +234,14 @@ class Scanner:
             at = self._line_end(at)
             if at >= stop:
                 return False
-            row = walk(self._text, at, self._table.delimiter, self._line_end(at))
-            if not row.fault and len(row.cells) == self._table.width:
+            row = walk(self._text, at, self._table.delimiter, self._line_end(at), self._table.width)
+            if not row.fault and row.width == self._table.width:
                 return True
         return False
 
 
-def _is_blank(text: str, cells: list[tuple[int, int]]) -> bool:
-    return len(cells) == 1 and not plain(text[slice(*cells[0])]).strip()
+def _is_blank(text: str, row: Row) -> bool:
+    return row.width == 1 and not plain(text[slice(*row.cells[0])]).strip()
 
 
 def place_of(text: str, at: int, line: int, place: int) -> tuple[int, int]:
