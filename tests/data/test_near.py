@@ -143,6 +143,21 @@ def test_both_ways_find_the_same():
     assert sum(slow[row][1] != quick[row][1] for row in slow.keys() & quick.keys()) <= 3
 
 
+def test_few_rows_are_compared_as_if_each_were_with_all():
+    chance = random.Random(2)
+    texts = [edited(chance, chance.choice(REVIEWS[20:50]), chance.randrange(4)) for _ in range(150)]
+    sets = [near.shingles(near.normalised(text)) for text in texts]
+
+    expected = {}
+    for row, mine in enumerate(sets):
+        shares = [len(mine & other) / len(mine | other) for other in sets[:row]]
+        if shares and max(shares) >= near.THRESHOLD and len(near.normalised(texts[row])) >= 44:
+            expected[row] = (shares.index(max(shares)), max(shares))
+
+    assert {row: tuple(rest) for row, *rest in exact(texts)} == expected
+    assert len(expected) > 20
+
+
 def test_both_ways_bring_a_text_to_the_same_form():
     chance = random.Random(1)
     planes = (0x7F, 0x2FF, 0xFFFF, 0x10FFFF)

@@ -255,7 +255,7 @@ def _links(
     is_earlier = np.full(len(order), True) if held_from is None else order < held_from
     before = np.maximum.accumulate(np.where(is_earlier, places, -1))
     before = np.concatenate(([-1], before[:-1]))
-    asks = ~is_first & is_earlier[first] & (before >= first)
+    asks = ~is_first & (before >= first)
     if held_from is not None:
         asks &= ~is_earlier
     return (order[asks], order[first[asks]]), (order[asks], order[before[asks]])
