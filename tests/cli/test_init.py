@@ -30,11 +30,11 @@ def csv_file(name, header, pairs):
     Path(name).write_text("\n".join([header, *(",".join(pair) for pair in pairs)]))
 
 
-@pytest.mark.parametrize("data", ["capitals.csv", "product_reviews.csv"])
+@pytest.mark.parametrize("data", ["capitals.csv", "support_chats.jsonl"])
 def test_what_it_writes_is_a_good_spec(data):
     assert run(["init", str(ROOT / "datasets" / data)]) == 0
 
-    assert len(load_work(Path("job.yaml")).holdout) > 10
+    assert len(load_work(Path("job.yaml")).holdout) > 5
 
 
 def test_few_outputs_are_labels_and_get_a_gate():

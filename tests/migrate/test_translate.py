@@ -52,9 +52,19 @@ def leaves(value, at=""):
         yield at
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_every_key_is_in_the_spec_or_has_a_reason(name, sample, tmp_path):
-    found = translate(sample(name), tmp_path)
+@pytest.fixture(scope="module", params=SAMPLES)
+def translated(request, tmp_path_factory):
+    """A sample's name and what becomes of it."""
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "data").mkdir()
+    (folder / "data/dataset_info.json").write_text(DATASET_INFO)
+    path = folder / f"{request.param}.yaml"
+    path.write_text(SAMPLES[request.param][1])
+    return request.param, translate(path, folder)
+
+
+def test_every_key_is_in_the_spec_or_has_a_reason(translated):
+    name, found = translated
 
     keys = list(leaves(yaml.safe_load(SAMPLES[name][1])))
     notes = [re.split(r"[,:] ?", line.note) for line in found.lines]
@@ -65,26 +75,22 @@ def test_every_key_is_in_the_spec_or_has_a_reason(name, sample, tmp_path):
     assert silent == []
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_the_vendors_own_keys_are_known(name, sample, tmp_path):
-    found = translate(sample(name), tmp_path)
-
-    unknown = {remark.key for remark in found.remarks if remark.why == UNKNOWN}
+def test_the_vendors_own_keys_are_known(translated):
+    unknown = {remark.key for remark in translated[1].remarks if remark.why == UNKNOWN}
     assert unknown <= {"frobnicate"}
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_what_comes_out_is_a_spec(name, sample, tmp_path):
-    found = translate(sample(name), tmp_path)
+def test_what_comes_out_is_a_spec(translated, tmp_path):
     spec = tmp_path / "job.yaml"
-    spec.write_text(render(["tuner run job.yaml"], found.lines))
+    spec.write_text(render(["tuner run job.yaml"], translated[1].lines))
 
     assert [str(problem) for problem in read_draft(spec).problems] == []
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_whose_file_it_is_is_seen_from_its_keys(name, sample, tmp_path):
-    assert translate(sample(name), tmp_path).vendor == FOREIGN[SAMPLES[name][0]].vendor
+def test_whose_file_it_is_is_seen_from_its_keys(translated):
+    name, found = translated
+
+    assert found.vendor == FOREIGN[SAMPLES[name][0]].vendor
 
 
 def test_an_openai_job(sample, tmp_path):
