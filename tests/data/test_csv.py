@@ -188,6 +188,14 @@ def by_the_csv_module(body):
     return rows, True
 
 
+@pytest.mark.parametrize("first", ["x,1\nx,1\n", '"x\nx",1\nx,1\n', "x,1\n\nx,1\n"])
+def test_lines_are_counted_on_behind_a_bad_row(tmp_path, first):
+    rows = read(tmp_path, f'a,b\n{first}y\nz,2\n"y\nz,')
+
+    line = 2 + first.count("\n")
+    assert [row.line for row in rows[2:]] == [line, line + 1, line + 2, line + 3]
+
+
 @pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n'])
 def test_the_line_that_excel_puts_first_names_the_delimiter(tmp_path, first):
     (row,) = read(tmp_path, f"{first}a;b\nx,1;y\n")

@@ -90,6 +90,13 @@ def plain(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
 
 
+def is_tidy(text: str, row: Row) -> bool:
+    """Whether no cell holds a quote but a quoted one: no piece of another row is likely so."""
+    return all(
+        text.startswith('"', start) or '"' not in text[start:end] for start, end in row.cells
+    )
+
+
 def place_in(text: str, cell: tuple[int, int], offset: int) -> int:
     """Where in ``text`` the character ``offset`` of a cell's plain text is."""
     start, end = cell

@@ -10,7 +10,7 @@ from tuner.data import BATCH_ROWS, Batch
 from tuner.data.blocks import MAX_ROW
 from tuner.data.csv_faults import malformed, ragged, too_large
 from tuner.data.csv_plain import take
-from tuner.data.csv_rows import TEXT_AFTER, UNCLOSED, Fault, place_in, plain, walk
+from tuner.data.csv_rows import TEXT_AFTER, UNCLOSED, Fault, is_tidy, place_in, plain, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -235,7 +235,7 @@ class Scanner:
             if at >= stop:
                 return False
             row = walk(self._text, at, self._table.delimiter, self._line_end(at), self._table.width)
-            if not row.fault and row.width == self._table.width:
+            if not row.fault and row.width == self._table.width and is_tidy(self._text, row):
                 return True
         return False
 
