@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NEAR_END = 32
 """A complaint so near to the end of what is in memory may be about what is not yet."""
 _NEXT = re.compile(r"[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
+_BEHIND = ("", " ", "\t", "\r", "\n", ",", "]")
 _FIRST_KEY = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"')
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 
@@ -183,9 +184,11 @@ class _Element:
             what = f"a row of more than {MAX_ROW // 2**20} MiB"
             self.note(what, "delete it: no model takes a text that long", "row-too-large")
         else:
-            raw = text.part[text.at :]
+            raw = text.part[text.at : text.at + wrong.at + 1]
             self._rows.note(raw, (text.line, text.column), wrong)
-        if "deep" not in wrong.what:
+        if "deep" in wrong.what:  # its own levels look like rows
+            marks = [self._begins] if self._begins else []
+        else:
             begins = match[0] if match and not self._begins else self._begins
             marks += [begins] if begins else []
         text.move(min(text.at + max(wrong.at, 1), len(text.part)))
@@ -204,6 +207,8 @@ def _value(text: Text) -> tuple[object, int] | Wrong:
         return too_deep(text.part[text.at :])
     except ValueError:
         return too_long(text.part[text.at :])
+    if text.part[end : end + 1] not in _BEHIND and not isinstance(value, dict | list | str):
+        return malformed("extra data", end - text.at)  # 000: three numbers to the parser
     return value, end
 
 
