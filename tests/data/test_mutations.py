@@ -10,6 +10,8 @@ from tuner.data import Source, read
 from tuner.data.check import Checks
 from tuner.types import Limits
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(500, 300, None)
 SEEDS = 3
 
