@@ -127,6 +127,12 @@ def test_without_similar_case_only_what_is_the_same_to_the_letter_counts():
     ]  # fmt: skip
 
 
+def test_empty_inputs_are_not_compared_as_well():
+    assert [rule for _, rule, _ in looked([batch([("", "y"), (" ", "z"), ("", "y")])])] == [
+        "empty-text-input"
+    ] * 3
+
+
 def test_a_row_is_compared_with_those_of_other_batches_and_files():
     found = looked(
         [batch([("a", "y")]), batch([("b", "y")], start=3), batch([("a", "y")], "z.csv")]

@@ -40,6 +40,11 @@ def test_labels_that_may_both_be_meant_are_not_misspelt(one, other):
     assert not is_misspelt(other, one)
 
 
+def test_two_letters_exchanged_are_one_edit():
+    assert is_misspelt("lable", "label")
+    assert not is_misspelt("lebel", "table")
+
+
 def test_what_is_not_that_rare_or_no_label_is_left_alone():
     assert found(("positive", 40), ("postive", 5), ("negative", 30)) == []
     assert found(*[(f"an answer of its own, number {n}", 1) for n in range(300)]) == []

@@ -174,7 +174,9 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("many", [False, True])
-@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:4], [text for text in TEXTS if "\0" not in text]])
+@pytest.mark.parametrize(
+    "texts", [TEXTS, [" x", "x"], ["x", "x "], [text for text in TEXTS if "\0" not in text]]
+)
 def test_keys_are_the_same_where_folded_texts_are(texts, many):
     keys = Screen(texts, many=many).keys()
 

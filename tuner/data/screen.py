@@ -44,6 +44,11 @@ class Screen:
             return ()
         return [row for row, text in enumerate(self.texts) if not text.isascii()]
 
+    @cached_property
+    def foreign_text(self) -> str:
+        """Those rows, one after the other."""
+        return "\n".join(map(self.texts.__getitem__, self.foreign))
+
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
         if needle.encode() not in self.plain:

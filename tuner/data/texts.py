@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _CONTROL = "[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]|(?<![\x80-\xf4])[\x80-\x9f]"
 """Those of U+0080 to U+009F are part of mojibake when they follow a letter with an accent."""
+_ANY_CONTROL = "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]"
+"""All of those, and quick to look for: one set of characters with nothing before it."""
+_HALF = b"\xed"
+"""What half of a surrogate pair would begin with in UTF-8; so does some Korean."""
 _MOST_SHOWN = 40
 """Characters of a text that a message repeats."""
 _NEVER_ALONE = "\xbb\u201d\u2019\u201c\u203a"
@@ -101,7 +105,7 @@ def _rule(field: Field) -> str:
 
 def _controls(field: Field, screen: Screen) -> Iterator[Flaw]:
     rows = screen.with_controls()
-    if screen.foreign and _control().search("".join(map(screen.texts.__getitem__, screen.foreign))):
+    if screen.foreign and _screening(_ANY_CONTROL).search(screen.foreign_text):
         rows = range(len(screen.texts))
     for row in rows:
         found = _control().findall(screen.texts[row])
@@ -121,7 +125,7 @@ def _named(character: str) -> str:
 
 def _halves(field: Field, screen: Screen) -> Iterator[Flaw]:
     """Half of a surrogate pair, which JSON can write and UTF-8 cannot."""
-    for row in screen.foreign:
+    for row in screen.foreign if _HALF in screen.plain else ():
         try:
             screen.texts[row].encode()
         except UnicodeEncodeError as error:
@@ -131,10 +135,11 @@ def _halves(field: Field, screen: Screen) -> Iterator[Flaw]:
 
 
 def _mojibake(field: Field, screen: Screen) -> Iterator[Flaw]:
-    texts = list(map(screen.texts.__getitem__, screen.foreign))
-    if not _suspect().search("\n".join(texts)):
+    whole = screen.foreign_text
+    if "\ufffd" not in whole and not _screening(f"[\xc2-\xf4]{_follow()}").search(whole):
         return
-    for row, text in zip(screen.foreign, texts, strict=True):
+    for row in screen.foreign:
+        text = screen.texts[row]
         start, end = find_mojibake(text)
         if end > start:
             written, right = text[start:end], mended(text[start:end])
@@ -207,13 +212,25 @@ def _control() -> Pattern:
 
 
 @cache
-def _suspect() -> Pattern:
-    """One run of sequences that look like the bytes of UTF-8 read one by one, or a lost byte."""
+def _screening(pattern: str) -> Pattern:
     import re
 
-    tail = bytes(range(0x80, 0xC0))
-    windows = tail.decode("cp1252", "ignore")
-    follow = f"[\x80-\xbf{re.escape(windows)}]"
-    return re.compile(
-        f"(?:[\xc2-\xdf]{follow}|[\xe0-\xef]{follow}{{2}}|[\xf0-\xf4]{follow}{{3}})+|\ufffd"
-    )
+    return re.compile(pattern)
+
+
+@cache
+def _follow() -> str:
+    """What the bytes 0x80 to 0xBF are as Latin-1 and as cp1252, which has no five of them."""
+    import re
+
+    windows = bytes(range(0x80, 0xC0)).decode("cp1252", "ignore")
+    return f"[\x80-\xbf{re.escape(windows)}]"
+
+
+@cache
+def _suspect() -> Pattern:
+    """One run of sequences that look like the bytes of UTF-8 read one by one."""
+    import re
+
+    one, two, three = (f"{_follow()}{{{count}}}" for count in (1, 2, 3))
+    return re.compile(f"(?:[\xc2-\xdf]{one}|[\xe0-\xef]{two}|[\xf0-\xf4]{three})+")

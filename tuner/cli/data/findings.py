@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,7 +106,8 @@ def _show(tally: Tally, checks: Checks) -> None:
         click.echo(f"{severity} {cell(problem.where)}: {cell(problem.what)} {rule}")
         if problem.fix:
             click.echo(f"  {click.style('fix:', 'cyan', bold=True)} {cell(problem.fix)}")
-    click.echo()
+    if not sys.stdout.isatty():  # where a table is drawn it has room around it
+        click.echo()
     _show_summary(tally, checks)
 
 
@@ -123,7 +125,9 @@ def _show_summary(tally: Tally, checks: Checks) -> None:
     if not more:
         rows = [{key: row[key] for key in row if key != "not_shown"} for row in rows]
     show(rows, "table")
-    click.echo(f"\n{_rows(checks.rows)}, {checks.bad_rows:,} with errors")
+    if not sys.stdout.isatty():
+        click.echo()
+    click.echo(f"{_rows(checks.rows)}, {checks.bad_rows:,} with errors")
     if more:
         click.echo("`-o json` lists all of them")
 
