@@ -133,6 +133,19 @@ def test_empty_inputs_are_not_compared_as_well():
     ] * 3
 
 
+def test_what_is_found_in_a_batch_comes_in_the_order_of_the_file():
+    unread = Problem("x.csv", 3, 5, "bad", rule="bad-csv")
+    rows = [("a", "\x01"), ("\x01", "b"), ("a", "z")]
+    found = looked([batch(rows)._replace(lines=[2, 4, 5], problems=[unread])])
+
+    assert [where for where, _, _ in found] == [
+        "x.csv:2:101",
+        "x.csv:3:1",
+        "x.csv:3:5",
+        "x.csv:4:101",
+    ]
+
+
 def test_a_row_is_compared_with_those_of_other_batches_and_files():
     found = looked(
         [batch([("a", "y")]), batch([("b", "y")], start=3), batch([("a", "y")], "z.csv")]
