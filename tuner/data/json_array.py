@@ -22,6 +22,8 @@ _NEAR_END = 32
 """A complaint so near to the end of what is in memory may be about what is not yet."""
 _NEXT = re.compile(r"[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 _BEHIND = ("", " ", "\t", "\r", "\n", ",", "]")
+_MUCH = 16 * 1024
+"""The parser counts the lines before each of its complaints, from the first in memory."""
 _FIRST_KEY = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"')
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 
@@ -192,6 +194,8 @@ class _Element:
             begins = match[0] if match and not self._begins else self._begins
             marks += [begins] if begins else []
         text.move(min(text.at + max(wrong.at, 1), len(text.part)))
+        if text.at > _MUCH:
+            text.forget()
         return bool(marks) and text.seek(*marks)
 
 

@@ -58,7 +58,7 @@ class Text:
         if not held:
             return False
         if self.at > BLOCK:
-            self._forget()
+            self.forget()
         self.part = "".join([self.part, *held])
         return True
 
@@ -109,7 +109,8 @@ class Text:
         """Where in the file the character ``part[at]`` is."""
         return self._bytes_before + self._size(self.part[:at])
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of what is before the cursor."""
         self._bytes_before += self._size(self.part[: self.at])
         self.part = self.part[self.at :]
         self.at = 0
