@@ -96,9 +96,12 @@ class Text:
     def seek(self, *marks: str) -> bool:
         """Move to the first of some texts; to the end, and False, when there is none."""
         while True:
-            found = [at for mark in marks if (at := self.part.find(mark, self.at)) >= 0]
-            if found:
-                self.move(min(found))
+            end = len(self.part)
+            for mark in marks:  # the second is looked for up to the first: rows are many
+                at = self.part.find(mark, self.at, min(end + len(mark), len(self.part)))
+                end = at if at >= 0 else end
+            if end < len(self.part):
+                self.move(end)
                 return True
             self.move(max(self.at, len(self.part) - max(map(len, marks), default=0)))
             if not self.more():
