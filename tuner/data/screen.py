@@ -19,7 +19,7 @@ _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 _60_BITS = (1 << 60) - 1
 _EACH = 4
 _BESIDE = 3
-_A_FEW = 4
+_A_FEW = 16
 """With more of a character than one in so many rows it is slow to look at what stands around each."""
 
 
