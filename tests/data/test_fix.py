@@ -286,6 +286,7 @@ NASTY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
 @pytest.mark.parametrize("seed", range(12))
 def test_the_checks_find_nothing_in_the_copy_that_is_claimed_to_be_mended(tmp_path, name, seed):
