@@ -32,8 +32,8 @@ COMPARED = (
 def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
     """The functions of `tuner data check` with the other rules switched off."""
     from tuner.data import Source, read
-    from tuner.data.check import Checks
-    from tuner.data.rules import IGNORABLE
+    from tuner.data.checks.check import Checks
+    from tuner.data.checks.rules import IGNORABLE
     from tuner.targets import TARGETS
 
     limits = replace(TARGETS["gemini"].limits, request_bytes=None)
@@ -53,14 +53,14 @@ def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
 
 def every_rule(train: Path, held: Path) -> Work:
     """All rules that there are."""
-    from tuner.data.rules import IGNORABLE
+    from tuner.data.checks.rules import IGNORABLE
 
     return ours(train, held, IGNORABLE)
 
 
 def far_rules(train: Path, held: Path) -> Work:
     """All rules but the two that compare every row with all others by their shingles."""
-    from tuner.data.rules import IGNORABLE
+    from tuner.data.checks.rules import IGNORABLE
 
     return ours(train, held, tuple(rule for rule in IGNORABLE if not rule.startswith("near")))
 

@@ -22,7 +22,7 @@ THRESHOLD = 0.8
 
 def ours(texts: list[str]) -> Work:
     """The examples' own check, fed as a reader feeds it."""
-    from tuner.data.near import Near
+    from tuner.data.checks.near import Near
 
     def work() -> list[tuple[int, int]]:
         near = Near()

@@ -20,7 +20,7 @@ ID, BASE, NAME = "benchmark", "models/gemini-1.5-flash-001-tuning", "Benchmark"
 def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     """Read, checked by every rule but those ignored, and encoded: what `tuner submit` does."""
     from tuner.data import Source, read
-    from tuner.data.check import Checks
+    from tuner.data.checks.check import Checks
     from tuner.targets import TARGETS
     from tuner.targets.wire import create_request
     from tuner.types import NewTunedModel

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tuner.__main__ import run
 from tuner.cli.data.check import check
-from tuner.data.rules import RULES
+from tuner.data.checks.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 ROWS = "".join(f"question {n},answer {n}\n" for n in range(40))

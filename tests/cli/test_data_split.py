@@ -9,8 +9,8 @@ import pytest
 from tuner.__main__ import run as tuner
 from tuner.cli.data.copies import FORMATS
 from tuner.data import Source, read_rows
-from tuner.data.shapes import SHAPES
-from tuner.data.writers import WRITERS
+from tuner.data.formats.shapes import SHAPES
+from tuner.data.formats.writers import WRITERS
 from tuner.jobs.work import load_work
 
 ROWS = [(f"question {n}", "often" if n % 5 else "rare") for n in range(100)]

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tuner.data import FORMATS, READERS, USUAL, Columns, Source, detect, read, read_rows
-from tuner.data.shapes import SHAPES
-from tuner.data.writers import WRITERS, write
+from tuner.data.formats.shapes import SHAPES
+from tuner.data.formats.writers import WRITERS, write
 from tuner.errors import DatasetError, Problem
 from tuner.types import Example
 

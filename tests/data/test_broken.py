@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tuner.data import Source, read
-from tuner.data.check import Checks
+from tuner.data.checks.check import Checks
 from tuner.types import Limits
 
 HERE = Path(__file__).parent

@@ -8,9 +8,9 @@ import random
 import pytest
 
 from tuner.data import Columns, Source, read
-from tuner.data.check import Checks
-from tuner.data.detection import detect
+from tuner.data.checks.check import Checks
 from tuner.data.fix import MENDED, Wishes, fix
+from tuner.data.formats.detection import detect
 from tuner.data.mending import mend
 from tuner.errors import DatasetError
 from tuner.types import Limits

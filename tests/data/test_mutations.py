@@ -7,7 +7,7 @@ import pytest
 from tests.data.good_files import DELIMITERS, SHAPES, good
 from tests.data.mutations import KINDS
 from tuner.data import Source, read
-from tuner.data.check import Checks
+from tuner.data.checks.check import Checks
 from tuner.types import Limits
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tuner.cli.data import COMMANDS
 from tuner.cli.data.rules import rules
 from tuner.data import READERS
-from tuner.data.shapes import SHAPES
+from tuner.data.formats.shapes import SHAPES
 
 PAGE = ROOT / "docs/data.md"
 

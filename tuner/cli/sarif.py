@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tuner import __version__
-from tuner.data.rules import RULES
+from tuner.data.checks.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

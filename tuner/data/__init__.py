@@ -6,7 +6,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
-from tuner.data.detection import detect
+from tuner.data.formats.detection import detect
 from tuner.data.sources import absent, files
 from tuner.errors import Problem
 from tuner.types import Example
@@ -107,12 +107,12 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "csv": Reader("tuner.data.csv_shapes:read", (".csv", ".tsv")),
-    "jsonl": Reader("tuner.data.jsonl:read", (".jsonl", ".ndjson")),
-    "json": Reader("tuner.data.json_array:read", (".json",)),
-    "parquet": Reader("tuner.data.parquet:read", (".parquet", ".pq")),
-    "arrow": Reader("tuner.data.parquet:read", (".arrow", ".feather")),
-    "dataset": Reader("tuner.data.parquet:read_folder", ()),
+    "csv": Reader("tuner.data.formats.csv_shapes:read", (".csv", ".tsv")),
+    "jsonl": Reader("tuner.data.formats.jsonl:read", (".jsonl", ".ndjson")),
+    "json": Reader("tuner.data.formats.json_array:read", (".json",)),
+    "parquet": Reader("tuner.data.formats.parquet:read", (".parquet", ".pq")),
+    "arrow": Reader("tuner.data.formats.parquet:read", (".arrow", ".feather")),
+    "dataset": Reader("tuner.data.formats.parquet:read_folder", ()),
 }
 """Containers, which give records; a shape (``shapes.SHAPES``) makes examples of them."""
 

@@ -11,9 +11,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data import read_rows
-from tuner.data.lines import read_lines
+from tuner.data.formats.lines import read_lines
+from tuner.data.formats.records import CsvForm, JsonForm
 from tuner.data.mending import mend
-from tuner.data.records import CsvForm, JsonForm
 from tuner.data.repeats import plain
 from tuner.data.survey import Survey, mark
 from tuner.errors import DatasetError, Problem
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from tuner.data import Row, Source
-    from tuner.data.records import Form
-    from tuner.data.shapes import Parts, Path, Piece
+    from tuner.data.formats.records import Form
+    from tuner.data.formats.shapes import Parts, Path, Piece
 
 MENDED = (
     *("control-character", "mojibake", "not-unicode"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.data import BATCH_ROWS, USUAL, Batch
-from tuner.data.columns import missing_columns
+from tuner.data.formats.columns import missing_columns
 from tuner.errors import Problem
 from tuner.types import Example
 

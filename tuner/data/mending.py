@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.data.texts import find_mojibake, mended, without_controls
+from tuner.data.checks.texts import find_mojibake, mended, without_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -72,7 +72,7 @@ def _same(rows: Iterable[int], examples: Sequence[Example], rule: str) -> Iterat
 
 
 def _near(rows: Iterable[int], examples: Sequence[Example], least: float) -> Iterator[Repeat]:
-    from tuner.data.near import Near
+    from tuner.data.checks.near import Near
 
     alike: dict[str, list[int]] = {}
     for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import blake2b
 
-from tuner.data.labels import (
+from tuner.data.checks.labels import (
     LONGEST,
     MOST_LABELS,
     RARE,

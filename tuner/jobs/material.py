@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.data import Columns, Source, read
-from tuner.data.check import Checks, capped
+from tuner.data.checks.check import Checks, capped
 from tuner.data.holdout import choose, split
 from tuner.data.memory import batches
 from tuner.data.sources import absent, is_readable, matching

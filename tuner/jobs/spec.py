@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from tuner.data import FORMATS, Turns
-from tuner.data.rules import IGNORABLE
+from tuner.data.checks.rules import IGNORABLE
 from tuner.jobs.durations import DURATION, seconds
 from tuner.jobs.schema import Key
 from tuner.targets import TARGETS

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner import names
-from tuner.data import USUAL, Columns, Source, csv, read
-from tuner.data.detection import detect
+from tuner.data import USUAL, Columns, Source, read
+from tuner.data.formats import csv
+from tuner.data.formats.detection import detect
+from tuner.data.formats.shapes import SHAPES
 from tuner.data.holdout import split
-from tuner.data.shapes import SHAPES
 from tuner.errors import DatasetError, Problem
 from tuner.jobs.writing import Line, render
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner import names
-from tuner.data.size import check_request
+from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput
 from tuner.jobs.draft import read_draft
 from tuner.jobs.material import read_material

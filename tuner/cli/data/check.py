@@ -8,13 +8,13 @@ import click
 
 from tuner.cli.data.given import data_options
 from tuner.cli.options import OUTPUTS, output_among
-from tuner.data.rules import IGNORABLE, RULES
+from tuner.data.checks.rules import IGNORABLE, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tuner.cli.data.given import Given
-    from tuner.data.check import Checks
+    from tuner.data.checks.check import Checks
     from tuner.errors import Problem
 
 WRONG = 2
@@ -76,7 +76,7 @@ def check(
 
 
 def _checks(given: Given) -> Checks:
-    from tuner.data.check import Checks
+    from tuner.data.checks.check import Checks
 
     if not given.draft or "long-example" in given.ignore:
         return Checks(given.limits, given.instruction, given.ignore)

@@ -51,7 +51,7 @@ def convert(  # noqa: PLR0913 -- one parameter an option
     place in an example (weights, names, other columns) is not written.
     """
     from tuner.cli.show import show
-    from tuner.data.writers import write
+    from tuner.data.formats.writers import write
 
     rows = _Rows(given, skip_bad=skip_bad)
     inputs, columns = given.source.paths, given.source.columns
@@ -71,7 +71,7 @@ class _Rows:
     """The examples one by one, counted by the file they come from."""
 
     def __init__(self, given: Given, *, skip_bad: bool) -> None:
-        from tuner.data.report import Tally
+        from tuner.data.checks.report import Tally
 
         self.counts: dict[str, int] = {}
         self.left_out: dict[str, int] = {}

@@ -48,7 +48,7 @@ def read_all(given: Given, *, skip_bad: bool = False) -> list[Example]:
     """
     from tuner.cli.data.watching import watched
     from tuner.data import read
-    from tuner.data.check import capped
+    from tuner.data.checks.check import capped
     from tuner.errors import DatasetError, Problem
 
     examples: list[Example] = []

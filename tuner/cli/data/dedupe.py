@@ -62,8 +62,8 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     stays is decided by their texts, not by their order. The copy has the two columns and no other.
     """
     from tuner.cli.show import show
+    from tuner.data.formats.writers import check_free, write
     from tuner.data.repeats import find_repeats
-    from tuner.data.writers import check_free, write
 
     inputs = given.source.paths
     if to:

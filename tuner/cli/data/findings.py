@@ -13,8 +13,8 @@ from tuner.cli.show import cell, show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tuner.data.check import Checks
-    from tuner.data.report import Tally
+    from tuner.data.checks.check import Checks
+    from tuner.data.checks.report import Tally
     from tuner.errors import Problem
 
 _COLOURS = {"error": "red", "warning": "yellow"}
@@ -28,7 +28,7 @@ def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> s
         checks: What finds them, and counts the rows meanwhile.
         output: ``table``, or a form that is written out in full: ``json``, ``jsonl``, ``yaml``, ``sarif``.
     """
-    from tuner.data.report import Tally
+    from tuner.data.checks.report import Tally
 
     tally = Tally()
     counted = _counted(problems, tally)

@@ -63,7 +63,7 @@ def fix(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.data.fix import Wishes
     from tuner.data.fix import fix as fixed_rows
-    from tuner.data.writers import check_free
+    from tuner.data.formats.writers import check_free
 
     source, container = _one_file(given.source)
     if to:
@@ -85,7 +85,7 @@ def _one_file(source: Source) -> tuple[Source, str]:
         click.UsageError: There are several.
     """
     from tuner.data import READERS
-    from tuner.data.detection import detect
+    from tuner.data.formats.detection import detect
     from tuner.data.sources import files
     from tuner.errors import DatasetError, Problem
 
@@ -105,7 +105,7 @@ def _one_file(source: Source) -> tuple[Source, str]:
 
 def _written(rows: Iterable[Fixed], to: Path, output: str, *, yes: bool) -> _Tally:
     """Write the copy aside, and put it in its place once that is agreed to."""
-    from tuner.data.writers import aside
+    from tuner.data.formats.writers import aside
 
     with aside(to) as file:
         tally = _counted(rows, file)
@@ -144,7 +144,7 @@ def _short(text: str) -> str:
 
 def _report(tally: _Tally, output: str, end: str) -> None:
     from tuner.cli.show import show
-    from tuner.data.check import capped
+    from tuner.data.checks.check import capped
 
     shown = tally.changes if output != "table" else tally.changes[:_MOST_SHOWN]
     if shown or output != "table":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def rules(*, markdown: bool, output: str) -> None:
     """List what examples are checked for."""
     from tuner.cli.show import show
-    from tuner.data.rules import RULES
+    from tuner.data.checks.rules import RULES
 
     if markdown:
         click.echo("\n".join(_table()))
@@ -38,7 +38,7 @@ def rules(*, markdown: bool, output: str) -> None:
 
 
 def _table() -> Iterator[str]:
-    from tuner.data.rules import RULES
+    from tuner.data.checks.rules import RULES
 
     yield "| rule | | what it finds |"
     yield "|---|---|---|"

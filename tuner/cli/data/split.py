@@ -64,7 +64,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.cli.show import show
     from tuner.data import holdout as by_content
-    from tuner.data.writers import check_free, write
+    from tuner.data.formats.writers import check_free, write
 
     share, stratified = _wanted(given, holdout, stratify)
     inputs = given.source.paths

@@ -93,7 +93,7 @@ def _held_out(given: Given) -> int | None:
 
 def _write(page: Path, found: Stats, given: Given, counter: Counter | None, *, force: bool) -> None:
     from tuner.data import picture
-    from tuner.data.writers import write_page
+    from tuner.data.formats.writers import write_page
 
     names = ", ".join(path.name for path in given.source.paths)
     about = f"Tokens as {counter.model} counts them." if counter else "No tokenizer was at hand."

@@ -1,0 +1,1 @@
+"""What may be wrong with examples, and how it is found."""

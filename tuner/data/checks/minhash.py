@@ -1,0 +1,270 @@
+"""Likely pairs of nearly the same texts among many, by sketches of their rare shingles.
+
+A sketch is made by one permutation hashing (P. Li, A. Owen, C.-H. Zhang, One permutation hashing, 2012),
+its empty bins filled from others chosen by chance (A. Shrivastava, Optimal densification for fast and
+accurate minwise hashing, 2017), of each minimum eight bits kept (P. Li, A. C. Koenig, b-bit minwise
+hashing, 2010). Rows that agree in one of ``BANDS`` parts of their sketches may be a pair; of a row's,
+those that agree best are compared exactly.
+"""
+
+from __future__ import annotations
+
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+import numpy as np
+
+from tuner.data.checks.near import LEAST_CHARS, MOST_CHARS, SHINGLE, best, many, shingles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    from tuner.data.checks.near import Pair
+
+    Bools: TypeAlias = NDArray[np.bool_]
+    Codes: TypeAlias = NDArray[Any]
+    Hashes: TypeAlias = NDArray[np.uint64]
+    Ints: TypeAlias = NDArray[np.int64]
+    Sketch: TypeAlias = NDArray[np.uint8]
+
+BANDS = 25
+BINS = 4 * BANDS
+LEAST_AGREEMENT = 35
+"""Bins in which two sketches agree when they are worth comparing; of rows that share half of their
+rare shingles 50 are expected, give or take 5."""
+COUNTER_BITS = 20
+"""Shingles are counted in 2 ** 20 places; two in one place are taken for one."""
+PIECE_CHARS = 400_000
+IN_MEMORY_BYTES = 16 << 20
+
+_END = "\0"
+_SPACE = ord(" ")
+_ASCII = 128
+_EMPTY = np.uint32(0xFFFFFFFF)
+_WORDS = np.array([chr(code).isalnum() or chr(code) == "_" for code in range(_ASCII)])
+_BORROWED = np.random.default_rng(2017).integers(0, BINS, (64, BINS))
+
+
+class Sketches:
+    """Takes texts as they are read; the normalised ones go to a temporary file.
+
+    Memory: 16 bytes a row; when the pairs are looked for ``BINS`` and 20 more.
+    """
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 -- the next line closes it
+        finalize(self, self._file.close)
+        self._starts: list[Ints] = []
+        self._size = self._rows = 0
+        self._counts = np.zeros(1 << COUNTER_BITS, np.int64)
+        self._made: tuple[Sketch, Ints, set[str]] | None = None
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Take the next rows."""
+        self._made = None
+        self._file.seek(self._size)
+        for some in _pieces(texts):
+            text = normalised(some)
+            raw = text.encode("utf-8", "surrogatepass") + b"\0"
+            ends = np.flatnonzero(np.frombuffer(raw, np.uint8) == 0)
+            self._starts.append(self._size + np.concatenate(([0], ends + 1)))
+            self._file.write(raw)
+            self._size += len(raw)
+            self._rows += len(some)
+            places = _places(hashed(codes_of(text))[0])
+            self._counts += np.bincount(places, minlength=1 << COUNTER_BITS)
+
+    def pairs(self, held_from: int | None) -> Iterator[Pair]:
+        """As ``Near.pairs``; of those just near enough a few are missed."""
+        if self._made is None:
+            self._made = self._make()
+        sketches, whole, common = self._made
+        yield from self._verified(likely(sketches, whole, held_from), common)
+
+    def _make(self) -> tuple[Sketch, Ints, set[str]]:
+        """The sketch and a number for the whole of each text, and the shingles left out of all."""
+        common = _Common(self._counts > many(self._rows))
+        sketches = np.zeros((self._rows, BINS), np.uint8)
+        whole = np.zeros(self._rows, np.int64)
+        row = 0
+        for starts in self._starts:
+            text = self._read(starts[0], starts[-1])
+            rows = slice(row, row := row + len(starts) - 1)
+            sketches[rows] = sketched(*common.left_out(text), len(starts) - 1)
+            whole[rows] = [
+                hash(each) if len(each) >= LEAST_CHARS else 0 for each in text.split(_END)
+            ]
+        return sketches, whole, common.names
+
+    def _verified(self, pairs: Iterator[tuple[int, set[int]]], common: set[str]) -> Iterator[Pair]:
+        starts = np.concatenate([each[:-1] for each in self._starts] + [np.array([self._size])])
+        for row, earlier in pairs:
+            mine = self._read(starts[row], starts[row + 1])
+            texts = {each: self._read(starts[each], starts[each + 1]) for each in sorted(earlier)}
+            same = next((each for each, text in texts.items() if text == mine), None)
+            if same is not None:
+                yield row, same, 1.0
+            else:
+                sets = {each: shingles(text) for each, text in texts.items()}
+                yield from best(row, shingles(mine), sets, lambda: common)
+
+    def _read(self, start: np.int64, end: np.int64) -> str:
+        self._file.seek(int(start))
+        return self._file.read(int(end - start) - 1).decode("utf-8", "surrogatepass")
+
+
+def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts of some ``PIECE_CHARS`` characters, so that rows of any length take bounded memory."""
+    start = chars = 0
+    for row, text in enumerate(texts):
+        chars += min(len(text), MOST_CHARS)
+        if chars > PIECE_CHARS:
+            yield texts[start : row + 1]
+            start, chars = row + 1, 0
+    if start < len(texts):
+        yield texts[start:]
+
+
+def normalised(texts: Sequence[str]) -> str:
+    """The same as ``near.normalised`` of each, a NUL between them."""
+    joined = _END.join(text[:MOST_CHARS] for text in texts)
+    if joined.count(_END) >= len(texts):
+        joined = _END.join(text[:MOST_CHARS].replace(_END, " ") for text in texts)
+    codes = codes_of(joined.casefold())
+    end = codes == 0
+    word = _is_word(codes)
+    after_word = np.concatenate(([False], word[:-1]))
+    kept = np.where(word | end, codes, _SPACE)[word | end | after_word]
+    last = (kept == _SPACE) & np.concatenate((kept[1:] == 0, [True]))
+    raw: bytes = kept[~last].tobytes()
+    return raw.decode("utf-32-le" if codes.itemsize > 1 else "ascii", "surrogatepass")
+
+
+def codes_of(text: str) -> Codes:
+    """Its characters as numbers, of one byte each where that is enough."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _is_word(codes: Codes) -> Bools:
+    r"""What ``\w`` is in Python's regular expressions."""
+    word: Bools = _WORDS[np.minimum(codes, _ASCII - 1)]
+    others = codes >= _ASCII
+    if others.any():
+        distinct, which = np.unique(codes[others], return_inverse=True)
+        word[others] = np.array([chr(code).isalnum() for code in distinct])[which]
+    return word
+
+
+def hashed(codes: Codes) -> tuple[Hashes, Ints, Ints]:
+    """A number of 64 bits for every shingle, where it starts, and which text it is in."""
+    count = max(0, len(codes) - SHINGLE + 1)
+    wide = codes.astype(np.uint64)
+    hashes = wide[:count].copy()
+    for offset in range(1, SHINGLE):
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes += wide[offset : offset + count]
+    hashes ^= hashes >> np.uint64(32)
+    hashes *= np.uint64(0xD6E8FEB86659FD93)
+    hashes ^= hashes >> np.uint64(32)
+    ends = np.cumsum(codes == 0)
+    inside = ends[SHINGLE - 1 :] == ends[:count]
+    inside &= codes[:count] != 0
+    starts = np.flatnonzero(inside)
+    return hashes[starts], starts, ends[starts]
+
+
+def _places(hashes: Hashes) -> Ints:
+    """Where a shingle is counted."""
+    return (hashes >> np.uint64(64 - COUNTER_BITS)).astype(np.int64)
+
+
+class _Common:
+    """The shingles that are in many rows: by the place they are counted in, and by name."""
+
+    def __init__(self, places: Bools) -> None:
+        self._places, self._unnamed = places, places.copy()
+        self.names: set[str] = set()
+
+    def left_out(self, text: str) -> tuple[Hashes, Ints]:
+        """The other shingles of some texts, and which text each is in."""
+        hashes, starts, row_of = hashed(codes_of(text))
+        places = _places(hashes)
+        new = np.flatnonzero(self._unnamed[places])
+        if len(new):
+            self._unnamed[places[new]] = False
+            new = new[np.unique(hashes[new], return_index=True)[1]]
+            self.names.update(text[start : start + SHINGLE] for start in starts[new].tolist())
+        rare = ~self._places[places]
+        return hashes[rare], row_of[rare]
+
+
+def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
+    """The least hash of every bin, for each row; of an empty bin that of another."""
+    least = np.full((rows, BINS), _EMPTY)
+    bins = ((hashes & np.uint64(0xFFFFFFFF)) * np.uint64(BINS)) >> np.uint64(32)
+    values = (hashes >> np.uint64(32)).astype(np.uint32)
+    np.minimum.at(least.reshape(-1), row_of * BINS + bins.astype(np.int64), values)
+    filled = least.copy()
+    row, at = np.nonzero(least == _EMPTY)
+    for borrowed in _BORROWED:
+        lent = least[row, borrowed[at]]
+        filled[row, at] = lent
+        left = lent == _EMPTY
+        row, at = row[left], at[left]
+    return filled.astype(np.uint8)
+
+
+def likely(sketches: Sketch, whole: Ints, held_from: int | None) -> Iterator[tuple[int, set[int]]]:
+    """Yield rows with one or two earlier ones to compare them with.
+
+    Args:
+        sketches: One a row.
+        whole: A number for the whole of each row's text; 0 leaves the row out.
+        held_from: As ``Near.pairs``.
+    """
+    used = np.flatnonzero(whole)
+    agreement = np.zeros((2, len(whole)), np.uint8)
+    partner = np.zeros((2, len(whole)), np.int32)
+    for key in (whole, *sketches.view(np.uint32).T):
+        order = used[np.argsort(key[used], kind="stable")]
+        for slot, (rows, earlier) in enumerate(_links(key[order], order, held_from)):
+            found = _agreement(sketches, rows, earlier)
+            more = found > agreement[slot, rows]
+            agreement[slot, rows[more]] = found[more]
+            partner[slot, rows[more]] = earlier[more]
+    enough = agreement >= LEAST_AGREEMENT
+    for row in np.flatnonzero(enough.any(axis=0)).tolist():
+        yield row, set(partner[enough[:, row], row].tolist())
+
+
+def _links(
+    keys: NDArray[Any], order: Ints, held_from: int | None
+) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """Of rows sorted by key, then number: each with the first, and with the one before it, of its key."""
+    if not len(order):
+        return (order, order), (order, order)
+    is_first = np.concatenate(([True], keys[1:] != keys[:-1]))
+    places = np.arange(len(order))
+    first = np.maximum.accumulate(np.where(is_first, places, 0))
+    is_earlier = np.full(len(order), True) if held_from is None else order < held_from
+    before = np.maximum.accumulate(np.where(is_earlier, places, -1))
+    before = np.concatenate(([-1], before[:-1]))
+    asks = ~is_first & (before >= first)
+    if held_from is not None:
+        asks &= ~is_earlier
+    return (order[asks], order[first[asks]]), (order[asks], order[before[asks]])
+
+
+def _agreement(sketches: Sketch, rows: Ints, others: Ints) -> NDArray[np.uint8]:
+    """In how many bins two sketches are the same."""
+    found = np.zeros(len(rows), np.uint8)
+    for start in range(0, len(rows), 1 << 16):
+        some = slice(start, start + (1 << 16))
+        found[some] = (sketches[rows[some]] == sketches[others[some]]).sum(axis=1)
+    return found

@@ -1,0 +1,1 @@
+"""How examples are written in files: readers, the shapes of their records, writers."""

@@ -1,0 +1,146 @@
+"""The text of a file in blocks of whole lines, so that no file is too large to be read."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from itertools import chain
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from tuner.data.formats.encodings import decode_lines, told, transcode
+from tuner.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+MAX_ROW = 16 * 2**20
+"""Bytes of the largest row, or line, that is read; no model takes a hundredth of it."""
+BLOCK = 2**18
+"""Bytes that are read at a time."""
+UTF8_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+
+
+class Block(NamedTuple):
+    """Some lines of a file.
+
+    Attributes:
+        text: Their text with the ends as written; only a newline ends a line.
+        raw: The same in UTF-8, where the file has it so; empty where it does not.
+        line: The number of the first, 1-based.
+        problems: What is wrong with lines that cannot be read, by their numbers. Replacement
+            characters stand for what cannot be decoded, an empty line for one that is too large.
+    """
+
+    text: str
+    raw: bytes
+    line: int
+    problems: dict[int, Problem]
+
+
+def read_blocks(path: Path, encoding: str = "utf-8") -> Iterator[Block]:
+    """Yield a file's text in order; at most some 20 MiB of it are in memory at a time.
+
+    Args:
+        path: The file; it may be gzip'ed, whatever its name.
+        encoding: Of its text; a byte-order mark is no part of that.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        packed = file.peek(2)[:2] == _GZIP  # type: ignore[attr-defined, unused-ignore]
+        source: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        yield from _blocks(str(path), source, codecs.lookup(encoding).name)
+
+
+def _blocks(path: str, file: IO[bytes], encoding: str) -> Iterator[Block]:
+    broken: list[str] = []
+    pieces = _pieces(file, broken)
+    first = next(pieces, b"")
+    other = told(first) if encoding == "utf-8" else ""
+    if other:
+        fix = f"write encoding: {other}, or save it as UTF-8 (in Excel: CSV UTF-8)"
+        what = f"the file is {other.upper()}, not UTF-8"
+        yield Block("", b"", 1, {1: Problem(path, 1, 1, what, fix, "encoding")})
+        return
+    yield from _numbered(path, chain([first], pieces), encoding, broken)
+
+
+def _numbered(
+    path: str, pieces: Iterable[bytes], encoding: str, broken: list[str]
+) -> Iterator[Block]:
+    """Blocks with their lines counted; ``broken`` says why there are no more pieces."""
+    stream, encoding = transcode(pieces, encoding, broken)
+    line, offset = 1, 0
+    for raw, size in _whole_lines(stream):
+        mark = len(UTF8_MARK) if not offset and raw.startswith(UTF8_MARK) else 0
+        if not raw:
+            block = Block("\n", b"\n", line, {line: _too_large(path, line)})
+        else:
+            text, problems = decode_lines(path, raw[mark:], encoding, line, offset + mark)
+            kept = raw[mark:] if encoding == "utf-8" and not problems else b""
+            block = Block(text, kept, line, problems)
+        line += block.text.count("\n")
+        offset += size
+        if block.text.endswith("\n") or not broken:
+            yield block
+    if broken:  # the last line is cut off, and no row
+        yield Block("\n", b"\n", line, {line: _cut_off(path, line, broken[0])})
+
+
+def _pieces(file: IO[bytes], broken: list[str]) -> Iterator[bytes]:
+    """What is in a file; ``broken`` gets a complaint when its gzip data end too early."""
+    read = file.read1  # type: ignore[attr-defined]
+    held: list[bytes] = []
+    size = 0
+    try:
+        while piece := read(BLOCK):
+            held.append(piece)
+            size += len(piece)
+            if size >= BLOCK:
+                yield b"".join(held)
+                held, size = [], 0
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        broken.append("the gzip data are damaged or cut off here")
+    yield b"".join(held)
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Whole lines, ``BLOCK`` bytes of them or so, and their size in the file.
+
+    Nothing with a size stands for a line that is larger than ``MAX_ROW``.
+    """
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        end = piece.find(b"\n") + 1
+        size += end or len(piece)
+        if size > MAX_ROW:
+            held = []
+            if not end:
+                continue
+            yield b"", size
+            piece = piece[end:]  # noqa: PLW2901 -- what is left of it
+            size = len(piece)
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            raw = b"".join([*held, piece[:cut]])
+            yield raw, len(raw)
+            held, size = [], len(piece) - cut
+        held.append(piece[cut:])
+    if size > MAX_ROW or any(held):
+        yield b"".join(held), size
+
+
+def _too_large(path: str, line: int) -> Problem:
+    what = f"a line of more than {MAX_ROW // 2**20} MiB"
+    fix = "delete it: no model takes a text that long; perhaps a line end is missing"
+    return Problem(path, line, 1, what, fix, "row-too-large")
+
+
+def _cut_off(path: str, line: int, what: str) -> Problem:
+    fix = "fetch the file again, or pack it again: only what is before this line was read"
+    return Problem(path, line, 0, what, fix, "unreadable")

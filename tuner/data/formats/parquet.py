@@ -1,0 +1,229 @@
+"""Read and write Parquet and Arrow files, and folders that Hugging Face `datasets` saved.
+
+Everything that needs pyarrow, which is an extra: ``tuner[parquet]``. A folder of ``save_to_disk`` is
+read without that library: ``state.json`` lists the Arrow files, ``dataset_dict.json`` the splits
+(huggingface/datasets, ``arrow_dataset.py`` and ``dataset_dict.py``, read in November 2026).
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
+
+from tuner.data import BATCH_ROWS, Batch, nowhere
+from tuner.data.formats.columns import missing_columns
+from tuner.data.formats.shapes import PLAIN, SHAPES, Flaw, reader, shape_of
+from tuner.errors import DatasetError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from tuner.data import Field, Source
+    from tuner.data.formats.shapes import Record
+
+_OF_SHAPES = ("system", "input", "history", "tools", "systemInstruction", "system_instruction")
+"""Columns that a shape may have besides those it is told by."""
+
+
+def read(path: Path, source: Source) -> Iterator[Batch]:
+    """Yield the rows of a Parquet or Arrow file, some thousand in memory at a time.
+
+    A row's line is its number, from 1; it has no columns of characters. Cells that are null or
+    numbers are no texts.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError:
+            yield _only(path, _not_installed(path))
+            return
+        yield _only(path)  # a file with no rows has a name nevertheless
+        count = 0
+        try:
+            for batch in _record_batches(file, source):
+                if not count:
+                    yield _only(path, *_missing(path, batch.schema.names, source))
+                yield from _rows(path, batch, count, source)
+                count += batch.num_rows
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            said = str(error).splitlines()[0][:200]
+            what = f"cannot be read after row {count:,}: {said}"
+            problem = Problem(str(path), 0, 0, what, "write the file again", "bad-parquet")
+            yield _only(path, problem)
+
+
+def read_folder(path: Path, source: Source) -> Iterator[Batch]:
+    """Yield the rows of a folder that ``save_to_disk`` wrote; of several splits, ``train``.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    try:
+        files = _files(path)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        what = "state.json or dataset_dict.json in it is not what `datasets` writes"
+        fix = "save it again with save_to_disk"
+        yield _only(path, Problem(str(path), 0, 0, what, fix, "bad-parquet"))
+        return
+    if isinstance(files, Problem):
+        yield _only(path, files)
+    else:
+        for file in files:
+            yield from read(file, source)
+
+
+def as_parquet(file: IO[bytes], keys: Sequence[str], records: Iterable[Record]) -> None:
+    """Snappy-compressed row groups of some thousand rows; texts as strings."""
+    pa = _arrow()
+    import pyarrow.parquet as pq
+
+    schema, batches = _tables(pa, keys, records)
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def as_arrow(file: IO[bytes], keys: Sequence[str], records: Iterable[Record]) -> None:
+    """Arrow's file format, which Feather 2 is."""
+    pa = _arrow()
+    schema, batches = _tables(pa, keys, records)
+    with pa.ipc.new_file(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.ipc
+    except ModuleNotFoundError as error:
+        raise DatasetError([_not_installed("")]) from error
+    return pa
+
+
+def _not_installed(path: object) -> Problem:
+    what = "Parquet and Arrow need pyarrow, which is not installed"
+    return Problem(str(path), 0, 0, what, "pip install 'tuner[parquet]'", "unreadable")
+
+
+def _only(path: Path, *problems: Problem) -> Batch:
+    return Batch(str(path), (), (), (), problems, nowhere)
+
+
+def _tables(pa: Any, keys: Sequence[str], records: Iterable[Record]) -> tuple[Any, Iterator[Any]]:
+    """The schema that the first records show, and record batches of all of them."""
+    rest = iter(records)
+    first = list(islice(rest, BATCH_ROWS))
+    if first:
+        schema = pa.Table.from_pylist(first).schema
+    else:
+        schema = pa.schema([(key, pa.string()) for key in keys])
+
+    def batches() -> Iterator[Any]:
+        some = first
+        while some:
+            yield pa.RecordBatch.from_pylist(some, schema)
+            some = list(islice(rest, BATCH_ROWS))
+
+    return schema, batches()
+
+
+def _record_batches(file: IO[bytes], source: Source) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+    from pyarrow import ipc
+
+    magic = file.read(6)
+    file.seek(0)
+    if magic.startswith(b"PAR1") or file.name.endswith((".parquet", ".pq")):
+        parquet = pq.ParquetFile(file)
+        columns = _needed(parquet.schema_arrow.names, source)
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            yield batch
+    elif magic == b"ARROW1":
+        arrow = ipc.open_file(file)
+        for index in range(arrow.num_record_batches):
+            yield from _sliced(arrow.get_batch(index), source)
+    else:
+        for batch in ipc.open_stream(file):
+            yield from _sliced(batch, source)
+
+
+def _sliced(batch: Any, source: Source) -> Iterator[Any]:
+    some = batch.select(_needed(batch.schema.names, source))
+    for start in range(0, batch.num_rows, BATCH_ROWS):
+        yield some.slice(start, BATCH_ROWS)
+
+
+def _needed(names: Sequence[str], source: Source) -> list[str]:
+    """The columns worth reading; all of them where none is known, to be named in the complaint."""
+    shape = shape_of(names, source)
+    keys = SHAPES[shape].keys[0] if shape in SHAPES else source.columns
+    if any(key not in names for key in keys):
+        return list(names)
+    beside = _OF_SHAPES if shape in SHAPES else ()
+    return [name for name in names if name in keys or name in beside]
+
+
+def _missing(path: Path, names: Sequence[str], source: Source) -> Iterator[Problem]:
+    """What is said once, in place of a complaint for every row."""
+    if shape_of(names, source) in (PLAIN, ""):
+        yield from missing_columns(str(path), 0, source.columns, names, "column")
+
+
+def _rows(path: Path, batch: Any, before: int, source: Source) -> Iterator[Batch]:
+    """The rows of a record batch, of which ``before`` stand before it in the file."""
+    names = batch.schema.names
+    shape = shape_of(names, source) or PLAIN
+    if shape == PLAIN and any(name not in names for name in source.columns):
+        return
+    if shape == PLAIN:
+        inputs, outputs = (batch.column(name).to_pylist() for name in source.columns)
+        if all(type(text) is str for texts in (inputs, outputs) for text in texts):
+            lines = range(before + 1, before + 1 + len(inputs))
+            yield Batch(str(path), inputs, outputs, lines, (), _at_row(lines))
+            return
+    texts: list[tuple[str, str]] = []
+    lines_of: list[int] = []
+    problems: list[Problem] = []
+    read = reader(shape)
+    for line, record in enumerate(batch.to_pylist(), before + 1):
+        for part in read(record, source):
+            if isinstance(part, Flaw):
+                problems.append(Problem(str(path), line, 0, part.what, part.fix, part.rule))
+            else:
+                texts.append((part.text_input, part.output))
+                lines_of.append(line)
+    columns = list(zip(*texts, strict=True)) or [(), ()]
+    yield Batch(str(path), columns[0], columns[1], lines_of, problems, _at_row(lines_of))
+
+
+def _at_row(lines: Sequence[int]) -> Any:
+    def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- a row has no columns
+        return lines[row], 0
+
+    return locate
+
+
+def _files(path: Path) -> list[Path] | Problem:
+    splits = path / "dataset_dict.json"
+    if splits.is_file():
+        names = json.loads(splits.read_text("utf-8"))["splits"]
+        if "train" not in names:
+            what = f"has the splits {', '.join(names) or 'none'}, and no train"
+            return Problem(str(path), 0, 0, what, f"name one: {path / 'SPLIT'}", "unreadable")
+        return _files(path / "train")
+    if not (path / "state.json").is_file():
+        what = "is a folder, but none that save_to_disk of `datasets` wrote"
+        fix = f"name the files in it, e.g. {path / '*.jsonl'}"
+        return Problem(str(path), 0, 0, what, fix, "unreadable")
+    state = json.loads((path / "state.json").read_text("utf-8"))
+    if state.get("_indices_data_files"):
+        what = "holds a selection of rows, which only `datasets` can read"
+        fix = "call flatten_indices() before save_to_disk"
+        return Problem(str(path), 0, 0, what, fix, "unreadable")
+    return [path / each["filename"] for each in state["_data_files"]]

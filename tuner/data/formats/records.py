@@ -1,0 +1,159 @@
+"""A row as it is written, of which single texts can be exchanged while the rest stays to the letter."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from tuner.data.formats.json_places import value_index
+from tuner.data.formats.json_rows import scan
+from tuner.data.formats.shapes import Flaw, Parts, reader, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuner.data import Source
+    from tuner.data.formats.shapes import Path
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_MAX_CELL = 2**31 - 1
+
+
+class Mended(NamedTuple):
+    """A row that can be read now, and what stood there before."""
+
+    raw: str
+    before: str
+    after: str
+
+
+class Form(Protocol):
+    """How the rows of a file are written."""
+
+    def parts(self, raw: str) -> list[Parts]:
+        """The examples of a row, their texts with where they stand; none if it cannot be read."""
+
+    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+        """The row with other texts at these places."""
+
+    def mend(self, raw: str) -> Mended | None:
+        """A row that could not be read, if it is plain what it should be."""
+
+
+class CsvForm:
+    """Rows of CSV; in a row that is changed the other cells keep their texts, not their quotes."""
+
+    def __init__(self, header: str, source: Source) -> None:
+        """``header`` is all that stands above the first row."""
+        csv.field_size_limit(_MAX_CELL)
+        said = _SEP.match(header)
+        below = header[said.end() :] if said else header
+        some = (said[1],) if said else _DELIMITERS
+        rows = {each: _cells(below, each) or [] for each in some}
+        self._delimiter = max(some, key=lambda each: (_fit(rows[each], source), len(rows[each])))
+        self._names = rows[self._delimiter]
+        self._source = source
+
+    def parts(self, raw: str) -> list[Parts]:
+        """See Form."""
+        cells = _cells(raw, self._delimiter)
+        shape = shape_of(self._names, self._source)
+        if not cells or len(cells) != len(self._names) or not shape:
+            return []
+        return _parts(reader(shape)(dict(zip(self._names, cells, strict=True)), self._source))
+
+    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+        """See Form."""
+        cells = _cells(raw, self._delimiter) or []
+        for (name,), text in texts.items():
+            cells[self._names.index(str(name))] = text
+        return self._written(cells, raw)
+
+    def mend(self, raw: str) -> Mended | None:
+        """Empty cells beyond those that have a name are cut off."""
+        cells, width = _cells(raw, self._delimiter) or [], len(self._names)
+        if len(cells) <= width or any(map(str.strip, cells[width:])):
+            return None
+        return Mended(self._written(cells[:width], raw), f"{len(cells)} cells", f"{width} cells")
+
+    def _written(self, cells: Sequence[str], raw: str) -> str:
+        end = "\r\n" if raw.endswith("\r\n") else "\n" if raw.endswith("\n") else ""
+        line = StringIO(newline="")
+        csv.writer(line, delimiter=self._delimiter, lineterminator=end).writerow(cells)
+        return line.getvalue()
+
+
+class JsonForm:
+    """Objects of JSON Lines, in any shape; all but the texts that are exchanged stays to the letter."""
+
+    def __init__(self, source: Source) -> None:
+        """The shape is that of the first object."""
+        self._source = source
+        self._shape = ""
+
+    def parts(self, raw: str) -> list[Parts]:
+        """See Form."""
+        return _parts(self._read(raw))
+
+    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+        """See Form."""
+        return _spliced(raw, {value_index(raw, path): text for path, text in texts.items()})
+
+    def mend(self, raw: str) -> Mended | None:
+        """Numbers, true and false become the texts that they are written as."""
+        flaws = [each for each in self._read(raw) if isinstance(each, Flaw)]
+        places = [value_index(raw, each.path) for each in flaws if each.rule == "not-text"]
+        if not flaws or len(places) < len(flaws) or not all(_is_scalar(raw, at) for at in places):
+            return None
+        words = {at: raw[at : scan(raw, at)[1]] for at in places}
+        mended = _spliced(raw, words)
+        after = ", ".join(map(json.dumps, words.values()))
+        return Mended(mended, ", ".join(words.values()), after) if self.parts(mended) else None
+
+    def _read(self, raw: str) -> Sequence[Parts | Flaw]:
+        try:
+            value, end = scan(raw, len(raw) - len(raw.lstrip()))
+        except (StopIteration, ValueError, RecursionError):
+            return ()
+        if not isinstance(value, dict) or raw[end:].strip():
+            return ()
+        self._shape = self._shape or shape_of(value, self._source)
+        return reader(self._shape)(value, self._source) if self._shape else ()
+
+
+def _parts(found: Sequence[Parts | Flaw]) -> list[Parts]:
+    parts = [each for each in found if isinstance(each, Parts)]
+    return parts if len(parts) == len(found) else []
+
+
+def _spliced(raw: str, texts: Mapping[int, str]) -> str:
+    """With other texts in place of the values that begin at these characters."""
+    for at, text in sorted(texts.items(), reverse=True):
+        raw = raw[:at] + json.dumps(text, ensure_ascii=False) + raw[scan(raw, at)[1] :]
+    return raw
+
+
+def _cells(raw: str, delimiter: str) -> list[str] | None:
+    """The cells of one row; None when it is not exactly one."""
+    lines = StringIO(raw, newline="")
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    full = [row for row in rows if len(row) > 1 or any(map(str.strip, row))]
+    return full[0] if len(full) == 1 else None
+
+
+def _fit(names: Sequence[str], source: Source) -> bool:
+    """Whether it has the columns that are to be read."""
+    return set(source.columns) <= set(names) or bool(shape_of(names, source) and len(names) > 1)
+
+
+def _is_scalar(raw: str, at: int) -> bool:
+    value: Any = scan(raw, at)[0]
+    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
