@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,11 +28,11 @@ def run_to_end(main: Callable[[], Coroutine[None, None, T]]) -> T:
         return asyncio.run(main())
     begun: Future[Callable[[], object]] = Future()
     with ThreadPoolExecutor(1, "tuner") as pool:
-        ended = pool.submit(asyncio.run, _stoppable(main, begun))
         try:
-            return ended.result()
+            return pool.submit(asyncio.run, _stoppable(main, begun)).result()
         except KeyboardInterrupt:
-            begun.result()()
+            with suppress(RuntimeError):  # it has ended by itself
+                begun.result()()
             raise
 
 
