@@ -14,7 +14,7 @@ import pytest
 from tuner.data.checks import minhash, near
 from tuner.data.checks.near import Near
 
-DATASETS = Path(__file__).parents[2] / "datasets"
+DATASETS = Path(__file__).parents[3] / "datasets"
 
 
 def rows_of(name):
