@@ -113,6 +113,30 @@ def test_an_openai_job(sample, tmp_path):
     assert all("before 2027-01-06" in step for step in found.steps)
 
 
+@pytest.mark.parametrize(
+    ("text", "hyperparameters"),
+    [
+        ("model_name_or_path: q\ndataset: d\nstage: sft\ngradient_accumulation_steps: 4", (3, 32, 5e-5)),
+        ("base_model: q\ndatasets: [{path: d.jsonl}]\nmicro_batch_size: 2\nlearning_rate: 2e-4", (1, 2, 2e-4)),
+        ('{"training_file": "file-1", "model": "q", "lora": true, "n_evals": 2}', (1, None, 1e-5)),
+        ('{"training_file": "file-1", "model": "q", "object": "fine_tuning.job"}', (None, None, None)),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperparameters, tmp_path):
+    lines = lines_of(translate(written(text, tmp_path), tmp_path))
+
+    keys = ("epoch_count", "batch_size", "learning_rate")
+    assert tuple(lines.get(f"hyperparameters.{key}") for key in keys) == hyperparameters
+
+
+@pytest.mark.parametrize("adapter", ["", "adapter: null"])
+def test_that_all_weights_were_tuned_is_told_where_only_a_missing_key_says_so(adapter, tmp_path):
+    text = f"base_model: q\ndatasets: [{{path: d.jsonl}}]\nmicro_batch_size: 2\n{adapter}"
+    found = translate(written(text, tmp_path), tmp_path)
+
+    assert any(remark.key == "adapter" and "only LoRA" in remark.why for remark in found.remarks)
+
+
 @pytest.mark.parametrize("name", ["openai-dpo", "openai-reinforcement", "llamafactory-chat"])
 def test_preferences_and_rewards_are_told_and_what_to_do_about_them(name, sample, tmp_path):
     found = translate(sample(name), tmp_path)

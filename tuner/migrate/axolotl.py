@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.migrate import reasons
 from tuner.migrate.parts import (
+    Unsaid,
     write_file,
     write_gate,
     write_holdout,
@@ -19,6 +20,7 @@ from tuner.migrate.parts import (
     write_name,
     write_numbers,
 )
+from tuner.migrate.theirs import Remark
 
 if TYPE_CHECKING:
     from tuner.jobs.nodes import KeyPath
@@ -124,13 +126,15 @@ def translate(theirs: Theirs) -> None:
     write_model(theirs, ("base_model",), reasons.OPEN_MODEL)
     _data(theirs, ("datasets", 0))
     _batch(theirs)
-    write_numbers(theirs, ("num_epochs",), None, ("learning_rate",))
+    write_numbers(theirs, ("num_epochs",), None, ("learning_rate",), Unsaid(epochs=1))
     _held_out(theirs)
     write_gate(theirs)
     for at in (("adapter",), ("train_on_inputs",)):
         if theirs.get(*at) in ("lora", "qlora", False):
             why = "every tuning here is LoRA" if at == ("adapter",) else reasons.LOSS_ON_OUTPUT
             theirs.same(at, why)
+    if not theirs.get("adapter"):
+        theirs.remarks.append(Remark("adapter", "none", reasons.FULL))
     theirs.rest(_REASONS)
 
 

@@ -13,6 +13,7 @@ from tuner.migrate import reasons
 from tuner.migrate.axolotl import fetch
 from tuner.migrate.parts import (
     Place,
+    Unsaid,
     find,
     find_place,
     relative,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from tuner.migrate.theirs import Theirs
 
 INFO = "dataset_info.json"
+_UNSAID = Unsaid(epochs=3, rate=5e-5)
+_BATCH = 8
+"""Of a device, where nothing is said: these three are transformers' own."""
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
 
 _REASONS = (
@@ -94,7 +98,7 @@ def translate(theirs: Theirs) -> None:
     write_model(theirs, ("model_name_or_path",), reasons.OPEN_MODEL)
     _data(theirs)
     _batch(theirs)
-    write_numbers(theirs, ("num_train_epochs",), None, ("learning_rate",))
+    write_numbers(theirs, ("num_train_epochs",), None, ("learning_rate",), _UNSAID)
     _held_out(theirs)
     write_gate(theirs)
     _method(theirs)
@@ -119,10 +123,9 @@ def _batch(theirs: Theirs) -> None:
     """Their batch is a product; of several GPUs nothing is said in the file."""
     sources = [("per_device_train_batch_size",), ("gradient_accumulation_steps",)]
     micro, steps = (theirs.whole(*at) for at in sources)
-    if micro is not None or steps is not None:
-        size = (micro or 1) * (steps or 1)
-        note = "their product, on one GPU"
-        theirs.write("hyperparameters.batch_size", size, *sources, note=note)
+    size = (micro or _BATCH) * (steps or 1)
+    note = "their product, on one GPU" if micro else f"on one GPU, of {_BATCH} by default"
+    theirs.write("hyperparameters.batch_size", size, *sources, note=note)
 
 
 def _held_out(theirs: Theirs) -> None:

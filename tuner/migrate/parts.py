@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BASE_MODEL = "models/smollm2-135m-instruct"
 HOLDOUT = 0.1
+DEFAULT = "their default"
 
 _FILE = re.compile(r".*\.(jsonl?|ndjson|csv|tsv|parquet|arrow)(\.gz)?", re.IGNORECASE)
 
@@ -43,19 +44,34 @@ def write_model(theirs: Theirs, at: KeyPath, why: str) -> None:
     theirs.remark(at, why)
 
 
+class Unsaid(NamedTuple):
+    """What theirs does where the file says nothing; ours would do something else."""
+
+    epochs: int | None = None
+    rate: float | None = None
+
+
 def write_numbers(
-    theirs: Theirs, epochs: KeyPath, batch: KeyPath | None, rate: KeyPath | None
+    theirs: Theirs,
+    epochs: KeyPath,
+    batch: KeyPath | None,
+    rate: KeyPath | None,
+    unsaid: Unsaid = Unsaid(),  # noqa: B008 -- frozen
 ) -> None:
     """The hyperparameters that the tuning API has too, but for multipliers."""
     count = theirs.whole(*epochs)
     if count is not None:
         theirs.write("hyperparameters.epoch_count", count, epochs)
+    elif unsaid.epochs is not None and theirs.get(*epochs) is None:
+        theirs.lines.append(Line("hyperparameters.epoch_count", unsaid.epochs, DEFAULT))
     size = theirs.whole(*batch) if batch else None
     if size is not None and batch:
         theirs.write("hyperparameters.batch_size", size, batch)
     number = theirs.number(*rate) if rate else None
     if number is not None and rate:
         theirs.write("hyperparameters.learning_rate", number, rate)
+    elif rate and unsaid.rate is not None and theirs.get(*rate) is None:
+        theirs.lines.append(Line("hyperparameters.learning_rate", unsaid.rate, DEFAULT))
 
 
 class Place(NamedTuple):

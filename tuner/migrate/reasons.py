@@ -4,7 +4,10 @@ from __future__ import annotations
 
 RECORD = "a record of that job: there is nothing to set"
 ADAPTER = "the local service tunes LoRA of rank 8 and alpha 16 on all linear layers"
-FULL = "only LoRA is tuned here: less is learnt and less forgotten than by tuning all weights"
+FULL = (
+    "only LoRA is tuned here, with less learnt and less forgotten than by tuning all weights; it"
+    " wants a learning rate some ten times as high"
+)
 OPTIMIZER = "the service has its own optimizer, AdamW on this machine, and its own settings of it"
 SCHEDULE = (
     "on this machine the rate rises over the first tenth of the steps and then falls in a line"
@@ -16,7 +19,10 @@ EVALUATING = "base and tuned model are asked the held-out rows once, when the tu
 PRECISION = "how numbers are held and kernels chosen is the service's own affair"
 MANY = "a tuning runs in one process of one machine"
 LOADING = "how data and models are read and kept is the service's own affair"
-LENGTH = "the limit is the target's own; `tuner data check` names the rows beyond it"
+LENGTH = (
+    "rows beyond it were cut or left out there; here all are tuned on whole, up to the target's own"
+    " limit, and `tuner data check` names those beyond that"
+)
 PACKING = "rows are never cut or packed; those that begin alike share that computation"
 HUB = "nothing is fetched from or sent to a model hub in the course of a job"
 TEMPLATE = "the base model's own chat template is used, in tuning and in inference alike"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tuner.migrate import reasons
 from tuner.migrate.parts import (
+    Unsaid,
     write_file,
     write_gate,
     write_holdout,
@@ -22,6 +23,8 @@ from tuner.migrate.parts import (
 
 if TYPE_CHECKING:
     from tuner.migrate.theirs import Theirs
+
+_UNSAID = Unsaid(epochs=1, rate=1e-5)
 
 _REASONS = (
     *((key, reasons.ADAPTER) for key in (
@@ -57,7 +60,7 @@ def translate(theirs: Theirs) -> None:
     write_name(theirs, ("suffix",), ("output_name",), ("model_output_name",))
     write_model(theirs, ("model",), reasons.OPEN_MODEL)
     write_file(theirs, "training_data.path", ("training_file",), _fetch)
-    write_numbers(theirs, ("n_epochs",), ("batch_size",), ("learning_rate",))
+    write_numbers(theirs, ("n_epochs",), ("batch_size",), ("learning_rate",), _UNSAID)
     if theirs.get("validation_file"):
         write_file(theirs, "evaluation.path", ("validation_file",), _fetch)
     else:
