@@ -84,6 +84,15 @@ def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, c
     assert said.out.split()[-3:] == ["3", "1", str(to)]
 
 
+def test_a_row_with_two_faults_is_left_out_once(rows, capsys):
+    bad = rows.with_name("bad.jsonl")
+    bad.write_text('{"prompt": 1, "completion": 2}\n{"prompt": "p", "completion": "c"}\n')
+
+    assert tuner(f"data convert {bad} --to {bad}.csv --skip-bad --json".split()) == 0
+
+    assert [each["left_out"] for each in json.loads(capsys.readouterr().out)] == [1]
+
+
 def test_an_input_is_not_written_over_and_nothing_is_no_result(rows, capsys):
     assert tuner(["data", "convert", str(rows), "--to", str(rows), "--force"]) == 2
     assert "never written over" in capsys.readouterr().err

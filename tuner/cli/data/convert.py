@@ -93,7 +93,9 @@ class _Rows:
             self.counts[batch.path] = self.counts.get(batch.path, 0) + len(batch.lines)
             for problem in batch.problems:
                 self._bad.add(problem)
-                self.left_out[batch.path] = self.left_out.get(batch.path, 0) + 1
+            bad = len({problem.line for problem in batch.problems})
+            if bad:
+                self.left_out[batch.path] = self.left_out.get(batch.path, 0) + bad
             if self._skip_bad or not self.left_out:
                 yield from batch.examples()
         if self.left_out and not (self._skip_bad and any(self.counts.values())):
