@@ -113,7 +113,7 @@ def _secrets(screen: Screen, secret: Secret) -> Iterator[tuple[int, Found]]:
 
 def _email(match: re.Match[str]) -> Found:
     what = f"looks like it holds an e-mail address: {match.group()}"
-    fix = "put something like ana@example.com in its place, if it is somebody's"
+    fix = "put a placeholder like [EMAIL] in its place, if it is somebody's"
     return Found(match.start(), what, fix, "personal-data")
 
 
