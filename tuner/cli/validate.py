@@ -49,13 +49,14 @@ def load_all(specs: Sequence[str], overrides: Sequence[str] = ()) -> list[Work]:
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
+    from tuner.cli.data.long import long_examples
     from tuner.jobs.work import load_work
 
     works: list[Work] = []
     problems: list[Problem] = []
     for spec in specs:
         try:
-            works.append(load_work(Path(spec), overrides))
+            works.append(load_work(Path(spec), overrides, looks=long_examples))
         except InvalidInput as error:
             problems += error.problems
     if problems:

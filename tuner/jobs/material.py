@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.data import Columns, Source, read
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.errors import Problem
     from tuner.jobs.draft import Draft
-    from tuner.jobs.spec import TrainingData
+    from tuner.jobs.spec import JobSpec, TrainingData
 
     Look: TypeAlias = Callable[[Batch], Iterable[Problem]]
 
@@ -35,27 +36,32 @@ class Material(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def read_material(draft: Draft, examples: Any = None) -> Material:
+def read_material(
+    draft: Draft, examples: Any = None, looks: Callable[[JobSpec], Look] | None = None
+) -> Material:
     """Read the data of a spec, as far as it says where they are.
 
     Problems with a file that is not there are located in the spec, others in the file.
     ``examples``, a DataFrame or a sequence of Examples or pairs, are read in place of a file.
+    ``looks`` makes of a spec one more look at every batch, of which this half of the house cannot
+    know: at tokens, as the engine counts them.
     """
     data = draft.training_data
     if data is None:
         return Material()
     limits = replace(limits_of(draft), request_bytes=None)  # it depends on the rows held out
     checks = Checks(limits, data.instruction, data.ignore)
+    extra = looks(draft.spec) if looks and draft.spec else _nothing
     if examples is None:
-        rows, problems = _read(draft, data, ("training_data", "path"), checks.train)
+        rows, problems = _read(draft, data, ("training_data", "path"), _both(checks.train, extra))
     else:
         columns = Columns(data.text_input, data.output)
-        rows, problems = _looked_at(draft, batches(examples, columns), checks.train)
+        rows, problems = _looked_at(draft, batches(examples, columns), _both(checks.train, extra))
     held: tuple[Example, ...] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.paths:
         source = replace(data, paths=evaluation.paths, format="auto")
-        held, more = _read(draft, source, ("evaluation", "path"), checks.held)
+        held, more = _read(draft, source, ("evaluation", "path"), _both(checks.held, extra))
         problems += more
     elif evaluation and evaluation.holdout is not None:
         rows, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
@@ -116,6 +122,14 @@ def _looked_at(
 
     found = _capped(draft, problems())
     return tuple(rows), found
+
+
+def _both(look: Look, more: Look) -> Look:
+    return lambda batch: chain(look(batch), more(batch))
+
+
+def _nothing(_: Batch) -> Iterable[Problem]:
+    return ()
 
 
 def _capped(draft: Draft, problems: Iterable[Problem]) -> list[Problem]:

@@ -17,9 +17,10 @@ from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tuner.errors import Problem
+    from tuner.jobs.material import Look
     from tuner.jobs.spec import JobSpec
     from tuner.types import Example
 
@@ -45,7 +46,10 @@ class Work:
 
 
 def load_work(
-    given: Path | Mapping[str, Any], overrides: Sequence[str] = (), examples: Any = None
+    given: Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    examples: Any = None,
+    looks: Callable[[JobSpec], Look] | None = None,
 ) -> Work:
     """Read a spec and its data, and check all that can be checked here.
 
@@ -53,13 +57,14 @@ def load_work(
         given: A spec file, or a dict with the keys of one.
         overrides: As ``--set``.
         examples: In place of ``training_data.path``; see ``tuner.data.memory.batches``.
+        looks: Makes of a spec one more look at its data; see ``read_material``.
 
     Raises:
         InvalidInput: Everything that is wrong with the spec and with the data; the data are read
             as far as the spec says where they are.
     """
     draft = read_draft(given, overrides, in_memory=examples is not None)
-    material = read_material(draft, examples)
+    material = read_material(draft, examples, looks)
     told = {problem.where for problem in draft.problems}
     problems = [*draft.problems, *(each for each in material.problems if each.where not in told)]
     errors = [problem for problem in problems if problem.severity == "error"]
