@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("pandas", "numpy", "grpc", "torch", "google", "sqlalchemy", "transformers", "rich")
+HEAVY = {
+    *("pandas", "numpy", "pyarrow", "datasets", "grpc", "google", "sqlalchemy", "rich"),
+    *("torch", "transformers", "tokenizers"),
+}
 
 PROBE = """
 import sys
@@ -37,6 +40,11 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
         ("validate", "configs/capitals.yaml"),
         ("validate", "configs/quickstart.yaml"),
         ("status",),
+        ("data", "--help"),
+        ("data", "rules"),
+        ("data", "check", "datasets/support_chats.jsonl"),
+        ("data", "check", "datasets/capitals.csv", "--text-input=country", "--output-column=capital"),
+        ("init", "--help"),
     ],
     ids=" ".join,
 )
