@@ -212,3 +212,22 @@ def test_the_kind_can_be_said(capsys):
 
 def test_the_kinds_are_those_of_the_table():
     assert tuple(FOREIGN) == KINDS
+
+
+def test_what_excel_writes_is_read_by_the_spec():
+    text = "Überschrift;Antwört\n" + "".join(f"Straße {n}?;größer als {n} €\n" for n in range(30))
+    Path("rows.csv").write_bytes(text.encode("cp1252"))
+
+    assert run(["init", "rows.csv"]) == 0
+
+    work = load_work(Path("job.yaml"))
+    assert "encoding: cp1252  # guessed" in Path("job.yaml").read_text()
+    assert {each.output[:11] for each in work.examples} == {"größer als "}
+
+
+def test_columns_that_were_named_are_not_called_guessed():
+    csv_file("rows.csv", "un,deux,trois", [(f"a{n}", f"b{n}", "c") for n in range(9)])
+
+    assert run(["init", "rows.csv", "--text-input", "un", "--output-column", "deux"]) == 0
+
+    assert "text_input: un  # of un, deux, trois\n" in Path("job.yaml").read_text()

@@ -14,6 +14,7 @@ from tuner import names
 from tuner.data import USUAL, Columns, Source, read
 from tuner.data.formats import csv
 from tuner.data.formats.detection import detect
+from tuner.data.formats.encodings import guessed
 from tuner.data.formats.shapes import SHAPES
 from tuner.data.holdout import split
 from tuner.errors import DatasetError, Problem
@@ -50,6 +51,8 @@ class Seen(NamedTuple):
     Attributes:
         columns: Where the two texts are.
         names: All columns or keys; none where they say nothing, as those of chat messages.
+        is_guessed: Whether the names alone say which columns.
+        encoding: Of the first file.
         multi_turn: Whether there are conversations of several turns.
         examples: The first ones.
         labels: The outputs, commonest first, when there are few of them; otherwise none.
@@ -57,6 +60,8 @@ class Seen(NamedTuple):
 
     columns: Columns
     names: Sequence[str]
+    is_guessed: bool
+    encoding: str
     multi_turn: Turns
     examples: Sequence[Example]
     labels: Sequence[str]
@@ -79,10 +84,12 @@ def look(path: Path, columns: Columns = USUAL) -> Seen:
     Raises:
         DatasetError: As ``starter``.
     """
-    present = _names(path)
-    if columns == USUAL and present and not _has_shape(present):
+    encoding = guessed(_start(path))
+    present = _names(path, encoding)
+    is_guessed = columns == USUAL and bool(present) and not _has_shape(present)
+    if is_guessed:
         columns = _guess(path, present)
-    source = Source((path,), columns)
+    source = Source((path,), columns, encoding=encoding)
     examples, problems = _rows(source)
     if any(problem.rule == "multi-turn" for problem in problems):
         source = source._replace(multi_turn="expand")
@@ -91,7 +98,8 @@ def look(path: Path, columns: Columns = USUAL) -> Seen:
         empty = Problem(str(path), 0, 0, "there are no examples in it", "add rows", "no-examples")
         raise DatasetError(problems[:MAX_SHOWN] or [empty])
     names = present if columns != USUAL else ()
-    return Seen(columns, names, source.multi_turn, examples, _labels(examples))
+    labels = _labels(examples)
+    return Seen(columns, names, is_guessed, encoding, source.multi_turn, examples, labels)
 
 
 def _rows(source: Source) -> tuple[list[Example], list[Problem]]:
@@ -131,9 +139,11 @@ def _lines(paths: Sequence[Path], spec: Path, seen: Seen) -> list[Line]:
         *_sharing(),
     ]
     if seen.names:
-        note = f"guessed from {', '.join(seen.names[:8])}"
+        note = f"{'guessed from' if seen.is_guessed else 'of'} {', '.join(seen.names[:8])}"
         lines.append(Line("training_data.text_input", seen.columns.text_input, note))
         lines.append(Line("training_data.output", seen.columns.output, note))
+    if seen.encoding != "utf-8":
+        lines.append(Line("training_data.encoding", seen.encoding, "guessed: it is not UTF-8"))
     if seen.multi_turn == "expand":
         note = "there are conversations of several turns: an example for every answer"
         lines.append(Line("training_data.multi_turn", seen.multi_turn, note))
@@ -203,19 +213,29 @@ def _guess(path: Path, present: Sequence[str]) -> Columns:
     raise DatasetError([Problem(str(path), 1, 0, what, fix, "no-column")])
 
 
-def _names(path: Path) -> list[str]:
+def _start(path: Path) -> bytes:
+    """The beginning of a text file; nothing of one that cannot be read."""
+    try:
+        if detect(path) not in ("csv", "json", "jsonl"):
+            return b""
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            return file.read(MAX_HEAD_BYTES)
+    except (OSError, EOFError):
+        return b""  # reading it says why
+
+
+def _names(path: Path, encoding: str) -> list[str]:
     """The columns or keys of a text file; none of one that cannot be told."""
     try:
         kind = detect(path)
         if kind == "csv":
-            return csv.header(path, Source((path,)))
-        if kind in ("json", "jsonl"):
-            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-                head = file.read(MAX_HEAD_BYTES).decode("utf-8-sig", "replace")
-            return _keys(head.lstrip().removeprefix("[").lstrip())
+            return csv.header(path, Source((path,), encoding=encoding))
     except (OSError, EOFError):
-        pass  # reading it says why
-    return []
+        return []  # reading it says why
+    if kind not in ("json", "jsonl"):
+        return []
+    head = _start(path).decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace")
+    return _keys(head.lstrip().removeprefix("[").lstrip())
 
 
 def _keys(text: str) -> list[str]:

@@ -43,6 +43,16 @@ def told(start: bytes) -> str:
     return ""
 
 
+def guessed(start: bytes) -> str:
+    """What a file is in that begins like that, as far as a name is needed to read it; or ``utf-8``."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        lines = b"\n".join(each for each in start.split(b"\n") if not each.isascii())
+        return ("" if told(start) else _guess(lines[:_SAMPLE], "utf-8")) or "utf-8"
+    return "utf-8"
+
+
 def extends_ascii(encoding: str) -> bool:
     """Whether ASCII is written as itself, so that lines can be told before they are decoded.
 
@@ -125,7 +135,7 @@ def _fix(raw: bytes, encoding: str) -> str:
         return "type that character again, and save the file as UTF-8"
     guess = _guess(b"\n".join(lines)[:_SAMPLE], encoding)
     if guess:
-        return f"it looks like {guess}: write encoding: {guess}, or save the file as UTF-8"
+        return f"it looks like {guess}: write encoding: {guess} (--encoding {guess}), or save the file as UTF-8"
     return "save the file as UTF-8, or name what it is in, e.g. encoding: cp1252"
 
 
