@@ -181,3 +181,20 @@ def test_checking_some_rows_loads_nothing_heavy(file):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
+
+
+def test_an_option_says_how_to_read_whatever_the_spec_says(file, tmp_path):
+    path = Path(file(ROWS))
+    path.write_bytes(("Frage;Straße\n" + ROWS.replace(",", ";ü")).encode("cp1252"))
+    spec = tmp_path / "a.yaml"
+    spec.write_text(f"training_data: {{path: {path.name}, text_input: Frage, output: nothing}}")
+
+    told = called(str(spec), "--encoding", "cp1252", "--output-column", "Straße")
+
+    assert told == ("nothing wrong with 40 rows\n", 0)
+
+
+@pytest.mark.parametrize("name", ["cp12", "base64"])
+def test_an_encoding_that_there_is_not_is_refused(file, capsys, name):
+    assert run(["data", "check", file(ROWS), "--encoding", name]) == 2
+    assert f"{name!r} is no encoding of text" in capsys.readouterr().err

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from tuner.data import FORMATS, USUAL, Columns, Source
+from tuner.data import FORMATS, Columns, Source
 from tuner.targets import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from tuner.data import Turns
     from tuner.jobs.draft import Draft
     from tuner.types import Limits
 
@@ -45,27 +46,27 @@ class Given(NamedTuple):
 
 
 def data_options(command: F) -> F:
-    """Add FILE... and how to read them; the command gets one ``given``."""
+    """Add FILE... and how to read them, whatever a spec says; the command gets one ``given``."""
 
     @wraps(command)
     def configured(*args: Any, **options: Any) -> Any:
         files = [Path(each) for each in options.pop("files")]
-        columns = Columns(
-            options.pop("text_input") or USUAL.text_input,
-            options.pop("output_column") or USUAL.output,
-        )
-        how = Source(
-            tuple(files),
-            columns,
-            options.pop("data_format"),
-            options.pop("encoding"),
-            options.pop("multi_turn"),
-        )
-        return command(*args, given=_given(how, options.pop("for_target")), **options)
+        said = _Said(*(options.pop(name) for name in _Said._fields))
+        return command(*args, given=_given(files, said, options.pop("for_target")), **options)
 
     for option in reversed(_OPTIONS):
         configured = option(configured)
     return configured  # type: ignore[return-value] # click's decorators keep the callable
+
+
+def _known_encoding(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    from tuner.data.formats.encodings import extends_ascii
+
+    try:
+        extends_ascii(name or "utf-8")
+    except (LookupError, ValueError):
+        raise click.UsageError(f"{name!r} is no encoding of text; cp1252, say, is one") from None
+    return name
 
 
 _OPTIONS = (
@@ -76,17 +77,13 @@ _OPTIONS = (
         "--format",
         "data_format",
         type=click.Choice(FORMATS),
-        default="auto",
-        show_default=True,
-        help="How the files are written; auto goes by name and content.",
+        help="How the files are written; auto, unless said, goes by name and content.",
     ),
-    click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
+    click.option("--encoding", callback=_known_encoding, help="Of text files; utf-8 unless said."),
     click.option(
         "--multi-turn",
         type=click.Choice(["refuse", "expand"]),
-        default="refuse",
-        show_default=True,
-        help="Conversations of several turns: refused, or an example for every answer.",
+        help="Conversations of several turns: refused, unless said, or an example for every answer.",
     ),
     click.option(
         "--for",
@@ -97,16 +94,39 @@ _OPTIONS = (
 )
 
 
-def _given(how: Source, target: str | None) -> Given:
-    specs = [path for path in how.paths if path.suffix.lower() in SPEC_SUFFIXES]
+class _Said(NamedTuple):
+    """How to read the files, as far as options say it."""
+
+    text_input: str | None
+    output_column: str | None
+    data_format: str | None
+    encoding: str | None
+    multi_turn: Turns | None
+
+    def over(self, source: Source) -> Source:
+        """The same files, read as the options say."""
+        columns = Columns(
+            self.text_input or source.columns.text_input,
+            self.output_column or source.columns.output,
+        )
+        return source._replace(
+            columns=columns,
+            format=self.data_format or source.format,
+            encoding=self.encoding or source.encoding,
+            multi_turn=self.multi_turn or source.multi_turn,
+        )
+
+
+def _given(files: Sequence[Path], said: _Said, target: str | None) -> Given:
+    specs = [path for path in files if path.suffix.lower() in SPEC_SUFFIXES]
     if not specs:
-        return Given(how, None, TARGETS[target or "local"].limits)
-    if len(how.paths) > 1:
+        return Given(said.over(Source(tuple(files))), None, TARGETS[target or "local"].limits)
+    if len(files) > 1:
         raise click.UsageError(f"{specs[0]} is a job spec: name it alone")
-    return _of_spec(specs[0], target)
+    return _of_spec(specs[0], said, target)
 
 
-def _of_spec(path: Path, target: str | None) -> Given:
+def _of_spec(path: Path, said: _Said, target: str | None) -> Given:
     """What a spec says about its data; other parts of it may be wrong or missing."""
     from tuner.errors import SpecError
     from tuner.jobs.draft import read_draft
@@ -116,7 +136,7 @@ def _of_spec(path: Path, target: str | None) -> Given:
     if draft.training_data is None:
         raise SpecError(draft.problems)
     data, evaluation = draft.training_data, draft.evaluation
-    source = source_of(data)
+    source = said.over(source_of(data))
     held = (
         source._replace(paths=evaluation.paths, format="auto")
         if evaluation and evaluation.paths
