@@ -78,3 +78,24 @@ def test_rows_that_cannot_be_read_are_left_out_and_said(rows):
 
     assert "unreadable             1" in done.stdout
     assert "tuner data check" in done.stderr
+
+
+def test_a_row_with_two_faults_is_one_that_cannot_be_read(rows):
+    rows = rows.with_suffix(".jsonl")
+    good = json.dumps({"text_input": "a", "output": "b"})
+    rows.write_text(f'{good}\n{{"q": 1}}\n{good}\n')
+
+    done = ask(rows)
+
+    assert "rows that cannot be read: 1;" in done.stderr
+    assert "unreadable             1   33.3%" in done.stdout
+
+
+def test_what_all_rows_lack_is_said_of_the_first(rows):
+    rows = rows.with_suffix(".jsonl")
+    rows.write_text('{"text_input": "a", "answer": "b"}\n' * 9)
+
+    said = str(CliRunner().invoke(cli, ["data", "stats", str(rows)]).exception)
+
+    assert said.count("there is no key 'output'") == 2
+    assert "7 more like the 2 above (no-key)" in said

@@ -62,7 +62,7 @@ class Stats(NamedTuple):
     """Figures of all rows that could be read.
 
     Attributes:
-        unreadable: Problems with rows that could not be.
+        unreadable: Rows that could not be.
         blank_text_inputs: Empty ones, or of spaces only; ``blank_outputs`` likewise.
         duplicates: Rows whose both texts stand in an earlier row.
         labels: The outputs, most frequent first; empty when they do not look like labels.
@@ -122,7 +122,7 @@ class Tally:
     def add(self, batch: Batch) -> None:
         """Take the rows of a batch in."""
         inputs, outputs = batch.text_inputs, batch.outputs
-        self._unreadable += len(batch.problems)
+        self._unreadable += batch.unread()
         self._lengths["text_input"].update(map(len, inputs))
         self._lengths["output"].update(map(len, outputs))
         self._blank_inputs += sum(not each or each.isspace() for each in inputs)

@@ -87,7 +87,7 @@ def test_a_thousand_alike_are_counted():
 
     errors = [problem for problem in problems if problem.rule == "empty-text-input"]
     assert len(errors) == MAX_SHOWN + 1
-    assert errors[-1].what.startswith("980 more rows")
+    assert errors[-1].what.startswith("980 more like the 20 above")
 
 
 def place(row, field, offset=0):
@@ -228,5 +228,17 @@ def test_what_is_shown_is_capped_and_told_file_by_file(rows):
 
     assert [each.path for each in shown[:40]] == ["b"] * 20 + ["a"] * 20
     assert [each.what for each in shown[40:]] == [
-        f"{29 * rows - 20:,} more rows like the 20 above ({path})" for path in "ba"
+        f"{29 * rows - 20:,} more like the 20 above ({path})" for path in "ba"
     ]
+
+
+def test_a_key_that_every_row_lacks_is_shown_twice_and_counted():
+    lacking = [
+        Problem("x.jsonl", line, 1, "there is no key 'q'", "", "no-key") for line in range(1, 9)
+    ]
+    other = Problem("x.jsonl", 9, 1, "there is no key 'a'", "", "no-key")
+
+    shown = capped([*lacking, other])
+
+    assert [each.line for each in shown] == [1, 2, 9, 0]
+    assert shown[-1].what == "6 more like the 3 above (no-key)"

@@ -94,8 +94,9 @@ def test_a_bad_row_costs_no_other(tmp_path):
         ("text_input ,output", ("take the spaces out of the name 'text_input ', or write "
          "text_input: 'text_input ' in the spec")),
         ("text_imput,output", ("did you mean 'text_imput'? Then write "
-         "training_data.text_input: text_imput")),
-        ("question,output", "say which one to read: training_data.text_input"),
+         "training_data.text_input: text_imput (--text-input text_imput)")),
+        ("question,output", ("say which one to read: training_data.text_input "
+         "(--text-input COLUMN)")),
     ],
 )  # fmt: skip
 def test_a_wrong_column_name_comes_with_the_nearest(tmp_path, header, fix):

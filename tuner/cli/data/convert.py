@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.data.copies import file_option, force_option, format_option, skip_bad_option
+from tuner.cli.data.copies import (
+    UNLESS_SKIPPED,
+    file_option,
+    force_option,
+    format_option,
+    skip_bad_option,
+)
 from tuner.cli.data.given import data_options
 from tuner.cli.options import output_option
 
@@ -91,14 +97,13 @@ class _Rows:
 
         for batch in watched(read(self._given.source)):
             self.counts[batch.path] = self.counts.get(batch.path, 0) + len(batch.lines)
-            for problem in batch.problems:
-                self._bad.add(problem)
-            bad = len({problem.line for problem in batch.problems})
-            if bad:
-                self.left_out[batch.path] = self.left_out.get(batch.path, 0) + bad
-            if self._skip_bad or not self.left_out:
+            self.left_out[batch.path] = self.left_out.get(batch.path, 0) + batch.unread()
+            self._bad.add_all(batch.problems)
+            if self._skip_bad or not self._bad.counts:
                 yield from batch.examples()
-        if self.left_out and not (self._skip_bad and any(self.counts.values())):
+        if self._bad.counts and not (self._skip_bad and any(self.counts.values())):
+            if any(self.counts.values()):
+                click.echo(UNLESS_SKIPPED, err=True)
             raise DatasetError(self.problems())
         if not any(self.counts.values()):
             paths = ", ".join(self.counts)
@@ -106,4 +111,4 @@ class _Rows:
 
     def problems(self) -> list[Problem]:
         """What is wrong with rows that were left out, the first of each rule."""
-        return [*self._bad.shown(), *self._bad.others("mend the first ones and look again")]
+        return self._bad.capped()

@@ -19,6 +19,8 @@ FORMATS = (
 )
 """A test compares them with the tables of writers and shapes, which cost more."""
 
+UNLESS_SKIPPED = "nothing is written: rows cannot be read; --skip-bad leaves them out"
+
 force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
 format_option = click.option(
     "--to-format",
@@ -48,16 +50,18 @@ def read_all(given: Given, *, skip_bad: bool = False) -> list[Example]:
     """
     from tuner.cli.data.watching import watched
     from tuner.data import read
-    from tuner.data.checks.check import capped
+    from tuner.data.checks.report import Tally
     from tuner.errors import DatasetError, Problem
 
     examples: list[Example] = []
-    problems: list[Problem] = []
+    problems = Tally()
     for batch in watched(read(given.source)):
         examples += batch.examples()
-        problems += batch.problems
-    shown = capped(problems)
-    if problems and (not skip_bad or not examples):
+        problems.add_all(batch.problems)
+    shown = problems.capped()
+    if shown and not (skip_bad and examples):
+        if examples:
+            click.echo(UNLESS_SKIPPED, err=True)
         raise DatasetError(shown)
     if not examples:
         paths = ", ".join(map(str, given.source.paths))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tuner.cli.data.given import Given
     from tuner.cli.data.prices import Price
     from tuner.cli.data.timing import Pace
-    from tuner.errors import Problem
     from tuner.targets import Target
     from tuner.types import Example, TargetConfig
 
@@ -25,7 +24,6 @@ MANY_EXAMPLES = 1_000
 BATCH_SIZES = (4, 16)
 """Of few and of many examples: what the service chooses where a spec leaves it open. A test holds
 these to what the service in the box does, which goes by Google's documents."""
-_MAX_SHOWN = 20
 
 
 class Job(NamedTuple):
@@ -101,7 +99,9 @@ def job_of(
     named = counter.model if counter else model or given.base_model
     named = named or (spec.tuned_model_source if spec else "")
     if not named:
-        raise click.UsageError("name the model that is to be tuned: --model models/ID")
+        raise click.UsageError(
+            "name the model that is to be tuned, as `tuner models list` does: --model models/ID"
+        )
     return Job(
         config,
         named if "/" in named else f"models/{named}",
@@ -116,20 +116,21 @@ def job_of(
 def _examples(given: Given) -> tuple[Sequence[Example], int]:
     """Those to tune on, as they will be sent, and how many are held out."""
     from tuner.data import read
+    from tuner.data.checks.report import Tally
     from tuner.data.holdout import split
     from tuner.errors import DatasetError, Problem
     from tuner.jobs.material import instructed
 
     rows: list[Example] = []
-    problems: list[Problem] = []
+    problems = Tally()
     for batch in watched(read(given.source)):
         rows.extend(batch.examples())
-        problems += batch.problems[: max(0, _MAX_SHOWN - len(problems))]
+        problems.add_all(batch.problems)
     if not rows:
         path = str(given.source.paths[0])
         none = Problem(path, 0, 0, "there are no examples in it", "add rows", "no-examples")
-        raise DatasetError(problems or [none])
-    if problems:
+        raise DatasetError(problems.capped() or [none])
+    if problems.counts:
         more = "`tuner data check` says what is wrong with them"
         click.echo(f"rows that cannot be read are not counted: {more}", err=True)
     evaluation = given.draft.evaluation if given.draft else None

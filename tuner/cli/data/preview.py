@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
     from tuner.cli.data.counting import Counter
     from tuner.cli.data.given import Given
-    from tuner.errors import Problem
     from tuner.types import Example
-
-
-_MAX_SHOWN = 20
 
 
 class Chosen(NamedTuple):
@@ -100,16 +96,16 @@ def _chosen(given: Given, row: int | None, line: int | None) -> Iterator[Chosen]
 def _all(given: Given) -> Iterator[Chosen]:
     """Raises DatasetError when there are only rows that cannot be read."""
     from tuner.data import read
+    from tuner.data.checks.report import Tally
     from tuner.errors import DatasetError
 
-    number = 0
-    problems: list[Problem] = []
+    number, problems = 0, Tally()
     for batch in read(given.source):
-        problems += batch.problems[: max(0, _MAX_SHOWN - len(problems))]
+        problems.add_all(batch.problems)
         for number, example in enumerate(batch.examples(), number + 1):  # noqa: B020 -- it goes on
             yield Chosen(batch.path, number, example)
-    if problems and not number:
-        raise DatasetError(problems)
+    if problems.counts and not number:
+        raise DatasetError(problems.capped())
 
 
 def _row_on(given: Given, line: int) -> int:

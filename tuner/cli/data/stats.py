@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from tuner.cli.data.counting import Counter
     from tuner.cli.data.given import Given
     from tuner.data.stats import Label, Lengths, Stats
-    from tuner.errors import Problem
 
 _COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
 _STEPS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR_CHARS = 24
 _LABEL_CHARS = 40
-_MAX_SHOWN = 20
 
 
 @click.command()
@@ -60,18 +58,18 @@ def stats(given: Given, page: Path | None, model: str, output: str, *, force: bo
 def _measured(given: Given, counter: Counter | None) -> Stats:
     from tuner.cli.data.watching import watched
     from tuner.data import read
+    from tuner.data.checks.report import Tally as Problems
     from tuner.data.stats import Tally
     from tuner.errors import DatasetError
 
-    tally = Tally(counter.count if counter else None)
-    problems: list[Problem] = []
+    tally, problems = Tally(counter.count if counter else None), Problems()
     for batch in watched(read(given.source)):
         tally.add(batch)
-        problems += batch.problems[: max(0, _MAX_SHOWN - len(problems))]
+        problems.add_all(batch.problems)
     found = tally.stats()
-    if problems and not found.rows:
-        raise DatasetError(problems)
-    if problems:
+    if problems.counts and not found.rows:
+        raise DatasetError(problems.capped())
+    if problems.counts:
         more = "they are left out here; `tuner data check` says what is wrong with them"
         click.echo(f"rows that cannot be read: {found.unreadable:,}; {more}", err=True)
     return found._replace(held_out=_held_out(given))
@@ -138,7 +136,8 @@ def _facts(found: Stats) -> Iterator[str]:
     yield f"{'rows':14}{found.rows:>10,}"
     for name, number in facts.items():
         if number is not None:
-            share = f"  {number / found.rows:6.1%}" if found.rows and number else ""
+            of = found.rows + (found.unreadable if name == "unreadable" else 0)
+            share = f"  {number / of:6.1%}" if of and number else ""
             yield f"{name:14}{number:>10,}{share}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tuner.data import Columns
 
 MAX_NAMED = 20
+_OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
 
 
 def missing_columns(
@@ -26,11 +28,12 @@ def missing_columns(
 
 def _fix(setting: str, name: str, present: Sequence[str]) -> str:
     near = _nearest(name, present)
+    option = _OPTIONS[setting]
     if not near:
-        return f"say which one to read: training_data.{setting}"
+        return f"say which one to read: training_data.{setting} ({option} COLUMN)"
     if near.strip() == name.strip():
         return f"take the spaces out of the name {near!r}, or write {setting}: {near!r} in the spec"
-    return f"did you mean {near!r}? Then write training_data.{setting}: {near}"
+    return f"did you mean {near!r}? Then write training_data.{setting}: {near} ({option} {quote(near)})"
 
 
 def _nearest(name: str, present: Sequence[str]) -> str:

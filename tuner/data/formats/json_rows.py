@@ -180,7 +180,8 @@ def parse(raw: str) -> tuple[Any] | Wrong:
 def malformed(said: str, at: int) -> Wrong:
     """What the parser said of something that is no JSON."""
     fix = "write one whole object a row, keys and texts in double quotes"
-    return Wrong(at, f"is not JSON: {said[:1].lower()}{said[1:]}", fix, "bad-json")
+    said = said[:1].lower() + said[1:].removesuffix(" starting at")
+    return Wrong(at, f"is not JSON: {said}", fix, "bad-json")
 
 
 def too_deep(raw: str) -> Wrong:
