@@ -105,7 +105,7 @@ def test_an_example_that_is_too_long_says_that_the_tuning_is_refused(rows):
 def test_without_a_tokenizer_the_request_is_shown_and_said_to_be_that(rows):
     done = ask(rows)
 
-    assert done.stdout.endswith("text_input: one\noutput: '1'\n\n")
+    assert done.stdout.endswith("text_input:\none\noutput:\n1\n\n")
     assert "what the request holds: no base model is named" in done.stderr
 
 
@@ -137,3 +137,7 @@ def test_the_loop_takes_the_loss_on_just_the_tokens_that_are_shown_as_learnt():
     loop.gradients(Watched(), model.trainable(model.new_adapter(1)), rows)
 
     assert fed == [shown["token_ids"], sum(shown["loss_mask"])]
+
+
+def test_line_ends_of_a_request_are_shown_where_they_are(rows):
+    assert "text_input:\ntwo↵\nlines\noutput:\n2\n" in ask(rows, "--row", "2").stdout

@@ -93,10 +93,10 @@ def show_example(counter: Counter, example: Example, *, cut: bool, full: bool) -
 
 def show_request(instruction: str, example: Example) -> None:
     """Print what is sent of one."""
-    from tuner.cli.show import show
-
     asked = f"{instruction}\n\n" if instruction else ""
-    show({"text_input": asked + example.text_input, "output": example.output}, "yaml")
+    for name, text in (("text_input", asked + example.text_input), ("output", example.output)):
+        click.secho(f"{name}:", fg="cyan")
+        click.echo(visible(text))
     click.echo()
 
 
