@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -32,6 +33,7 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
     return int(code), set(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -43,7 +45,13 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
         ("data", "--help"),
         ("data", "rules"),
         ("data", "check", "datasets/support_chats.jsonl"),
-        ("data", "check", "datasets/capitals.csv", "--text-input=country", "--output-column=capital"),
+        (
+            "data",
+            "check",
+            "datasets/capitals.csv",
+            "--text-input=country",
+            "--output-column=capital",
+        ),
         ("init", "--help"),
     ],
     ids=" ".join,
@@ -55,15 +63,18 @@ def test_a_light_command_imports_nothing_heavy(tmp_path, arguments):
     assert names.isdisjoint(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_probe_sees_a_heavy_import(tmp_path):
     _, names = modules_after("models", "--help", home=tmp_path)
 
     assert "click" in names
 
 
-def test_the_table_of_commands_says_what_each_command_says():
-    from tuner.cli import COMMANDS, cli
+@pytest.mark.parametrize("group", ["tuner.cli:cli", "tuner.cli.data:data"])
+def test_the_table_of_commands_says_what_each_command_says(group):
+    module, _, name = group.partition(":")
+    imported = import_module(module)
 
-    for name, (_, text) in COMMANDS.items():
-        command = cli.get_command(None, name)
-        assert command.get_short_help_str(200).rstrip(".") == text.rstrip("."), name
+    for each, (_, text) in imported.COMMANDS.items():
+        command = getattr(imported, name).get_command(None, each)
+        assert command.get_short_help_str(200).rstrip(".") == text.rstrip("."), each
