@@ -13,7 +13,7 @@ from tuner.errors import Problem
 from tuner.types import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -159,28 +159,6 @@ def read_rows(source: Source) -> Iterator[Row]:
     for batch in read(source):
         rows: list[Row] = [*batch.examples(), *batch.problems]
         yield from sorted(rows, key=attrgetter("line")) if batch.problems else rows
-
-
-def in_batches(path: Path, rows: Iterable[Row]) -> Iterator[Batch]:
-    """What a reader that goes row by row yields: batches that know the line of a row alone."""
-    examples: list[Example] = []
-    problems: list[Problem] = []
-    for row in rows:
-        (problems if isinstance(row, Problem) else examples).append(row)  # type: ignore[arg-type]
-        if len(examples) + len(problems) >= BATCH_ROWS:
-            yield _batch(path, examples, problems)
-            examples, problems = [], []
-    if examples or problems:
-        yield _batch(path, examples, problems)
-
-
-def _batch(path: Path, examples: list[Example], problems: list[Problem]) -> Batch:
-    inputs, outputs, lines = zip(*examples, strict=True) if examples else ((), (), ())
-
-    def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- the line is all we know
-        return lines[row], 0
-
-    return Batch(str(path), inputs, outputs, lines, problems, locate)
 
 
 def nowhere(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- Locate's signature

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tuner.data import Batch, in_batches
+from tests.fakes.batches import batch_of
+from tuner.data import Batch
 from tuner.data.checks.check import MAX_SHOWN, Checks, capped
 from tuner.errors import Problem
 from tuner.types import Example, Limits
@@ -12,8 +13,8 @@ NONE = Limits(None, None, None)
 
 def check(rows, path, limits, instruction=""):
     checks = Checks(limits, instruction)
-    found = [problem for batch in in_batches(path, rows) for problem in checks.train(batch)]
-    return capped([*found, *checks.finish()])
+    found = list(checks.train(batch_of(rows, path)))
+    return capped([*found, *checks.finish(path)])
 
 
 GOOD = [Example(f"input {n}", "output", n) for n in range(100, 130)]

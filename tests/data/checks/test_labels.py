@@ -1,11 +1,10 @@
 """Outputs as a set of labels."""
 
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from tuner.data import in_batches
+from tests.fakes.batches import batch_of
 from tuner.data.checks.labels import Labels, is_misspelt
 from tuner.types import Example
 
@@ -17,8 +16,7 @@ def found(*labels):
         Example(f"{label}{n}", label, next(lines)) for label, rows in labels for n in range(rows)
     ]
     checked = Labels()
-    for batch in in_batches(Path("x.csv"), rows):
-        checked.add(batch)
+    checked.add(batch_of(rows))
     return [(each.line, each.rule) for each in checked.problems()]
 
 
