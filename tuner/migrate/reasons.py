@@ -34,4 +34,3 @@ OPEN_MODEL = (
     "base_model is the small model in the box; for this one, `tuner serve --base-model NAME=PATH` "
     "and base_model: models/NAME"
 )
-EPOCHS_MEAN = "passes over the data, as here"

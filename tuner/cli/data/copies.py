@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.cli.data.given import rows_of
+from tuner.data import FORMATS as READABLE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tuner.cli.data.given import Given
     from tuner.types import Example
 
-FORMATS = (
-    *("auto", "csv", "tsv", "jsonl", "json", "parquet", "arrow"),
-    *("openai", "prompt-completion", "vertex", "alpaca", "sharegpt"),
-)
+FORMATS = (*(each for each in READABLE if each != "dataset"), "tsv")
 """A test compares them with the tables of writers and shapes, which cost more."""
 
 UNLESS_SKIPPED = "nothing is written: rows cannot be read; --skip-bad leaves them out"
@@ -48,24 +48,12 @@ def read_all(given: Given, *, skip_bad: bool = False) -> list[Example]:
     Raises:
         DatasetError: Rows cannot be read, and are not to be skipped; or there are none.
     """
-    from tuner.cli.data.watching import watched
-    from tuner.data import read
-    from tuner.data.checks.report import Tally
-    from tuner.errors import DatasetError, Problem
+    from tuner.errors import DatasetError
 
-    examples: list[Example] = []
-    problems = Tally()
-    for batch in watched(read(given.source)):
-        examples += batch.examples()
-        problems.add_all(batch.problems)
-    shown = problems.capped()
-    if shown and not (skip_bad and examples):
-        if examples:
-            click.echo(UNLESS_SKIPPED, err=True)
-        raise DatasetError(shown)
-    if not examples:
-        paths = ", ".join(map(str, given.source.paths))
-        raise DatasetError([Problem(paths, 0, 0, "there are no examples", "", "no-examples")])
-    for problem in shown:
+    examples, problems = rows_of(given)
+    if problems and not skip_bad:
+        click.echo(UNLESS_SKIPPED, err=True)
+        raise DatasetError(problems)
+    for problem in problems:
         click.echo(str(problem), err=True)
     return examples

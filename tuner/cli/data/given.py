@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tuner.data import Turns
+    from tuner.errors import Problem
     from tuner.jobs.draft import Draft
-    from tuner.types import Limits
+    from tuner.types import Example, Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +44,29 @@ class Given(NamedTuple):
     ignore: frozenset[str] = frozenset()
     base_model: str = ""
     draft: Draft | None = None
+
+
+def rows_of(given: Given) -> tuple[list[Example], list[Problem]]:
+    """Every row to tune on, and what is wrong with those that cannot be read, the first of each kind.
+
+    Raises:
+        DatasetError: No row can be read.
+    """
+    from tuner.cli.data.watching import watched
+    from tuner.data import read
+    from tuner.data.checks.report import Tally
+    from tuner.errors import DatasetError, Problem
+
+    examples: list[Example] = []
+    problems = Tally()
+    for batch in watched(read(given.source)):
+        examples += batch.examples()
+        problems.add_all(batch.problems)
+    if not examples:
+        paths = ", ".join(map(str, given.source.paths))
+        none = Problem(paths, 0, 0, "there are no examples", "add rows", "no-examples")
+        raise DatasetError(problems.capped() or [none])
+    return examples, problems.capped()
 
 
 def data_options(command: F) -> F:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from tuner.cli.data.watching import is_quiet, progress, watched
+from tuner.cli.data.given import rows_of
+from tuner.cli.data.watching import is_quiet, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,22 +116,11 @@ def job_of(
 
 def _examples(given: Given) -> tuple[Sequence[Example], int]:
     """Those to tune on, as they will be sent, and how many are held out."""
-    from tuner.data import read
-    from tuner.data.checks.report import Tally
     from tuner.data.holdout import split
-    from tuner.errors import DatasetError, Problem
     from tuner.jobs.material import instructed
 
-    rows: list[Example] = []
-    problems = Tally()
-    for batch in watched(read(given.source)):
-        rows.extend(batch.examples())
-        problems.add_all(batch.problems)
-    if not rows:
-        path = str(given.source.paths[0])
-        none = Problem(path, 0, 0, "there are no examples in it", "add rows", "no-examples")
-        raise DatasetError(problems.capped() or [none])
-    if problems.counts:
+    rows, problems = rows_of(given)
+    if problems:
         more = "`tuner data check` says what is wrong with them"
         click.echo(f"rows that cannot be read are not counted: {more}", err=True)
     evaluation = given.draft.evaluation if given.draft else None
