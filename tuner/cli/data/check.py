@@ -90,11 +90,12 @@ def _checks(given: Given) -> Checks:
 
 
 def _problems(given: Given, checks: Checks) -> Iterator[Problem]:
-    from tuner.cli.data.watching import watched
+    from tuner.cli.data.watching import busy, watched
     from tuner.data import read
 
     for batch in watched(read(given.source)):
         yield from checks.train(batch)
     for batch in watched(read(given.held)) if given.held else ():
         yield from checks.held(batch)
-    yield from checks.finish(str(given.source.paths[0]))
+    with busy("comparing", checks.rows):
+        yield from checks.finish(str(given.source.paths[0]))

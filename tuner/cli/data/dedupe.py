@@ -61,6 +61,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     a conflict, which `tuner data check` tells, and both rows stay. Which of several rows
     stays is decided by their texts, not by their order. The copy has the two columns and no other.
     """
+    from tuner.cli.data.watching import busy
     from tuner.cli.show import show
     from tuner.data.formats.writers import check_free, write
     from tuner.data.repeats import find_repeats
@@ -69,7 +70,8 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     if to:
         check_free(to, force, inputs)
     rows = read_all(given, skip_bad=skip_bad)
-    found = find_repeats(rows, near=near, ignore_case=ignore_case)
+    with busy("comparing", len(rows)):
+        found = find_repeats(rows, near=near, ignore_case=ignore_case)
     shown = found if output != "table" else found[:_MOST_SHOWN]
     if shown or output != "table":
         show(_records(shown, rows), output)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tuner.data import Batch
 
 _LONG_S = 1.0
+MANY_ROWS = 50_000
+"""To compare them takes seconds."""
 
 
 def is_quiet() -> bool:
@@ -34,7 +36,16 @@ def watched(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[str], None]]:
+def busy(what: str, rows: int) -> Iterator[None]:
+    """Says what is done with many rows, all at a time."""
+    with progress(what, long_s=0) as show:
+        if rows >= MANY_ROWS:
+            show(f"{rows:,} rows")
+        yield
+
+
+@contextmanager
+def progress(what: str, long_s: float = _LONG_S) -> Iterator[Callable[[str], None]]:
     """Gives a function to say how far it is; drawn on terminals only, and gone in the end."""
     began = time.monotonic()
     with ExitStack() as held:
@@ -43,7 +54,7 @@ def progress(what: str) -> Iterator[Callable[[str], None]]:
         def show(how_far: str) -> None:
             nonlocal status
             if status is None:
-                if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < _LONG_S:
+                if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < long_s:
                     return
                 from rich.console import Console
 
