@@ -285,3 +285,14 @@ def test_no_file_ends_in_a_traceback(content, tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SpecError, match="cannot be read: no such file"):
         translate(tmp_path / "nowhere.json", tmp_path)
+
+
+def test_a_job_that_names_no_file_says_where_the_examples_go(tmp_path):
+    found = translate(
+        written('{"object": "fine_tuning.job", "training_file": ""}', tmp_path), tmp_path
+    )
+
+    assert lines_of(found)["training_data.path"] == "examples.jsonl"
+    assert found.steps == (
+        f"save the examples as {tmp_path}/examples.jsonl, or change the path in the spec",
+    )

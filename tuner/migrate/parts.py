@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BASE_MODEL = "models/smollm2-135m-instruct"
 HOLDOUT = 0.1
 DEFAULT = "their default"
+UNNAMED = "examples.jsonl"
 
 _FILE = re.compile(r".*\.(jsonl?|ndjson|csv|tsv|parquet|arrow)(\.gz)?", re.IGNORECASE)
 
@@ -99,9 +100,14 @@ def find_place(theirs: Theirs, name: str, fetch: Fetch, folder: str = "") -> Pla
     found = find(theirs, name, folder)
     if found:
         return Place(relative(theirs, found))
+    if not name:
+        theirs.step(
+            f"save the examples as {theirs.spec_folder / UNNAMED}, or change the path in the spec"
+        )
+        return Place(UNNAMED, "theirs names no file")
     if _FILE.fullmatch(name):
         there = theirs.document.path.parent / folder / name
-        theirs.step(f"put {Path(name).name} where the spec expects it, {there}, or change the path")
+        theirs.step(f"save the examples as {there}, or change the path in the spec")
         return Place(relative(theirs, there), "not there yet")
     saved = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'examples'}.jsonl"
     theirs.step(fetch(name, os.path.relpath(theirs.spec_folder / saved)))
