@@ -99,8 +99,9 @@ def _facts(stats: Stats) -> Iterator[str]:
     }
     for name, number in facts.items():
         if number is not None:
-            part = f" <small>{number / stats.rows:.1%}</small>" if name != "rows" and number else ""
-            yield f"<div><dt>{name}</dt><dd>{number:,}{part if stats.rows else ''}</dd></div>"
+            of = stats.rows + (stats.unreadable if name == "unreadable" else 0)
+            part = f" <small>{number / of:.1%}</small>" if name != "rows" and number and of else ""
+            yield f"<div><dt>{name}</dt><dd>{number:,}{part}</dd></div>"
 
 
 def _card(name: str, lengths: Lengths, limit: int) -> str:
