@@ -122,6 +122,37 @@ def test_an_empty_side_is_refused(tmp_path, share, what):
     assert problem.what == what
 
 
+SENTENCE = "Where is the parcel that I ordered in the first week of {}? It has not come."
+ALIKE = "".join(f"{SENTENCE.format(name)},a\n" for name in ("March", "march", "Marsh", "marches"))
+
+
+def kindness(tmp_path, evaluation, more=""):
+    spec = f"{SPEC.replace('}', more + '}')}evaluation: {{{evaluation}}}\n"
+    warnings = load_work(write(tmp_path, spec, ALIKE + ROWS)).warnings
+    return [each for each in warnings if each.rule == "near-leak"]
+
+
+def test_rows_held_out_that_are_nearly_tuned_on_are_told_where_the_share_is(tmp_path):
+    work = load_work(write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5}}\n", ALIKE + ROWS))
+    (problem,) = kindness(tmp_path, "holdout: 0.5")
+
+    alike = sum(row.text_input.startswith("Where") for row in work.holdout)
+    assert 0 < alike < 4
+    assert problem.where == f"{tmp_path}/spec.yaml:4:23"
+    assert problem.what == (
+        f"{alike} of the {len(work.holdout)} rows held out are nearly the same as one tuned on"
+    )
+    assert problem.severity == "warning"
+
+
+def test_rows_that_are_alike_on_one_side_are_not_told_to_be_on_two(tmp_path):
+    assert kindness(tmp_path, "holdout: 0.02") == []
+
+
+def test_who_does_not_want_to_know_is_not_told(tmp_path):
+    assert kindness(tmp_path, "holdout: 0.5", ", ignore: [near-leak]") == []
+
+
 def test_every_output_is_held_out_in_its_share_when_the_spec_says_so(tmp_path):
     rows = "".join(f"input {n},{'rare' if n % 10 else 'often'}\n" for n in range(200))
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.1, stratify: true}}\n", rows)

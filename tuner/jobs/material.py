@@ -58,6 +58,7 @@ def read_material(
         columns = Columns(data.text_input, data.output)
         rows, problems = _looked_at(draft, batches(examples, columns), _both(checks.train, extra))
     held: tuple[Example, ...] = ()
+    parted = rows
     evaluation = draft.evaluation
     if evaluation and evaluation.paths:
         source = replace(data, paths=evaluation.paths, format="auto")
@@ -68,6 +69,8 @@ def read_material(
         problems += _one_sided(draft, rows, held)
     if rows or held or not problems:
         problems += _capped(draft, checks.finish())
+    if evaluation and not evaluation.paths and "near-leak" not in data.ignore:
+        problems += _too_kind(draft, parted, held, checks.alike)
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
@@ -134,6 +137,24 @@ def _nothing(_: Batch) -> Iterable[Problem]:
 
 def _capped(draft: Draft, problems: Iterable[Problem]) -> list[Problem]:
     return capped(problems, f"`tuner data check {draft.document.path} -o json` lists all of them")
+
+
+def _too_kind(
+    draft: Draft, rows: Sequence[Example], held: Sequence[Example], alike: Iterable[tuple[int, int]]
+) -> Iterator[Problem]:
+    """How many rows are held out that are nearly the same as one tuned on."""
+    known = set(map(id, held))
+    is_held = [id(row) in known for row in rows]
+    found = {
+        one if is_held[one] else other for one, other in alike if is_held[one] != is_held[other]
+    }
+    if found:
+        what = (
+            f"{len(found):,} of the {len(held):,} rows held out are nearly the same as one tuned on"
+        )
+        fix = "drop them first: `tuner data dedupe --near 0.8`; or else the evaluation is too kind"
+        problem = draft.document.problem(("evaluation", "holdout"), what, fix, "near-leak")
+        yield replace(problem, severity="warning")
 
 
 def _one_sided(draft: Draft, rows: Sequence[Example], held: Sequence[Example]) -> Iterator[Problem]:

@@ -100,6 +100,12 @@ class Checks:
                 yield problem
         yield from self._likeness.finish()
 
+    @property
+    def alike(self) -> Iterator[tuple[int, int]]:
+        """Rows that are nearly the same as an earlier one, and that; known after ``finish``."""
+        pairs = self._likeness.alike
+        return zip(pairs[::2], pairs[1::2], strict=True)
+
     def _look(self, batch: Batch, *, is_held: bool = False) -> Iterator[Problem]:
         found = list(batch.problems)
         unread = {each.line for each in found if each.line and each.rule not in _OF_NO_ROW}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from tuner.data.checks.seen import Seen
@@ -20,7 +21,12 @@ _NEAR = frozenset({"near-duplicate", "near-leak"})
 
 
 class Likeness:
-    """Compares every row with all before it; some 120 bytes of each are kept, or twice that."""
+    """Compares every row with all before it; some 120 bytes of each are kept, or twice that.
+
+    Attributes:
+        alike: A row, then an earlier one whose input is nearly the same or the same but for case and
+            space, then the next row; complete after ``finish``.
+    """
 
     def __init__(self, ignore: Collection[str]) -> None:
         """``ignore`` are rules that need not be looked for; without the near ones half is kept."""
@@ -28,6 +34,7 @@ class Likeness:
         self._seen = Seen()
         self._near = None if self._ignore >= _NEAR else _near()
         self._told: set[int] = set()
+        self.alike = array("Q")
 
     def hold(self) -> None:
         """From here on rows are held out."""
@@ -41,6 +48,8 @@ class Likeness:
         keys = None if "similar-case" in self._ignore else screen.keys()
         for again in self._seen.add(batch, keys):
             self._told.add(start + again.row)
+            if not again.is_exact:
+                self.alike.extend((start + again.row, again.earlier))
             yield self._repeated(batch, again)
         if self._near is not None:
             self._near.add(batch.text_inputs)
@@ -58,6 +67,7 @@ class Likeness:
         if "near-duplicate" not in self._ignore:
             for row, earlier, similarity in self._near.pairs():
                 if row not in self._told:
+                    self.alike.extend((row, earlier))
                     yield self._nearly(row, earlier, similarity, "near-duplicate")
 
     def _repeated(self, batch: Batch, again: Again) -> Problem:
