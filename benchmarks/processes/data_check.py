@@ -73,11 +73,9 @@ def pydantic(train: Path, held: Path) -> Work:
         text_input: str = Field(min_length=1, max_length=MOST_INPUT)
         output: str = Field(min_length=1, max_length=MOST_OUTPUT)
 
-    def invalid(
-        name: str, lines: tuple[int, int], text_input: str, output: str
-    ) -> Iterator[Finding]:
+    def invalid(name: str, lines: tuple[int, int], row: dict[str, str]) -> Iterator[Finding]:
         try:
-            Row(text_input=text_input, output=output)
+            Row.model_validate(row)
         except ValidationError as error:
             for each in error.errors():
                 kind = "empty" if each["type"] == "string_too_short" else "long"
@@ -87,30 +85,30 @@ def pydantic(train: Path, held: Path) -> Work:
     def work() -> set[Finding]:
         found = set()
         first: dict[str, str] = {}
-        for line, answer_line, text_input, output in _rows(train):
-            found.update(invalid(train.name, (line, answer_line), text_input, output))
+        for line, answer_line, row in _rows(train):
+            found.update(invalid(train.name, (line, answer_line), row))
+            text_input, output = row["text_input"], row["output"]
             earlier = first.setdefault(text_input, output)
             if text_input and earlier is not output:
                 same = earlier == output
                 rule, where = ("duplicate", line) if same else ("conflict", answer_line)
                 found.add((rule, train.name, where))
-        for line, answer_line, text_input, output in _rows(held):
-            found.update(invalid(held.name, (line, answer_line), text_input, output))
-            if text_input and text_input in first:
+        for line, answer_line, row in _rows(held):
+            found.update(invalid(held.name, (line, answer_line), row))
+            if row["text_input"] and row["text_input"] in first:
                 found.add(("leak", held.name, line))
         return found
 
     return work
 
 
-def _rows(path: Path) -> Iterator[tuple[int, int, str, str]]:
+def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, str]]]:
     """Rows, with the lines that they and their outputs start on."""
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        next(reader)
-        line = reader.line_num + 1
-        for text_input, output in reader:
-            yield line, reader.line_num - output.count("\n"), text_input, output
+        reader = csv.DictReader(file)
+        line = 2
+        for row in reader:
+            yield line, reader.line_num - row["output"].count("\n"), row
             line = reader.line_num + 1
 
 

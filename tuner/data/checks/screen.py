@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import repeat
-from operator import contains
+from itertools import compress, count
+from operator import not_
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
-"""What ``str.split`` parts ASCII at, but for the space."""
-_SPACES = bytes.maketrans(_BLANKS, b" " * len(_BLANKS))
+_COMMON = b"abcdefghijklmnopqrstuvwxyz0123456789 ,.\t\n\r"
+"""What most texts are made of, and no sign of anything; what is left without it is soon looked through."""
 _CONTROLS = (*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 """Every digit, and the hyphen, made a 0."""
+_BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+"""What ``str.split`` parts ASCII at, but for the space."""
+_SPACES = bytes.maketrans(_BLANKS, b" " * len(_BLANKS))
 _60_BITS = (1 << 60) - 1
 _EACH = 4
-_BESIDE = 3
-_A_FEW = 16
-"""With more of a character than one in so many rows it is slow to look at what stands around each."""
 
 
 class Screen:
@@ -30,7 +29,6 @@ class Screen:
         """Take a column; ``many`` more are to come, which makes importing numpy worth its time."""
         self.texts = texts
         self._many = many
-        self._windows: dict[bytes, set[bytes] | None] = {}
 
     @cached_property
     def plain(self) -> bytes:
@@ -38,11 +36,21 @@ class Screen:
         return "\0".join(self.texts).encode("utf-8", "surrogatepass")
 
     @cached_property
+    def rest(self) -> bytes:
+        """``plain`` without what most texts are made of."""
+        return self.plain.translate(None, _COMMON)
+
+    @cached_property
+    def has_nul(self) -> bool:
+        """Whether a text holds what parts them in ``plain``."""
+        return self.plain.count(0) >= max(1, len(self.texts))
+
+    @cached_property
     def foreign(self) -> Sequence[int]:
         """The rows that are not all ASCII."""
-        if all(map(str.isascii, self.texts)):
+        if self.plain.isascii():
             return ()
-        return [row for row, text in enumerate(self.texts) if not text.isascii()]
+        return list(compress(count(), map(not_, map(str.isascii, self.texts))))
 
     @cached_property
     def foreign_text(self) -> str:
@@ -51,30 +59,14 @@ class Screen:
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
-        if needle.encode() not in self.plain:
+        wanted = needle.encode()
+        if wanted.translate(None, _COMMON) not in self.rest or wanted not in self.plain:
             return ()
         return [row for row, text in enumerate(self.texts) if needle in text]
 
-    def may_have(self, needle: str, anchor: str) -> bool:
-        """Whether some text may hold ``needle`` and ``anchor``, a rare character.
-
-        One character is found twenty times sooner than a few. Where it is in ``needle`` as well, a
-        look at what stands around it tells the rest.
-        """
-        wanted = needle.encode()
-        if anchor not in needle:
-            return anchor.encode() in self.plain and wanted in self.plain
-        windows = self._around(anchor.encode())
-        if windows is None:
-            return wanted in self.plain
-        at = wanted.index(anchor.encode())
-        wanted = wanted[max(0, at - _BESIDE) : at + _BESIDE + 1]
-        return any(wanted in each for each in windows)
-
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
-        has_nul = any(map(contains, self.texts, repeat("\0")))
-        if has_nul or any(map(self.plain.__contains__, _CONTROLS)):
+        if self.has_nul or any(map(self.rest.__contains__, _CONTROLS)):
             return range(len(self.texts))
         return ()
 
@@ -96,7 +88,7 @@ class Screen:
     def keys(self) -> list[int]:
         """A hash of each text, of 60 bits, that is the same when only case and blanks differ."""
         pieces = _tidy(self.plain.lower(), many=self._many).split(b"\0")
-        if len(pieces) != len(self.texts):  # there is a NUL in a text
+        if self.has_nul:
             pieces = [fold(text) for text in self.texts]
         for row in self.foreign:
             pieces[row] = fold(self.texts[row])
@@ -111,28 +103,10 @@ class Screen:
             rows.append(row)
         return [] if len(self.texts) <= row else list(dict.fromkeys(rows))
 
-    def _around(self, anchor: bytes) -> set[bytes] | None:
-        """``anchor`` with what stands beside it, at every place; None where there are too many."""
-        if anchor not in self._windows:
-            most = len(self.texts) // _A_FEW + 1
-            self._windows[anchor] = _find_windows(self.plain, anchor, most)
-        return self._windows[anchor]
-
 
 def fold(text: str) -> bytes:
     """A text in lower case, with one space wherever there are blanks, and none at its ends."""
     return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
-
-
-def _find_windows(data: bytes, anchor: bytes, most: int) -> set[bytes] | None:
-    windows: set[bytes] = set()
-    at = data.find(anchor)
-    for _ in range(most):
-        if at < 0:
-            return windows
-        windows.add(data[at - _BESIDE if at > _BESIDE else 0 : at + _BESIDE + 1])
-        at = data.find(anchor, at + 1)
-    return None
 
 
 def _tidy(data: bytes, *, many: bool) -> bytes:

@@ -67,26 +67,25 @@ def find_flaws(
     yield from _sizes(field, screen, limit)
     if "control-character" not in ignore:
         yield from _controls(field, screen)
-    if screen.foreign:
+    if _HALF in screen.plain:
         yield from _halves(field, screen)
-        if "mojibake" not in ignore:
-            yield from _mojibake(field, screen)
+    if "mojibake" not in ignore and screen.foreign:
+        yield from _mojibake(field, screen)
     for row, found in find_private(screen, ignore):
         yield Flaw(row, field, *found)
 
 
 def _sizes(field: Field, screen: Screen, limit: Limit) -> Iterator[Flaw]:
     texts = screen.texts
-    sizes = list(map(len, texts))
-    if min(sizes, default=1) == 0 or any(map(str.isspace, texts)):
+    if not all(texts) or any(map(str.isspace, texts)):
         for row, text in enumerate(texts):
             if not text or text.isspace():
                 what = f"{field} is blank" if text else f"{field} is empty"
                 fix = "fill it in, or delete the row"
                 yield Flaw(row, field, 0, what, fix, f"empty-{_rule(field)}")
-    if limit.most is None or max(sizes, default=0) + limit.prefix <= limit.most:
+    if limit.most is None or max(map(len, texts), default=0) + limit.prefix <= limit.most:
         return
-    for row, size in enumerate(sizes):
+    for row, size in enumerate(map(len, texts)):
         if size + limit.prefix > limit.most:
             yield _long(row, field, size, limit)
 
@@ -125,7 +124,7 @@ def _named(character: str) -> str:
 
 def _halves(field: Field, screen: Screen) -> Iterator[Flaw]:
     """Half of a surrogate pair, which JSON can write and UTF-8 cannot."""
-    for row in screen.foreign if _HALF in screen.plain else ():
+    for row in screen.foreign:
         try:
             screen.texts[row].encode()
         except UnicodeEncodeError as error:

@@ -8,7 +8,9 @@ can be taken so: behind it, who knows which pieces are quoted.
 
 from __future__ import annotations
 
-from itertools import islice
+from bisect import bisect_right
+from itertools import accumulate, compress, islice, repeat
+from operator import contains
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,19 +51,18 @@ def take(text: str, line: int, delimiter: str, width: int, wanted: tuple[int, in
     left, quoted = '"'.join(pieces[::2]), pieces[1::2]
     rows = _rows(left)
     if width == _PAIR and sum(wanted) == 1:
-        firsts, seconds, count = _take_pairs(rows, iter(quoted), delimiter)
+        firsts, seconds, count = _take_pairs(rows, quoted, delimiter)
         if wanted[0]:
             firsts, seconds = seconds, firsts
     else:
         firsts, seconds, count = _take_wide(rows, iter(quoted), delimiter, width, wanted)
-    size = _size(left, count)
-    quotes = left.count('"', 0, size)
-    end = size + sum(map(len, islice(quoted, quotes))) + quotes
-    passed = count
+    end = _end(text, left, pieces, count)
+    passed = text.count("\n", 0, end)
     lines: Sequence[int] = range(line, line + count)
-    if len(firsts) < count or "\n" in "".join(quoted):
-        passed = text.count("\n", 0, end)
-        lines = list(_lines(rows[:count], iter(quoted), line))
+    if passed > count:
+        lines = _lines(rows[:count], quoted, line)
+    if len(firsts) < count:
+        lines = [each for each, row in zip(lines, rows, strict=False) if row.strip()]
     return Taken(firsts, seconds, lines, end, passed)
 
 
@@ -74,38 +75,32 @@ def _rows(left: str) -> list[str]:
     return rows
 
 
-def _size(left: str, count: int) -> int:
-    """How many characters the first rows have."""
-    if count == left.count("\n"):
-        return left.rfind("\n") + 1
-    return sum(map(len, islice(left.split("\n"), count))) + count
+def _end(text: str, left: str, pieces: list[str], count: int) -> int:
+    """Where in the text its first so many rows end."""
+    if count == left.count("\n"):  # what is behind them is shorter
+        tail = left[left.rfind("\n") + 1 :]
+        is_open = len(pieces) % 2 == 0
+        quotes = tail.count('"') + is_open
+        behind = pieces[1::2][-quotes:] if quotes else ()
+        return len(text) - len(tail) - quotes - sum(map(len, behind))
+    size = sum(map(len, islice(left.split("\n"), count))) + count
+    quotes = left.count('"', 0, size)
+    return size + sum(map(len, pieces[1 : 2 * quotes : 2])) + quotes
 
 
 def _take_pairs(
-    rows: list[str], pieces: Iterator[str], delimiter: str
+    rows: list[str], quoted: list[str], delimiter: str
 ) -> tuple[list[str], list[str], int]:
     """The cells of rows of two, and how many rows there were, blank ones too."""
-    firsts: list[str] = []
-    seconds: list[str] = []
-    both, blank = f'"{delimiter}"', 0
-    for row in rows:
-        if row == both:
-            firsts.append(next(pieces))
-            seconds.append(next(pieces))
-            continue
-        first, part, second = row.partition(delimiter)
-        if not part and not row.strip():
-            blank += 1
-            continue
-        if not part or delimiter in second:
-            break
-        one = next(pieces) if first == '"' else _text(first, pieces)
-        other = next(pieces) if second == '"' else _text(second, pieces)
-        if one is None or other is None:
-            break
-        firsts.append(one)
-        seconds.append(other)
-    return firsts, seconds, len(firsts) + blank
+    if set(map(str.count, rows, repeat(delimiter))) == {1}:
+        pieces = iter(quoted)
+        texts = [
+            cell if '"' not in cell else next(pieces) if cell == '"' else _text(cell, pieces)
+            for cell in delimiter.join(rows).split(delimiter)
+        ]
+        if None not in texts:
+            return texts[::2], texts[1::2], len(rows)  # type: ignore[return-value]
+    return _take_wide(rows, iter(quoted), delimiter, _PAIR, (0, 1))
 
 
 def _take_wide(
@@ -139,9 +134,13 @@ def _text(cell: str, pieces: Iterator[str]) -> str | None:
     return None if cell.strip('"') else '"'.join(islice(pieces, len(cell)))
 
 
-def _lines(rows: list[str], pieces: Iterator[str], line: int) -> Iterator[int]:
-    """Where each row that is not blank starts."""
-    for row in rows:
-        if row.strip():
-            yield line
-        line += 1 + sum(piece.count("\n") for piece in islice(pieces, row.count('"')))
+def _lines(rows: list[str], quoted: list[str], line: int) -> list[int]:
+    """Where each row starts, of which some hold line ends."""
+    last = list(accumulate(map(str.count, rows, repeat('"'))))
+    several = map(contains, quoted, repeat("\n"))
+    lines: list[int] = []
+    for index in compress(range(last[-1]), several):
+        row = bisect_right(last, index)
+        lines += range(line + len(lines), line + row + 1)
+        line += quoted[index].count("\n")
+    return [*lines, *range(line + len(lines), line + len(rows))]
