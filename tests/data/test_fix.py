@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tuner.data import Columns, Source, read
+from tuner.data import Columns, Source, read, read_rows
 from tuner.data.checks.check import Checks
 from tuner.data.fix import MENDED, Wishes, fix
 from tuner.data.formats.detection import detect
@@ -75,6 +75,17 @@ def test_only_the_row_that_is_mended_is_written_anew_with_its_other_cells(tmp_pa
     assert fixed(path)[0] == (
         'note;text_input;output\r\nk;a;x\r\n"one; two\nlines";b;y\r\n"q";c;"z"\r\n'
     )
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_row_that_is_mended_keeps_the_line_ends_in_its_cells(tmp_path, end):
+    text = f'text_input,output\n"a\rb\x07","x\ny"{end}'
+    copy, _, left = fixed(write(tmp_path, text))
+
+    assert not left
+    assert [
+        (each.text_input, each.output) for each in read_rows(Source((write(tmp_path, copy),)))
+    ] == [("a\rb", "x\ny")]
 
 
 def test_every_mend_of_csv_is_told_by_line(tmp_path):

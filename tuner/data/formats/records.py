@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_TO_QUOTE = re.compile(r'["\r\n]')
 _MAX_CELL = 2**31 - 1
 
 
@@ -83,9 +84,7 @@ class CsvForm:
 
     def _written(self, cells: Sequence[str], raw: str) -> str:
         end = "\r\n" if raw.endswith("\r\n") else "\n" if raw.endswith("\n") else ""
-        line = StringIO(newline="")
-        csv.writer(line, delimiter=self._delimiter, lineterminator=end).writerow(cells)
-        return line.getvalue()
+        return self._delimiter.join(_quoted(cell, self._delimiter) for cell in cells) + end
 
 
 class JsonForm:
@@ -147,6 +146,13 @@ def _cells(raw: str, delimiter: str) -> list[str] | None:
         return None
     full = [row for row in rows if len(row) > 1 or any(map(str.strip, row))]
     return full[0] if len(full) == 1 else None
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    """As it stands in a row; Python's own writer leaves a bare carriage return without quotes."""
+    if delimiter not in cell and not _TO_QUOTE.search(cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
 
 
 def _fit(names: Sequence[str], source: Source) -> bool:
