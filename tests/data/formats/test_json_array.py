@@ -50,6 +50,7 @@ def test_rows_have_the_line_that_their_brace_is_on(tmp_path, content, lines):
         (f"[{X},{Y},]", (1, 44), "a comma after the last row"),
         (f"[,{X},{Y}]", (1, 2), "a comma with no row before it"),
         (f"[{X},,{Y}]", (1, 23), "a comma with no row before it"),
+        (f"[{X},,, ,,{Y}]", (1, 23), "a comma with no row before it"),
         (f"[{X} {Y}]", (1, 23), "a comma is missing before this row"),
         (f"[{X},{Y}]\n]", (2, 1), "text after the end of the array"),
         (f"[{X},7,{Y}]", (1, 23), "is a number (7) where an object is needed"),
@@ -131,3 +132,21 @@ def test_a_cut_gzip_file_says_so(tmp_path):
 
     assert problem.rule == "unreadable"
     assert "gzip data are damaged" in problem.what
+
+
+def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_each(
+    tmp_path, monkeypatch
+):
+    row = b'{"a": "\xc3\xa9\xff", "b": "1"}'
+    counted = []
+    size = json_text.Text._size
+    monkeypatch.setattr(
+        json_text.Text, "_size", lambda self, text: counted.append(len(text)) or size(self, text)
+    )
+    content = b"[" + b",\n".join([row] * 20_000) + b"]"
+    _, problems = look(tmp_path, content)
+
+    offsets = [what.split("offset ")[1].split(" ")[0] for *_, what in problems]
+    step = len(row) + 2
+    assert offsets == [f"{at:,}" for at in range(10, 10 + 20_000 * step, step)]
+    assert sum(counted) <= len(content)

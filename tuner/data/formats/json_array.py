@@ -78,10 +78,11 @@ def _elements(text: Text, rows: Rows) -> Iterator[None]:
     before = "["
     while (sign := text.skip_space()) and not (sign == "]" and is_array):
         if sign == ",":
-            if before != "row" or not is_array:
+            is_stray = before != "row" or not is_array
+            if is_stray and before != "commas":  # there may be a million
                 row.note("a comma with no row before it", "delete it")
             text.move(text.at + 1)
-            before = ","
+            before = "commas" if is_stray else ","
             continue
         if before == "row" and is_array:
             row.note("a comma is missing before this row", "write one after the row before")

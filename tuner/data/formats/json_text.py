@@ -41,7 +41,7 @@ class Text:
         self.line = self.column = 1
         self.indent: str | None = ""
         self.read = 0
-        self._bytes_before = 0
+        self._before = self._counted = self._bytes = 0
         self.encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
         self._pieces = pieces
@@ -110,13 +110,15 @@ class Text:
 
     def byte_offset(self, at: int) -> int:
         """Where in the file the character ``part[at]`` is."""
-        return self._bytes_before + self._size(self.part[:at])
+        begin, size = (self._counted, self._bytes) if at >= self._counted else (0, self._before)
+        self._counted, self._bytes = at, size + self._size(self.part[begin:at])
+        return self._bytes
 
     def forget(self) -> None:
         """Let go of what is before the cursor."""
-        self._bytes_before += self._size(self.part[: self.at])
+        self._before = self.byte_offset(self.at)
         self.part = self.part[self.at :]
-        self.at = 0
+        self.at = self._counted = 0
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode(self.encoding, "surrogateescape"))
