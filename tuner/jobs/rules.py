@@ -5,11 +5,11 @@ Rules look at the plain values, so that they speak even where another key is wro
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import TYPE_CHECKING, Any
 
 from tuner import names
+from tuner.data.formats.encodings import is_of_text
 from tuner.jobs.durations import seconds
 
 if TYPE_CHECKING:
@@ -89,18 +89,10 @@ def _data(document: Document, data: Mapping[str, Any]) -> Iterator[Problem]:
         fix = "name the column of the answers in output"
         yield document.problem(("training_data", "output"), what, fix, "same-column")
     encoding = _text(data, "encoding")
-    if encoding is not None and not _extends_ascii(encoding):
-        what = f"{encoding!r} is not an encoding that can be read line by line"
+    if encoding is not None and not is_of_text(encoding):
+        what = f"{encoding!r} is not an encoding that can be read"
         fix = "save the file as UTF-8 and leave encoding out, or write e.g. cp1252"
         yield document.problem(("training_data", "encoding"), what, fix, "encoding")
-
-
-def _extends_ascii(encoding: str) -> bool:
-    """Whether ASCII is written as itself, so that lines can be told before they are decoded."""
-    try:
-        return b'\n,;\t"{}'.decode(codecs.lookup(encoding).name) == '\n,;\t"{}'
-    except (LookupError, UnicodeError, ValueError):
-        return False
 
 
 def _hyperparameters(document: Document, keys: Mapping[str, Any]) -> Iterator[Problem]:

@@ -53,6 +53,17 @@ def guessed(start: bytes) -> str:
     return "utf-8"
 
 
+def is_of_text(encoding: str) -> bool:
+    """Whether a file may be in it: there is one of that name, and it can be read in pieces."""
+    text = '\n,;\t"{}'
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        read = [decoder.decode(bytes([byte])) for byte in text.encode(encoding)]
+    except (LookupError, ValueError, TypeError):
+        return False
+    return "".join(read) == text
+
+
 def extends_ascii(encoding: str) -> bool:
     """Whether ASCII is written as itself, so that lines can be told before they are decoded.
 
