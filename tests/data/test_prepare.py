@@ -111,6 +111,16 @@ def test_nothing_but_a_text_is_made_a_text(value, said):
     assert problem.rule == "not-text"
 
 
+def test_an_array_in_a_cell_is_no_text():
+    import numpy as np
+
+    df = frame(q=["x", np.array([1, 2])], a=["y", "z"])
+
+    (problem,) = problems(prepare.from_frame, df, "q", "a")
+
+    assert problem.what == "q is a ndarray where a text is needed (index 'label 1')"
+
+
 def test_a_column_of_numbers_is_refused_row_by_row():
     found = problems(prepare.from_frame, frame(text_input=["x", "y"], output=[1, 2]))
 

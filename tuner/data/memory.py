@@ -122,7 +122,12 @@ def _fix(value: object, name: str, *, in_frame: bool) -> str:
 
 def _is_missing(value: object) -> bool:
     """None, NaN, NaT and pandas.NA, which is neither equal to itself nor unequal."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value  # noqa: PLR0124 -- as NaN
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    try:
+        return bool(value != value)  # noqa: PLR0124 -- as NaN
+    except ValueError:  # an array, or another frame
+        return False
 
 
 def _described(value: object) -> str:
