@@ -142,7 +142,7 @@ def test_a_spec_is_not_written_over_but_by_force(capsys):
     Path("job.yaml").write_text("mine")
 
     assert run(["init", "a.csv"]) == 2
-    assert "job.yaml: is there already" in capsys.readouterr().err
+    assert "job.yaml: is already there" in capsys.readouterr().err
     assert Path("job.yaml").read_text() == "mine"
     assert run(["init", "a.csv", "--force"]) == 0
     assert Path("job.yaml").read_text() != "mine"

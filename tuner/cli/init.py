@@ -108,22 +108,23 @@ def _save(text: str, to: Path, made_from: Sequence[Path], *, force: bool) -> Non
     """Write the spec; never over what it was made from.
 
     Raises:
-        InvalidInput: There is a file already, or it cannot be written.
+        DatasetError: There is a file already, or it cannot be written.
     """
-    from tuner.errors import InvalidInput, Problem
+    from tuner.data.formats.writers import write_page
+    from tuner.errors import DatasetError, Problem
 
+    if not _is_unicode(text):
+        what = "the name of a file is not UTF-8, and cannot stand in a spec"
+        raise DatasetError([Problem("", 0, 0, what, "give the file another name", "encoding")])
     if to == STDOUT:
         click.echo(text, nl=False)
         return
-    if to.exists() and (not force or any(to.samefile(each) for each in made_from)):
-        fix = "name another file with --to" + ("" if force else ", or write over it with --force")
-        raise InvalidInput([Problem(str(to), 0, 0, "is there already", fix, "exists")])
-    try:
-        to.write_text(text, encoding="utf-8")
-    except OSError as error:
-        what = f"cannot be written: {(error.strerror or str(error)).lower()}"
-        problem = Problem(str(to), 0, 0, what, "name another file with --to", "unwritable")
-        raise InvalidInput([problem]) from None
+    write_page(to, text, force=force, inputs=made_from)
+
+
+def _is_unicode(text: str) -> bool:
+    """Of a name's other bytes halves of surrogate pairs are made."""
+    return text.isascii() or text == text.encode("utf-8", "ignore").decode()
 
 
 def _say_remarks(found: Translation, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from glob import glob, has_magic
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,10 @@ def is_readable(path: Path) -> bool:
 
 def files(paths: Iterable[Path]) -> Iterator[Path]:
     """Every file that the paths mean, in order, once; a path that means none, as it is."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in paths:
         for each in matching(path) or [path]:
-            place = each.resolve()
+            place = realpath(each)  # Path's own raises where links go in a circle
             if place not in seen:
                 seen.add(place)
                 yield each

@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 def render(head: Iterable[str], lines: Iterable[Line]) -> str:
     """The text of a spec that opens with the comment ``head``; each key is given once."""
-    rows = [f"# {text}".rstrip() for text in head]
+    rows = [f"# {_on_one_line(text)}".rstrip() for text in head]
     opened: list[str] = []
     for line in sorted(lines, key=lambda line: _position(line.key)):
         *parents, name = line.key.split(".")
@@ -53,9 +53,14 @@ def render(head: Iterable[str], lines: Iterable[Line]) -> str:
 
 def _rows(indent: str, name: str, line: Line) -> list[str]:
     mark = "" if line.is_active else "# "
-    note = f"  # {line.note}" if line.note else ""
-    above = [f"{indent}# {text}" for text in line.above]
+    note = f"  # {_on_one_line(line.note)}" if line.note else ""
+    above = [f"{indent}# {_on_one_line(text)}" for text in line.above]
     return [*above, f"{indent}{mark}{name}: {_value(line.value)}{note}"]
+
+
+def _on_one_line(text: str) -> str:
+    """The name of a file, or a value of theirs, may hold what ends a comment."""
+    return " ".join(text.splitlines())
 
 
 def _position(key: str) -> list[float]:
@@ -86,4 +91,5 @@ def _text(text: str) -> str:
     text = text.replace("$", "$$")
     if _PLAIN.fullmatch(text) and read_scalar(text) == text:
         return text
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)  # YAML takes more for line ends than JSON does
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in quoted)

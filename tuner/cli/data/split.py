@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import realpath
 from typing import TYPE_CHECKING
 
 import click
@@ -70,7 +71,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
     inputs = given.source.paths
     for path in (train, held):
         check_free(path, force, inputs)
-    if train.absolute() == held.absolute():
+    if realpath(train) == realpath(held):
         raise click.UsageError("--train and --held name the same file")
     rows = read_all(given, skip_bad=skip_bad)
     sides = zip((train, held), by_content.split(rows, share, stratify=stratified), strict=True)

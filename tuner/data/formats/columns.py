@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuner.data import Columns
 
-MAX_NAMED = 20
+MAX_NAMED, MAX_NAME = 20, 32
 _OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
 
 
@@ -24,6 +24,11 @@ def missing_columns(
         if name not in present:
             what = f"there is no {word} {name!r}; there is {_listed(present)}"
             yield Problem(path, line, 0, what, _fix(setting, name, present), f"no-{word}")
+
+
+def shown(name: str) -> str:
+    """A name as a message quotes it: of a file without a first row it is a text, or a secret."""
+    return repr(name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}...")
 
 
 def _fix(setting: str, name: str, present: Sequence[str]) -> str:
@@ -45,6 +50,6 @@ def _nearest(name: str, present: Sequence[str]) -> str:
 
 
 def _listed(present: Sequence[str]) -> str:
-    named = ", ".join(map(repr, present[:MAX_NAMED])) or "none"
+    named = ", ".join(map(shown, present[:MAX_NAMED])) or "none"
     more = len(present) - MAX_NAMED
     return f"{named} and {more} more" if more > 0 else named

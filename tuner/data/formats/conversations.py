@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tuner.data.formats.columns import shown
 from tuner.data.formats.flaws import bad_conversation, described, no_key, not_text
 from tuner.data.formats.shapes import JOINT, Flaw, Parts, Piece
 
@@ -197,8 +198,8 @@ def _role(at: Path, message: Record, name: str, roles: Mapping[str, Role]) -> Ro
     if role in _TOOLS:
         what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _IN_WORDS
     else:
-        shown = repr(role) if isinstance(role, str) else described(role)
-        what, fix = f"nobody is called {shown}", f"write {_or(roles)}"
+        said = shown(role) if isinstance(role, str) else described(role)
+        what, fix = f"nobody is called {said}", f"write {_or(roles)}"
     return bad_conversation((*at, name), what, fix)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tuner.data.formats.columns import missing_columns
+from tuner.data.formats.columns import MAX_NAMED, missing_columns, shown
 from tuner.data.formats.shapes import Flaw
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def no_keys(columns: Columns, present: Collection[str]) -> list[Flaw]:
 
 def no_key(key: str, present: Collection[str], fix: str) -> Flaw:
     """A shape's own key is not there."""
-    there = ", ".join(map(repr, present)) or "none"
+    there = ", ".join(map(shown, islice(present, MAX_NAMED))) or "none"
     return Flaw((), f"there is no key {key!r}; there is {there}", fix, "no-key")
 
 
