@@ -10,14 +10,14 @@ from click.testing import CliRunner
 from tests.engine.places import tiny
 from tests.fakes.target import FakeTarget
 from tuner.cli import cli
-from tuner.cli.data import asked, needs, timing
+from tuner.cli.data import asked, needs
 from tuner.cli.data.counting import Tokens, open_counter
 from tuner.cli.data.prices import Price, read_price
-from tuner.cli.data.timing import Pace
+from tuner.engine import pace
 from tuner.errors import DatasetError, SpecError
 from tuner.types import Example
 
-PACE = Pace(start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2)
+PACE = pace.Pace(start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2)
 SPEC = """
 job: a
 base_model: models/far
@@ -96,12 +96,12 @@ def test_rows_that_are_too_long_are_counted_as_such(rows):
 def test_the_pace_is_measured_once_and_remembered(rows, monkeypatch):
     asked_for = []
 
-    def measure(_counter, sample, show):
+    def measure(sample, show):
         asked_for.append(sample.batch_size)
         show(1)
         return PACE
 
-    monkeypatch.setattr(timing, "measure", measure)
+    monkeypatch.setattr(pace, "measure", measure)
     first = found(rows, "--model", tiny())
     assert first["seconds"] == pytest.approx(
         PACE.seconds(first["steps"], first["total_tokens"]), 0.1
@@ -116,7 +116,7 @@ def test_the_pace_is_measured_once_and_remembered(rows, monkeypatch):
 
 
 def test_a_machine_that_cannot_be_measured_is_said_to_be_that(rows, monkeypatch):
-    monkeypatch.setattr(timing, "measure", lambda *_: None)
+    monkeypatch.setattr(pace, "measure", lambda *_: None)
     done = ask(rows, "--model", tiny())
 
     assert "could not be measured" in done.stderr
@@ -124,7 +124,7 @@ def test_a_machine_that_cannot_be_measured_is_said_to_be_that(rows, monkeypatch)
 
 
 def test_a_damaged_memory_is_measured_anew(rows, monkeypatch):
-    monkeypatch.setattr(timing, "measure", lambda *_: PACE)
+    monkeypatch.setattr(pace, "measure", lambda *_: PACE)
     home = rows.with_name("home")
     home.mkdir()
     (home / "calibration.json").write_text("{")

@@ -4,8 +4,6 @@ import pytest
 import torch
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.cli.data import timing
-from tuner.cli.data.counting import open_counter
 from tuner.engine import batches
 from tuner.engine.attention import pack
 from tuner.engine.calibration import Trial, measure, packed_tokens
@@ -43,23 +41,3 @@ def test_the_tokens_that_are_computed_are_those_that_the_model_packs():
 
     # The last token of an answer is only predicted; it is counted with the others of its row.
     assert packed_tokens(part) == len(packed.ids) + len(part)
-
-
-def test_a_process_of_its_own_measures_and_says_how_far_it_is():
-    said = []
-    sample = timing.Sample(ROWS, 4, 30.0)
-
-    pace = timing.measure(open_counter(str(tiny())), sample, said.append)
-
-    assert said == [1, 2, 3]
-    assert pace.steps == 3
-    assert pace.start_s > 0
-    assert 0 < pace.seconds(3, 300) - pace.start_s < 60
-
-
-def test_where_nothing_can_be_measured_there_is_no_pace(tmp_path):
-    from dataclasses import replace
-
-    counter = replace(open_counter(str(tiny())), folder=tmp_path)
-
-    assert timing.measure(counter, timing.Sample(ROWS, 4, 30.0)) is None

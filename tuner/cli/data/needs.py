@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tuner.cli.data.counting import Counter, Tokens
     from tuner.cli.data.given import Given
     from tuner.cli.data.prices import Price
-    from tuner.cli.data.timing import Pace
+    from tuner.engine.pace import Pace
     from tuner.targets import Target
     from tuner.types import Example, TargetConfig
 
@@ -203,24 +203,24 @@ def _asked(job: Job, examples: Sequence[Example]) -> list[Tokens]:
 
 def timed(found: Needs, *, again: bool) -> Needs:
     """The same, and how fast this machine tunes such rows: remembered, or measured now."""
-    from tuner.cli.data import timing
+    from tuner.engine import pace
     from tuner.home import calibration_file
 
-    job = found.job
-    if job.counter is None:
+    job, counter = found.job, found.job.counter
+    if counter is None:
         return found
-    rows = job.examples[:: max(1, len(job.examples) // (timing.BATCHES * job.batch_size))]
+    rows = job.examples[:: max(1, len(job.examples) // (pace.BATCHES * job.batch_size))]
     examples = [(each.text_input, each.output) for each in rows]
     mean = (found.tokens.prompt + found.tokens.output) / len(job.examples)
-    sample = timing.Sample(examples, job.batch_size, mean)
-    known = None if again else timing.remembered(job.counter, sample, calibration_file())
+    sample = pace.Sample(counter.folder, counter.limit, examples, job.batch_size, mean)
+    known = None if again else pace.remembered(sample, calibration_file())
     if known:
         return found._replace(pace=known, is_remembered=True)
     with progress("measuring how fast this machine tunes") as show:
         show("loading the model")
-        pace = timing.measure(job.counter, sample, lambda steps: show(f"{steps} steps"))
-    if pace:
-        timing.remember(job.counter, sample, pace, calibration_file())
+        measured = pace.measure(sample, lambda steps: show(f"{steps} steps"))
+    if measured:
+        pace.remember(sample, measured, calibration_file())
     else:
         click.echo("how fast this machine tunes could not be measured", err=True)
-    return found._replace(pace=pace)
+    return found._replace(pace=measured)

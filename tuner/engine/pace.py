@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from math import log2
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tuner.engine.calibration import Trial
+from tuner.engine.threads import CALM, available
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    from tuner.cli.data.counting import Counter
 
 BUDGET_S = 8.0
 """For the steps; the model is loaded before, and a step that has begun is finished."""
@@ -52,29 +55,33 @@ class Pace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rows to measure with.
+    """What to measure: a model, and rows like those it is to be tuned on.
 
     Attributes:
+        folder: Of the base model.
+        limit: Tokens of an example that it takes at most.
         examples: Text with instruction, and output; spread over all rows.
         batch_size: Of the tuning.
         tokens_a_row: The mean over all rows.
     """
 
+    folder: Path
+    limit: int
     examples: Sequence[tuple[str, str]]
     batch_size: int
     tokens_a_row: float
 
 
-def remembered(counter: Counter, sample: Sample, file: Path) -> Pace | None:
+def remembered(sample: Sample, file: Path) -> Pace | None:
     """The pace that was measured before for this model, machine, batch size and about this length."""
     try:
-        found = json.loads(file.read_text("utf-8"))[_key(counter, sample)]
+        found = json.loads(file.read_text("utf-8"))[_key(sample)]
         return Pace(**found)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def remember(counter: Counter, sample: Sample, pace: Pace, file: Path) -> None:
+def remember(sample: Sample, pace: Pace, file: Path) -> None:
     """Keep a pace; a file that cannot be written costs nothing but the next measurement."""
     try:
         known = json.loads(file.read_text("utf-8"))
@@ -82,27 +89,21 @@ def remember(counter: Counter, sample: Sample, pace: Pace, file: Path) -> None:
         known = {}
     part = file.with_name(f".{file.name}.part")
     try:
-        kept = {**known, _key(counter, sample): pace._asdict()}
+        kept = {**known, _key(sample): pace._asdict()}
         part.write_text(json.dumps(kept, indent=2), encoding="utf-8")
         part.replace(file)
     except OSError:
         part.unlink(missing_ok=True)
 
 
-def measure(
-    counter: Counter, sample: Sample, show: Callable[[int], None] = lambda _: None
-) -> Pace | None:
+def measure(sample: Sample, show: Callable[[int], None] = lambda _: None) -> Pace | None:
     """Do a few steps in a process of its own; None when this machine cannot.
 
     Args:
-        counter: Knows the model.
         sample: What to do them with.
         show: Called with the number of steps done so far.
     """
-    from tuner.engine.calibration import Trial
-
-    budget_s = BUDGET_S
-    trial = Trial(str(counter.folder), sample.examples, sample.batch_size, counter.limit, budget_s)
+    trial = Trial(str(sample.folder), sample.examples, sample.batch_size, sample.limit, BUDGET_S)
     start: dict[str, Any] = {}
     timed: list[dict[str, Any]] = []
     for message in _messages(json.dumps(asdict(trial))):
@@ -138,11 +139,6 @@ def fitted(start: dict[str, Any], timed: Sequence[dict[str, Any]]) -> Pace:
 
 def _messages(task: str) -> Iterator[dict[str, Any]]:
     """What the measuring process says, as it says it; nothing any more when it takes too long."""
-    import os
-    import threading
-
-    from tuner.engine.threads import CALM
-
     with subprocess.Popen(
         [sys.executable, "-m", "tuner.engine.calibration"],
         stdin=subprocess.PIPE,
@@ -165,21 +161,18 @@ def _messages(task: str) -> Iterator[dict[str, Any]]:
             process.kill()
 
 
-def _key(counter: Counter, sample: Sample) -> str:
+def _key(sample: Sample) -> str:
     """What a pace depends on; lengths within a factor of the root of two count as alike."""
     from importlib.metadata import version
 
-    from tuner import __version__
-    from tuner.engine.threads import available
-
     length = round(2 * log2(max(1.0, sample.tokens_a_row)))
     parts = (
-        counter.folder,
-        (counter.folder / "config.json").stat().st_mtime_ns,
+        sample.folder,
+        (sample.folder / "config.json").stat().st_mtime_ns,
         available(),
         sample.batch_size,
         length,
-        __version__,
+        version("tuner"),
         version("torch"),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
