@@ -31,7 +31,7 @@ def test_a_rare_label_is_taken_for_a_frequent_one_and_each_row_named(label):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("positive", "negative"), ("grade 1", "grade 2"), ("cat", "car"), ("supported", "unsupported"), ("legal", "illegal"), ("yes", "no"), ("", "a")],
+    [("positive", "negative"), ("grade 1", "grade 2"), ("cat", "car"), ("supported", "unsupported"), ("legal", "illegal"), ("yes", "no"), ("", "a"), ("increase", "decrease"), ("internal", "external")],
 )  # fmt: skip
 def test_labels_that_may_both_be_meant_are_not_misspelt(one, other):
     assert not is_misspelt(one, other)
@@ -41,6 +41,13 @@ def test_labels_that_may_both_be_meant_are_not_misspelt(one, other):
 def test_two_letters_exchanged_are_one_edit():
     assert is_misspelt("lable", "label")
     assert not is_misspelt("lebel", "table")
+
+
+def test_a_label_in_two_spellings_is_told_once_however_frequent_both_are():
+    assert found(("positive", 40), ("Positive", 30), ("negative", 40), ("negative ", 40)) == [
+        (0, "label-typo"), (0, "label-typo"),
+    ]  # fmt: skip
+    assert found(("yes", 40), ("no", 40), ("", 5), (" ", 5)) == []
 
 
 def test_what_is_not_that_rare_or_no_label_is_left_alone():

@@ -68,9 +68,11 @@ class Labels:
     def problems(self, ignore: Container[str] = frozenset()) -> Iterator[Problem]:
         """What is wrong with the set of labels, if it is one."""
         if self.are_labels and "label-typo" not in ignore:
-            for label, other in self._typos():
+            typos = dict(self._typos())
+            for label, other in typos.items():
                 for place in self._places[label]:
                     yield _typo(place, label, other, self.counts)
+            yield from self._spelt_twice(typos)
         if self.are_labels and "imbalance" not in ignore:
             yield from self._imbalance()
 
@@ -95,6 +97,17 @@ class Labels:
                     yield label, other
                     break
 
+    def _spelt_twice(self, told: Container[str]) -> Iterator[Problem]:
+        """Labels that differ by case and space alone and are too frequent to be slips."""
+        alike: dict[str, str] = {}
+        for label, count in self.counts.most_common():
+            other = alike.setdefault(_bare(label), label)
+            if other != label and _bare(label) and label not in told:
+                what = f"the outputs {other!r} ({self.counts[other]:,}) and {label!r} ({count:,})"
+                what += " differ by case and space alone"
+                fix = "write both in one way, if they mean the same: an answer counts to the letter"
+                yield Problem(self._path, 0, 0, what, fix, "label-typo", "warning")
+
     def _imbalance(self) -> Iterator[Problem]:
         ((label, count), *others), rows = self.counts.most_common(), self.counts.total()
         if rows < LEAST_ROWS or count < rows * IMBALANCE:
@@ -110,17 +123,23 @@ def is_misspelt(label: str, other: str) -> bool:
     """Whether two labels differ by case and space alone, or by a letter in four at most two.
 
     Letters count that are left out, put in, exchanged with the next or replaced. Digits tell labels
-    apart, and so does a syllable in front: ``supported`` is no misspelt ``unsupported``.
+    apart, and so does another beginning: ``supported`` is no misspelt ``unsupported``, and
+    ``decrease`` no ``increase``.
     """
-    one, two = sorted(("".join(each.casefold().split()) for each in (label, other)), key=len)
+    one, two = sorted(map(_bare, (label, other)), key=len)
     if one == two:
         return True
     if not one or any(map(str.isdigit, one + two)):
         return False
     if two.endswith(one) and len(two) > len(one) + 1:
         return False
-    most = min(2, min(len(one), len(two)) // _LETTERS_AN_EDIT)
+    most = min(2 if one[0] == two[0] else 1, len(one) // _LETTERS_AN_EDIT)
     return abs(len(one) - len(two)) <= most and _edits(one, two) <= most
+
+
+def _bare(label: str) -> str:
+    """A label but for case and space."""
+    return "".join(label.casefold().split())
 
 
 def _edits(one: str, two: str) -> int:

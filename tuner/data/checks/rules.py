@@ -61,7 +61,9 @@ RULES = {
     "conflict": Rule("An input stands there twice, with different outputs"),
     "leak": Rule("An input is both tuned on and held out"),
     "near-leak": Rule("A held-out input is nearly the same as one tuned on"),
-    "label-typo": Rule("A rare output looks like a misspelt frequent one"),
+    "label-typo": Rule(
+        "A rare output looks like a misspelt frequent one, or two differ by case and space alone"
+    ),
     "imbalance": Rule("One output outnumbers the others by far"),
     "output-in-input": Rule(
         "The input already holds the output: four words or more in some rows, or at the end of most"
