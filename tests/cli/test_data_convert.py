@@ -75,9 +75,11 @@ def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, c
 
     assert tuner(command) == 2
     assert not to.exists()
-    assert f"{rows}:5" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{rows}:5" in said
+    assert "nothing is written: rows cannot be read; --drop-bad leaves them out" in said
 
-    assert tuner([*command, "--skip-bad"]) == 0
+    assert tuner([*command, "--drop-bad"]) == 0
     assert len(to.read_text().splitlines()) == 3
     said = capsys.readouterr()
     assert f"{rows}:5" in said.err
@@ -88,7 +90,7 @@ def test_a_row_with_two_faults_is_left_out_once(rows, capsys):
     bad = rows.with_name("bad.jsonl")
     bad.write_text('{"prompt": 1, "completion": 2}\n{"prompt": "p", "completion": "c"}\n')
 
-    assert tuner(f"data convert {bad} --to {bad}.csv --skip-bad --json".split()) == 0
+    assert tuner(f"data convert {bad} --to {bad}.csv --drop-bad --json".split()) == 0
 
     assert [each["left_out"] for each in json.loads(capsys.readouterr().out)] == [1]
 

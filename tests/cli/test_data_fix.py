@@ -105,10 +105,12 @@ def test_what_stays_wrong_is_listed_and_is_code_2(rows, capsys):
     said = capsys.readouterr()
     assert f"{rows}:36:" in said.err
     assert "1 left as they are" in said.err
+    assert "--drop-bad drops" in said.err
     assert to.read_text() == FIXED + "short\n"
 
     assert tuner(["data", "fix", str(rows), "--to", str(to), "--drop-bad", "--force"]) == 0
     assert to.read_text() == FIXED
+    assert "--drop-bad drops" not in capsys.readouterr().err
 
 
 def test_other_formats_are_sent_to_convert(rows, capsys):

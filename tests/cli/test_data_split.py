@@ -93,7 +93,7 @@ def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, c
     assert "rows.csv:102" in capsys.readouterr().err
     assert len(list(rows.parent.iterdir())) == 1
 
-    assert split(rows, "--skip-bad") == 0
+    assert split(rows, "--drop-bad") == 0
     assert "rows.csv:102" in capsys.readouterr().err
 
 

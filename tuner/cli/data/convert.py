@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.data.copies import (
-    UNLESS_SKIPPED,
+    UNLESS_DROPPED,
+    drop_bad_option,
     file_option,
     force_option,
     format_option,
-    skip_bad_option,
 )
 from tuner.cli.data.given import data_options
 from tuner.cli.options import output_option
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="The system text of every example; in front of the input where a format has no place for it.",
 )
-@skip_bad_option
+@drop_bad_option
 @force_option
 @output_option
 def convert(  # noqa: PLR0913 -- one parameter an option
@@ -47,19 +47,19 @@ def convert(  # noqa: PLR0913 -- one parameter an option
     to_format: str,
     system: str,
     output: str,
-    skip_bad: bool,
+    drop_bad: bool,
     force: bool,
 ) -> None:
     """Write examples of any format as a file of another.
 
-    Rows that cannot be read are listed, and nothing is written unless --skip-bad. Texts stay to
+    Rows that cannot be read are listed, and nothing is written unless --drop-bad. Texts stay to
     the letter. System text that was read is part of the input, and is written as that; what has no
     place in an example (weights, names, other columns) is not written.
     """
     from tuner.cli.show import show
     from tuner.data.formats.writers import write
 
-    rows = _Rows(given, skip_bad=skip_bad)
+    rows = _Rows(given, drop_bad=drop_bad)
     inputs, columns = given.source.paths, given.source.columns
     write(to, rows, to_format, columns, force=force, inputs=inputs, system=system)
     for problem in rows.problems():
@@ -76,20 +76,20 @@ def convert(  # noqa: PLR0913 -- one parameter an option
 class _Rows:
     """The examples one by one, counted by the file they come from."""
 
-    def __init__(self, given: Given, *, skip_bad: bool) -> None:
+    def __init__(self, given: Given, *, drop_bad: bool) -> None:
         from tuner.data.checks.report import Tally
 
         self.counts: dict[str, int] = {}
         self.left_out: dict[str, int] = {}
         self._given = given
-        self._skip_bad = skip_bad
+        self._drop_bad = drop_bad
         self._bad = Tally()
 
     def __iter__(self) -> Iterator[Example]:
         """After the last row it is known whether the file may stay.
 
         Raises:
-            DatasetError: Rows cannot be read, and are not to be skipped; or there are none.
+            DatasetError: Rows cannot be read, and are not to be dropped; or there are none.
         """
         from tuner.cli.data.watching import watched
         from tuner.data import read
@@ -99,11 +99,11 @@ class _Rows:
             self.counts[batch.path] = self.counts.get(batch.path, 0) + len(batch.lines)
             self.left_out[batch.path] = self.left_out.get(batch.path, 0) + batch.unread()
             self._bad.add_all(batch.problems)
-            if self._skip_bad or not self._bad.counts:
+            if self._drop_bad or not self._bad.counts:
                 yield from batch.examples()
-        if self._bad.counts and not (self._skip_bad and any(self.counts.values())):
+        if self._bad.counts and not (self._drop_bad and any(self.counts.values())):
             if any(self.counts.values()):
-                click.echo(UNLESS_SKIPPED, err=True)
+                click.echo(UNLESS_DROPPED, err=True)
             raise DatasetError(self.problems())
         if not any(self.counts.values()):
             paths = ", ".join(self.counts)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = (*(each for each in READABLE if each != "dataset"), "tsv")
 """A test compares them with the tables of writers and shapes, which cost more."""
 
-UNLESS_SKIPPED = "nothing is written: rows cannot be read; --skip-bad leaves them out"
+UNLESS_DROPPED = "nothing is written: rows cannot be read; --drop-bad leaves them out"
 
 force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
 format_option = click.option(
@@ -29,8 +29,8 @@ format_option = click.option(
     show_default=True,
     help="How to write; auto goes by the name of the file.",
 )
-skip_bad_option = click.option(
-    "--skip-bad", is_flag=True, help="Leave out rows that cannot be read, which else stop it."
+drop_bad_option = click.option(
+    "--drop-bad", is_flag=True, help="Leave out rows that cannot be read, which else stop it."
 )
 
 
@@ -42,17 +42,17 @@ def file_option(
     return click.option(name, variable, type=kind, metavar="FILE", required=required, help=text)
 
 
-def read_all(given: Given, *, skip_bad: bool = False) -> list[Example]:
+def read_all(given: Given, *, drop_bad: bool = False) -> list[Example]:
     """Every row; those that cannot be read are said on stderr, or stop the command.
 
     Raises:
-        DatasetError: Rows cannot be read, and are not to be skipped; or there are none.
+        DatasetError: Rows cannot be read, and are not to be dropped; or there are none.
     """
     from tuner.errors import DatasetError
 
     examples, problems = rows_of(given)
-    if problems and not skip_bad:
-        click.echo(UNLESS_SKIPPED, err=True)
+    if problems and not drop_bad:
+        click.echo(UNLESS_DROPPED, err=True)
         raise DatasetError(problems)
     for problem in problems:
         click.echo(str(problem), err=True)

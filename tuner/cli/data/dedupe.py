@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.data.copies import (
+    drop_bad_option,
     file_option,
     force_option,
     format_option,
     read_all,
-    skip_bad_option,
 )
 from tuner.cli.data.given import data_options
 from tuner.cli.options import output_option
@@ -41,7 +41,7 @@ _TEXT_CHARS = 60
 )
 @click.option("--ignore-case", is_flag=True, help="Also rows that differ in case and space alone.")
 @format_option
-@skip_bad_option
+@drop_bad_option
 @force_option
 @output_option
 def dedupe(  # noqa: PLR0913 -- one parameter an option
@@ -52,7 +52,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     output: str,
     *,
     ignore_case: bool,
-    skip_bad: bool,
+    drop_bad: bool,
     force: bool,
 ) -> None:
     """Write a copy without the rows that only repeat another.
@@ -69,7 +69,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     inputs = given.source.paths
     if to:
         check_free(to, force, inputs)
-    rows = read_all(given, skip_bad=skip_bad)
+    rows = read_all(given, drop_bad=drop_bad)
     with busy("comparing", len(rows)):
         found = find_repeats(rows, near=near, ignore_case=ignore_case)
     shown = found if output != "table" else found[:_MOST_SHOWN]

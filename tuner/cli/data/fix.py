@@ -98,7 +98,7 @@ def _one_file(source: Source) -> tuple[Source, str]:
     if container not in ("csv", "jsonl"):
         what = f"is {container}, and only CSV and JSON Lines are mended"
         to = paths[0].with_suffix(".jsonl")
-        fix = f"make it JSON Lines first: `tuner data convert {paths[0]} --to {to}`"
+        fix = f"make it JSON Lines: `tuner data convert {paths[0]} --to {to}`, with --drop-bad if need be"
         raise DatasetError([Problem(str(paths[0]), 0, 0, what, fix, "not-plain")])
     return source._replace(paths=paths), container
 
@@ -158,6 +158,8 @@ def _report(tally: _Tally, output: str, end: str) -> None:
     left = {each.line for each in tally.left} - dropped
     counts = f"{len(mended):,} mended, {len(dropped):,} dropped, {len(left):,} left as they are"
     click.echo(f"{tally.rows:,} rows: {counts}{end and f'; {end}'}", err=True)
+    if any(each.severity == "error" and each.line in left for each in tally.left):
+        click.echo("--drop-bad drops rows that cannot be read", err=True)
 
 
 def _record(change: Change) -> dict[str, object]:

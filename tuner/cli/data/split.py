@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.data.copies import (
+    drop_bad_option,
     file_option,
     force_option,
     format_option,
     read_all,
-    skip_bad_option,
 )
 from tuner.cli.data.given import data_options
 from tuner.cli.options import output_option
@@ -41,7 +41,7 @@ _SHARE = 0.1
 @file_option("--train", "train", "Where to write the rows to tune on.", required=True)
 @file_option("--held", "held", "Where to write those to evaluate with.", required=True)
 @format_option
-@skip_bad_option
+@drop_bad_option
 @force_option
 @output_option
 def split(  # noqa: PLR0913 -- one parameter an option
@@ -53,7 +53,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
     to_format: str,
     output: str,
     stratify: bool | None,
-    skip_bad: bool,
+    drop_bad: bool,
     force: bool,
 ) -> None:
     """Write rows to tune on and rows to evaluate with to two files.
@@ -73,7 +73,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
         check_free(path, force, inputs)
     if realpath(train) == realpath(held):
         raise click.UsageError("--train and --held name the same file")
-    rows = read_all(given, skip_bad=skip_bad)
+    rows = read_all(given, drop_bad=drop_bad)
     sides = zip((train, held), by_content.split(rows, share, stratify=stratified), strict=True)
     written = [
         (path, write(path, side, to_format, given.source.columns, force=force, inputs=inputs))
