@@ -89,19 +89,9 @@ def page(stats: Stats, title: str, about: str = "", limit: int = 0) -> str:
 
 
 def _facts(stats: Stats) -> Iterator[str]:
-    facts = {
-        "rows": stats.rows,
-        "held out": stats.held_out,
-        "duplicates": stats.duplicates,
-        "blank inputs": stats.blank_text_inputs,
-        "blank outputs": stats.blank_outputs,
-        "unreadable": stats.unreadable,
-    }
-    for name, number in facts.items():
-        if number is not None:
-            of = stats.rows + (stats.unreadable if name == "unreadable" else 0)
-            part = f" <small>{number / of:.1%}</small>" if name != "rows" and number and of else ""
-            yield f"<div><dt>{name}</dt><dd>{number:,}{part}</dd></div>"
+    for name, rows, share in stats.facts():
+        part = f" <small>{share:.1%}</small>" if share else ""
+        yield f"<div><dt>{name}</dt><dd>{rows:,}{part}</dd></div>"
 
 
 def _card(name: str, lengths: Lengths, limit: int) -> str:

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tuner.data import Batch
 
@@ -58,6 +58,14 @@ class Label(NamedTuple):
     rows: int
 
 
+class Fact(NamedTuple):
+    """How many rows are so, and what share of all that is; no share of rows themselves, or of none."""
+
+    name: str
+    rows: int
+    share: float = 0.0
+
+
 class Stats(NamedTuple):
     """Figures of all rows that could be read.
 
@@ -90,6 +98,21 @@ class Stats(NamedTuple):
         """Those that are known, by name."""
         named = {name: getattr(self, name) for name in MEASURES}
         return {name: each for name, each in named.items() if each is not None}
+
+    def facts(self) -> Iterator[Fact]:
+        """The counts, in reading order."""
+        yield Fact("rows", self.rows)
+        counts = {
+            "held out": self.held_out,
+            "duplicates": self.duplicates,
+            "blank inputs": self.blank_text_inputs,
+            "blank outputs": self.blank_outputs,
+            "unreadable": self.unreadable,
+        }
+        for name, rows in counts.items():
+            of = self.rows + (self.unreadable if name == "unreadable" else 0)
+            if rows is not None:
+                yield Fact(name, rows, rows / of if of else 0.0)
 
 
 MEASURES = ("text_input", "output", "prompt_tokens", "output_tokens", "example_tokens")

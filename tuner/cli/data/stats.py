@@ -126,19 +126,8 @@ def _lines(found: Stats, counter: Counter | None) -> Iterator[str]:
 
 
 def _facts(found: Stats) -> Iterator[str]:
-    facts = {
-        "held out": found.held_out,
-        "duplicates": found.duplicates,
-        "blank inputs": found.blank_text_inputs,
-        "blank outputs": found.blank_outputs,
-        "unreadable": found.unreadable,
-    }
-    yield f"{'rows':14}{found.rows:>10,}"
-    for name, number in facts.items():
-        if number is not None:
-            of = found.rows + (found.unreadable if name == "unreadable" else 0)
-            share = f"  {number / of:6.1%}" if of and number else ""
-            yield f"{name:14}{number:>10,}{share}"
+    for name, rows, share in found.facts():
+        yield f"{name:14}{rows:>10,}" + (f"  {share:6.1%}" if share else "")
 
 
 def _table(found: Stats) -> list[list[str]]:
