@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from tuner.data.memory import NAME
 from tuner.errors import SpecError
 from tuner.jobs.document import read_document
 from tuner.jobs.overrides import override
@@ -14,7 +15,7 @@ from tuner.jobs.rules import broken_rules
 from tuner.jobs.schema import validate
 from tuner.jobs.spec import Evaluation, JobSpec, TrainingData
 
-MEMORY = Path("examples")
+MEMORY = Path(NAME)
 """The path of examples that stand in no file."""
 
 _Part = TypeVar("_Part", TrainingData, Evaluation)

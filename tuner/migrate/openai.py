@@ -13,7 +13,7 @@ from tuner.migrate import reasons
 from tuner.migrate.parts import (
     write_file,
     write_gate,
-    write_holdout,
+    write_held,
     write_model,
     write_name,
     write_numbers,
@@ -56,10 +56,7 @@ def translate(theirs: Theirs) -> None:
     is_completion = theirs.text("model").startswith(_COMPLETION_MODELS)
     theirs.write("training_data.format", "prompt-completion" if is_completion else "openai")
     _hyperparameters(theirs)
-    if theirs.get("validation_file"):
-        write_file(theirs, "evaluation.path", ("validation_file",), _fetch)
-    else:
-        write_holdout(theirs)
+    write_held(theirs, ("validation_file",), _fetch)
     write_gate(theirs)
     _method(theirs)
     theirs.rest(_REASONS)

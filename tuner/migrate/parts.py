@@ -114,6 +114,14 @@ def find_place(theirs: Theirs, name: str, fetch: Fetch, folder: str = "") -> Pla
     return Place(saved, "to be downloaded")
 
 
+def write_held(theirs: Theirs, at: KeyPath, fetch: Fetch) -> None:
+    """``evaluation.path``, from what ``at`` names, or else the share that we hold out."""
+    if theirs.get(*at):
+        write_file(theirs, "evaluation.path", at, fetch)
+    else:
+        write_holdout(theirs)
+
+
 def write_holdout(theirs: Theirs, *at: str | int) -> None:
     """``evaluation.holdout``, from a share or a number of rows, or else ours."""
     size = theirs.number(*at, zero=True) if at else None

@@ -15,7 +15,7 @@ from tuner.migrate.parts import (
     Unsaid,
     write_file,
     write_gate,
-    write_holdout,
+    write_held,
     write_model,
     write_name,
     write_numbers,
@@ -61,10 +61,7 @@ def translate(theirs: Theirs) -> None:
     write_model(theirs, ("model",), reasons.OPEN_MODEL)
     write_file(theirs, "training_data.path", ("training_file",), _fetch)
     write_numbers(theirs, ("n_epochs",), ("batch_size",), ("learning_rate",), _UNSAID)
-    if theirs.get("validation_file"):
-        write_file(theirs, "evaluation.path", ("validation_file",), _fetch)
-    else:
-        write_holdout(theirs)
+    write_held(theirs, ("validation_file",), _fetch)
     write_gate(theirs)
     _method(theirs)
     _adapter(theirs)
