@@ -197,6 +197,16 @@ def test_lines_are_counted_on_behind_a_bad_row(tmp_path, first):
     assert [row.line for row in rows[2:]] == [line, line + 1, line + 2, line + 3]
 
 
+def test_a_row_of_blank_cells_between_tabs_is_a_row_with_its_line(tmp_path):
+    found = read(tmp_path, 'a\tb\n"x\ny"\t1\n\t \n\nz\t2\n', name="x.tsv")
+
+    assert [(row.text_input, row.output, row.line) for row in found] == [
+        ("x\ny", "1", 2),
+        ("", " ", 4),
+        ("z", "2", 6),
+    ]
+
+
 @pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n'])
 def test_the_line_that_excel_puts_first_names_the_delimiter(tmp_path, first):
     (row,) = read(tmp_path, f"{first}a;b\nx,1;y\n")

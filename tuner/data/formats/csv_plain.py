@@ -62,7 +62,9 @@ def take(text: str, line: int, delimiter: str, width: int, wanted: tuple[int, in
     if passed > count:
         lines = _lines(rows[:count], quoted, line)
     if len(firsts) < count:
-        lines = [each for each, row in zip(lines, rows, strict=False) if row.strip()]
+        lines = [
+            each for each, row in zip(lines, rows, strict=False) if delimiter in row or row.strip()
+        ]
     return Taken(firsts, seconds, lines, end, passed)
 
 
