@@ -6,9 +6,13 @@ import os
 import pytest
 
 from tuner.data import Source, read
+from tuner.data.fix import fix
+from tuner.data.formats.writers import write
 from tuner.data.sources import absent, files, matching
+from tuner.errors import DatasetError
 from tuner.jobs.draft import read_draft
 from tuner.jobs.material import read_material
+from tuner.types import Example
 
 SPEC = "job: j\nbase_model: models/smollm2-135m-instruct\ntraining_data:\n  path: "
 
@@ -121,3 +125,30 @@ def test_a_pipe_is_not_looked_into(tmp_path):
     ]
 
     assert "is not an ordinary file" in problem.what
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json"])
+def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_whole(tmp_path, name):
+    path = tmp_path / name
+    write(path, [Example(f"question {n}", "answer") for n in range(30_000)])
+    batches = read(Source((path,)))
+    first = next(batch for batch in batches if batch.lines)
+    write(path, [Example("question", "answer")], force=True)
+
+    *_, last = batches
+    assert first.lines
+    assert [(each.rule, each.what) for each in last.problems] == [
+        ("unreadable", "was written to while it was read")
+    ]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_no_copy_is_made_of_a_file_that_is_written_to_meanwhile(tmp_path, name):
+    path = tmp_path / name
+    write(path, [Example(f"question {n}", "answer") for n in range(30_000)])
+    rows = fix(Source((path,)), path.suffix[1:])
+    next(rows)
+    os.utime(path, ns=(0, 0))
+
+    with pytest.raises(DatasetError, match="while it was read"):
+        list(rows)

@@ -141,17 +141,30 @@ def read(source: Source) -> Iterator[Batch]:
     """
     for path in files(source.paths):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            problem = Problem(str(path), 0, 0, *absent(path), "unreadable")
-            yield Batch(str(path), (), (), (), (problem,), nowhere)
+            yield _unreadable(path, *absent(path))
             continue  # a pipe gives its content once, and is looked at first
         try:
+            before = _version(path)
             name = source.format if source.format in READERS else detect(path, source.encoding)
             module, _, function = READERS[name].function.partition(":")
             yield from getattr(import_module(module), function)(path, source)
+            if _version(path) != before:
+                what, fix = "was written to while it was read", "run this again when it is whole"
+                yield _unreadable(path, what, fix)
         except OSError as error:
             what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-            problem = Problem(str(path), 0, 0, what, "check the path", "unreadable")
-            yield Batch(str(path), (), (), (), (problem,), nowhere)
+            yield _unreadable(path, what, "check the path")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What is another once somebody has written to a file, or put another in its place."""
+    now = path.stat()
+    return now.st_ino, now.st_mtime_ns
+
+
+def _unreadable(path: Path, what: str, fix: str) -> Batch:
+    problem = Problem(str(path), 0, 0, what, fix, "unreadable")
+    return Batch(str(path), (), (), (), (problem,), nowhere)
 
 
 def read_rows(source: Source) -> Iterator[Row]:

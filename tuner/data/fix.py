@@ -211,6 +211,8 @@ def _records(source: Source, container: str) -> Iterator[tuple[Form, _Record]]:
     yield form, _Record(0, header, ())
     while rows:
         following, more = next(((line, list(rows)) for line, rows in groups), (0, []))
+        if not following:
+            _refuse_fatal(more)
         yield form, _Record(line, lines.until(following), rows)
         line, rows = following, more
 
