@@ -109,9 +109,12 @@ def _written(rows: Iterable[Fixed], to: Path, output: str, *, yes: bool) -> _Tal
 
     with aside(to) as file:
         tally = _counted(rows, file)
-        _report(tally, output, "")
-        if sys.stdin.isatty() and not yes:
+        asks = sys.stdin.isatty() and not yes
+        if asks:
+            _report(tally, output, "")
             confirm(f"Write {to}?", yes=yes)
+    if not asks:  # whoever reads it may stop before the end
+        _report(tally, output, "")
     click.echo(f"wrote {to}", err=True)
     return tally
 
