@@ -129,6 +129,27 @@ def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperpara
     assert tuple(lines.get(f"hyperparameters.{key}") for key in keys) == hyperparameters
 
 
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"formatting": "sharegpt", "columns": {"system": "system"}}, set()),
+        ({"formatting": "sharegpt", "columns": {"system": "sys"}}, {"columns.system"}),
+        ({"formatting": "sharegpt", "tags": {"role_tag": "role", "content_tag": "content"}}, set()),
+        ({"formatting": "sharegpt", "columns": {"messages": "chat"}}, {"columns.messages"}),
+        ({"formatting": "sharegpt", "tags": {"user_tag": "client"}}, {"tags.user_tag"}),
+        ({"columns": {"system": "system", "history": "history"}}, set()),
+        ({"columns": {"system": "sys", "history": "past"}}, {"columns.system", "columns.history"}),
+    ],
+)
+def test_a_name_of_a_data_set_is_told_exactly_where_it_is_not_read(entry, told, tmp_path):
+    info = {"d": {"file_name": "d.json", **entry}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    found = translate(written("model_name_or_path: q\ndataset: d\nstage: sft", tmp_path), tmp_path)
+
+    keys = {remark.key.rpartition(": ")[2] for remark in found.remarks}
+    assert {key for key in keys if "." in key} == told
+
+
 @pytest.mark.parametrize("adapter", ["", "adapter: null"])
 def test_that_all_weights_were_tuned_is_told_where_only_a_missing_key_says_so(adapter, tmp_path):
     text = f"base_model: q\ndatasets: [{{path: d.jsonl}}]\nmicro_batch_size: 2\n{adapter}"
@@ -285,14 +306,3 @@ def test_no_file_ends_in_a_traceback(content, tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SpecError, match="cannot be read: no such file"):
         translate(tmp_path / "nowhere.json", tmp_path)
-
-
-def test_a_job_that_names_no_file_says_where_the_examples_go(tmp_path):
-    found = translate(
-        written('{"object": "fine_tuning.job", "training_file": ""}', tmp_path), tmp_path
-    )
-
-    assert lines_of(found)["training_data.path"] == "examples.jsonl"
-    assert found.steps == (
-        f"save the examples as {tmp_path}/examples.jsonl, or change the path in the spec",
-    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Fetch: TypeAlias = Callable[[str, str], str]
 
 BASE_MODEL = "models/smollm2-135m-instruct"
+_BASE_MODEL_THERE = "huggingfacetb/smollm2-135m-instruct"
 HOLDOUT = 0.1
 DEFAULT = "their default"
 UNNAMED = "examples.jsonl"
@@ -38,8 +39,11 @@ def write_name(theirs: Theirs, *sources: KeyPath) -> None:
 
 
 def write_model(theirs: Theirs, at: KeyPath, why: str) -> None:
-    """``target`` and ``base_model``: never theirs, which is remarked with ``why``."""
+    """``target`` and ``base_model``: seldom theirs, which is remarked with ``why``."""
     theirs.write("target", "local")
+    if theirs.text(*at).lower() == _BASE_MODEL_THERE:
+        theirs.write("base_model", BASE_MODEL, at)
+        return
     theirs.write("base_model", BASE_MODEL)
     theirs.lines[-1] = Line("base_model", BASE_MODEL, f"in place of {theirs.text(*at) or 'theirs'}")
     theirs.remark(at, why)
