@@ -162,6 +162,18 @@ def test_one_thing_to_start_from_is_named(arguments, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["axolotl.yml"], "--from axolotl.yml"),
+        (["a.csv", "--kind", "openai"], "--kind says whose file --from names"),
+    ],
+)
+def test_a_vendors_job_is_not_taken_for_examples(arguments, said, capsys):
+    assert run(["init", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "a.csv: cannot be read: no such file"),

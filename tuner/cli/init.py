@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.migrate.theirs import Remark
 
 STDOUT = Path("-")
+SPEC_SUFFIXES = (".yaml", ".yml")
 MAX_WIDTH = 100
 KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it with FOREIGN
 
@@ -60,6 +61,11 @@ def init(  # noqa: PLR0913 -- an option each
     """
     if bool(data) == bool(foreign):
         raise click.UsageError("name a file of examples, or --from and a job of another vendor")
+    if data and kind:
+        raise click.UsageError("--kind says whose file --from names: add --from, or leave it out")
+    for path in data:
+        if path.suffix.lower() in SPEC_SUFFIXES:
+            raise click.UsageError(f"{path} holds no examples; of another vendor: --from {path}")
     quiet = bool(ctx.obj and ctx.obj["quiet"])
     if foreign:
         _translate(foreign, kind or "", to, force=force, quiet=quiet)
