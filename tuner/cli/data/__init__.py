@@ -46,5 +46,6 @@ def data() -> None:
     """Check, mend, part and measure tuning examples.
 
     FILE is a data file, of any format that a job takes, or a job spec, whose training_data,
-    instruction and target then count. Nothing but the file named by an option is ever written.
+    instruction and target then count, unless an option says otherwise. Nothing but the file named
+    by an option is ever written.
     """
