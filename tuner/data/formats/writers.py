@@ -37,10 +37,10 @@ class Writer(NamedTuple):
 
 
 WRITERS = {
-    "csv": Writer("tuner.data.formats.written:as_csv", (".csv", ".txt"), is_flat=True),
-    "tsv": Writer("tuner.data.formats.written:as_tsv", (".tsv",), is_flat=True),
-    "jsonl": Writer("tuner.data.formats.written:as_jsonl", (".jsonl", ".ndjson")),
-    "json": Writer("tuner.data.formats.written:as_json", (".json",)),
+    "csv": Writer("tuner.data.formats.text_files:as_csv", (".csv", ".txt"), is_flat=True),
+    "tsv": Writer("tuner.data.formats.text_files:as_tsv", (".tsv",), is_flat=True),
+    "jsonl": Writer("tuner.data.formats.text_files:as_jsonl", (".jsonl", ".ndjson")),
+    "json": Writer("tuner.data.formats.text_files:as_json", (".json",)),
     "parquet": Writer("tuner.data.formats.parquet:as_parquet", (".parquet", ".pq")),
     "arrow": Writer("tuner.data.formats.parquet:as_arrow", (".arrow", ".feather")),
 }
