@@ -193,12 +193,14 @@ def _shape(theirs: Theirs, name: str, entry: dict[str, Any]) -> None:
     columns = _mapping(entry, "columns")
     used = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "formatting"}
     if entry.get("formatting", "alpaca") == "sharegpt":
-        is_openai = _mapping(entry, "tags").get("role_tag") == "role"
-        theirs.write("training_data.format", "openai" if is_openai else "sharegpt", note=note)
-        used |= {"columns.messages", *(f"tags.{key}" for key in _mapping(entry, "tags"))}
+        messages = columns.get("messages", "conversations")
+        shape = "openai" if messages == "messages" else "sharegpt"
+        theirs.write("training_data.format", shape, note=note)
+        used |= {key for key, value in _flat(entry).items() if value in _READ[shape].get(key, ())}
     elif _ALPACA.items() <= (_ALPACA | columns).items():
         theirs.write("training_data.format", "alpaca", note=note)
-        used |= {f"columns.{key}" for key in (*_ALPACA, "system")}
+        used |= {f"columns.{key}" for key in _ALPACA}
+        used |= {f"columns.{key}" for key in ("system", "history") if columns.get(key) == key}
     else:
         theirs.write(
             "training_data.text_input", str(columns.get("prompt", "instruction")), note=note
@@ -226,11 +228,39 @@ def _mapping(entry: dict[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_TAGS = {
+    "tags.user_tag": ("human", "user"),
+    "tags.assistant_tag": ("gpt", "assistant"),
+    "tags.system_tag": ("system",),
+    "tags.observation_tag": ("observation",),
+    "tags.function_tag": ("function_call",),
+}
+_READ: dict[str, dict[str, tuple[str, ...]]] = {
+    "openai": {
+        **_TAGS,
+        "tags.user_tag": ("user",),
+        "tags.assistant_tag": ("assistant",),
+        "columns.messages": ("messages",),
+        "tags.role_tag": ("role",),
+        "tags.content_tag": ("content",),
+    },
+    "sharegpt": {
+        **_TAGS,
+        "columns.messages": ("conversations",),
+        "columns.system": ("system",),
+        "tags.role_tag": ("from", "role"),
+        "tags.content_tag": ("value", "content"),
+    },
+}
+"""What the keys of conversations and the speakers in them may be called to be read as they are."""
+_RENAMED = "no such name is read here: rename it in the file as the format has it"
+
 _ENTRY_REASONS = {
+    **dict.fromkeys((*_TAGS, "columns.messages", "tags.role_tag", "tags.content_tag"), _RENAMED),
     "ranking": reasons.PREFERENCES,
     "columns.query": "one column is the input here: join the two in the file",
-    "columns.system": "write what is the same for all rows as instruction",
-    "columns.history": "earlier turns are not in a column of their own here",
+    "columns.system": "it is read if it is called system, and the messages conversations",
+    "columns.history": "it is read if it is called history, in the format alpaca",
     "columns.tools": "calls of tools are not tuned on here",
     "columns.chosen": reasons.PREFERENCES,
     "columns.rejected": reasons.PREFERENCES,
