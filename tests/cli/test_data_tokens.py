@@ -14,7 +14,7 @@ from tuner.cli.data import asked, needs
 from tuner.cli.data.counting import Tokens, open_counter
 from tuner.cli.data.prices import Price, read_price
 from tuner.engine import pace
-from tuner.errors import DatasetError, SpecError
+from tuner.errors import DatasetError, NotFound, SpecError
 from tuner.types import Example
 
 PACE = pace.Pace(start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2)
@@ -193,6 +193,15 @@ def test_at_most_so_many_calls_are_in_flight():
 
     assert counts == [Tokens(n, 1) for n in range(100)]
     assert most == asked.AT_ONCE
+
+
+def test_a_refusal_of_the_service_is_raised_as_it_is():
+    class Refusing(FakeTarget):
+        async def count_tokens(self, model, _text):
+            raise NotFound(model)
+
+    with pytest.raises(NotFound, match="models/none"):
+        asyncio.run(asked.count(Refusing(), "models/none", [Example("q", "a")] * 3, print))
 
 
 @pytest.mark.usefixtures("target")

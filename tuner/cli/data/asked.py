@@ -41,7 +41,7 @@ async def count(
     """Ask for every example, some at a time.
 
     An output is counted as what it adds to its prompt: what the service puts around a turn is not
-    counted twice.
+    counted twice. The first refusal ends it, and is raised as the service gave it.
     """
     gate, done = asyncio.Semaphore(AT_ONCE), 0
 
@@ -54,8 +54,11 @@ async def count(
         show(done)
         return Tokens(prompt, max(0, both - prompt))
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(each)) for each in examples]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(each)) for each in examples]
+    except ExceptionGroup as refusals:
+        raise refusals.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
