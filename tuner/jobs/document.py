@@ -91,7 +91,7 @@ def _read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        fix = "check the name of the spec file"
+        fix = "check the path"
         raise SpecError([Problem(str(path), 0, 0, what, fix, "unreadable")]) from None
     if len(content) > MAX_BYTES:
         what = f"{len(content):,} bytes are too many for a spec; at most {MAX_BYTES:,} are read"
