@@ -95,6 +95,7 @@ def test_of_a_disk_that_fills_up_nothing_is_left(here, capsys):
         json.dumps({KEY: "x", "output": "y"}),
         json.dumps({"messages": [], KEY: "x"}).replace("messages", "contents"),
         json.dumps({"messages": [{"role": KEY, "content": "x"}]}),
+        json.dumps({"messages": [{"role": "user", "content": [{"type": KEY}]}]}),
     ],
 )
 def test_a_key_that_stands_where_a_name_should_is_not_shown_whole(content, capsys):

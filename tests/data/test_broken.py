@@ -109,6 +109,24 @@ def test_a_damaged_table_is_one_error(tmp_path, size):
     assert rows == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("offsets", [(0, 2**30, 1), (1, 0, 1)])
+def test_a_table_whose_texts_would_be_outside_of_it_is_one_error(tmp_path, offsets):
+    pa = pytest.importorskip("pyarrow")
+    from array import array
+
+    buffers = [None, pa.py_buffer(array("i", offsets).tobytes()), pa.py_buffer(b"x")]
+    texts = pa.Array.from_buffers(pa.string(), 2, buffers)
+    batch = pa.record_batch({"text_input": texts, "output": ["a", "b"]})
+    with pa.ipc.new_file(str(tmp_path / "x.arrow"), batch.schema) as writer:
+        writer.write_batch(batch)
+
+    problems, rows = look(tmp_path / "x.arrow", {})
+
+    assert [(each.line, each.rule) for each in problems] == [(0, "bad-parquet")]
+    assert rows == 0
+
+
 @pytest.mark.parametrize(("name", "options", "count"), declared("good/rows.txt"))
 def test_a_good_file_is_read_whole_and_nothing_is_found_in_it(name, options, count):
     assert look(HERE / "good" / name, options) == ([], int(count))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tuner.data.formats.columns import shown
+from tuner.data.formats.columns import MAX_NAME, shown
 from tuner.data.formats.flaws import bad_conversation, described, no_key, not_text
 from tuner.data.formats.shapes import JOINT, Flaw, Parts, Piece
 
@@ -244,7 +244,7 @@ def _pieces(at: Path, content: object) -> tuple[Piece, ...] | Flaw:
         others = [key for key in part if key not in ("type", "text")]
         if kind != "text" or "text" not in part:
             named = kind if kind != "text" else others[0] if others else "nothing"
-            return bad_conversation(here, f"a part is {named}, not text", _IN_WORDS)
+            return bad_conversation(here, f"a part is {str(named)[:MAX_NAME]}, not text", _IN_WORDS)
         if not isinstance(part["text"], str):
             return not_text((*here, "text"), part["text"])
         found.append(Piece(part["text"], (*here, "text")))

@@ -27,6 +27,10 @@ _OF_SHAPES = ("system", "input", "history", "tools", "systemInstruction", "syste
 """Columns that a shape may have besides those it is told by."""
 
 
+_DAMAGED = (ValueError, LookupError, MemoryError, SystemError, OSError)
+"""What pyarrow raises, beside its own exceptions, at bytes that are not what they were."""
+
+
 def read(path: Path, source: Source) -> Iterator[Batch]:
     """Yield the rows of a Parquet or Arrow file, some thousand in memory at a time.
 
@@ -50,8 +54,8 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
                     yield _only(path, *_missing(path, batch.schema.names, source))
                 yield from _rows(path, batch, count, source)
                 count += batch.num_rows
-        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-            said = str(error).splitlines()[0][:200]
+        except (pa.ArrowException, *_DAMAGED) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
             what = f"cannot be read after row {count:,}: {said}"
             problem = Problem(str(path), 0, 0, what, "write the file again", "bad-parquet")
             yield _only(path, problem)
@@ -155,6 +159,7 @@ def _record_batches(file: IO[bytes], source: Source) -> Iterator[Any]:
 
 def _sliced(batch: Any, source: Source) -> Iterator[Any]:
     some = batch.select(_needed(batch.schema.names, source))
+    some.validate(full=True)  # else an offset that is wrong may end the process
     for start in range(0, batch.num_rows, BATCH_ROWS):
         yield some.slice(start, BATCH_ROWS)
 
