@@ -84,12 +84,10 @@ def data_options(command: F) -> F:
 
 
 def _known_encoding(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    from tuner.data.formats.encodings import extends_ascii
+    from tuner.data.formats.encodings import is_of_text
 
-    try:
-        extends_ascii(name or "utf-8")
-    except (LookupError, ValueError):
-        raise click.UsageError(f"{name!r} is no encoding of text; cp1252, say, is one") from None
+    if name is not None and not is_of_text(name):
+        raise click.UsageError(f"{name!r} is no encoding of text; cp1252, say, is one")
     return name
 
 
@@ -101,13 +99,13 @@ _OPTIONS = (
         "--format",
         "data_format",
         type=click.Choice(FORMATS),
-        help="How the files are written; auto, unless said, goes by name and content.",
+        help="What the files hold; by name and content unless said.",
     ),
     click.option("--encoding", callback=_known_encoding, help="Of text files; utf-8 unless said."),
     click.option(
         "--multi-turn",
         type=click.Choice(["refuse", "expand"]),
-        help="Conversations of several turns: refused, unless said, or an example for every answer.",
+        help="Conversations of several turns: refused unless said, or an example for every answer.",
     ),
     click.option(
         "--for",
