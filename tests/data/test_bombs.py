@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 MIB = 2**20
 GIB = 2**30
 MOST_MIB = 300
+FEW_MIB = 45
+"""For 150,000 problems that are told and forgotten: to keep them takes 30 MiB more than the 25 it is."""
 TIME_S = 120
 """For a gigabyte on a busy machine; what is not linear takes hours."""
 
@@ -229,13 +231,14 @@ MILLIONS = {
 @pytest.mark.parametrize("name", MILLIONS)
 def test_very_many_broken_rows_are_all_told_and_memory_stays_flat(tmp_path, name):
     head, row, tail, rule = MILLIONS[name]
-    count = 1_000_000 if name == "ragged.csv" else 30_000
+    count = 150_000 if name == "ragged.csv" else 30_000
     as_rows(tmp_path / name, head, row, count, tail)
 
     ran = check(tmp_path / name)
 
     assert sum(place.endswith(f" {rule}") for place in ran.places) == count
     agree(ran, [f"*:* {rule}"] * count)
+    assert name != "ragged.csv" or ran.peak_mib <= FEW_MIB
 
 
 def agree(ran, expected):
