@@ -79,8 +79,8 @@ def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | Non
     """
     from pathlib import Path
 
-    from tuner.cli.data.long import long_examples
     from tuner.jobs.work import load_work
+    from tuner.tokens.long import long_examples
 
     given = Path(spec) if isinstance(spec, str | Path) else spec
     return load_work(given, overrides, examples, long_examples)

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 import tuner
 from tests.engine.places import tiny
 from tuner.__main__ import run
-from tuner.cli.data import counting
-from tuner.cli.data.counting import open_counter
-from tuner.cli.data.long import FEW_CHARS
 from tuner.cli.schema import schema
 from tuner.cli.validate import validate
 from tuner.engine import KNOWN_BASE_MODELS
 from tuner.errors import InvalidInput
+from tuner.tokens import counting
+from tuner.tokens.counting import open_counter
+from tuner.tokens.long import FEW_CHARS
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")

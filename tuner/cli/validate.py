@@ -49,8 +49,8 @@ def load_all(specs: Sequence[str], overrides: Sequence[str] = ()) -> list[Work]:
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    from tuner.cli.data.long import long_examples
     from tuner.jobs.work import load_work
+    from tuner.tokens.long import long_examples
 
     works: list[Work] = []
     problems: list[Problem] = []

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.cli.data.counting import Tokens
+from tuner.tokens.counting import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.cli.data.asked import Estimate
-    from tuner.cli.data.counting import Counter, Tokens
     from tuner.cli.data.given import Given
     from tuner.cli.data.prices import Price
     from tuner.engine.pace import Pace
     from tuner.targets import Target
+    from tuner.tokens.counting import Counter, Tokens
     from tuner.types import Example, TargetConfig
 
 DEFAULT_EPOCHS = 5

@@ -13,8 +13,8 @@ from tuner.cli.options import output_option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tuner.cli.data.counting import Counter
     from tuner.cli.data.given import Given
+    from tuner.tokens.counting import Counter
     from tuner.types import Example
 
 

@@ -10,9 +10,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.cli.data.counting import Counter
     from tuner.engine.batches import Row
     from tuner.engine.spelling import Spelt
+    from tuner.tokens.counting import Counter
     from tuner.types import Example
 
 BEGIN, END = "⟦", "⟧"

@@ -13,9 +13,9 @@ from tuner.cli.options import output_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.cli.data.counting import Counter
     from tuner.cli.data.given import Given
     from tuner.data.stats import Label, Lengths, Stats
+    from tuner.tokens.counting import Counter
 
 _COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
 _STEPS = " ▁▂▃▄▅▆▇█"

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.cli.data import counting
-from tuner.cli.data.counting import find_counter, open_counter
+from tuner.cli.data.counting import find_counter
 from tuner.cli.data.given import Given
 from tuner.data import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
 from tuner.jobs.draft import read_draft
+from tuner.tokens import counting
+from tuner.tokens.counting import open_counter
 from tuner.types import Example, Limits
 
 NO_LIMITS = Limits(None, None, None)

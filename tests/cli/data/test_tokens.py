@@ -11,10 +11,10 @@ from tests.engine.places import tiny
 from tests.fakes.target import FakeTarget
 from tuner.cli import cli
 from tuner.cli.data import asked, needs
-from tuner.cli.data.counting import Tokens, open_counter
 from tuner.cli.data.prices import Price, read_price
 from tuner.engine import pace
 from tuner.errors import DatasetError, NotFound, SpecError
+from tuner.tokens.counting import Tokens, open_counter
 from tuner.types import Example
 
 PACE = pace.Pace(start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2)

@@ -13,7 +13,7 @@ from tuner.__main__ import run
 from tuner.cli.data.check import check
 from tuner.data.checks.rules import RULES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROWS = "".join(f"question {n},answer {n}\n" for n in range(40))
 
 

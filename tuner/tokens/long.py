@@ -39,9 +39,9 @@ def long_examples(spec: JobSpec) -> Look:
 
 def _checks(spec: JobSpec) -> Checks | None:
     """Of nothing but that."""
-    from tuner.cli.data.counting import open_counter
     from tuner.data.checks.check import Checks
     from tuner.data.checks.rules import IGNORABLE
+    from tuner.tokens.counting import open_counter
     from tuner.types import Limits
 
     rule, data, target = "long-example", spec.training_data, spec.target
