@@ -194,22 +194,6 @@ def test_an_input_that_holds_its_output_is_told_unless_that_is_the_task():
     ]
 
 
-def test_only_long_examples_are_worth_counting_tokens_of():
-    counted = []
-
-    def count(text_inputs, outputs):
-        counted.extend(text_inputs)
-        return [len(text) for text, _ in zip(text_inputs, outputs, strict=True)]
-
-    rows = [("short", "y"), ("x" * 600, "y"), ("x" * 590, "y")]
-    found = looked([batch(rows)], ignore={"near-duplicate"}, count_tokens=count, max_tokens=595)
-
-    assert found == [
-        ("x.csv:3:1", "long-example", "the example has 600 tokens, the model takes 595")
-    ]
-    assert "short" not in counted
-
-
 def test_a_request_is_known_to_be_too_large_without_making_it():
     checks = Checks(Limits(None, None, 4_000), ignore={"imbalance"})
     rows = [(f"{n}" + "x" * 20, "y") for n in range(150)]

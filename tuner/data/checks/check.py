@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import add
 from typing import TYPE_CHECKING
 
 from tuner.data.checks.answers import Answers
@@ -31,10 +30,6 @@ MANY = 20_000
 """Rows after which importing numpy, some 80 ms, pays."""
 _FRAME = 6
 """Bytes at least that an example takes in a request beside its texts."""
-_TEMPLATE = 200
-"""Tokens that a chat template adds at most."""
-_BYTES_A_CHARACTER = 4
-"""Of UTF-8; a token is at least a byte, so that an example of few characters cannot have many."""
 _OF_NO_ROW = frozenset({"no-header", "no-column", "repeated-column"})
 _FIELDS: tuple[Field, Field] = ("text_input", "output")
 
@@ -61,7 +56,7 @@ class Checks:
             limits: What the target takes at most.
             instruction: What will be put in front of every text_input, which it makes longer.
             ignore: Codes of rules that are switched off.
-            count_tokens: How many tokens each pair of texts makes, the instruction left out.
+            count_tokens: How many tokens each pair of texts makes; 0 will do where they surely are few.
             max_tokens: How many an example may have.
         """
         self._ignore = frozenset(ignore)
@@ -139,13 +134,7 @@ class Checks:
         if most is None or self._count_tokens is None or "long-example" in self._ignore:
             return
         texts, outputs = batch.text_inputs, batch.outputs
-        sizes = map(add, map(len, texts), map(len, outputs))
-        least = (most - _TEMPLATE) // _BYTES_A_CHARACTER - self._prefix
-        rows = [row for row, size in enumerate(sizes) if size > least]
-        if not rows:
-            return
-        counts = self._count_tokens([texts[row] for row in rows], [outputs[row] for row in rows])
-        for row, tokens in zip(rows, counts, strict=True):
+        for row, tokens in enumerate(self._count_tokens(texts, outputs)):
             if tokens > most:
                 what = f"the example has {tokens:,} tokens, the model takes {most:,}"
                 fix = "shorten it, or delete the row"

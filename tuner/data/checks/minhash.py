@@ -94,10 +94,12 @@ class Sketches:
         for starts in self._starts:
             text = self._read(starts[0], starts[-1])
             rows = slice(row, row := row + len(starts) - 1)
-            sketches[rows] = sketched(*common.left_out(text), len(starts) - 1)
             whole[rows] = [
                 hash(each) if len(each) >= LEAST_CHARS else 0 for each in text.split(_END)
             ]
+            hashes, row_of = common.left_out(text)
+            used = whole[rows][row_of] != 0
+            sketches[rows] = sketched(hashes[used], row_of[used], len(starts) - 1)
         return sketches, whole, common.names
 
     def _verified(self, pairs: Iterator[tuple[int, set[int]]], common: set[str]) -> Iterator[Pair]:
@@ -211,7 +213,8 @@ def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
     values = (hashes >> np.uint64(32)).astype(np.uint32)
     np.minimum.at(least.reshape(-1), row_of * BINS + bins.astype(np.int64), values)
     filled = least.copy()
-    row, at = np.nonzero(least == _EMPTY)
+    is_empty = least == _EMPTY
+    row, at = np.nonzero(is_empty & ~is_empty.all(axis=1, keepdims=True))
     for borrowed in _BORROWED:
         lent = least[row, borrowed[at]]
         filled[row, at] = lent

@@ -172,7 +172,9 @@ class Scanner:
         kind, place = fault.kind, fault.at
         if kind == TEXT_AFTER and self._opens(fault.opened, fault.at - 1):
             kind, place = UNCLOSED, fault.opened
-        found.problems.append(malformed(self._table.path, self._place(at, place), kind))
+        problem = malformed(self._table.path, self._place(at, place), kind)
+        if found.problems[-1:] != [problem]:  # several rows may run into the same quote
+            found.problems.append(problem)
         after = self._line_end(at)
         seen = stop if fault.kind == UNCLOSED else fault.at
         self._spare -= max(0, seen - after)
