@@ -201,7 +201,7 @@ def test_tuning_goes_on_from_a_tuned_model(kind, tmp_path):
 
 
 def test_an_example_that_does_not_fit_is_the_requests_fault(kind, tmp_path):
-    long = replace(EXAMPLES[0], text_input="x" * 3000, line=7)
+    long = EXAMPLES[0]._replace(text_input="x" * 3000, line=7)
 
     async def work(engine):
         await tuned(engine, tmp_path, replace(TASK, examples=(long,)))
@@ -235,7 +235,7 @@ def test_many_answers_at_once_are_those_given_alone(kind):
 
 
 def test_one_base_serves_many_adapters_at_once(kind, tmp_path):
-    other = replace(TASK, examples=tuple(replace(e, output="green") for e in EXAMPLES))
+    other = replace(TASK, examples=tuple(e._replace(output="green") for e in EXAMPLES))
 
     async def work(engine):
         await tuned(engine, tmp_path, other)

@@ -14,12 +14,12 @@ REQUIREMENTS = Path(__file__).parent / "requirements"
 STAMP = "made-from"
 
 
-def python(name: str, requirements: Path = REQUIREMENTS) -> Path:
+def python(name: str, requirements: Path | None = None) -> Path:
     """The Python of an environment with the versions in a folder's ``NAME.txt`` and no others.
 
     Made where it is missing or made from something else; of several processes one makes it.
     """
-    versions = requirements / f"{name}.txt"
+    versions = (requirements or REQUIREMENTS) / f"{name}.txt"
     folder, key = ROOT / name, _key(versions)
     ROOT.mkdir(exist_ok=True)
     with (ROOT / f"{name}.lock").open("w") as lock:
