@@ -127,6 +127,7 @@ def test_a_pipe_is_not_looked_into(tmp_path):
     assert "is not an ordinary file" in problem.what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json"])
 def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_whole(tmp_path, name):
     path = tmp_path / name

@@ -65,6 +65,7 @@ def test_a_job_is_found_by_name_id_and_resource_name(tmp_path, name):
         assert ledger.jobs("other") == []
 
 
+@pytest.mark.slow
 def test_a_commit_survives_kill_9(tmp_path):
     code = (
         "import os, signal, sys, pathlib\n"

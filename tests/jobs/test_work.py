@@ -81,6 +81,7 @@ def test_the_targets_limits_are_kept(tmp_path, target):
     assert [problem.rule for problem in problems(spec)] == ["long-text-input"]
 
 
+@pytest.mark.slow
 def test_a_request_that_is_too_large_is_refused(tmp_path):
     rows = "".join(f"{n}{'x' * 30_000},y\n" for n in range(150))
     alone = SPEC.replace("data.csv}", "data.csv, ignore: [near-duplicate, near-leak]}")

@@ -217,6 +217,7 @@ def test_a_deep_free_value_is_refused_too():
     assert line.startswith("Invalid value at 'args'")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(

@@ -132,6 +132,7 @@ def test_a_thousand_times_the_same_row_costs_one_comparison_each():
     assert exact([LONG] * 1000) == [(row, 0, 1.0) for row in range(1, 1000)]
 
 
+@pytest.mark.slow
 def test_both_ways_find_the_same():
     chance = random.Random(5)
     texts = [edited(chance, chance.choice(REVIEWS[:150]), chance.randrange(4)) for _ in range(400)]
@@ -143,6 +144,7 @@ def test_both_ways_find_the_same():
     assert sum(slow[row][1] != quick[row][1] for row in slow.keys() & quick.keys()) <= 3
 
 
+@pytest.mark.slow
 def test_few_rows_are_compared_as_if_each_were_with_all():
     chance = random.Random(2)
     texts = [edited(chance, chance.choice(REVIEWS[20:50]), chance.randrange(4)) for _ in range(150)]

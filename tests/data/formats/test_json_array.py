@@ -102,6 +102,7 @@ def test_it_does_not_matter_in_what_pieces_a_file_is_read(tmp_path, monkeypatch,
     assert batch.locate(0, "output") == (1, 19)
 
 
+@pytest.mark.slow
 def test_a_row_that_is_too_large_is_not_kept(tmp_path, monkeypatch):
     for module in (blocks, json_array):
         monkeypatch.setattr(module, "MAX_ROW", 2**17)
@@ -134,6 +135,7 @@ def test_a_cut_gzip_file_says_so(tmp_path):
     assert "gzip data are damaged" in problem.what
 
 
+@pytest.mark.slow
 def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_each(
     tmp_path, monkeypatch
 ):
