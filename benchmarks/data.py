@@ -1,6 +1,6 @@
 """What checking and encoding examples costs, against the obvious alternatives.
 
-    python benchmarks/data.py [request check near validate] [--rows 1000000] [--near-rows 100000] [--rounds 3]
+    python benchmarks/data.py [request check near validate] [--rows 1000000] [--near-rows 100000] [--rounds 1]
 
     request   a CSV file to the bytes of CreateTunedModelRequest: checked by us, as it is by the others
     check     the same findings about repetitions, conflicts, leaks and lengths as a pydantic model a row
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--near-rows", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     for part in options.parts:
         with tempfile.TemporaryDirectory() as folder:
