@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -27,13 +28,23 @@ def run_to_end(main: Callable[[], Coroutine[None, None, T]]) -> T:
     except RuntimeError:
         return asyncio.run(main())
     begun: Future[Callable[[], object]] = Future()
-    with ThreadPoolExecutor(1, "tuner") as pool:
+    ended: Future[T] = Future()
+
+    def work() -> None:
         try:
-            return pool.submit(asyncio.run, _stoppable(main, begun)).result()
-        except KeyboardInterrupt:
-            with suppress(RuntimeError):  # it has ended by itself
-                begun.result()()
-            raise
+            ended.set_result(asyncio.run(_stoppable(main, begun)))
+        except BaseException as error:  # noqa: BLE001 -- it is raised below
+            ended.set_exception(error)
+
+    thread = Thread(target=work, name="tuner")
+    try:
+        thread.start()
+        return ended.result()
+    except KeyboardInterrupt:
+        with suppress(RuntimeError, TimeoutError):  # it has ended by itself, or not begun
+            begun.result(ASK_AGAIN_S)()
+            thread.join()
+        raise
 
 
 async def _stoppable(
