@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import blake2b
 
-from tuner.data.checks.labels import (
-    LONGEST,
-    MOST_LABELS,
-    RARE,
-    ROWS_A_LABEL,
-    SMALL_SET,
-    TIMES_AS_FREQUENT,
-    is_misspelt,
-)
+from tuner.data.checks.labels import LONGEST, MOST_LABELS, is_label_set, misspelt
 from tuner.data.repeats import plain
 
 
@@ -33,13 +25,11 @@ class Survey:
 
     def labels(self) -> dict[str, str]:
         """For each variant of a label the one it stands for; nothing if outputs are no labels."""
-        rows = self._counts.total()
-        most = max(SMALL_SET, min(MOST_LABELS, rows // ROWS_A_LABEL))
-        if len(self._counts) > most or max(map(len, self._counts), default=0) > LONGEST:
+        if not is_label_set(self._counts):
             return {}
         found = _same_but_for_case(self._counts)
         counts = _merged(self._counts, found)
-        while more := _misspelt(counts):
+        while more := misspelt(counts):
             found |= {label: more.get(other, other) for label, other in found.items()} | more
             counts = _merged(self._counts, found)
         return found
@@ -73,18 +63,3 @@ def _same_but_for_case(counts: Counter[str]) -> dict[str, str]:
     for label, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
         best.setdefault(plain(label), label)
     return {label: best[plain(label)] for label in counts if best[plain(label)] != label}
-
-
-def _misspelt(counts: Counter[str]) -> dict[str, str]:
-    """A rare label and the frequent one that it may be, as the rule label-typo has it."""
-    found: dict[str, str] = {}
-    for label, count in counts.items():
-        frequent = (
-            other
-            for other, times in counts.most_common()
-            if times >= count * TIMES_AS_FREQUENT and is_misspelt(label, other)
-        )
-        other = next(frequent, None) if count <= RARE else None
-        if other is not None:
-            found[label] = other
-    return found

@@ -56,19 +56,17 @@ class Labels:
             return
         self._path = self._path or batch.path
         self.counts.update(batch.outputs)
-        rows = self.counts.total()
-        self._is_set = len(self.counts) <= max(SMALL_SET, min(MOST_LABELS, rows // ROWS_A_LABEL))
-        if self._is_set and max(map(len, self.counts), default=0) <= LONGEST:
+        self._is_set = is_label_set(self.counts)
+        if self._is_set:
             self._locate(batch)
         else:
-            self._is_set = False
             self.counts.clear()
             self._places.clear()
 
     def problems(self, ignore: Container[str] = frozenset()) -> Iterator[Problem]:
         """What is wrong with the set of labels, if it is one."""
         if self.are_labels and "label-typo" not in ignore:
-            typos = dict(self._typos())
+            typos = misspelt(self.counts)
             for label, other in typos.items():
                 for place in self._places[label]:
                     yield _typo(place, label, other, self.counts)
@@ -85,17 +83,6 @@ class Labels:
                 self._places.setdefault(label, []).append(place)
         for label in self._places.keys() - rare:
             del self._places[label]
-
-    def _typos(self) -> Iterator[tuple[str, str]]:
-        """A rare label, and the frequent one that it may be."""
-        for label in self._places:
-            least = self.counts[label] * TIMES_AS_FREQUENT
-            for other, count in self.counts.most_common():
-                if count < least:
-                    break
-                if is_misspelt(label, other):
-                    yield label, other
-                    break
 
     def _spelt_twice(self, told: Container[str]) -> Iterator[Problem]:
         """Labels that differ by case and space alone and are too frequent to be slips."""
@@ -117,6 +104,25 @@ class Labels:
             what += f", {others[0][1]:,} are {others[0][0]!r}, the next most frequent"
         fix = "add rows with other outputs, or take some of these out: a model learns to say it always"
         yield Problem(self._path, 0, 0, what, fix, "imbalance", "warning")
+
+
+def is_label_set(counts: Counter[str]) -> bool:
+    """Whether outputs that are there so often are a set of labels: few, and short."""
+    most = max(SMALL_SET, min(MOST_LABELS, counts.total() // ROWS_A_LABEL))
+    return len(counts) <= most and max(map(len, counts), default=0) <= LONGEST
+
+
+def misspelt(counts: Counter[str]) -> dict[str, str]:
+    """Each rare label that may be a misspelt frequent one, and that one."""
+    found: dict[str, str] = {}
+    for label, count in counts.items():
+        for other, times in counts.most_common() if count <= RARE else ():
+            if times < count * TIMES_AS_FREQUENT:
+                break
+            if is_misspelt(label, other):
+                found[label] = other
+                break
+    return found
 
 
 def is_misspelt(label: str, other: str) -> bool:
