@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tuner.jobs.nodes import KeyPath
 
+_ELSEWHERE = "name the spec here: examples stand in a file of their own, training_data.path"
 MAX_BYTES = 1024 * 1024
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -61,7 +62,7 @@ def read_document(path: Path, environ: Mapping[str, str] = os.environ) -> Docume
         SpecError: The file cannot be read or is not one YAML document: exactly one problem.
     """
     builder = Builder(str(path), environ)
-    value = parse(builder, _read_text(path))
+    value = parse(builder, read_text(path, _ELSEWHERE))
     return Document(path, value, builder.keys, builder.values, tuple(builder.problems))
 
 
@@ -86,16 +87,20 @@ def parse(builder: Builder, text: str, at: KeyPath = ()) -> Value:
         raise SpecError([problem]) from None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, fix: str) -> str:
+    """The text of a small file; ``fix`` says what to do with one that is too large.
+
+    Raises:
+        SpecError: It cannot be read, or is no text: exactly one problem.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        fix = "check the path"
-        raise SpecError([Problem(str(path), 0, 0, what, fix, "unreadable")]) from None
+        problem = Problem(str(path), 0, 0, what, "check the path", "unreadable")
+        raise SpecError([problem]) from None
     if len(content) > MAX_BYTES:
-        what = f"{len(content):,} bytes are too many for a spec; at most {MAX_BYTES:,} are read"
-        fix = "name the spec here: examples stand in a file of their own, training_data.path"
+        what = f"{len(content):,} bytes are too many for a job; at most {MAX_BYTES:,} are read"
         raise SpecError([Problem(str(path), 0, 0, what, fix, "too-big")])
     try:
         return content.decode("utf-8-sig")

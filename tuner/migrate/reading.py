@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem, SpecError
-from tuner.jobs.document import MAX_BYTES, Document, parse
+from tuner.jobs.document import Document, parse, read_text
 from tuner.jobs.nodes import Builder
-from tuner.jobs.syntax import not_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_ELSEWHERE = "examples are named as they are: tuner init FILE, without --from"
 
 
 def read_foreign(path: Path) -> Document:
@@ -23,7 +23,7 @@ def read_foreign(path: Path) -> Document:
     Raises:
         SpecError: It cannot be read, or is neither a JSON object nor a YAML mapping.
     """
-    text = _read_text(path)
+    text = read_text(path, _ELSEWHERE)
     if text.lstrip()[:1] in ("{", "["):
         text = _json(path, text)
     builder = Builder(str(path), None)
@@ -44,23 +44,6 @@ def _one_job(document: Document) -> Document:
         fix = f"save one of them, e.g. jq '.data[0]' {document.path} > job.json"
         raise SpecError([document.problem(("data",), what, fix, "bad-type")])
     return document
-
-
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        problem = Problem(str(path), 0, 0, what, "check the path", "unreadable")
-        raise SpecError([problem]) from None
-    if len(content) > MAX_BYTES:
-        what = f"{len(content):,} bytes are too many for a configuration"
-        fix = "examples are named as they are: tuner init FILE, without --from"
-        raise SpecError([Problem(str(path), 0, 0, what, fix, "too-big")])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError([not_text(str(path), error)]) from None
 
 
 def _json(path: Path, text: str) -> str:
