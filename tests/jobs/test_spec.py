@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import SpecError
-from tuner.jobs.draft import load_spec
+from tuner.jobs.draft import read_draft
 from tuner.jobs.reference import reference
 from tuner.jobs.schema import declared, json_schema
 from tuner.jobs.spec import JobSpec
@@ -15,6 +15,13 @@ from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LEAST = "job: j\nbase_model: models/m\ntraining_data: {path: a.csv}\n"
+
+
+def load_spec(path, overrides=()):
+    draft = read_draft(path, overrides)
+    if draft.spec is None:
+        raise SpecError(draft.problems)
+    return draft.spec
 
 
 def problems(tmp_path, text, *overrides):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tuner.data.memory import NAME
-from tuner.errors import SpecError
 from tuner.jobs.document import read_document
 from tuner.jobs.overrides import override
 from tuner.jobs.rules import broken_rules
@@ -43,18 +42,6 @@ class Draft(NamedTuple):
     training_data: TrainingData | None
     evaluation: Evaluation | None
     problems: tuple[Problem, ...]
-
-
-def load_spec(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
-    """Read a job spec, with ``--set key=value`` laid over it.
-
-    Raises:
-        SpecError: Everything that is wrong with it.
-    """
-    draft = read_draft(path, overrides)
-    if draft.spec is None:
-        raise SpecError(draft.problems)
-    return draft.spec
 
 
 def read_draft(

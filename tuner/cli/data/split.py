@@ -79,13 +79,11 @@ def split(  # noqa: PLR0913 -- one parameter an option
         (path, write(path, side, to_format, given.source.columns, force=force, inputs=inputs))
         for path, side in sides
     ]
-    show(
-        [
-            {"file": str(path), "rows": count, "share": round(count / len(rows), 4)}
-            for path, count in written
-        ],
-        output,
-    )
+    show([_row(path, count, len(rows)) for path, count in written], output)
+
+
+def _row(path: Path, count: int, rows: int) -> dict[str, object]:
+    return {"file": str(path), "rows": count, "share": round(count / rows, 4)}
 
 
 def _wanted(given: Given, holdout: float | None, stratify: bool | None) -> tuple[float, bool]:
