@@ -8,8 +8,9 @@ import pytest
 
 from tuner.errors import SpecError
 from tuner.jobs.draft import read_draft
+from tuner.jobs.json_schema import json_schema
 from tuner.jobs.reference import reference
-from tuner.jobs.schema import declared, json_schema
+from tuner.jobs.schema import declared
 from tuner.jobs.spec import JobSpec
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
@@ -112,6 +113,7 @@ MISTAKES = [
      "hyperparameters.learning_rate must be more than 0, not 0", None),
     ("hyperparameters: {learning_rate: 1e999}", "4:34",
      "hyperparameters.learning_rate is too large a number", None),
+    (f"temperature: 1{'0' * 400}", "4:14", "temperature is too large a number", None),
     ("hyperparameters: {learning_rate: fast}", "4:34",
      "hyperparameters.learning_rate must be a number, not 'fast'", None),
     ("hyperparameters: {learning_rate: 1e-3, learning_rate_multiplier: 1}", "4:40",

@@ -15,8 +15,8 @@ def schema(*, markdown: bool) -> None:
     """
     import json
 
+    from tuner.jobs.json_schema import json_schema
     from tuner.jobs.reference import reference
-    from tuner.jobs.schema import json_schema
     from tuner.jobs.spec import JobSpec
 
     if markdown:

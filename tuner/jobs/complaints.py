@@ -1,9 +1,9 @@
-"""What pydantic-core says about a value, in the user's words and with a way out."""
+"""What is wrong with a value, in the user's words and with a way out."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuner.jobs.schema import declared
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuner.errors import Problem
     from tuner.jobs.document import Document
     from tuner.jobs.nodes import KeyPath
+    from tuner.jobs.reading import Fault
     from tuner.jobs.schema import Declared
 
 MAX_QUOTED = 40
@@ -45,25 +46,25 @@ OTHER_WORDS = {
 }
 """What people write for our keys, where spelling alone would not lead there."""
 
-_KINDS = {
-    "string_type": ("text", "put quotes around it"),
-    "int_type": ("a whole number", "write it without quotes, point or unit"),
-    "float_type": ("a number", "write it without quotes or unit, e.g. 0.001 or 1e-3"),
-    "bool_type": ("true or false", "write true or false, without quotes"),
-    "dict_type": ("keys with values", "write its keys below it, indented"),
-    "tuple_type": ("a list", "write each item on a line of its own, beginning with -"),
+_TYPES: dict[type | None, tuple[str, str]] = {
+    str: ("text", "put quotes around it"),
+    int: ("a whole number", "write it without quotes, point or unit"),
+    float: ("a number", "write it without quotes or unit, e.g. 0.001 or 1e-3"),
+    bool: ("true or false", "write true or false, without quotes"),
+    dict: ("keys with values", "write its keys below it, indented"),
+    list: ("a list", "write each item on a line of its own, beginning with -"),
 }
-_BOUNDS = {
-    "greater_than": ("gt", "more than {}"),
-    "greater_than_equal": ("ge", "at least {}"),
-    "less_than": ("lt", "less than {}"),
-    "less_than_equal": ("le", "at most {}"),
-}
+_BOUNDS = {"gt": "more than {}", "ge": "at least {}", "lt": "less than {}", "le": "at most {}"}
 
 
-def complaints(document: Document, cls: type, errors: Iterable[dict[str, Any]]) -> list[Problem]:
-    """A problem for every error that ``schema.validate(cls, document.value)`` gave."""
-    return [_problem(document, cls, tuple(error["loc"]), error) for error in errors]
+def complaints(document: Document, cls: type, faults: Iterable[Fault]) -> list[Problem]:
+    """A problem for every fault that ``reading.read(cls, document.value)`` found."""
+    return [
+        document.problem(
+            fault.at, *_complaint(cls, fault), fault.rule, key=fault.rule == "unknown-key"
+        )
+        for fault in faults
+    ]
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -74,51 +75,52 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return by_lower[found[0]] if found else ""
 
 
-def _problem(document: Document, cls: type, at: KeyPath, error: dict[str, Any]) -> Problem:
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+def _complaint(cls: type, fault: Fault) -> tuple[str, str]:
+    """What is wrong, and a way out."""
+    at, value = fault.at, fault.value
     name = named(at)
-    if kind == "extra_forbidden":
-        return document.problem(at, *_unknown(cls, at), "unknown-key", key=True)
-    if kind == "missing":
-        where = f" in {named(at[:-1])}" if at[:-1] else ""
-        fix = f"add {_example(_declared(cls, at))}"
-        return document.problem(at, f"{at[-1]} is missing{where}", fix, "missing-key")
-    if kind in _KINDS:
-        wanted, fix = _KINDS[kind]
-        if kind == "string_type" and "pattern" in _declared(cls, at).key.limits:
-            fix = f"add the unit, e.g. {_declared(cls, at).key.example}"
-        return document.problem(
-            at, f"{name} must be {wanted}, not {described(value)}", fix, "wrong-type"
-        )
-    if kind in _BOUNDS:
-        limit, words = _BOUNDS[kind]
-        wanted = words.format(f"{context[limit]:.12g}")
-        fix = f"write a number of {wanted}"
-        return document.problem(at, f"{name} must be {wanted}, not {value}", fix, "out-of-range")
-    return document.problem(at, *_text(name, kind, value, context, _declared(cls, at)))
+    match fault.rule:
+        case "unknown-key":
+            return _unknown(cls, at)
+        case "missing-key":
+            where = f" in {named(at[:-1])}" if at[:-1] else ""
+            return f"{at[-1]} is missing{where}", f"add {_example(_declared(cls, at))}"
+        case "wrong-type":
+            wanted, fix = _TYPES[fault.wanted]
+            if fault.wanted is str and "pattern" in _declared(cls, at).key.limits:
+                fix = f"add the unit, e.g. {_declared(cls, at).key.example}"
+            return f"{name} must be {wanted}, not {described(value)}", fix
+        case "out-of-range":
+            return _out_of_range(name, fault, _declared(cls, at))
+        case _:
+            return _text(name, fault, _declared(cls, at))
 
 
-def _text(
-    name: str, kind: str, value: object, context: dict[str, Any], item: Declared
-) -> tuple[str, str, str]:
-    match kind:
-        case "string_too_long":
-            most = context["max_length"]
+def _out_of_range(name: str, fault: Fault, item: Declared) -> tuple[str, str]:
+    if not fault.bound:
+        return f"{name} is too large a number", "write a smaller one"
+    wanted = _BOUNDS[fault.bound].format(f"{item.key.limits[fault.bound]:.12g}")
+    return f"{name} must be {wanted}, not {fault.value}", f"write a number of {wanted}"
+
+
+def _text(name: str, fault: Fault, item: Declared) -> tuple[str, str]:
+    value = fault.value
+    match fault.rule:
+        case "too-long":
+            most = item.key.limits["max_length"]
             what = f"{name} has {len(str(value))} characters, at most {most} are allowed"
-            return what, f"shorten it to {most} characters", "too-long"
-        case "string_too_short":
-            return f"{name} is empty", f"write {_example(item)}", "empty"
-        case "string_pattern_mismatch":
+            return what, f"shorten it to {most} characters"
+        case "empty":
+            return f"{name} is empty", f"write {_example(item)}"
+        case "bad-duration":
             what = f"{name} is {value!r}, which is not a length of time"
-            return what, f"write e.g. {item.key.example}", "bad-duration"
-        case "finite_number":
-            return f"{name} is too large a number", "write a smaller one", "out-of-range"
+            return what, f"write e.g. {item.key.example}"
         case _:
             options = item.options
             near = nearest(str(value), options)
             what = f"{name} must be {listed(options)}, not {described(value)}"
             fix = f"did you mean {near}?" if near else f"write one of {', '.join(options)}"
-            return what, fix, "unknown-value"
+            return what, fix
 
 
 def _unknown(cls: type, at: KeyPath) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from tuner.data.memory import NAME
 from tuner.jobs.document import read_document
 from tuner.jobs.overrides import override
+from tuner.jobs.reading import read
 from tuner.jobs.rules import broken_rules
-from tuner.jobs.schema import validate
 from tuner.jobs.spec import Evaluation, JobSpec, TrainingData
 
 MEMORY = Path(NAME)
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tuner.errors import Problem
     from tuner.jobs.document import Document
+    from tuner.jobs.reading import Fault
 
 
 class Draft(NamedTuple):
@@ -66,9 +67,9 @@ def read_draft(
 
 
 def _draft(document: Document) -> Draft:
-    spec, errors = validate(JobSpec, document.value)
+    spec, faults = read(JobSpec, document.value)
     known = {problem.where for problem in document.problems}
-    others = {*_complaints(document, errors), *broken_rules(document)}
+    others = {*_complaints(document, faults), *broken_rules(document)}
     problems = {*document.problems, *(each for each in others if each.where not in known)}
     if not problems:
         spec = _at(spec, document.path)
@@ -104,12 +105,12 @@ def _document(given: Path | Mapping[str, Any]) -> Document:
     return document_of(given)
 
 
-def _complaints(document: Document, errors: list[dict[str, Any]]) -> list[Problem]:
-    if not errors:
+def _complaints(document: Document, faults: list[Fault]) -> list[Problem]:
+    if not faults:
         return []
     from tuner.jobs.complaints import complaints
 
-    return complaints(document, JobSpec, errors)
+    return complaints(document, JobSpec, faults)
 
 
 def _once(problems: set[Problem]) -> list[Problem]:
@@ -124,7 +125,7 @@ def _once(problems: set[Problem]) -> list[Problem]:
 
 def _part(cls: type, document: Document, key: str) -> Any:
     value = document.value.get(key) if isinstance(document.value, dict) else None
-    part, _ = validate(cls, value)
+    part, _ = read(cls, value)
     return part and _placed(part, document.path)
 
 

@@ -80,9 +80,7 @@ def _value(item: Declared) -> str:
 
 
 def _default(item: Declared) -> str:
-    plain = isinstance(item.default, str | int | float) and item.default != ""
-    return (
-        f"`{str(item.default).lower() if isinstance(item.default, bool) else item.default}`"
-        if plain
-        else ""
-    )
+    default = item.plain_default
+    if default is None:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
