@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 
@@ -17,7 +16,7 @@ def spec(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(runner.POLL_S, "local", 0.0)
     monkeypatch.setitem(runner.PATIENCE_S, "local", 0.0)
-    local = replace(targets.TARGETS["local"], opener=f"{one_target.__name__}:open_fake")
+    local = targets.TARGETS["local"]._replace(opener=f"{one_target.__name__}:open_fake")
     monkeypatch.setitem(targets.TARGETS, "local", local)
     path = tmp_path / "capitals.yaml"
     path.write_text(one_target.SPEC)

@@ -1,6 +1,7 @@
 """The shared vocabulary: plain frozen data, in Google's own words for Google's things.
 
 Nothing here imports more than the standard library: both towers and the command line stand on it.
+What a service tells is a NamedTuple: every command loads this, and a dataclass costs four times that.
 """
 
 from __future__ import annotations
@@ -90,8 +91,7 @@ class Hyperparameters:
     learning_rate_multiplier: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One report from a running tuning.
 
     Attributes:
@@ -128,8 +128,7 @@ class NewTunedModel:
         return f"tunedModels/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class TunedModel:
+class TunedModel(NamedTuple):
     """A tuned model as the service shows it; times are seconds since 1970, 0 when not known."""
 
     name: str
@@ -147,8 +146,7 @@ class TunedModel:
     snapshots: tuple[Snapshot, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model the service offers; ``createTunedModel`` among the methods means it can be tuned."""
 
     name: str
@@ -159,8 +157,7 @@ class Model:
     supported_generation_methods: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """A long-running tuning; ``error`` is empty while it runs and after it worked.
 
     ``cancelled`` says that the error is the service's CANCELLED.
@@ -194,16 +191,14 @@ class Grant:
         return f"{self.email_address or 'everyone'} ({self.role.lower()})"
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """What the service holds: a grant with a name of its own."""
 
     name: str
     grant: Grant
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationConfig:
+class GenerationConfig(NamedTuple):
     """How to sample; ``None`` leaves the choice to the model."""
 
     max_output_tokens: int | None = None
@@ -214,8 +209,7 @@ class GenerationConfig:
     stop_sequences: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a model said, why it stopped (``STOP``, ``MAX_TOKENS``...), and what it took."""
 
     text: str

@@ -53,7 +53,7 @@ class Shares:
         """Give a permission another role."""
         found = self.changeable(name)
         check_role(role)
-        self.held[name] = replace(found, grant=replace(found.grant, role=role))
+        self.held[name] = found._replace(grant=replace(found.grant, role=role))
         return self.held[name]
 
     def changeable(self, name: str) -> Permission:
@@ -69,9 +69,9 @@ class Shares:
         new = Grant(Role.OWNER, email_address=email_address)
         if mine is None or mine.grant.grantee == new.grantee:
             raise RequestRefused(f"{email_address} owns {self.tuned_model} already")
-        self.held[mine.name] = replace(mine, grant=replace(mine.grant, role=Role.WRITER))
+        self.held[mine.name] = mine._replace(grant=replace(mine.grant, role=Role.WRITER))
         theirs = self.of(new) or self.hold(new)
-        self.held[theirs.name] = replace(theirs, grant=new)
+        self.held[theirs.name] = theirs._replace(grant=new)
 
 
 def check_role(role: Role) -> None:

@@ -9,7 +9,7 @@ fourth of them, with the effect of the call undone (before) or done and its repl
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.fakes.ownership import Shares, model_of
@@ -139,7 +139,7 @@ class FakeTarget:
             words = answer.text.split(" ")
             for word in words[:-1]:
                 yield Answer(f"{word} ")
-            yield replace(answer, text=words[-1])
+            yield answer._replace(text=words[-1])
 
     async def create(self, new: NewTunedModel) -> Operation:
         with self._call("create"):
@@ -157,7 +157,7 @@ class FakeTarget:
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         with self._call("update"):
             self._need(name, Role.WRITER, "edit")
-            self.held[name] = replace(self.held[name], **changes)
+            self.held[name] = self.held[name]._replace(**changes)
             return self.held[name]
 
     async def delete(self, name: str) -> None:
@@ -173,7 +173,7 @@ class FakeTarget:
             found = self._operation(operation)
             self._need(found.tuned_model, Role.WRITER, "cancel")
             if not found.done:
-                self.running[operation] = replace(found, cancelled=True)
+                self.running[operation] = found._replace(cancelled=True)
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         with self._call("grant"):
@@ -265,8 +265,7 @@ class FakeTarget:
         snapshot = Snapshot(step, 1, 1.0 / step, float(step))
         done = operation.cancelled or step >= self.looks_until_done
         error = "the tuning was cancelled" if operation.cancelled else self.tuning_error
-        moved = replace(
-            operation,
+        moved = operation._replace(
             completed_steps=step,
             snapshots=(*operation.snapshots, snapshot),
             done=done,
@@ -276,7 +275,7 @@ class FakeTarget:
         if done:
             state = State.FAILED if error else State.ACTIVE
             model = self.held[operation.tuned_model]
-            self.held[model.name] = replace(model, state=state, snapshots=moved.snapshots)
+            self.held[model.name] = model._replace(state=state, snapshots=moved.snapshots)
 
     def _answer(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
         if not model.startswith("tunedModels/"):

@@ -82,6 +82,7 @@ def as_record(event: Event) -> dict[str, object]:
     if isinstance(event, events.Evaluated):
         fields["evaluation"] = scores(event.evaluation)
     if isinstance(event, events.Progress):
+        fields["operation"] = event.operation._asdict()
         fields["operation"].pop("snapshots")
         fields["mean_loss"] = event.mean_loss
     return {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tuner.types import Limits
 
@@ -97,8 +96,7 @@ class Target(Protocol):
         """Give the connection back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One row of the table: where the code is, and what is known without loading it."""
 
     opener: str
