@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem
@@ -32,6 +31,8 @@ def shown(name: str) -> str:
 
 
 def _fix(setting: str, name: str, present: Sequence[str]) -> str:
+    from shlex import quote
+
     near = _nearest(name, present)
     option = _OPTIONS[setting]
     if not near:
