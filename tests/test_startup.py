@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = {
     *("pandas", "numpy", "pyarrow", "datasets", "grpc", "google", "sqlalchemy", "rich"),
-    *("torch", "transformers", "tokenizers"),
+    *("torch", "transformers", "tokenizers", "pydantic_core"),
 }
 
 PROBE = """
