@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner.examples import Example as Example  # noqa: PLC0414, TC001 -- it belongs to the vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Role(StrEnum):
@@ -57,30 +62,6 @@ class Phase(StrEnum):
 ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 
 
-class Example(NamedTuple):
-    """One row to tune on: the text as written, never stripped or converted.
-
-    ``line`` (1-based) is where the row starts in its file, 0 when it has none; it does not count
-    when two examples are compared. A tuple, because a million of them are made in one go.
-    """
-
-    text_input: str
-    output: str
-    line: int = 0
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the texts are the same."""
-        return isinstance(other, Example) and self[:2] == other[:2]
-
-    def __ne__(self, other: object) -> bool:
-        """Whether a text differs."""
-        return not self == other
-
-    def __hash__(self) -> int:
-        """Of the texts."""
-        return hash(self[:2])
-
-
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """``None`` leaves the choice to the service; a learning rate and a multiplier exclude each other."""
@@ -112,7 +93,7 @@ class NewTunedModel:
     """All that ``CreateTunedModelRequest`` carries; exactly one of the two sources is set."""
 
     id: str
-    examples: tuple[Example, ...] = field(repr=False)
+    examples: Sequence[Example] = field(repr=False)
     base_model: str = ""
     tuned_model_source: str = ""
     display_name: str = ""

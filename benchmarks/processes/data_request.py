@@ -21,6 +21,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     """Read, checked by every rule but those ignored, and encoded: what `tuner submit` does."""
     from tuner.data import Source, read
     from tuner.data.checks.check import Checks
+    from tuner.examples import Examples
     from tuner.targets import TARGETS
     from tuner.targets.wire import create_request
     from tuner.types import NewTunedModel
@@ -29,15 +30,16 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
 
     def encode() -> bytes:
         checks = Checks(limits, ignore=set(ignored))
-        rows, problems = [], []
+        rows, problems = Examples(), []
         for batch in read(Source((path,))):
-            rows.extend(batch.examples())
+            rows.add(batch.text_inputs, batch.outputs, batch.lines)
             problems.extend(checks.train(batch))
         problems.extend(checks.finish())
+        del checks  # as when a job's material was read
         errors = [each for each in problems if each.severity == "error"]
         if errors:
             sys.exit(f"{len(errors)} errors, the first: {errors[0]}")
-        new = NewTunedModel(ID, tuple(rows), base_model=BASE, display_name=NAME)
+        new = NewTunedModel(ID, rows, base_model=BASE, display_name=NAME)
         return type(message := create_request(new)).serialize(message)
 
     return encode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from tuner.data.formats.detection import detect
 from tuner.data.sources import absent, files
 from tuner.errors import Problem
-from tuner.types import Example
+from tuner.examples import Example, made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,8 +92,7 @@ class Batch(NamedTuple):
 
     def examples(self) -> Iterator[Example]:
         """The good rows one by one."""
-        rows = zip(self.text_inputs, self.outputs, self.lines, strict=True)
-        return map(partial(tuple.__new__, Example), rows)  # a quarter of what Example(...) takes
+        return made(self.text_inputs, self.outputs, self.lines)
 
     def unread(self) -> int:
         """How many rows could not be read; one may have several problems."""

@@ -11,8 +11,9 @@ from tuner.data.checks.check import Checks, capped
 from tuner.data.holdout import choose, split
 from tuner.data.memory import batches
 from tuner.data.sources import absent, is_readable, matching
+from tuner.examples import Example, Examples
 from tuner.targets import TARGETS
-from tuner.types import Example, Limits
+from tuner.types import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ _NO_LIMITS = Limits(None, None, None)
 class Material(NamedTuple):
     """The examples on both sides, and every problem with the files they come from."""
 
-    examples: tuple[Example, ...] = ()
+    examples: Sequence[Example] = ()
     holdout: tuple[Example, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -57,15 +58,16 @@ def read_material(
     else:
         columns = Columns(data.text_input, data.output)
         rows, problems = _looked_at(draft, batches(examples, columns), _both(checks.train, extra))
-    held: tuple[Example, ...] = ()
-    parted = rows
+    held: Sequence[Example] = ()
+    parted: Sequence[Example] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.paths:
         source = replace(data, paths=evaluation.paths, format="auto")
         held, more = _read(draft, source, ("evaluation", "path"), _both(checks.held, extra))
         problems += more
     elif evaluation and evaluation.holdout is not None:
-        rows, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
+        parted = tuple(rows)
+        rows, held = split(parted, evaluation.holdout, stratify=evaluation.stratify)
         problems += _one_sided(draft, rows, held)
     if rows or held or not problems:
         problems += _capped(draft, checks.finish())
@@ -73,8 +75,9 @@ def read_material(
         problems += _too_kind(draft, parted, held, checks.alike)
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
-    rows, held = (tuple(instructed(side, data.instruction)) for side in (rows, held))
-    return Material(rows, held, tuple(problems))
+    if data.instruction:
+        rows = tuple(instructed(rows, data.instruction))
+    return Material(rows, tuple(instructed(held, data.instruction)), tuple(problems))
 
 
 def instructed(examples: Sequence[Example], instruction: str) -> Iterator[Example]:
@@ -100,7 +103,7 @@ def source_of(data: TrainingData) -> Source:
 
 def _read(
     draft: Draft, data: TrainingData, at: tuple[str, str], look: Look
-) -> tuple[tuple[Example, ...], list[Problem]]:
+) -> tuple[Sequence[Example], list[Problem]]:
     missing = [
         draft.document.problem(
             (*at, index) if len(data.paths) > 1 else at, *absent(path), "no-file"
@@ -115,16 +118,15 @@ def _read(
 
 def _looked_at(
     draft: Draft, batches: Iterable[Batch], look: Look
-) -> tuple[tuple[Example, ...], list[Problem]]:
-    rows: list[Example] = []
+) -> tuple[Sequence[Example], list[Problem]]:
+    rows = Examples()
 
     def problems() -> Iterator[Problem]:
         for batch in batches:
-            rows.extend(batch.examples())
+            rows.add(batch.text_inputs, batch.outputs, batch.lines)
             yield from look(batch)
 
-    found = _capped(draft, problems())
-    return tuple(rows), found
+    return rows, _capped(draft, problems())
 
 
 def _both(look: Look, more: Look) -> Look:

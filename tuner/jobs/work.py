@@ -39,7 +39,7 @@ class Work:
     """
 
     spec: JobSpec
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     holdout: tuple[Example, ...] = ()
     warnings: tuple[Problem, ...] = ()
     is_on_disk: bool = True

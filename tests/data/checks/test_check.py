@@ -3,8 +3,9 @@
 import pytest
 
 from tests.fakes.batches import batch_of
-from tuner.data import Batch
+from tuner.data import Batch, Source, read
 from tuner.data.checks.check import MAX_SHOWN, Checks, capped
+from tuner.data.formats import csv
 from tuner.errors import Problem
 from tuner.types import Example, Limits
 
@@ -227,3 +228,23 @@ def test_a_key_that_every_row_lacks_is_shown_twice_and_counted():
 
     assert [each.line for each in shown] == [1, 2, 9, 0]
     assert shown[-1].what == "6 more like the 3 above (no-key)"
+
+
+def test_texts_in_bytes_are_judged_as_texts(tmp_path, monkeypatch):
+    pieces = [
+        "a b", "A  B", " a b", "caf\u00e9 ana@example.com", "CAF\u00c9 ana@example.com", "\u3000", "",
+        "x" * 41, "\u6771\u4eac\u3000\u5927\u962a", "\u6771\u4eac \u5927\u962a", "caf\u00c3\u00a9", "a\x01b", "\0", "4111 1111 1111 1111",
+        "sk-abcdefghijklmnopqrstuvwx1234", "x\ufeff", "one two three four", "say: one two three four",
+    ]  # fmt: skip
+    rows = [f'"{one}","{other}"\n' for one in pieces for other in (*pieces[::3], one)]
+    path = tmp_path / "x.csv"
+    path.write_text("text_input,output\n" + "".join(rows), encoding="utf-8")
+
+    def problems(many):
+        monkeypatch.setattr(csv, "_MANY", many)
+        checks = Checks(Limits(40, 40, None))
+        found = [each for batch in read(Source((path,))) for each in checks.train(batch)]
+        return [*found, *checks.finish()]
+
+    assert problems(0) == problems(10**9)
+    assert len({each.rule for each in problems(0)}) > 10

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tuner.data import Batch
+    from tuner.data.checks.screen import Screen
 
 LEAST_WORDS = 4
 """Of an output: that shorter ones stand in the input too may be chance, or a list to choose from."""
@@ -32,13 +33,13 @@ class Answers:
         self._starts: list[int] = []
         self._paths: list[str] = []
 
-    def add(self, batch: Batch) -> None:
-        """Look at the rows of a batch."""
+    def add(self, batch: Batch, inputs: Screen, outputs: Screen) -> None:
+        """Look at the rows of a batch, whose columns are ``inputs`` and ``outputs``."""
         if not self._paths or self._paths[-1] != batch.path:
             self._starts.append(len(self._lines))
             self._paths.append(batch.path)
         self._rows += len(batch.lines)
-        holding = map(contains, batch.text_inputs, batch.outputs)
+        holding = map(contains, inputs.encoded, outputs.encoded)
         for row in compress(count(), holding):
             text, output = batch.text_inputs[row], batch.outputs[row]
             self._ending += bool(output.strip()) and text.rstrip().endswith(output.rstrip())

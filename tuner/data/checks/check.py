@@ -76,8 +76,6 @@ class Checks:
         self._train_rows += len(batch.lines)
         if batch.lines:
             self._labels.add(batch)
-            if "output-in-input" not in self._ignore:
-                self._answers.add(batch)
         for problem in self._look(batch):
             self._is_clean = False
             yield problem
@@ -117,6 +115,8 @@ class Checks:
         inputs, outputs = Screen(batch.text_inputs, many=many), Screen(batch.outputs, many=many)
         if not is_held and self._limits.request_bytes is not None:
             self._bytes += len(inputs.plain) + len(outputs.plain)
+        if not is_held and "output-in-input" not in self._ignore:
+            self._answers.add(batch, inputs, outputs)
         longest = (
             Limit(self._limits.text_input_chars, self._prefix),
             Limit(self._limits.output_chars),
@@ -126,7 +126,7 @@ class Checks:
                 place = batch.locate(flaw.row, field, flaw.offset)
                 severity = RULES[flaw.rule].severity
                 yield Problem(batch.path, *place, flaw.what, flaw.fix, flaw.rule, severity)
-        yield from self._likeness.add(batch, inputs)
+        yield from self._likeness.add(batch, inputs, outputs)
         yield from self._tokens(batch)
 
     def _tokens(self, batch: Batch) -> Iterator[Problem]:

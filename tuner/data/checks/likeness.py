@@ -40,13 +40,13 @@ class Likeness:
         """From here on rows are held out."""
         self._seen.hold()
 
-    def add(self, batch: Batch, screen: Screen) -> Iterator[Problem]:
-        """Yield what the rows of a batch repeat; ``screen`` is of their inputs."""
+    def add(self, batch: Batch, inputs: Screen, outputs: Screen) -> Iterator[Problem]:
+        """Yield what the rows of a batch repeat, whose columns are ``inputs`` and ``outputs``."""
         if self._ignore >= _EXACT | _NEAR:
             return
         start = len(self._seen)
-        keys = None if "similar-case" in self._ignore else screen.keys()
-        for again in self._seen.add(batch, keys):
+        keys = None if "similar-case" in self._ignore else inputs.keys()
+        for again in self._seen.add(batch, (inputs, outputs), keys):
             self._told.add(start + again.row)
             if not again.is_exact:
                 self.alike.extend((start + again.row, again.earlier))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import compress, count
 from operator import not_
 from typing import TYPE_CHECKING
 
+from tuner.examples import Column
+
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
 _COMMON = b"abcdefghijklmnopqrstuvwxyz0123456789 ,.\t\n\r"
@@ -18,7 +21,10 @@ _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 _BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
 """What ``str.split`` parts ASCII at, but for the space."""
 _SPACES = bytes.maketrans(_BLANKS, b" " * len(_BLANKS))
-_60_BITS = (1 << 60) - 1
+_FOREIGN_BLANKS = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What else it parts texts at."""
+_SEEN = range(ord("!"), 0x7F)
+"""Bytes of UTF-8 that are no part of a blank."""
 _EACH = 4
 
 
@@ -33,7 +39,18 @@ class Screen:
     @cached_property
     def plain(self) -> bytes:
         """All texts in UTF-8, a NUL between."""
+        if isinstance(self.texts, Column):
+            return b"\0".join(self.texts.encoded)
         return "\0".join(self.texts).encode("utf-8", "surrogatepass")
+
+    @cached_property
+    def encoded(self) -> list[bytes]:
+        """Each in UTF-8."""
+        if isinstance(self.texts, Column):
+            return self.texts.encoded
+        if self.has_nul:
+            return [text.encode("utf-8", "surrogatepass") for text in self.texts]
+        return self.plain.split(b"\0") if self.texts else []
 
     @cached_property
     def rest(self) -> bytes:
@@ -43,26 +60,36 @@ class Screen:
     @cached_property
     def has_nul(self) -> bool:
         """Whether a text holds what parts them in ``plain``."""
+        if isinstance(self.texts, Column):
+            return self.texts.has_nul
         return self.plain.count(0) >= max(1, len(self.texts))
 
     @cached_property
     def foreign(self) -> Sequence[int]:
         """The rows that are not all ASCII."""
+        if isinstance(self.texts, Column):
+            texts = self.encoded
+            return [row for row in self.texts.foreign if not texts[row].isascii()]
         if self.plain.isascii():
             return ()
         return list(compress(count(), map(not_, map(str.isascii, self.texts))))
 
     @cached_property
+    def foreign_texts(self) -> Sequence[str]:
+        """Their texts."""
+        return list(map(self.texts.__getitem__, self.foreign))
+
+    @cached_property
     def foreign_text(self) -> str:
-        """Those rows, one after the other."""
-        return "\n".join(map(self.texts.__getitem__, self.foreign))
+        """Those, one after the other."""
+        return "\n".join(self.foreign_texts)
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
         wanted = needle.encode()
         if wanted.translate(None, _COMMON) not in self.rest or wanted not in self.plain:
             return ()
-        return [row for row, text in enumerate(self.texts) if needle in text]
+        return [row for row, text in enumerate(self.encoded) if wanted in text]
 
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
@@ -85,14 +112,38 @@ class Screen:
                 at = sample.find(needle, at + len(needle))
         return self._rows_at(sorted(places))
 
+    def blank(self) -> Sequence[int]:
+        """The rows with nothing but blanks, or with nothing at all."""
+        texts = self.encoded
+        rows = set(compress(count(), map(bytes.isspace, texts)))
+        if not all(texts):
+            rows.update(compress(count(), map(not_, texts)))
+        ends = ((row, texts[row][-1]) for row in self.foreign)
+        rows.update(row for row, last in ends if last not in _SEEN and self.texts[row].isspace())
+        return sorted(rows)
+
+    def longer(self, most: int) -> Sequence[int]:
+        """The rows of more than so many characters."""
+        if max(map(len, self.encoded), default=0) <= most:
+            return ()
+        texts = enumerate(self.encoded)
+        return [row for row, text in texts if len(text) > most and len(self.texts[row]) > most]
+
+    def hashes(self) -> list[int]:
+        """A hash of each text."""
+        return list(map(hash, self.encoded))
+
     def keys(self) -> list[int]:
-        """A hash of each text, of 60 bits, that is the same when only case and blanks differ."""
-        pieces = _tidy(self.plain.lower(), many=self._many).split(b"\0")
+        """A hash of each text that is the same when only case and blanks differ."""
         if self.has_nul:
-            pieces = [fold(text) for text in self.texts]
-        for row in self.foreign:
-            pieces[row] = fold(self.texts[row])
-        return list(map(_60_BITS.__and__, map(hash, pieces)))
+            return [hash(fold(text)) for text in self.texts]
+        pieces = _tidy(self.plain.lower(), many=self._many).split(b"\0")
+        if self.foreign:
+            whole = _foreign_blank().sub(" ", "\0".join(self.foreign_texts).casefold())
+            folded = _tidy(whole.encode("utf-8", "surrogatepass"), many=self._many)
+            for row, piece in zip(self.foreign, folded.split(b"\0"), strict=True):
+                pieces[row] = piece
+        return list(map(hash, pieces))
 
     def _rows_at(self, places: Sequence[int]) -> list[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
@@ -129,3 +180,10 @@ def _has_two_blanks(data: bytes) -> bool:
 
     blank = np.frombuffer(data, np.uint8) <= ord(" ")
     return bool(blank[:1].any() or blank[-1:].any() or (blank[1:] & blank[:-1]).any())
+
+
+@cache
+def _foreign_blank() -> re.Pattern[str]:
+    import re
+
+    return re.compile(f"[{_FOREIGN_BLANKS}]")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.data import Batch
+    from tuner.data.checks.screen import Screen
 
 Kind: TypeAlias = Literal["duplicate", "similar-case", "conflict", "leak"]
 
@@ -32,24 +33,29 @@ class Again(NamedTuple):
     is_exact: bool
 
 
-class Seen:
-    """Remembers every row by hashes: some 120 bytes each, whatever the texts are.
+class _Part(NamedTuple):
+    """Rows that were read in one go: where they start, and hashes of their texts."""
 
-    A row of the first column of ``_marks`` and one of the second tell whether two inputs, or
-    outputs, are the same to the letter: 32 bits are enough where 60 others are equal already.
-    """
+    path: str
+    lines: Sequence[int]
+    inputs: array[int]
+    outputs: array[int]
+
+
+class Seen:
+    """Remembers every row by hashes: some 130 bytes each, whatever the texts are."""
 
     def __init__(self) -> None:
         self._first: dict[int, int] = {}
-        self._inputs, self._outputs, self._lines = array("I"), array("I"), array("Q")
+        self._parts: list[_Part] = []
         self._starts: list[int] = []
-        self._paths: list[str] = []
+        self._count = 0
         self._variants: dict[tuple[int, ...], int] = {}
         self._held_from: int | None = None
 
     def __len__(self) -> int:
         """How many rows were seen."""
-        return len(self._lines)
+        return self._count
 
     def hold(self) -> None:
         """From here on rows are held out; that one of them was tuned on is a leak."""
@@ -61,22 +67,23 @@ class Seen:
         """The first row that is held out."""
         return self._held_from
 
-    def add(self, batch: Batch, keys: Sequence[int] | None) -> Iterator[Again]:
+    def add(
+        self, batch: Batch, columns: tuple[Screen, Screen], keys: Sequence[int] | None
+    ) -> Iterator[Again]:
         """Remember the rows of a batch, and yield those whose input was there before.
 
         Args:
             batch: The next rows.
+            columns: Their inputs and their outputs.
             keys: A hash of each input, the same for those that count as the same; of the text as
                 it is when it is None.
         """
         start = len(self)
-        if not self._paths or self._paths[-1] != batch.path:
-            self._starts.append(start)
-            self._paths.append(batch.path)
-        inputs = list(map(hash, batch.text_inputs))
-        _extend(self._inputs, inputs)
-        _extend(self._outputs, list(map(hash, batch.outputs)))
-        self._lines.extend(batch.lines)
+        inputs, outputs = (column.hashes() for column in columns)
+        lines = batch.lines if isinstance(batch.lines, range) else array("Q", batch.lines)
+        self._parts.append(_Part(batch.path, lines, array("q", inputs), array("q", outputs)))
+        self._starts.append(start)
+        self._count += len(lines)
         rows = range(start, len(self))
         known = len(self._first)
         first = list(map(self._first.setdefault, inputs if keys is None else keys, rows))
@@ -88,11 +95,22 @@ class Seen:
 
     def place(self, row: int) -> tuple[str, int]:
         """File and line of a row."""
-        return self._paths[bisect_right(self._starts, row) - 1], self._lines[row]
+        part, at = self._part(row)
+        return part.path, part.lines[at]
+
+    def _part(self, row: int) -> tuple[_Part, int]:
+        """What was read with a row, and where it is in that."""
+        index = bisect_right(self._starts, row) - 1
+        return self._parts[index], row - self._starts[index]
+
+    def _hashes(self, row: int) -> tuple[int, int]:
+        """Of its input and of its output."""
+        part, at = self._part(row)
+        return part.inputs[at], part.outputs[at]
 
     def _compared(self, first: int, row: int, now: int) -> Again:
         """Look among the rows that have the key of ``first`` for the one most like ``now``."""
-        text, output = self._inputs[now], self._outputs[now]
+        text, output = self._hashes(now)
         self._remember(first, first)
         exact_row = self._variants.get((first, text, output))
         exact_text = self._variants.get((first, text))
@@ -115,11 +133,6 @@ class Seen:
 
     def _remember(self, first: int, row: int) -> None:
         """The first row with each variant of an input, of an output, and of both."""
-        text, output = self._inputs[row], self._outputs[row]
+        text, output = self._hashes(row)
         for variant in ((first, text, output), (first, text), (first, output, 0, 0)):
             self._variants.setdefault(variant, row)
-
-
-def _extend(marks: array[int], hashes: list[int]) -> None:
-    """Append the lower half of each hash, without a Python number for it."""
-    marks.frombytes(memoryview(array("q", hashes)).cast("B").cast("I")[::2].tobytes())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuner.types import Example, Hyperparameters, Limits, NewTunedModel
 
 _TAG = 1
@@ -56,7 +58,7 @@ def _at_most(new: NewTunedModel) -> int:
     return 4 * (rows + sum(map(len, names))) + _FRAME * (len(new.examples) + len(names) + 4)
 
 
-def _examples(examples: tuple[Example, ...]) -> int:
+def _examples(examples: Sequence[Example]) -> int:
     """A text_input is one of a oneof, and as such sent even when it is empty."""
     return sum(_message(_message(_size(each.text_input)) + _text(each.output)) for each in examples)
 

@@ -76,18 +76,12 @@ def find_flaws(
 
 
 def _sizes(field: Field, screen: Screen, limit: Limit) -> Iterator[Flaw]:
-    texts = screen.texts
-    if not all(texts) or any(map(str.isspace, texts)):
-        for row, text in enumerate(texts):
-            if not text or text.isspace():
-                what = f"{field} is blank" if text else f"{field} is empty"
-                fix = "fill it in, or delete the row"
-                yield Flaw(row, field, 0, what, fix, f"empty-{_rule(field)}")
-    if limit.most is None or max(map(len, texts), default=0) + limit.prefix <= limit.most:
-        return
-    for row, size in enumerate(map(len, texts)):
-        if size + limit.prefix > limit.most:
-            yield _long(row, field, size, limit)
+    for row in screen.blank():
+        what = f"{field} is blank" if screen.texts[row] else f"{field} is empty"
+        yield Flaw(row, field, 0, what, "fill it in, or delete the row", f"empty-{_rule(field)}")
+    if limit.most is not None:
+        for row in screen.longer(limit.most - limit.prefix):
+            yield _long(row, field, len(screen.texts[row]), limit)
 
 
 def _long(row: int, field: Field, size: int, limit: Limit) -> Flaw:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
+from functools import cached_property
 from itertools import chain
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 from tuner.data.formats.encodings import decode_lines, told, transcode
 from tuner.errors import Problem
@@ -23,21 +24,63 @@ UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 
 
-class Block(NamedTuple):
-    """Some lines of a file.
+class Block:
+    """Some lines of a file, which are decoded when their text is asked for.
 
     Attributes:
-        text: Their text with the ends as written; only a newline ends a line.
-        raw: The same in UTF-8, where the file has it so; empty where it does not.
+        raw: Their bytes as written; a newline ends a line.
         line: The number of the first, 1-based.
-        problems: What is wrong with lines that cannot be read, by their numbers. Replacement
-            characters stand for what cannot be decoded, an empty line for one that is too large.
+        encoding: Of the bytes; it extends ASCII.
     """
 
-    text: str
-    raw: bytes
-    line: int
-    problems: dict[int, Problem]
+    def __init__(
+        self, path: str, raw: bytes, line: int, offset: int = 0, encoding: str = "utf-8"
+    ) -> None:
+        """Take lines that begin at a byte of the file."""
+        self.raw, self.line, self.encoding = raw, line, encoding
+        self._path, self._offset = path, offset
+        self._known: dict[int, Problem] = {}
+
+    @classmethod
+    def unread(cls, problem: Problem, raw: bytes = b"") -> Block:
+        """Something that stands for a line that cannot be read, whatever its bytes are."""
+        block = cls(problem.path, raw, problem.line)
+        block._known = {problem.line: problem}
+        return block
+
+    @property
+    def text(self) -> str:
+        """Their text, with replacement characters for what cannot be decoded."""
+        return self._decoded[0]
+
+    @property
+    def problems(self) -> dict[int, Problem]:
+        """What is wrong with lines that cannot be read, by their numbers."""
+        return self._decoded[1]
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether a line of it cannot be read, whatever its bytes are."""
+        return bool(self._known)
+
+    def behind(self, start: int, passed: int) -> Block:
+        """The lines from a byte on that has so many line ends before it."""
+        raw, line, offset = self.raw[start:], self.line + passed, self._offset + start
+        block = Block(self._path, raw, line, offset, self.encoding)
+        block._known = self._known
+        return block
+
+    def before(self, more: Block) -> Block:
+        """The same lines and those that come next."""
+        block = self.behind(0, 0)
+        block.raw += more.raw
+        block._known = {**self._known, **more._known}  # noqa: SLF001 -- of its own kind
+        return block
+
+    @cached_property
+    def _decoded(self) -> tuple[str, dict[int, Problem]]:
+        text, problems = decode_lines(self._path, self.raw, self.encoding, self.line, self._offset)
+        return text, {**problems, **self._known}
 
 
 def read_blocks(path: Path, encoding: str = "utf-8") -> Iterator[Block]:
@@ -64,7 +107,7 @@ def _blocks(path: str, file: IO[bytes], encoding: str) -> Iterator[Block]:
     if other:
         fix = f"write encoding: {other}, or save it as UTF-8 (in Excel: CSV UTF-8)"
         what = f"the file is {other.upper()}, not UTF-8"
-        yield Block("", b"", 1, {1: Problem(path, 1, 1, what, fix, "encoding")})
+        yield Block.unread(Problem(path, 1, 1, what, fix, "encoding"))
         return
     yield from _numbered(path, chain([first], pieces), encoding, broken)
 
@@ -78,17 +121,15 @@ def _numbered(
     for raw, size in _whole_lines(stream):
         mark = len(UTF8_MARK) if not offset and raw.startswith(UTF8_MARK) else 0
         if not raw:
-            block = Block("\n", b"\n", line, {line: _too_large(path, line)})
+            block = Block.unread(_too_large(path, line), b"\n")
         else:
-            text, problems = decode_lines(path, raw[mark:], encoding, line, offset + mark)
-            kept = raw[mark:] if encoding == "utf-8" and not problems else b""
-            block = Block(text, kept, line, problems)
-        line += block.text.count("\n")
+            block = Block(path, raw[mark:], line, offset + mark, encoding)
+        line += block.raw.count(b"\n")
         offset += size
-        if block.text.endswith("\n") or not broken:
+        if block.raw.endswith(b"\n") or not broken:
             yield block
     if broken:  # the last line is cut off, and no row
-        yield Block("\n", b"\n", line, {line: _cut_off(path, line, broken[0])})
+        yield Block.unread(_cut_off(path, line, broken[0]), b"\n")
 
 
 def _pieces(file: IO[bytes], broken: list[str]) -> Iterator[bytes]:

@@ -80,15 +80,20 @@ class Found:
 class Scanner:
     """Takes blocks and gives batches; of the text, it keeps the row that is not ended yet."""
 
-    def __init__(self, table: Table, line: int) -> None:
-        """Begin at the row that starts on ``line``."""
+    def __init__(self, table: Table) -> None:
+        """Begin with no text."""
         self._table = table
         self._text = ""
-        self._line = line
+        self._line = 1
         self._bad: dict[int, Problem] = {}
         self._spare = _SPARE
         self._skips = False
         self._window, self._pause, self._paused = _WINDOW, 0, 0
+
+    @property
+    def is_between_rows(self) -> bool:
+        """Whether the next block begins with a row."""
+        return not self._text and not self._skips
 
     @property
     def needs(self) -> int:
@@ -97,6 +102,8 @@ class Scanner:
 
     def scan(self, blocks: Sequence[Block], *, is_last: bool) -> Iterator[Batch]:
         """The rows that end in the next blocks; the last blocks end all."""
+        if blocks and not self._text:
+            self._line = blocks[0].line
         self._text = text = self._text + "".join(block.text for block in blocks)
         for block in blocks:
             self._bad |= block.problems
