@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE ?= configs/quickstart.yaml
 
-.PHONY: install demo test unit sdk-table check bench fuzz clean
+.PHONY: install demo test unit sdk-table check bench fuzz soak clean
 
 install: .venv/.local  ## tuner with the tuning service in the box
 
@@ -33,6 +33,9 @@ bench: .venv/.dev  ## each prints ratios against the obvious alternative
 
 fuzz: .venv/.dev  ## ten minutes of requests nobody should send, through both doors
 	$(BIN)/python -m tests.fuzz --minutes 10
+
+soak: .venv/.dev  ## ten thousand seeds of crashes, faults and clocks
+	$(BIN)/python -m tests.crash.soak --seeds 10000
 
 clean:
 	rm -rf .venv .venvs build *.egg-info

@@ -12,6 +12,7 @@ TunerError                1   a job failed
 |-- NotAllowed            4   the credentials are missing, wrong or do not reach this far
 |-- Unavailable           5   the target is down or out of quota: try again
 |-- NotFinished           6   --timeout passed, the job goes on
+|-- Superseded            6   another runner took the job over, it goes on there
 |-- Cancelled             7   somebody cancelled the tuning
 `-- Detached            130   Ctrl-C: we stopped watching, the job goes on
 """
@@ -143,15 +144,25 @@ class Unavailable(TunerError):
         *,
         retry_after_s: float | None = None,
         is_passing: bool = True,
+        is_quota: bool = False,
     ) -> None:
-        """``retry_after_s`` is the wait the service asked for; without ``is_passing`` no wait helps."""
+        """``retry_after_s`` is the wait the service asked for; without ``is_passing`` no wait helps.
+
+        ``is_quota`` says that the service is well and we are out of quota: waiting is no failure.
+        """
         super().__init__(what, fix)
         self.retry_after_s = retry_after_s
-        self.is_passing = is_passing
+        self.is_passing, self.is_quota = is_passing, is_quota
 
 
 class NotFinished(TunerError):
     """We stopped waiting before the job ended; the job goes on."""
+
+    exit_code = 6
+
+
+class Superseded(TunerError):
+    """Another runner took the job over; it goes on there."""
 
     exit_code = 6
 

@@ -32,6 +32,15 @@ class GranteeType(StrEnum):
     EVERYONE = "EVERYONE"
 
 
+class Feature(StrEnum):
+    """What a target may not be able to do."""
+
+    CHAINING = "chaining"
+    SHARING = "sharing"
+    TRANSFER = "transfer"
+    LISTING = "listing"
+
+
 class State(StrEnum):
     """A tuned model's own account of itself."""
 
@@ -41,7 +50,10 @@ class State(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a job stands; the last four are ends."""
+    """Where a job stands; the last five are ends.
+
+    REJECTED: tuned, but its gate was not met. BEATEN: tuned, but another of its matrix was kept.
+    """
 
     SUBMIT = "SUBMIT"
     TUNE = "TUNE"
@@ -52,6 +64,7 @@ class Phase(StrEnum):
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
+    BEATEN = "BEATEN"
 
     @property
     def is_end(self) -> bool:
@@ -59,7 +72,7 @@ class Phase(StrEnum):
         return self in ENDS
 
 
-ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
+ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED, Phase.BEATEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,8 @@ class TargetConfig:
         api_key_env: The environment variable that holds the API key.
         quota_project: Whom calls are billed to (``x-goog-user-project``).
         impersonate: A service account to act as.
+        max_jobs: Tunings of one run that may wait or run there at a time; 0 is no limit.
+        requests_per_second: Calls that one run makes there at most; 0 is no limit.
     """
 
     kind: str = "local"
@@ -218,6 +233,8 @@ class TargetConfig:
     api_key_env: str = ""
     quota_project: str = ""
     impersonate: str = ""
+    max_jobs: int = 0
+    requests_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

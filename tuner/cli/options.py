@@ -42,7 +42,7 @@ def target_options(command: F) -> F:
 
     @wraps(command)
     def configured(*args: Any, **options: Any) -> Any:
-        fields = {name: options.pop(name) or "" for name, _, _ in _TARGET_FIELDS}
+        fields: dict[str, Any] = {name: options.pop(name) or "" for name, _, _ in _TARGET_FIELDS}
         config = TargetConfig(options.pop("kind"), **fields)
         return command(*args, config=config, **options)
 

@@ -175,6 +175,147 @@ class AlreadyTransferred(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Changing(Event):
+    """Something is about to be changed; told before the call.
+
+    Attributes:
+        action: ``create``, ``grant``, ``change_role``, ``transfer``, ``delete`` or ``cancel``.
+        what: The model, or the grant.
+        why: Why it is allowed.
+    """
+
+    action: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        """What is done, to what, and why."""
+        return f"{self.action.replace('_', ' ')} {self.what}{f' ({self.why})' if self.why else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed(Event):
+    """The model may be shared and handed over."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"may be shared: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forced(Event):
+    """The gate was not met and is overruled."""
+
+    misses: str
+
+    def __str__(self) -> str:
+        """What is missed."""
+        return f"shared although {self.misses}: --force-share"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping(Event):
+    """The tuning will be cancelled."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"stopping early: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Event):
+    """The model was deleted."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Which, and why."""
+        return f"deleted {self.job.tuned_model}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watching(Event):
+    """Another runner works on the job; this one looks on."""
+
+    holder: str
+
+    def __str__(self) -> str:
+        """Who."""
+        return f"{self.holder} works on it: watching"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver(Event):
+    """The runner that worked on the job is gone; this one goes on."""
+
+    holder: str
+
+    def __str__(self) -> str:
+        """From whom."""
+        return f"taken over from {self.holder}, which is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying(Event):
+    """A job that failed is tuned again."""
+
+    def __str__(self) -> str:
+        """Which try it is."""
+        return f"tuned again, try {self.job.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Won(Event):
+    """The best of a matrix: it is kept, shared and handed over."""
+
+    metric: str
+    score: float
+    of: int
+
+    def __str__(self) -> str:
+        """By what, among how many."""
+        return f"the best of {self.of} by {self.metric}, {self.score:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten(Event):
+    """Another of the matrix is better."""
+
+    winner: str
+
+    def __str__(self) -> str:
+        """Which."""
+        return f"{self.winner} is better"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped(Event):
+    """A job of a pipeline that is not begun."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"skipped: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered(Event):
+    """Somebody could not be told."""
+
+    sink: str
+    why: str
+
+    def __str__(self) -> str:
+        """Who, and why."""
+        return f"could not tell {self.sink}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting(Event):
     """The target does not answer; it is asked again in ``seconds``."""
 
@@ -203,4 +344,4 @@ def is_change(event: Event) -> bool:
     """Whether the event stands for work done, not for something found to be so."""
     if isinstance(event, Evaluated):
         return not event.kept
-    return isinstance(event, Submitted | Granted | Transferred)
+    return isinstance(event, Submitted | Granted | Transferred | Deleted)

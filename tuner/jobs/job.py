@@ -65,6 +65,12 @@ class Job:
         evaluation: None until the held-out rows were answered.
         handed_to: The new owner, once the model was transferred; it may then be hidden from us.
         error: Why it ended, when it did not end well.
+        label: Which one of a matrix it is, e.g. ``learning_rate=0.001 batch_size=4``.
+        allowed: Why sharing is allowed: the gate was met, none was asked for, or it was overruled.
+        force: Whether ``--force-share`` overrules the gate.
+        retry: Whether a failed model of this id is deleted, once, before the next create.
+        attempt: Raised by every retry.
+        stopping: Why the tuning is to be cancelled; committed before it is.
     """
 
     name: str
@@ -81,6 +87,17 @@ class Job:
     evaluation: Evaluation | None = None
     handed_to: str = ""
     error: str = ""
+    label: str = ""
+    allowed: str = ""
+    force: bool = False
+    retry: bool = False
+    attempt: int = 1
+    stopping: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people see: the name, and which one of a matrix."""
+        return f"{self.name}[{self.label}]" if self.label else self.name
 
     @property
     def is_on_disk(self) -> bool:
