@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from tests.engine.places import tiny
 from tests.fakes.target import FakeTarget
 from tuner.cli import cli
-from tuner.cli.data import asked, needs
+from tuner.cli.data import asked
 from tuner.cli.data.prices import Price, read_price
 from tuner.engine import pace
 from tuner.errors import DatasetError, NotFound, SpecError
+from tuner.jobs import steps
 from tuner.tokens.counting import Tokens, open_counter
 from tuner.types import Example
 
@@ -68,9 +69,9 @@ def test_what_is_left_open_is_what_the_service_would_choose(rows):
 
     said = found(rows, "--model", tiny(), "--no-time")
 
-    assert said["epochs"] == needs.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
-    assert needs.MANY_EXAMPLES == hyperparameters.MANY_EXAMPLES
-    assert said["batch_size"] == needs.BATCH_SIZES[0] == 4
+    assert said["epochs"] == steps.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
+    assert steps.MANY_EXAMPLES == hyperparameters.MANY_EXAMPLES
+    assert said["batch_size"] == steps.BATCH_SIZES[0] == 4
 
 
 def test_rows_that_are_held_out_are_not_counted_and_the_spec_says_the_rest(rows):

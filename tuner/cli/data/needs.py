@@ -8,6 +8,8 @@ import click
 
 from tuner.cli.data.given import rows_of
 from tuner.cli.data.watching import is_quiet, progress
+from tuner.jobs.steps import BATCH_SIZES, DEFAULT_EPOCHS, MANY_EXAMPLES, total_steps
+from tuner.types import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +21,6 @@ if TYPE_CHECKING:
     from tuner.targets import Target
     from tuner.tokens.counting import Counter, Tokens
     from tuner.types import Example, TargetConfig
-
-DEFAULT_EPOCHS = 5
-MANY_EXAMPLES = 1_000
-BATCH_SIZES = (4, 16)
-"""Of few and of many examples: what the service chooses where a spec leaves it open. A test holds
-these to what the service in the box does, which goes by Google's documents."""
 
 
 class Job(NamedTuple):
@@ -48,7 +44,8 @@ class Job(NamedTuple):
     @property
     def steps(self) -> int:
         """Optimizer steps in all; the last batch of an epoch may be smaller."""
-        return self.epochs * -(-len(self.examples) // self.batch_size)
+        asked = Hyperparameters(self.epochs, self.batch_size)
+        return total_steps(len(self.examples), asked)
 
 
 class Needs(NamedTuple):
