@@ -1,0 +1,115 @@
+"""A pipeline: many jobs in an order, some of them the variants of a matrix, as its file says it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tuner import names
+from tuner.jobs.work import new_tuned_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tuner.jobs.material import Look
+    from tuner.jobs.spec import JobSpec
+    from tuner.jobs.work import Work
+
+
+class Stage(NamedTuple):
+    """One job of a pipeline.
+
+    Attributes:
+        name: Unique in the pipeline, e.g. ``grid[learning_rate=0.001]``.
+        label: Which one of a matrix it is, e.g. ``learning_rate=0.001``; empty without one.
+        work: What to do; free of problems.
+        after: The groupings that must have ended well before it begins.
+        source: The grouping whose model it tunes further, while that is not known beforehand: its
+            spec's ``tuned_model_source`` is ``tunedModels/of-GROUPING`` until then. Else empty.
+        grouping: The one it belongs to.
+        overrides: What ``--set`` would say to read the same from its spec file.
+    """
+
+    name: str
+    label: str
+    work: Work
+    after: tuple[str, ...]
+    source: str
+    grouping: str
+    overrides: tuple[str, ...] = ()
+
+
+class Grouping(NamedTuple):
+    """One entry below ``jobs``: the variants of its matrix, or a single stage of the same name.
+
+    Attributes:
+        name: Unique in the pipeline; what ``after`` names.
+        stages: Their names, in order.
+        keep: Whether each of them is shared and handed over, or the best one alone.
+        losers: What becomes of the others.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    keep: Literal["all", "best"] = "all"
+    losers: Literal["keep", "delete"] = "keep"
+
+
+class Pipeline(NamedTuple):
+    """A pipeline file, expanded; groupings and stages in the order of the file.
+
+    Attributes:
+        name: ``pipeline:`` of the file.
+        path: The file, as the user named it.
+        stages: Free of cycles.
+        groupings: Each stage belongs to one.
+        max_parallel: Tunings at a time; 0 is no limit.
+        fail_fast: Whether nothing more is begun after the first failure.
+        overrides: What ``--set`` changed in the file.
+    """
+
+    name: str
+    path: Path
+    stages: tuple[Stage, ...]
+    groupings: tuple[Grouping, ...]
+    max_parallel: int = 0
+    fail_fast: bool = False
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """``{slug of the name}-{10 hex digits}``: the same stages, order and choices give the same."""
+        content = {
+            "stages": [
+                (stage.name, stage.after, stage.source, *_model(stage)) for stage in self.stages
+            ],
+            "groupings": [(grouping.name, grouping.keep) for grouping in self.groupings],
+        }
+        text = json.dumps(content, separators=(",", ":"))
+        return names.content_id(self.name, hashlib.sha256(text.encode()).hexdigest())
+
+
+def load_pipeline(
+    path: Path,
+    overrides: Sequence[str] = (),
+    looks: Callable[[JobSpec], Look] | None = None,
+) -> Pipeline:
+    """Read a pipeline file, the specs it names and their data, and check all that can be checked here.
+
+    Args:
+        path: The file.
+        overrides: As ``--set``, over the pipeline file.
+        looks: Makes of a spec one more look at its data; see ``read_material``.
+
+    Raises:
+        InvalidInput: Everything that is wrong with the pipeline, its specs and their data.
+    """
+    raise NotImplementedError
+
+
+def _model(stage: Stage) -> tuple[str, str]:
+    """Where its model is, and which: of a model not known yet, what is known of its content."""
+    target = stage.work.spec.target
+    return f"{target.kind}:{target.endpoint}", new_tuned_model(stage.work).name
