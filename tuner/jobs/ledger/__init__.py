@@ -6,32 +6,25 @@ It may be deleted at any time: the service is asked what is true before anything
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
-from tuner.errors import TunerError
-from tuner.jobs.job import Evaluation, Job, Judged, Scores
+from tuner.jobs.job import Evaluation, Interval, Job, Judged
+from tuner.jobs.ledger.schema import VERSION
+from tuner.jobs.ledger.store import Store, nothing
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE job (
-    target TEXT NOT NULL,
-    tuned_model TEXT NOT NULL,
-    name TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    updated REAL NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (target, tuned_model)
-) STRICT
+__all__ = ["VERSION", "Bookmark", "Ledger", "open_ledger"]
+
+_SAVE = """
+INSERT OR REPLACE INTO job (target, tuned_model, name, phase, updated, body)
+VALUES (?, ?, ?, ?, ?, ?)
 """
 
 
@@ -47,18 +40,19 @@ class Ledger:
     """An open ledger; use it as a context manager.
 
     Raises:
-        TunerError: The file is damaged, cannot be written, or comes from a newer tuner.
+        TunerError: From every method: the file is damaged, cannot be written, or comes from a
+            newer tuner.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        """Open the file, making it when there is none; ``clock`` gives seconds since 1970."""
-        self._path = path
+    def __init__(
+        self, path: Path, clock: Callable[[], float], around: Callable[[str], None] = nothing
+    ) -> None:
+        """Open the file, making it when there is none; ``clock`` gives seconds since 1970.
+
+        ``around`` is told of the moments of every transaction, as ``Store`` says.
+        """
+        self.store = Store(path, around)
         self._clock = clock
-        with self._explained():
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._migrate()
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -66,15 +60,16 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
-        self._db.close()
+        self.store.close()
 
     def save(self, job: Job) -> Job:
         """Write ``job`` down so that it survives a crash, and return it."""
-        body = asdict(replace(job, phase=Phase.SUBMIT))
-        row = (job.where, job.tuned_model, job.name, job.phase, self._clock(), json.dumps(body))
-        with self._explained():
-            self._db.execute("INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._write([job])
         return job
+
+    def note(self, jobs: Iterable[Job]) -> None:
+        """Write down the progress of many, in one transaction."""
+        self._write(list(jobs))
 
     def find(self, where: str, tuned_model: str) -> Job | None:
         """The bookmark of one tuned model on one target (``Job.where``)."""
@@ -92,43 +87,25 @@ class Ledger:
 
     def forget(self, job: Job) -> None:
         """Remove a bookmark; the service keeps what it has."""
-        with self._explained():
-            self._db.execute(
+        with self.store.transaction() as db:
+            db.execute(
                 "DELETE FROM job WHERE target = ? AND tuned_model = ?",
                 (job.where, job.tuned_model),
             )
 
+    def _write(self, jobs: Sequence[Job]) -> None:
+        with self.store.transaction() as db:
+            db.executemany(_SAVE, [self._row(job) for job in jobs])
+
+    def _row(self, job: Job) -> tuple[str | float, ...]:
+        body = asdict(replace(job, phase=Phase.SUBMIT))
+        return (job.where, job.tuned_model, job.name, job.phase, self._clock(), json.dumps(body))
+
     def _select(self, where: str, values: tuple[str, ...]) -> list[Bookmark]:
         query = f"SELECT phase, updated, body FROM job {where} ORDER BY updated DESC"  # noqa: S608 -- where is one of three constants above
-        with self._explained():
-            return [
-                Bookmark(_job(phase, body), updated)
-                for phase, updated, body in self._db.execute(query, values)
-            ]
-
-    def _migrate(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.execute(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
-        self._db.execute("COMMIT")
-        if version > VERSION:
-            raise TunerError(
-                f"{self._path} was written by a newer tuner (schema {version}, this one knows {VERSION})",
-                "upgrade with `pip install --upgrade tuner`",
-            )
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise TunerError(
-                f"the ledger {self._path} cannot be used: {error}",
-                "free some disk space if it is full; if it is damaged move it away and run again: "
-                "the service knows what was tuned, nothing happens twice",
-            ) from error
+        found = self.store.rows(query, values)
+        with self.store.explained():
+            return [Bookmark(_job(phase, body), updated) for phase, updated, body in found]
 
 
 def open_ledger() -> Ledger:
@@ -148,9 +125,13 @@ def _job(phase: str, body: str) -> Job:
 def _evaluation(fields: dict[str, Any] | None) -> Evaluation | None:
     if fields is None:
         return None
+    rows, interval = fields["rows"], fields.get("interval")
     return Evaluation(
         digest=fields["digest"],
-        tuned=Scores(**fields["tuned"]),
-        base=Scores(**fields["base"]),
-        rows=tuple(Judged(**row) for row in fields["rows"]),
+        metric=fields.get("metric", "exact_match"),  # the only one that version 1 could mean
+        tuned=fields["tuned"],
+        base=fields["base"],
+        count=fields.get("count", len(rows)),
+        interval=Interval(**interval) if interval else None,
+        rows=tuple(Judged(**row) for row in rows),
     )
