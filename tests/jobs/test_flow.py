@@ -46,8 +46,8 @@ def test_a_job_is_tuned_evaluated_shared_and_handed_over():
     job = drive(target)
 
     assert job.phase is Phase.DONE
-    assert job.evaluation.tuned.exact_match == 1.0
-    assert job.evaluation.base.exact_match == 0.0
+    assert job.evaluation.tuned["exact_match"] == 1.0
+    assert job.evaluation.base["exact_match"] == 0.0
     assert roles(target) == {
         "lead@example.com": Role.OWNER,
         ME: Role.WRITER,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from tests.fakes.target import FakeTarget
+from tests.fakes.work import job_of, with_spec
 from tuner.errors import NotFound, Unavailable
 from tuner.jobs import gate
-from tuner.jobs.job import Scores
+from tuner.jobs.answers import NOTHING_KEPT
+from tuner.jobs.metrics import exact_match, normalize
+from tuner.jobs.work import new_tuned_model
 from tuner.types import Example
 
 ROWS = (Example("Peru", "Lima"), Example("Italy", "Rome"), Example("Japan", "Tokyo"))
+WORK = replace(with_spec(), holdout=ROWS)
+JOB = job_of(WORK)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +35,11 @@ ROWS = (Example("Peru", "Lima"), Example("Italy", "Rome"), Example("Japan", "Tok
     ],
 )
 def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
-    assert (gate.normalize(answer) == gate.normalize("Lima")) is same
+    assert (normalize(answer) == normalize("Lima")) is same
 
 
 def test_exact_match_counts_every_character():
-    assert gate.score([("a", "a"), ("b", "b."), ("c", "x")]) == Scores(1 / 3, 2 / 3)
+    assert [exact_match("b", answer) for answer in ("b", "b.", "x")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("output", ["Lima", "東京", "🙂", "a" * 500])
@@ -47,13 +53,21 @@ def answering(tuned, base):
     target = FakeTarget()
     target.answers = {
         "models/tiny": {row.text_input: said for row, said in zip(ROWS, base, strict=True)},
-        "models/fixed": {row.text_input: said for row, said in zip(ROWS, tuned, strict=True)},
+        JOB.tuned_model: {row.text_input: said for row, said in zip(ROWS, tuned, strict=True)},
     }
+    asyncio.run(has_tuned(target))
     return target
 
 
+async def has_tuned(target):
+    await target.create(new_tuned_model(WORK))
+    for _ in range(target.looks_until_done):
+        await target.tuned_model(JOB.tuned_model)
+    target.moment = 0
+
+
 def evaluated(target, tell=lambda _: None):
-    return asyncio.run(gate.evaluate(target, "models/fixed", "models/tiny", ROWS, tell))
+    return asyncio.run(gate.evaluate(target, JOB, WORK, NOTHING_KEPT, tell))
 
 
 def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
@@ -66,29 +80,31 @@ def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
         ("Rome", "Rome", "rome"),
         ("Tokyo", "Kyoto", ""),
     ]
-    assert result.tuned == Scores(2 / 3, 2 / 3)
-    assert result.base == Scores(0, 1 / 3)
-    assert told == [1, 2, 3, 4, 5, 6]
+    assert result.tuned == {"exact_match": 2 / 3, "normalized_match": 2 / 3}
+    assert result.base == {"exact_match": 0, "normalized_match": 1 / 3}
+    assert [event.amounts for event in told] == [(done, 6) for done in range(1, 7)]
 
 
 def test_out_of_quota_for_a_moment_loses_no_answer():
     target = answering(["Lima"] * 3, [""] * 3)
     target.faults = {2: Unavailable("slow down", retry_after_s=0.0)}
 
-    assert evaluated(target).tuned.exact_match == 1 / 3
+    assert evaluated(target).tuned["exact_match"] == 1 / 3
 
 
 def test_an_error_of_the_service_comes_through_as_itself():
     target = answering([""] * 3, [""] * 3)
-    target.base_models = target.base_models[:1]
+    target.base_models = ()
 
     with pytest.raises(NotFound):
         evaluated(target)
 
 
 def test_the_digest_names_the_rows_and_not_their_lines():
-    moved = [Example(row.text_input, row.output, line=9) for row in ROWS]
+    moved = tuple(row._replace(line=9) for row in ROWS)
+    digests = [
+        gate.digest(replace(WORK, holdout=rows)) for rows in (ROWS, moved, ROWS[::-1], ROWS[:2])
+    ]
 
-    assert gate.digest(ROWS) == gate.digest(moved)
-    assert gate.digest(ROWS) != gate.digest(ROWS[::-1])
-    assert gate.digest(ROWS) != gate.digest(ROWS[:2])
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

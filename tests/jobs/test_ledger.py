@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tuner.errors import TunerError
-from tuner.jobs.job import Evaluation, Job, Judged, Scores
+from tuner.jobs.job import Evaluation, Interval, Job, Judged
 from tuner.jobs.ledger import VERSION, Ledger
 from tuner.types import Phase, TargetConfig
 
@@ -22,7 +22,13 @@ JOB = Job(
     spec="/specs/capitals.yaml",
 )
 EVALUATION = Evaluation(
-    "d1", Scores(0.9, 1.0), Scores(0.0, 0.1), (Judged("Peru", "Lima", "Lima", "lima?", 3),)
+    "d1",
+    "exact_match",
+    {"exact_match": 0.9, "normalized_match": 1.0},
+    {"exact_match": 0.0, "normalized_match": 0.1},
+    1,
+    Interval(0.8, 1.0),
+    (Judged("Peru", "Lima", "Lima", "lima?", 3, 1.0, 0.0),),
 )
 
 

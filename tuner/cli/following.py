@@ -152,15 +152,16 @@ def _print_one(outcome: Outcome) -> None:
     """The tables of one job, and what to type next."""
     job, evaluation = outcome.job, outcome.job.evaluation
     if evaluation and job.phase.is_end:
-        click.echo(f"\n{job.name}: held-out rows, as both models answered them")
-        show(outcomes_of.sample_rows(evaluation), "table")
+        if evaluation.rows:
+            click.echo(f"\n{job.name}: held-out rows, as both models answered them")
+            show(outcomes_of.sample_rows(evaluation), "table")
         click.echo(f"\n{job.name}: held-out scores")
         show(outcomes_of.score_rows(evaluation), "table")
     if outcome.permissions:
         click.echo(f"\n{job.tuned_model}: permissions, as the service lists them")
         show(outcomes_of.permission_rows(outcome.permissions), "table")
     if job.phase is Phase.DONE:
-        asked = evaluation.rows[0].text_input if evaluation else "your text"
+        asked = evaluation.rows[0].text_input if evaluation and evaluation.rows else "your text"
         where = _options(job.target)
         ask = f"tuner models generate {job.tuned_model} {quote(asked)}{where}"
         click.echo(f"\nTry it: {ask}", err=True)

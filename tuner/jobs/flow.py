@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused, TunerError
 from tuner.jobs import events, gate
+from tuner.jobs.answers import NOTHING_KEPT
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Permission, Phase, Role, State, TunedModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuner.jobs.answers import Answers
     from tuner.jobs.events import Tell
     from tuner.jobs.job import Job
     from tuner.jobs.work import Work
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from tuner.types import Grant, GranteeType, Operation
 
 
-async def advance(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def advance(
+    job: Job, work: Work, target: Target, tell: Tell, answers: Answers = NOTHING_KEPT
+) -> Job:
     """Do the next step of ``job`` and return the job after it.
 
     Returns an equal job when there is nothing to do yet (still tuning) or ever (an end phase); the
@@ -40,7 +44,7 @@ async def advance(job: Job, work: Work, target: Target, tell: Tell) -> Job:
         case Phase.TUNE:
             return await look(job, target, tell)
         case Phase.EVALUATE:
-            return await _evaluate(job, work, target, tell)
+            return await _evaluate(job, work, target, tell, answers)
         case Phase.SHARE:
             return await _share(job, work, target, tell)
         case Phase.TRANSFER:
@@ -150,26 +154,21 @@ async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
             return replace(job, operation="")
 
 
-async def _evaluate(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: Answers) -> Job:
     asked = work.spec.evaluation
     if asked is None:
-        return replace(job, phase=Phase.SHARE)
-    kept = job.evaluation is not None and job.evaluation.digest == gate.digest(work.holdout)
-    if not kept:
-        evaluation = await gate.evaluate(
-            target,
-            job.tuned_model,
-            work.spec.base_model or work.spec.tuned_model_source,
-            work.holdout,
-            lambda done: tell(events.Evaluating(job, done, 2 * len(work.holdout))),
-        )
-        job = replace(job, evaluation=evaluation)
-    assert job.evaluation is not None  # noqa: S101 -- for the type checker
-    tell(events.Evaluated(job, job.evaluation, kept))
-    misses = gate.shortfalls(job.evaluation, asked)
-    if misses:
-        return replace(job, phase=Phase.REJECTED, error="; ".join(misses))
-    return replace(job, phase=Phase.SHARE)
+        return replace(job, phase=Phase.SHARE, allowed=gate.NO_GATE)
+    evaluation, kept = job.evaluation, True
+    if evaluation is None or evaluation.digest != gate.digest(work):
+        evaluation, kept = await gate.evaluate(target, job, work, answers, tell), False
+    job = replace(job, evaluation=evaluation)
+    tell(events.Evaluated(job, evaluation, kept))
+    misses = "; ".join(gate.shortfalls(evaluation, asked))
+    if misses and not job.force:
+        return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
+    allowed = gate.forced(misses) if misses else gate.why(evaluation, asked)
+    tell(events.Forced(job, misses) if misses else events.Allowed(job, allowed))
+    return replace(job, phase=Phase.SHARE, allowed=allowed)
 
 
 async def _share(job: Job, work: Work, target: Target, tell: Tell) -> Job:

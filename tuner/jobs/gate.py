@@ -3,61 +3,91 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import hashlib
 import json
-import re
+import socket
 from typing import TYPE_CHECKING
 
-from tuner.errors import Unavailable
-from tuner.jobs.job import Evaluation, Judged, Scores
+from tuner.jobs import asking, events, metrics
+from tuner.jobs.job import Evaluation, Judged
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Sequence
 
+    from tuner.jobs.answers import Answers
+    from tuner.jobs.events import Tell
+    from tuner.jobs.job import Job
     from tuner.jobs.spec import Evaluation as Asked
+    from tuner.jobs.work import Work
     from tuner.targets import Target
-    from tuner.types import Answer, Example
+    from tuner.types import Example
 
-CONCURRENCY = 32
 SPARE_TOKENS = 8
+NO_GATE = "no gate was asked for"
 
 
 async def evaluate(
-    target: Target,
-    tuned_model: str,
-    base_model: str,
-    rows: Sequence[Example],
-    tell: Callable[[int], None],
+    target: Target, job: Job, work: Work, answers: Answers, tell: Tell
 ) -> Evaluation:
-    """Answer every held-out row with both models, greedily, at most ``CONCURRENCY`` at a time.
+    """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
 
-    Both get the very same prompt. ``tell`` is called with the number of answers so far, of
-    ``2 * len(rows)``.
+    ``tell`` hears of every answer; what is in ``answers`` already is not asked again.
+
+    Raises:
+        TunerError: As ``asking.ask``.
     """
+    rows = work.holdout
     config = GenerationConfig(temperature=0.0, max_output_tokens=answer_tokens(rows))
-    permits = asyncio.Semaphore(CONCURRENCY)
-    answers = 0
+    done = 0
 
-    async def ask(model: str, row: Example) -> str:
-        nonlocal answers
-        async with permits:
-            answer = await _patiently(lambda: target.generate(model, row.text_input, config))
-        answers += 1
-        tell(answers)
-        return answer.text
+    def count(answered: int) -> None:
+        nonlocal done
+        done += answered
+        tell(events.Evaluating(job, done, 2 * len(rows)))
 
-    said = await _all(ask(model, row) for model in (tuned_model, base_model) for row in rows)
-    pairs = zip(rows, said[: len(rows)], said[len(rows) :], strict=True)
+    prompts = [row.text_input for row in rows]
+    base_model = work.spec.base_model or work.spec.tuned_model_source
+    tuned, base = await asyncio.gather(
+        asking.ask(target, job.tuned_model, prompts, config, answers, count),
+        asking.ask(target, base_model, prompts, config, answers, count),
+    )
+    return compared(work, tuned, base)
+
+
+def compared(work: Work, tuned: Sequence[str], base: Sequence[str]) -> Evaluation:
+    """The evaluation that these answers to the held-out rows make."""
+    asked, rows = work.spec.evaluation, work.holdout
+    metric = _metric(asked) if asked else "exact_match"
+    score = metrics.ALWAYS[metric]
     judged = tuple(
-        Judged(row.text_input, row.output, tuned, base, row.line) for row, tuned, base in pairs
+        Judged(
+            *(row.text_input, row.output, by_tuned, by_base, row.line),
+            score(row.output, by_tuned),
+            score(row.output, by_base),
+        )
+        for row, by_tuned, by_base in zip(rows, tuned, base, strict=True)
     )
     return Evaluation(
-        digest=digest(rows),
-        tuned=score([(row.expected, row.tuned) for row in judged]),
-        base=score([(row.expected, row.base) for row in judged]),
+        digest=digest(work),
+        metric=metric,
+        tuned=_means(rows, tuned, metric, [row.tuned_score for row in judged]),
+        base=_means(rows, base, metric, [row.base_score for row in judged]),
+        count=len(rows),
         rows=judged,
     )
+
+
+def _means(
+    rows: Sequence[Example], said: Sequence[str], metric: str, scores: Sequence[float]
+) -> dict[str, float]:
+    means = {
+        name: sum(score(row.output, answer) for row, answer in zip(rows, said, strict=True))
+        / len(rows)
+        for name, score in metrics.ALWAYS.items()
+    }
+    return {**means, metric: sum(scores) / len(rows)}
 
 
 def answer_tokens(rows: Sequence[Example]) -> int:
@@ -68,35 +98,23 @@ def answer_tokens(rows: Sequence[Example]) -> int:
     return max(len(row.output.encode()) for row in rows) + SPARE_TOKENS
 
 
-def digest(rows: Sequence[Example]) -> str:
-    """A name for the rows: the same rows in the same order give the same one."""
-    content = json.dumps([(row.text_input, row.output) for row in rows])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def digest(work: Work) -> str:
+    """A name for the held-out rows, and for how they are asked and compared."""
+    asked = work.spec.evaluation
+    content: list[object] = [(row.text_input, row.output) for row in work.holdout]
+    if asked is not None and _metric(asked) != "exact_match":
+        content.append({"metric": _metric(asked)})
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def score(pairs: Sequence[tuple[str, str]]) -> Scores:
-    """The shares of (expected, answer) pairs that match."""
-    count = len(pairs)
-    return Scores(
-        exact_match=sum(answer == expected for expected, answer in pairs) / count,
-        normalized_match=sum(normalize(answer) == normalize(expected) for expected, answer in pairs)
-        / count,
-    )
-
-
-def normalize(text: str) -> str:
-    """Case, punctuation and runs of white space do not count.
-
-    After the SQuAD evaluation script (Rajpurkar et al. 2016), but articles are kept: not every
-    data set is English.
-    """
-    return " ".join(re.sub(r"[^\w\s]|_", " ", text.casefold()).split())
+def _metric(asked: Asked) -> str:
+    return str(getattr(asked.metric, "kind", asked.metric))
 
 
 def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:
     """What the gate misses, in words; empty when it is passed."""
-    metric, require = asked.metric.value, asked.require
-    tuned, base = getattr(evaluation.tuned, metric), getattr(evaluation.base, metric)
+    metric, require = evaluation.metric, asked.require
+    tuned, base = evaluation.tuned[metric], evaluation.base[metric]
     misses = []
     if require.at_least is not None and tuned < require.at_least:
         misses.append(f"{metric} is {tuned:.3f}, at_least: {require.at_least:g} is required")
@@ -105,21 +123,17 @@ def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:
     return misses
 
 
-async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Out of quota for a moment is no reason to lose the answers that are in."""
-    while True:
-        try:
-            return await ask()
-        except Unavailable as error:
-            if error.retry_after_s is None:
-                raise
-            await asyncio.sleep(error.retry_after_s)
+def why(evaluation: Evaluation, asked: Asked) -> str:
+    """Why a model that passed its gate may be shared, in words."""
+    metric, require = evaluation.metric, asked.require
+    reasons = [f"at_least: {require.at_least:g}"] if require.at_least is not None else []
+    if require.better_than_base:
+        reasons.append(f"better than the base model's {evaluation.base[metric]:.3f}")
+    if not reasons:
+        return NO_GATE
+    return f"{metric} is {evaluation.tuned[metric]:.3f}, {', '.join(reasons)}"
 
 
-async def _all(coroutines: Iterable[Coroutine[None, None, str]]) -> list[str]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+def forced(misses: str) -> str:
+    """Why a model that missed its gate may be shared nevertheless: who said so."""
+    return f"forced by --force-share by {getpass.getuser()}@{socket.gethostname()}: {misses}"

@@ -6,45 +6,71 @@ from dataclasses import dataclass, field
 
 from tuner.types import Phase, TargetConfig
 
+_WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One held-out row with what the base and the tuned model made of it."""
+    """One held-out row, what the base and the tuned model made of it, and how good that is.
+
+    The scores are those of the evaluation's metric, from 0 to 1.
+    """
 
     text_input: str
     expected: str
     tuned: str
     base: str
     line: int = 0
+    tuned_score: float = 0.0
+    base_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Shares of rows answered right, from 0 to 1: to the letter, and but for case and punctuation."""
+class Interval:
+    """Where the mean difference, tuned less base, lies with a confidence of 95 %."""
 
-    exact_match: float
-    normalized_match: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The tuned model against its base on the held-out rows.
 
-    ``digest`` names the rows, so that a kept evaluation is never taken for one of other rows.
+    Attributes:
+        digest: Names the rows and how they were asked and compared, so that a kept evaluation is
+            never taken for another one.
+        metric: What the gate looks at.
+        tuned, base: Mean scores from 0 to 1 by metric: always ``exact_match`` and
+            ``normalized_match``, and ``metric``.
+        count: How many rows.
+        interval: Of the difference in ``metric``; None for less than two rows.
+        rows: One by one, where they were just asked; the ledger keeps them apart.
     """
 
     digest: str
-    tuned: Scores
-    base: Scores
-    rows: tuple[Judged, ...] = field(repr=False)
+    metric: str
+    tuned: dict[str, float]
+    base: dict[str, float]
+    count: int
+    interval: Interval | None = None
+    rows: tuple[Judged, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         """Tuned against base, in a line."""
-        return (
-            f"exact match {self.tuned.exact_match:.2f} tuned, {self.base.exact_match:.2f} base; "
-            f"normalised {self.tuned.normalized_match:.2f} tuned, "
-            f"{self.base.normalized_match:.2f} base; {len(self.rows)} held-out rows"
-        )
+        told = [f"{words} {self._pair(name)}" for name, words in _WORDS.items()]
+        if self.metric not in _WORDS:
+            told = [f"{self.metric} {self._pair(self.metric)}{self._difference()}", *told]
+        return f"{'; '.join(told)}; {self.count} held-out rows"
+
+    def _pair(self, name: str) -> str:
+        return f"{self.tuned[name]:.2f} tuned, {self.base[name]:.2f} base"
+
+    def _difference(self) -> str:
+        if self.interval is None:
+            return ""
+        difference = self.tuned[self.metric] - self.base[self.metric]
+        return f" ({difference:+.2f}, {self.interval.low:.2f} to {self.interval.high:.2f})"
 
 
 @dataclass(frozen=True, slots=True)

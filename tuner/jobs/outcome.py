@@ -71,15 +71,15 @@ def record(outcome: Outcome) -> dict[str, object]:
 
 
 def summary(job: Job) -> dict[str, object]:
-    """One line of ``tuner status``; scores are exact matches."""
+    """One line of ``tuner status``; scores are those of the job's metric."""
     scored = job.evaluation
     return {
         "job": job.name,
         "phase": job.phase.value,
         "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
         "loss": None if job.mean_loss is None else round(job.mean_loss, 4),
-        "tuned": None if scored is None else round(scored.tuned.exact_match, 4),
-        "base": None if scored is None else round(scored.base.exact_match, 4),
+        "tuned": None if scored is None else round(scored.tuned[scored.metric], 4),
+        "base": None if scored is None else round(scored.base[scored.metric], 4),
         "target": job.where,
         "tuned_model": job.tuned_model,
     }
@@ -104,11 +104,10 @@ def score_rows(evaluation: Evaluation) -> list[dict[str, object]]:
     return [
         {
             "model": name,
-            "exact_match": f"{scored.exact_match:.3f}",
-            "normalized_match": f"{scored.normalized_match:.3f}",
-            "rows": len(evaluation.rows),
+            **{metric: f"{score:.3f}" for metric, score in scores.items()},
+            "rows": evaluation.count,
         }
-        for name, scored in (("base", evaluation.base), ("tuned", evaluation.tuned))
+        for name, scores in (("base", evaluation.base), ("tuned", evaluation.tuned))
     ]
 
 

@@ -98,7 +98,9 @@ def as_record(event: Event) -> dict[str, object]:
 def scores(evaluation: Evaluation) -> dict[str, object]:
     """An evaluation without its rows."""
     return {
-        "rows": len(evaluation.rows),
-        "tuned": asdict(evaluation.tuned),
-        "base": asdict(evaluation.base),
+        "rows": evaluation.count,
+        "metric": evaluation.metric,
+        "tuned": evaluation.tuned,
+        "base": evaluation.base,
+        "interval": asdict(evaluation.interval) if evaluation.interval else None,
     }

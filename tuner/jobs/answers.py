@@ -1,0 +1,32 @@
+"""What models answered in earlier runs, so that nobody is asked the same twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Answers(Protocol):
+    """Answers by model and question; the ledger has one, a test's is a dict."""
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
+        """Those of these questions that ``model`` has answered, with the answers."""
+
+    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Write answers down, by question, so that they survive a crash."""
+
+
+class NothingKept:
+    """No memory: everybody is asked anew."""
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol says
+        """Nothing."""
+        return {}
+
+    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Forget them."""
+
+
+NOTHING_KEPT = NothingKept()
