@@ -37,7 +37,7 @@ class Pace:
         poll_s: Seconds between two looks at a running operation, give or take a fifth.
         patience_s: How long a target may be away before the run gives up.
         deadline: When to stop waiting, on ``now``'s scale; None never.
-        until: The run ends, quietly, before the first step of this phase.
+        until: The run ends, quietly, before the first step of this phase, or of a later one.
         measures: Whether the service is asked how many tokens a step takes, for a live view.
     """
 
@@ -48,6 +48,12 @@ class Pace:
     measures: bool = False
     now: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+
+
+def reached(phase: Phase, until: Phase | None) -> bool:
+    """Whether a job at ``phase`` has come as far as ``until``; None is never reached."""
+    order = list(Phase)
+    return until is not None and order.index(phase) >= order.index(until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Runner:
 
     async def _drive(self, job: Job, step: Step, until: Phase | None) -> Job:
         self.ledger.save(job)
-        while not job.phase.is_end and job.phase is not until:
+        while not job.phase.is_end and not reached(job.phase, until):
             after = await self._patiently(job, step)
             if after != job:
                 self.ledger.save(after)
