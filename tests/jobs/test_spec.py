@@ -11,7 +11,7 @@ from tuner.jobs.draft import read_draft
 from tuner.jobs.json_schema import json_schema
 from tuner.jobs.reference import reference
 from tuner.jobs.schema import declared
-from tuner.jobs.spec import JobSpec
+from tuner.jobs.spec import EarlyStopping, JobSpec, MetricSpec, Notify
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -61,7 +61,7 @@ timeout: 2h30m
     assert spec.training_data.path == tmp_path.parent / "data/a.csv"
     assert spec.hyperparameters == Hyperparameters(epoch_count=5, learning_rate=0.001)
     assert spec.evaluation.require.at_least == 1.0
-    assert spec.evaluation.metric == "normalized_match"
+    assert spec.evaluation.metric == MetricSpec("normalized_match")
     assert spec.grants == (
         Grant(Role.READER, GranteeType.USER, "ana@example.com"),
         Grant(Role.WRITER, GranteeType.EVERYONE, ""),
@@ -85,6 +85,63 @@ def test_a_key_left_empty_counts_as_not_written(tmp_path):
     assert spec.display_name == ""
     assert spec.grants == ()
     assert spec.hyperparameters == Hyperparameters()
+
+
+def test_what_an_evaluation_asks_may_be_said_at_length(tmp_path):
+    spec = load(
+        tmp_path,
+        LEAST
+        + """\
+evaluation:
+  holdout: 0.1
+  base_instruction: Answer positive or negative.
+  metric: {kind: judge, model: models/m, rubric: 5 is right, target: gemini}
+  require: {better_than_base: true, better_by: 0.05, significant: true}
+""",
+    )
+
+    metric = MetricSpec(
+        "judge", model="models/m", rubric="5 is right", target=TargetConfig("gemini")
+    )
+    assert spec.evaluation.metric == metric
+    assert spec.evaluation.base_instruction == "Answer positive or negative."
+    assert spec.evaluation.require.better_by == 0.05
+    assert spec.evaluation.require.significant
+
+
+def test_the_credentials_of_a_judge_stand_beside_the_spec(tmp_path):
+    judge = "{kind: judge, model: models/m, rubric: r, target: {credentials_file: k.json}}"
+    spec = load(tmp_path, f"{LEAST}evaluation: {{holdout: 0.1, metric: {judge}}}\n")
+
+    assert spec.evaluation.metric.target.credentials_file == f"{tmp_path}/k.json"
+
+
+@pytest.mark.parametrize("kind", ["contains", "json", "my.scores:polite", "scores:polite"])
+def test_a_metric_is_a_word_or_a_function_of_ones_own(tmp_path, kind):
+    spec = load(tmp_path, f"{LEAST}evaluation: {{holdout: 0.1, metric: '{kind}'}}\n")
+
+    assert spec.evaluation.metric == MetricSpec(kind)
+
+
+def test_limits_early_stopping_and_whom_to_tell_are_read(tmp_path):
+    spec = load(
+        tmp_path,
+        LEAST
+        + """\
+target: {max_jobs: 4, requests_per_second: 2.5}
+early_stopping: {patience_steps: 40}
+notify:
+  - {url: "http://localhost:9000/hook", secret_env: HOOK_KEY}
+  - {command: mail ana, on: [failed, rejected]}
+""",
+    )
+
+    assert spec.target == TargetConfig(max_jobs=4, requests_per_second=2.5)
+    assert spec.early_stopping == EarlyStopping(40, 0.0, 8)
+    assert spec.notify == (
+        Notify("http://localhost:9000/hook", "", "HOOK_KEY"),
+        Notify("", "mail ana", "", ("failed", "rejected")),
+    )
 
 
 MISTAKES = [
@@ -152,8 +209,59 @@ MISTAKES = [
     ("evaluation: {holdout: 1}", "4:23", "evaluation.holdout must be less than 1, not 1", None),
     ("evaluation: {holdout: 10%}", "4:23", "evaluation.holdout must be a number, not '10%'", None),
     ("evaluation: {holdout: 0.1, metric: exact}", "4:36",
-     "evaluation.metric must be exact_match or normalized_match, not 'exact'",
-     "did you mean exact_match?"),
+     "there is no metric 'exact'", "did you mean exact_match?"),
+    ("evaluation: {holdout: 0.1, metric: {kind: my.scores}}", "4:43",
+     "there is no metric 'my.scores'", None),
+    ("evaluation: {holdout: 0.1, metric: {tolerance: 0.1}}", "4:37",
+     "tolerance is for metric numeric, and this is exact_match",
+     "drop it, or write kind: numeric"),
+    ("evaluation: {holdout: 0.1, metric: {kind: 'a:b', rubric: x}}", "4:50",
+     "rubric is for metric judge, and this is a:b", None),
+    ("evaluation: {holdout: 0.1, metric: {kind: numeric, tolerance: -1}}", "4:63",
+     "evaluation.metric.tolerance must be at least 0, not -1", None),
+    ("evaluation: {holdout: 0.1, metric: regex}", "4:36", "metric regex has no pattern",
+     "add pattern:, e.g. '{expected}[.!]?'"),
+    ("evaluation: {holdout: 0.1, metric: {kind: regex, pattern: '(a'}}", "4:59",
+     "'(a' is no regular expression: missing ), unterminated subpattern at position 0", None),
+    ("evaluation: {holdout: 0.1, metric: {kind: judge, rubric: x}}", "4:36",
+     "metric judge has no model", "add model: models/ID; `tuner models list` has them"),
+    ("evaluation: {holdout: 0.1, metric: {kind: judge, model: models/m}}", "4:36",
+     "metric judge has no rubric", None),
+    ("evaluation: {holdout: 0.1, metric: {kind: judge, model: m, rubric: x}}", "4:57",
+     "'m' does not name a model", "write models/ID or tunedModels/ID"),
+    ("evaluation: {holdout: 0.1, metric: {kind: judge, model: models/m, rubric: x, target: loca}}",
+     "4:86", "evaluation.metric.target.kind must be local or gemini, not 'loca'",
+     "did you mean local?"),
+    ("evaluation: {holdout: 0.1, require: {significant: true}}", "4:38",
+     "significant says how much better than the base, which is not asked for",
+     "add better_than_base: true, or drop it"),
+    ("evaluation: {holdout: 0.1, require: {better_than_base: false, better_by: 0.1}}", "4:63",
+     "better_by says how much better than the base, which is not asked for", None),
+    ("early_stopping: {}", "4:17", "patience_steps is missing in early_stopping",
+     "add patience_steps: 40"),
+    ("early_stopping: {patience_steps: 0}", "4:34",
+     "early_stopping.patience_steps must be at least 1, not 0", None),
+    ("notify: [{}]", "4:10", "notify[0] tells nobody", "add url: https://..., or command:"),
+    ("notify: [{url: https://x.com/h, command: mail}]", "4:33",
+     "url and command exclude each other", "write an item of the list for each"),
+    ("notify: [{url: http://x.com/h}]", "4:16", "http sends what is told in the clear",
+     "write https://"),
+    ("notify: [{url: 'https://me:s3cret@x.com/h'}]", "4:16",
+     "a user or password stands in the URL", None),
+    ("notify: [{url: x.com/h}]", "4:16", "this is not the URL of a webhook", None),
+    ("notify: [{url: 'https://[x'}]", "4:16", "this is not the URL of a webhook", None),
+    ("notify: [{url: 'https://x.com:ninety/h'}]", "4:16", "this is not the URL of a webhook", None),
+    ("notify: [{command: mail, secret_env: KEY}]", "4:26",
+     "secret_env signs a POST, and a command gets none", "drop it"),
+    ("notify: [{url: https://x.com/h, secret_env: 5ecr3t!}]", "4:45",
+     "secret_env does not name an environment variable", None),
+    ("notify: [{command: mail, on: [don]}]", "4:31",
+     "notify[0].on[0] must be done, failed, rejected or transferred, not 'don'",
+     "did you mean done?"),
+    ("notify: [{command: mail, on: []}]", "4:30", "on is empty: nothing is told", None),
+    ("target: {kind: local, max_jobs: 0}", "4:33", "target.max_jobs must be at least 1, not 0", None),
+    ("target: {requests_per_second: 0}", "4:31",
+     "target.requests_per_second must be more than 0, not 0", None),
     ("evaluation: {holdout: 0.1, require: {at_least: 80}}", "4:48",
      "evaluation.require.at_least must be at most 1, not 80", None),
     ("evaluation: {holdout: 0.1, require: {better_than_base: yes}}", "4:56",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tuner.errors import Problem
     from tuner.jobs.document import Document
     from tuner.jobs.reading import Fault
+    from tuner.types import TargetConfig
 
 
 class Draft(NamedTuple):
@@ -138,17 +139,26 @@ def _given(value: Any) -> Any:
 
 def _at(spec: JobSpec, path: Path) -> JobSpec:
     """``spec`` with paths that can be opened from here."""
-    target = spec.target
-    if target.credentials_file:
-        file = str(beside(path, Path(target.credentials_file)))
-        target = replace(target, credentials_file=file)
     return replace(
         spec,
         path=path,
-        target=target,
+        target=_near(spec.target, path),
         training_data=_placed(spec.training_data, path),
-        evaluation=spec.evaluation and _placed(spec.evaluation, path),
+        evaluation=spec.evaluation and _evaluation(spec.evaluation, path),
     )
+
+
+def _evaluation(evaluation: Evaluation, spec: Path) -> Evaluation:
+    metric = evaluation.metric
+    if metric.target:
+        evaluation = replace(evaluation, metric=replace(metric, target=_near(metric.target, spec)))
+    return _placed(evaluation, spec)
+
+
+def _near(target: TargetConfig, spec: Path) -> TargetConfig:
+    if not target.credentials_file:
+        return target
+    return replace(target, credentials_file=str(beside(spec, Path(target.credentials_file))))
 
 
 def _placed(part: _Part, spec: Path) -> _Part:

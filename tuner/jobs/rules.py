@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tuner import names
 from tuner.data.formats.encodings import is_of_text
 from tuner.jobs.durations import seconds
+from tuner.jobs.evaluation_rules import broken_evaluation
+from tuner.jobs.notify_rules import broken_notify
+from tuner.jobs.plain import items_of, keys_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,22 +27,23 @@ _ENDPOINT = r"(?:https?://)?(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}"
 
 def broken_rules(document: Document) -> list[Problem]:
     """Every rule that the document breaks, in the order of its keys."""
-    spec = _keys(document.value)
+    spec = keys_of(document.value)
     return [
         *_sources(document, spec),
         *_identity(document, spec),
-        *_target(document, _keys(spec.get("target"))),
-        *_data(document, _keys(spec.get("training_data"))),
-        *_hyperparameters(document, _keys(spec.get("hyperparameters"))),
-        *_evaluation(document, spec),
+        *_target(document, keys_of(spec.get("target"))),
+        *_data(document, keys_of(spec.get("training_data"))),
+        *_hyperparameters(document, keys_of(spec.get("hyperparameters"))),
+        *broken_evaluation(document, spec),
         *_permissions(document, spec),
         *_transfer(document, spec),
+        *broken_notify(document, spec),
         *_timeout(document, spec),
     ]
 
 
 def _sources(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    base, source = _text(spec, "base_model"), _text(spec, "tuned_model_source")
+    base, source = text_of(spec, "base_model"), text_of(spec, "tuned_model_source")
     if base and source:
         what = "base_model and tuned_model_source exclude each other"
         yield document.problem(
@@ -64,7 +68,7 @@ def _sources(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _identity(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    model_id = _text(spec, "tuned_model_id")
+    model_id = text_of(spec, "tuned_model_id")
     if model_id is not None and not names.is_tuned_model_id(model_id):
         what = f"{model_id!r} cannot be a tuned model's id"
         near = names.slug(model_id.removeprefix("tunedModels/"))
@@ -73,7 +77,7 @@ def _identity(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _target(document: Document, target: Mapping[str, Any]) -> Iterator[Problem]:
-    endpoint, account = _text(target, "endpoint"), _text(target, "impersonate")
+    endpoint, account = text_of(target, "endpoint"), text_of(target, "impersonate")
     if endpoint is not None and not re.fullmatch(_ENDPOINT, endpoint):
         fix = "write it as tuning.example.com:443, or https://localhost:50051"
         what = f"{endpoint!r} is not host:port"
@@ -88,7 +92,7 @@ def _data(document: Document, data: Mapping[str, Any]) -> Iterator[Problem]:
         what = f"text_input and output are both read from {column!r}"
         fix = "name the column of the answers in output"
         yield document.problem(("training_data", "output"), what, fix, "same-column")
-    encoding = _text(data, "encoding")
+    encoding = text_of(data, "encoding")
     if encoding is not None and not is_of_text(encoding):
         what = f"{encoding!r} is not an encoding that can be read"
         fix = "save the file as UTF-8 and leave encoding out, or write e.g. cp1252"
@@ -102,31 +106,10 @@ def _hyperparameters(document: Document, keys: Mapping[str, Any]) -> Iterator[Pr
         yield document.problem(at, what, "keep one of them", "two-learning-rates", key=True)
 
 
-def _evaluation(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    if not isinstance(spec.get("evaluation"), dict):
-        return
-    keys = _keys(spec["evaluation"])
-    holdout, path = keys.get("holdout"), keys.get("path")
-    if holdout is not None and path is not None:
-        what = "evaluation.holdout and evaluation.path exclude each other"
-        yield document.problem(
-            ("evaluation", "path"), what, "keep one of them", "two-holdouts", key=True
-        )
-    if path is not None and keys.get("stratify") is True:
-        what = "evaluation.stratify parts training_data, and evaluation.path does not"
-        at = ("evaluation", "stratify")
-        yield document.problem(at, what, "drop it, or write holdout:", "two-holdouts", key=True)
-    if holdout is None and path is None:
-        what = "evaluation has no rows to ask"
-        fix = "add holdout: 0.1, or path: with a file of held-out examples"
-        yield document.problem(("evaluation",), what, fix, "missing-key", key=True)
-
-
 def _permissions(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    permissions = spec.get("permissions")
     seen: dict[tuple[str, str], int] = {}
-    for index, item in enumerate(permissions if isinstance(permissions, list) else []):
-        keys = _keys(item)
+    for index, item in enumerate(items_of(spec.get("permissions"))):
+        keys = keys_of(item)
         yield from _grant(document, index, keys)
         grantee = (
             str(keys.get("grantee_type", "USER")),
@@ -161,13 +144,12 @@ def _grant(document: Document, index: int, keys: Mapping[str, Any]) -> Iterator[
 
 
 def _transfer(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    heir = _text(spec, "transfer_ownership")
+    heir = text_of(spec, "transfer_ownership")
     if heir is None:
         return
     yield from _address(document, ("transfer_ownership",), heir)
-    permissions = spec.get("permissions")
-    for index, item in enumerate(permissions if isinstance(permissions, list) else []):
-        keys = _keys(item)
+    for index, item in enumerate(items_of(spec.get("permissions"))):
+        keys = keys_of(item)
         is_user = keys.get("grantee_type", "USER") == "USER"
         if is_user and str(keys.get("email_address", "")).casefold() == heir.casefold():
             what = f"{heir} is to be the owner, and an owner has every right already"
@@ -176,7 +158,7 @@ def _transfer(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _timeout(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    timeout = _text(spec, "timeout")
+    timeout = text_of(spec, "timeout")
     if timeout is not None and re.fullmatch(r"[0-9dhms]*", timeout) and not seconds(timeout):
         what = f"timeout is {timeout!r}, which is no time at all"
         yield document.problem(("timeout",), what, "write e.g. 90s, 45m or 2h30m", "bad-duration")
@@ -186,12 +168,3 @@ def _address(document: Document, at: tuple[str | int, ...], address: str) -> Ite
     if not re.fullmatch(_ADDRESS, address):
         what = f"{address!r} is not an e-mail address"
         yield document.problem(at, what, "write it as name@example.com", "bad-address")
-
-
-def _keys(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(keys: Mapping[str, Any], key: str) -> str | None:
-    value = keys.get(key)
-    return value if isinstance(value, str) else None

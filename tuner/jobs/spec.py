@@ -1,46 +1,23 @@
 """The job spec: every key a job may have, declared once for checks, editors and reference."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from tuner.data import FORMATS, Turns
 from tuner.data.checks.rules import IGNORABLE
 from tuner.jobs.durations import DURATION, seconds
+from tuner.jobs.evaluation_spec import METRICS as METRICS  # noqa: PLC0414 -- a spec's as the rest
+from tuner.jobs.evaluation_spec import Evaluation as Evaluation  # noqa: PLC0414
+from tuner.jobs.evaluation_spec import MetricSpec as MetricSpec  # noqa: PLC0414
+from tuner.jobs.evaluation_spec import Require as Require  # noqa: PLC0414
 from tuner.jobs.schema import Key
-from tuner.targets import TARGETS
+from tuner.jobs.target_spec import LOCAL, TargetKeys
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
 INT32 = 2**31 - 1
-LOCAL = TargetConfig()
+NOTICES = ("done", "failed", "rejected", "transferred")
 SERVICE_DECIDES = Hyperparameters()
-
-
-class Metric(StrEnum):
-    """How an answer is compared with the expected output."""
-
-    EXACT_MATCH = "exact_match"
-    NORMALIZED_MATCH = "normalized_match"
-
-
-class TargetKeys:
-    """``target``, when it is more than a word."""
-
-    kind: Annotated[str, Key("Which service.", options=tuple(TARGETS))] = "local"
-    endpoint: Annotated[
-        str,
-        Key("`host:port` in place of the kind's own; `https://` before it: TLS on loopback too."),
-    ] = ""
-    credentials_file: Annotated[
-        str, Key("A service account or authorized-user JSON file, relative to this spec.")
-    ] = ""
-    api_key_env: Annotated[
-        str,
-        Key("The environment variable that holds the API key; the key itself never stands here."),
-    ] = ""
-    quota_project: Annotated[str, Key("The Google Cloud project that calls are billed to.")] = ""
-    impersonate: Annotated[str, Key("The e-mail address of a service account to act as.")] = ""
 
 
 @dataclass(frozen=True)
@@ -128,59 +105,42 @@ class HyperparameterKeys:
 
 
 @dataclass(frozen=True)
-class Require:
-    """The gate: what a tuned model must reach before it is shared or handed over."""
+class EarlyStopping:
+    """When to give a tuning up: what is cancelled leaves no model."""
 
-    at_least: Annotated[
-        float | None, Key("The least share of held-out rows answered right.", ge=0, le=1)
-    ] = None
-    better_than_base: Annotated[
-        bool, Key("Whether it must be right more often than the model it was tuned from.")
-    ] = False
+    patience_steps: Annotated[
+        int,
+        Key(
+            "Cancel the tuning after so many steps without a better loss; what is cancelled leaves "
+            "no model.",
+            example="40",
+            ge=1,
+            le=INT32,
+        ),
+    ]
+    min_delta: Annotated[
+        float,
+        Key("What counts as better: the mean loss sinks by more than this, in nats.", ge=0),
+    ] = 0.0
+    window_steps: Annotated[
+        int, Key("The loss is the mean over so many steps.", ge=1, le=INT32)
+    ] = 8
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Held-out rows, and what the tuned model must make of them."""
+class Notify:
+    """Whom to tell; exactly one of ``url`` and ``command`` is set."""
 
-    holdout: Annotated[
-        float | None,
-        Key(
-            "The share of training_data to hold out, chosen by content: a row keeps its side when "
-            "rows are added. Excludes path.",
-            gt=0,
-            lt=1,
-        ),
-    ] = None
-    stratify: Annotated[
-        bool,
-        Key(
-            "Whether to hold out the same share of every output; an added row may then move one "
-            "other of its output. Goes with holdout."
-        ),
-    ] = False
-    paths: Annotated[
-        tuple[Path, ...],
-        Key(
-            "A file of held-out examples, or a list of them, read like training_data. Excludes "
-            "holdout.",
-            name="path",
-            single=True,
-            written=str,
-            read=Path,
-            min_length=1,
-        ),
-    ] = ()
-    max_examples: Annotated[
-        int | None, Key("Ask no more than so many held-out rows, chosen by content.", ge=1)
-    ] = None
-    metric: Annotated[
-        Metric,
-        Key("exact_match compares to the letter, normalized_match without case and punctuation."),
-    ] = Metric.EXACT_MATCH
-    require: Annotated[
-        Require, Key("The gate: if it is not met, nothing is shared or transferred.")
-    ] = Require()
+    url: Annotated[
+        str, Key("A webhook: gets a POST of JSON, by https unless it is on this machine.")
+    ] = ""
+    command: Annotated[str, Key("A shell command: gets the same on its standard input.")] = ""
+    secret_env: Annotated[
+        str, Key("The environment variable that holds the key the POST is signed with.")
+    ] = ""
+    on: Annotated[
+        tuple[str, ...], Key("What to tell; all of it when left out.", options=NOTICES)
+    ] = NOTICES
 
 
 class GrantKeys:
@@ -271,6 +231,13 @@ class JobSpec:
     transfer_ownership: Annotated[
         str, Key("The e-mail address of the new owner; the last step, and not to be undone.")
     ] = ""
+    early_stopping: Annotated[
+        EarlyStopping | None,
+        Key("When to give the tuning up: it is cancelled, and what is cancelled leaves no model."),
+    ] = None
+    notify: Annotated[
+        tuple[Notify, ...], Key("Whom to tell when the job ends or is handed over.")
+    ] = ()
     timeout_s: Annotated[
         float | None,
         Key(
