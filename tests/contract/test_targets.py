@@ -11,6 +11,7 @@ import pytest
 from tests.contract.asking import FEW_STEPS, MANY_STEPS, end, new, refusal
 from tuner.errors import AlreadyExists, NotFound, RequestRefused, TunerError
 from tuner.types import (
+    Feature,
     GenerationConfig,
     Operation,
     State,
@@ -167,6 +168,25 @@ def test_a_model_that_is_tuning_says_so_and_does_not_answer(ask: Ask, running: O
 async def asked_too_early(name: str, target: Target) -> type[TunerError] | None:
     """The error that a prompt ends in."""
     return await refusal(target.generate(name, "1", GenerationConfig()))
+
+
+def test_running_and_ended_operations_are_followed_in_one_listing(
+    ask: Ask, running: Operation, ended: Operation
+) -> None:
+    names = [running.name, ended.name, f"{ended.name}0"]
+
+    found = ask(lambda target: target.followed(names))
+
+    assert set(found) == {running.name, ended.name}
+    assert (found[running.name].done, found[ended.name]) == (False, ended)
+
+
+def test_a_target_says_who_calls_it_and_what_it_lacks(ask: Ask) -> None:
+    assert ask(said) == (True, {})
+
+
+async def said(target: Target) -> tuple[bool, dict[Feature, str]]:
+    return bool(target.caller), dict(target.lacks)
 
 
 def test_a_deleted_model_is_gone_with_its_operations(ask: Ask, running: Operation) -> None:

@@ -16,6 +16,7 @@ from tests.fakes.ownership import Shares, model_of
 from tuner.errors import AlreadyExists, NotFound, RequestRefused
 from tuner.types import (
     Answer,
+    Feature,
     GenerationConfig,
     Grant,
     Model,
@@ -29,7 +30,7 @@ from tuner.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
 
 
 ME = "me@example.com"
@@ -54,6 +55,7 @@ class FakeTarget:
         tuning_error: Makes every tuning end in failure with this text.
         operations_are_gone: The service forgets its operations; only the models' state is left.
         me: Who is asking; change it to see the world as somebody else.
+        lacks: What it cannot do, and why; with LISTING in it ``followed`` is refused.
     """
 
     crash_at: int = -1
@@ -65,6 +67,7 @@ class FakeTarget:
     operations_are_gone: bool = False
     me: str = ME
     address: str = "fake (in memory)"
+    lacks: dict[Feature, str] = field(default_factory=dict)
 
     held: dict[str, TunedModel] = field(default_factory=dict)
     requests: dict[str, NewTunedModel] = field(default_factory=dict)
@@ -78,6 +81,10 @@ class FakeTarget:
     calls: list[str] = field(default_factory=list)
     moment: int = 0
     closed: bool = False
+
+    @property
+    def caller(self) -> str:
+        return f"the key of {self.me}"
 
     def __post_init__(self) -> None:
         """A crash is a fault like any other."""
@@ -116,6 +123,15 @@ class FakeTarget:
             for each in mine:
                 self._look(each.tuned_model)
             return [self.running[each.name] for each in mine]
+
+    async def followed(self, names: Collection[str]) -> dict[str, Operation]:
+        with self._call("followed"):
+            if Feature.LISTING in self.lacks:
+                raise RequestRefused(f"{self.address} has no such listing")
+            found = [] if self.operations_are_gone else [n for n in names if n in self.running]
+            for name in found:
+                self._look(self.running[name].tuned_model)
+            return {name: self.running[name] for name in found}
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
         with self._call("permissions"):

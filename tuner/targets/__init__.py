@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tuner.types import Limits
+from tuner.types import Feature, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from tuner.types import (
         Answer,
@@ -38,6 +39,14 @@ class Target(Protocol):
     def address(self) -> str:
         """For people: which service this is, e.g. ``local (127.0.0.1:50051)``."""
 
+    @property
+    def caller(self) -> str:
+        """For people: whose credentials these are, e.g. ``TUNER_API_KEY``; never the secret."""
+
+    @property
+    def lacks(self) -> Mapping[Feature, str]:
+        """What cannot be done there with these credentials, and why."""
+
     async def models(self) -> Sequence[Model]:
         """The base models on offer."""
 
@@ -64,6 +73,13 @@ class Target(Protocol):
 
     async def operations(self, tuned_model: str) -> Sequence[Operation]:
         """The operations of a tuned model (``tunedModels/-`` for all of them), newest first."""
+
+    async def followed(self, names: Collection[str]) -> Mapping[str, Operation]:
+        """Those of these operations that a listing of all shows, read no further than needed.
+
+        One that has not changed since the last call is the very same object.
+        Raises RequestRefused where there is no such listing.
+        """
 
     async def cancel(self, operation: str) -> None:
         """Ask for an operation to end; it still ends on its own time."""
@@ -97,11 +113,15 @@ class Target(Protocol):
 
 
 class Kind(NamedTuple):
-    """One row of the table: where the code is, and what is known without loading it."""
+    """One row of the table: where the code is, and what is known without loading it.
+
+    ``cannot``: what nobody can do there, and why.
+    """
 
     opener: str
     limits: Limits
     summary: str
+    cannot: Mapping[Feature, str] = MappingProxyType({})
 
 
 TARGETS = {
@@ -114,6 +134,12 @@ TARGETS = {
         "tuner.targets.generativelanguage:open_gemini",
         Limits(40_000, 5_000, 4 * 1024 * 1024),
         "generativelanguage.googleapis.com, or any endpoint that speaks v1beta",
+        MappingProxyType(
+            {
+                Feature.CHAINING: "it tunes base models only",
+                Feature.LISTING: "it lists the operations of one tuned model at a time",
+            }
+        ),
     ),
 }
 

@@ -21,7 +21,9 @@ from tuner.errors import (
     TunerError,
     Unavailable,
 )
+from tuner.targets import TARGETS
 from tuner.targets.credentials import LOGIN, SCOPES
+from tuner.types import Feature
 
 if TYPE_CHECKING:
     from tuner.targets.connect import Connection
@@ -153,6 +155,15 @@ def _connection_fix(failure: Failure, connection: Connection) -> str:
         "refused": f"start the service there (`tuner serve --grpc {address}`), then again",
     }
     return next((fix for sign, fix in fixes.items() if sign in failure.message), AGAIN)
+
+
+def lacking(connection: Connection) -> dict[Feature, str]:
+    """What cannot be done there by whoever we are, and why, known before any call."""
+    lacks = dict(TARGETS[connection.kind].cannot)
+    if connection.endpoint.is_google and connection.identity.kind == "key":
+        why = f"an API key ({connection.identity.source}) stands for a project, not for a person"
+        lacks |= {Feature.SHARING: why, Feature.TRANSFER: why}
+    return lacks
 
 
 def _access_fix(failure: Failure, connection: Connection) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,15 +13,17 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.gapic_v1 import routing_header
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from tuner.errors import InvalidInput, Problem
+from tuner.errors import InvalidInput, Problem, RequestRefused
 from tuner.targets import wire
 from tuner.targets.connect import connect, google_endpoint, parse_endpoint
 from tuner.targets.credentials import GOOGLE_KEYS, NOBODY, find_identity, find_key, named_key
-from tuner.targets.failures import explain, read_failure
+from tuner.targets.failures import explain, lacking, read_failure
+from tuner.targets.seen import Seen
 from tuner.targets.tunable import check_tunable
+from tuner.types import Feature, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 
     from tuner.targets.connect import Connection, Endpoint
     from tuner.targets.credentials import Identity
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
         Grant,
         Model,
         NewTunedModel,
-        Operation,
         Permission,
         Role,
         TargetConfig,
@@ -44,6 +46,8 @@ CREATE_TIMEOUT_S = 120.0
 GENERATE_TIMEOUT_S = 300.0
 ASYNC = "grpc_asyncio"
 RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
+FEW_PAGES = 2  # of a listing, and one more for so many operations:
+A_PAGE_EACH = 500
 
 
 async def open_gemini(config: TargetConfig) -> GenerativeLanguage:
@@ -91,11 +95,22 @@ class GenerativeLanguage:
             transport=gl.GenerativeServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
         )
         self._operations = operations_pb2_grpc.OperationsStub(channel)
+        self._seen = Seen()
 
     @property
     def address(self) -> str:
         """E.g. ``gemini (generativelanguage.googleapis.com)``."""
         return self._connection.address
+
+    @property
+    def caller(self) -> str:
+        """Where the credentials were found."""
+        return self._connection.identity.source or "nobody in particular"
+
+    @property
+    def lacks(self) -> dict[Feature, str]:
+        """What the kind of service cannot, and what an API key cannot at Google's."""
+        return lacking(self._connection)
 
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
@@ -160,6 +175,25 @@ class GenerativeLanguage:
         pages = self._pages(self._operations.ListOperations, request)
         return [wire.operation(each) async for page in pages for each in page.operations]
 
+    async def followed(self, names: Collection[str]) -> dict[str, Operation]:
+        """ListOperations of all tuned models, page by page until all of ``names`` are seen.
+
+        Ended operations pile up behind the running ones: what is not on the first pages is left out.
+        """
+        if why := self.lacks.get(Feature.LISTING):
+            raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
+        wanted, found = frozenset(names), dict[str, Operation]()
+        self._seen.keep(wanted)
+        pages_left = FEW_PAGES + len(wanted) // A_PAGE_EACH
+        request = wire.list_operations_request("tunedModels/-")
+        async with aclosing(self._pages(self._operations.ListOperations, request)) as pages:
+            async for page in pages:
+                found |= self._seen.read(page.operations, wanted)
+                pages_left -= 1
+                if len(found) == len(wanted) or not pages_left:
+                    break
+        return found
+
     async def cancel(self, operation: str) -> None:
         """CancelOperation."""
         request = operations_pb2.CancelOperationRequest(name=operation)
@@ -223,7 +257,7 @@ class GenerativeLanguage:
 
     # -- calls ----------------------------------------------------------------------------------
 
-    async def _pages(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+    async def _pages(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any]:
         """Every page of a listing, each read on its own."""
         while True:
             page = await self._read(method, request)

@@ -153,11 +153,14 @@ def tuned_model(message: gl.TunedModel) -> TunedModel:
     )
 
 
-def operation(raw: operations_pb2.Operation) -> Operation:
-    """A tuning operation; what its metadata does not say is left at zero."""
+def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> Operation:
+    """A tuning operation; what its metadata does not say is left at zero.
+
+    ``known`` is the same one as it was seen before: only what came since is decoded.
+    """
     metadata = gl.CreateTunedModelMetadata.pb()()
     raw.metadata.Unpack(metadata)
-    snapshots = _snapshots(metadata.snapshots)
+    snapshots = _further(known.snapshots if known else (), metadata.snapshots)
     return Operation(
         raw.name,
         metadata.tuned_model or operation_parent(raw.name) or "",
@@ -238,6 +241,14 @@ def _snapshots(raw: Any) -> tuple[Snapshot, ...]:
         Snapshot(each.step, each.epoch, shortest(each.mean_loss), _seconds(each.compute_time))
         for each in raw
     )
+
+
+def _further(known: tuple[Snapshot, ...], raw: Any) -> tuple[Snapshot, ...]:
+    """A service appends; one that does not, by the last known step, is read anew."""
+    count = len(known)
+    if not count or len(raw) < count or raw[count - 1].step != known[-1].step:
+        return _snapshots(raw)
+    return known + _snapshots(raw[count:])
 
 
 def _seconds(time: Timestamp) -> float:
