@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from tuner.errors import NotFound, RequestRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tuner.targets import Target
+    from tuner.types import Model
 
 METHOD = "createTunedModel"
 SHOWN = 5
@@ -24,20 +27,19 @@ async def check_tunable(target: Target, base_model: str) -> None:
         found = await target.model(base_model)
     except NotFound as error:
         what = f"{target.address} has no base model {base_model}"
-        raise NotFound(what, await _way_out(target)) from error
+        raise NotFound(what, way_out(await target.models(), target.address)) from error
     if METHOD not in found.supported_generation_methods:
         what = f"{target.address} cannot tune {base_model}: {METHOD} is not among its methods"
-        raise RequestRefused(what, await _way_out(target))
+        raise RequestRefused(what, way_out(await target.models(), target.address))
 
 
-async def _way_out(target: Target) -> str:
-    tunable = [
-        each.name for each in await target.models() if METHOD in each.supported_generation_methods
-    ]
+def way_out(models: Sequence[Model], address: str) -> str:
+    """What to do where a base model cannot be tuned at a service with these models."""
+    tunable = [each.name for each in models if METHOD in each.supported_generation_methods]
     if tunable:
         more = ", ..." if len(tunable) > SHOWN else ""
         return f"set base_model to one it can tune: {', '.join(tunable[:SHOWN])}{more}"
-    if "googleapis.com" in target.address:
+    if "googleapis.com" in address:
         return (
             "since May 2025 Google tunes no model at this endpoint: use `target: local` to tune an "
             "open model on this machine; Gemini models are tuned on Vertex AI"
