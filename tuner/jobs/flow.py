@@ -164,11 +164,16 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: A
     job = replace(job, evaluation=evaluation)
     tell(events.Evaluated(job, evaluation, kept))
     misses = "; ".join(gate.shortfalls(evaluation, asked))
-    if misses and not job.force:
-        return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
-    allowed = gate.forced(misses) if misses else gate.why(evaluation, asked)
-    tell(events.Forced(job, misses) if misses else events.Allowed(job, allowed))
-    return replace(job, phase=Phase.SHARE, allowed=allowed)
+    if not misses:
+        allowed = gate.why(evaluation, asked)
+        tell(events.Allowed(job, allowed))
+        return replace(job, phase=Phase.SHARE, allowed=allowed)
+    if kept and gate.was_forced(job.allowed, misses):
+        return replace(job, phase=Phase.SHARE)
+    if job.force:
+        tell(events.Forced(job, misses))
+        return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses))
+    return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
 
 
 async def _share(job: Job, work: Work, target: Target, tell: Tell) -> Job:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SPARE_TOKENS = 8
 NO_GATE = "no gate was asked for"
+_FORCED = "forced by --force-share"
 
 
 async def evaluate(
@@ -136,4 +137,9 @@ def why(evaluation: Evaluation, asked: Asked) -> str:
 
 def forced(misses: str) -> str:
     """Why a model that missed its gate may be shared nevertheless: who said so."""
-    return f"forced by --force-share by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+    return f"{_FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+
+
+def was_forced(allowed: str, misses: str) -> bool:
+    """Whether somebody allowed the sharing already although these same things were missed."""
+    return allowed.startswith(_FORCED) and allowed.endswith(f": {misses}")
