@@ -86,25 +86,28 @@ async def _visible(name: str, target: Target) -> TunedModel | None:
 
 def _refuse_another(found: TunedModel, work: Work) -> None:
     """Adopt only a model made from what the spec says, as far as a service tells."""
-    new = new_tuned_model(work)
-    asked, has = new.hyperparameters, found.hyperparameters
-    pairs = {
-        "base_model": (new.base_model, found.base_model),
-        "tuned_model_source": (new.tuned_model_source, found.tuned_model_source),
-        "epoch_count": (asked.epoch_count, has.epoch_count),
-        "batch_size": (asked.batch_size, has.batch_size),
-        "learning_rate": (asked.learning_rate, has.learning_rate),
-    }
-    different = [
-        f"{key} is {there}, the spec says {here}"
-        for key, (here, there) in pairs.items()
-        if here and there and here != there
-    ]
-    if different:
+    if different := differences(found, work):
         raise RequestRefused(
             f"{found.name} exists already and is another model: {'; '.join(different)}",
             "choose another tuned_model_id, or leave it out",
         )
+
+
+def differences(found: TunedModel, work: Work) -> list[str]:
+    """In what a model is another one than the spec asks for, in words, as far as a service tells."""
+    spec, has = work.spec, found.hyperparameters
+    pairs = {
+        "base_model": (spec.base_model, found.base_model),
+        "tuned_model_source": (spec.tuned_model_source, found.tuned_model_source),
+        "epoch_count": (spec.hyperparameters.epoch_count, has.epoch_count),
+        "batch_size": (spec.hyperparameters.batch_size, has.batch_size),
+        "learning_rate": (spec.hyperparameters.learning_rate, has.learning_rate),
+    }
+    return [
+        f"{key} is {there}, the spec says {here}"
+        for key, (here, there) in pairs.items()
+        if here and there and here != there
+    ]
 
 
 async def look(job: Job, target: Target, tell: Tell) -> Job:
