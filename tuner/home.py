@@ -6,6 +6,8 @@ service/address.json where a running service listens; gone when it stops
 service/lock         held (flock) for as long as a service runs
 service/serve.log    what a service started on demand has to say
 models/              base models, converted once
+logs/events.jsonl    what happened to the jobs, one line an event; .1 holds the older ones
+logs/audit.jsonl     who granted, transferred, deleted what, and why it was allowed
 calibration.json     how fast this machine tunes, as far as it was measured
 """
 
@@ -36,6 +38,11 @@ def home() -> Path:
 def ledger_file() -> Path:
     """The ledger's database."""
     return home() / "ledger.db"
+
+
+def logs_folder() -> Path:
+    """What happened, and who changed what; whoever writes there makes it."""
+    return home() / "logs"
 
 
 def service_folder() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tuner.jobs import events
@@ -30,17 +30,34 @@ class Reporter(Protocol):
 
 
 @dataclass(slots=True)
+class Sparing:
+    """Tells news from what would only repeat: of a tuning and an evaluation, each tenth is news."""
+
+    told: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> bool:
+        """Whether the event is worth a line."""
+        if not isinstance(event, events.Progress | events.Evaluating):
+            return True
+        done, total = event.amounts
+        key = f"{event.job.tuned_model} {type(event).__name__}"
+        tenth = 100 * done // max(total, 1) // LINE_EVERY_PERCENT
+        news = self.told.get(key) != tenth
+        self.told[key] = tenth
+        return news
+
+
+@dataclass(slots=True)
 class Lines:
     """One line an event, and one every tenth of a tuning: for logs, pipes and CI."""
 
     stream: TextIO
-    told: dict[str, int] = field(default_factory=dict)
+    is_news: Sparing = field(default_factory=Sparing)
 
     def __call__(self, event: Event) -> None:
         """Write a line, unless it would say what the last one said."""
-        if isinstance(event, events.Progress | events.Evaluating) and not self._is_news(event):
-            return
-        print(f"{event.job.name}: {event}", file=self.stream, flush=True)
+        if self.is_news(event):
+            print(f"{event.job.title}: {event}", file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -48,14 +65,6 @@ class Lines:
 
     def __exit__(self, *_: object) -> None:
         """Nothing to clean."""
-
-    def _is_news(self, event: events.Progress | events.Evaluating) -> bool:
-        done, total = event.amounts
-        key = f"{event.job.tuned_model} {type(event).__name__}"
-        tenth = 100 * done // max(total, 1) // LINE_EVERY_PERCENT
-        news = self.told.get(key) != tenth
-        self.told[key] = tenth
-        return news
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +87,21 @@ class JsonLines:
 
 def as_record(event: Event) -> dict[str, object]:
     """The event as plain data, without the texts of examples."""
-    fields = {key: value for key, value in asdict(event).items() if key != "job"}
+    own = {each.name: getattr(event, each.name) for each in fields(event) if each.name != "job"}
     if isinstance(event, events.Evaluated):
-        fields["evaluation"] = scores(event.evaluation)
+        own["evaluation"] = scores(event.evaluation)
     if isinstance(event, events.Progress):
-        fields["operation"] = event.operation._asdict()
-        fields["operation"].pop("snapshots")
-        fields["mean_loss"] = event.mean_loss
+        own["operation"] = event.operation._asdict()
+        own["operation"].pop("snapshots")
+        own["mean_loss"] = event.mean_loss
     return {
         "time": time.time(),
         "event": type(event).__name__,
         "job": event.job.name,
+        "label": event.job.label,
         "tuned_model": event.job.tuned_model,
         "phase": event.job.phase,
-        **fields,
+        **own,
     }
 
 
