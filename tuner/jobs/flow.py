@@ -6,24 +6,24 @@ twice equals doing it once. That is the whole of tuner's crash safety: the ledge
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused, TunerError
-from tuner.jobs import events, gate
+from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
+from tuner.jobs import events, gate, stopping
 from tuner.jobs.answers import NOTHING_KEPT
+from tuner.jobs.sharing import share, transfer
 from tuner.jobs.work import new_tuned_model
-from tuner.types import Permission, Phase, Role, State, TunedModel
+from tuner.types import Phase, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tuner.jobs.answers import Answers
     from tuner.jobs.events import Tell
     from tuner.jobs.job import Job
     from tuner.jobs.work import Work
     from tuner.targets import Target
-    from tuner.types import Grant, GranteeType, Operation
+    from tuner.types import Operation, TunedModel
 
 
 async def advance(
@@ -42,13 +42,11 @@ async def advance(
         case Phase.SUBMIT:
             return await _submit(job, work, target, tell)
         case Phase.TUNE:
-            return await look(job, target, tell)
+            return await look(job, target, tell, work)
         case Phase.EVALUATE:
             return await _evaluate(job, work, target, tell, answers)
-        case Phase.SHARE:
-            return await _share(job, work, target, tell)
-        case Phase.TRANSFER:
-            return await _transfer(job, work, target, tell)
+        case Phase.SHARE | Phase.TRANSFER:
+            return await _give_away(job, work, target, tell)
         case _:
             return job
 
@@ -60,20 +58,43 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
             f"{job.tuned_model} was handed over to {job.handed_to}, and is hidden from you now",
             "ask the owner for access, or tune another one with `tuner run --new`",
         )
+    if found is not None and found.state is State.FAILED and job.retry:
+        _refuse_another(found, work)
+        await _delete_failed(job, target, tell)
+        found = None
     if found is None:
-        new = replace(new_tuned_model(work), id=job.tuned_model.removeprefix("tunedModels/"))
-        try:
-            operation = await target.create(new)
-        except AlreadyExists:  # somebody was faster, or the reply to our own call was lost
-            found = await _visible(job.tuned_model, target)
-            if found is None:
-                raise
-        else:
-            tell(events.Submitted(job, len(new.examples)))
-            return replace(job, phase=Phase.TUNE, operation=operation.name)
+        created = await _create(job, work, target, tell)
+        if created is not None:
+            return created
+        found = await target.tuned_model(job.tuned_model)
     _refuse_another(found, work)
     tell(events.Adopted(job))
+    if job.retry:  # killed right after the create: this is the new model already
+        job = replace(job, retry=False, stopping="")
     return replace(job, phase=Phase.TUNE)
+
+
+async def _delete_failed(job: Job, target: Target, tell: Tell) -> None:
+    tell(events.Retrying(job))
+    why = "it failed and is tuned again"
+    tell(events.Changing(job, "delete", job.tuned_model, why))
+    with suppress(NotFound):  # the reply to our own call was lost
+        await target.delete(job.tuned_model)
+    tell(events.Deleted(job, why))
+
+
+async def _create(job: Job, work: Work, target: Target, tell: Tell) -> Job | None:
+    """None when the model is there already: somebody was faster, or our own reply was lost."""
+    new = replace(new_tuned_model(work), id=job.tuned_model.removeprefix("tunedModels/"))
+    tell(events.Changing(job, "create", job.tuned_model, ""))
+    try:
+        operation = await target.create(new)
+    except AlreadyExists:
+        if await _visible(job.tuned_model, target) is None:
+            raise
+        return None
+    tell(events.Submitted(job, len(new.examples)))
+    return replace(job, phase=Phase.TUNE, operation=operation.name, retry=False, stopping="")
 
 
 async def _visible(name: str, target: Target) -> TunedModel | None:
@@ -84,24 +105,16 @@ async def _visible(name: str, target: Target) -> TunedModel | None:
         return None
 
 
-def _refuse_another(found: TunedModel, work: Work) -> None:
-    """Adopt only a model made from what the spec says, as far as a service tells."""
-    if different := differences(found, work):
-        raise RequestRefused(
-            f"{found.name} exists already and is another model: {'; '.join(different)}",
-            "choose another tuned_model_id, or leave it out",
-        )
-
-
 def differences(found: TunedModel, work: Work) -> list[str]:
-    """In what a model is another one than the spec asks for, in words, as far as a service tells."""
-    spec, has = work.spec, found.hyperparameters
+    """In what a model is not the one the spec asks for, as far as a service tells."""
+    new = new_tuned_model(work)
+    asked, has = new.hyperparameters, found.hyperparameters
     pairs = {
-        "base_model": (spec.base_model, found.base_model),
-        "tuned_model_source": (spec.tuned_model_source, found.tuned_model_source),
-        "epoch_count": (spec.hyperparameters.epoch_count, has.epoch_count),
-        "batch_size": (spec.hyperparameters.batch_size, has.batch_size),
-        "learning_rate": (spec.hyperparameters.learning_rate, has.learning_rate),
+        "base_model": (new.base_model, found.base_model),
+        "tuned_model_source": (new.tuned_model_source, found.tuned_model_source),
+        "epoch_count": (asked.epoch_count, has.epoch_count),
+        "batch_size": (asked.batch_size, has.batch_size),
+        "learning_rate": (asked.learning_rate, has.learning_rate),
     }
     return [
         f"{key} is {there}, the spec says {here}"
@@ -110,8 +123,22 @@ def differences(found: TunedModel, work: Work) -> list[str]:
     ]
 
 
-async def look(job: Job, target: Target, tell: Tell) -> Job:
-    """See how the tuning goes; changes nothing. The phase after it is EVALUATE."""
+def _refuse_another(found: TunedModel, work: Work) -> None:
+    """Adopt only a model made from what the spec says."""
+    different = differences(found, work)
+    if different:
+        raise RequestRefused(
+            f"{found.name} exists already and is another model: {'; '.join(different)}",
+            "choose another tuned_model_id, or leave it out",
+        )
+
+
+async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -> Job:
+    """See how the tuning goes; the phase after it is EVALUATE.
+
+    Changes nothing, but for a ``work`` that asks for early stopping: a tuning that is to be
+    stopped is returned with ``stopping`` set, and cancelled the next time it is looked at.
+    """
     operation = await _operation(job, target)
     if operation is None:
         return await _by_state(job, target, tell)
@@ -124,13 +151,31 @@ async def look(job: Job, target: Target, tell: Tell) -> Job:
     )
     tell(events.Progress(job, operation))
     if not operation.done:
-        return job
+        return job if work is None else await _stop_early(job, work, operation, target, tell)
     if operation.cancelled:
-        return replace(job, phase=Phase.CANCELLED, error="the tuning was cancelled")
+        return replace(job, phase=Phase.CANCELLED, error=_cancelled(job))
     if operation.error:
         return replace(job, phase=Phase.FAILED, error=operation.error)
     tell(events.Tuned(job))
-    return replace(job, phase=Phase.EVALUATE)
+    return replace(job, phase=Phase.EVALUATE, stopping="")
+
+
+async def _stop_early(
+    job: Job, work: Work, operation: Operation, target: Target, tell: Tell
+) -> Job:
+    if job.stopping and not operation.cancelled:
+        tell(events.Changing(job, "cancel", job.tuned_model, job.stopping))
+        await target.cancel(operation.name)
+    if job.stopping:
+        return job
+    why = stopping.reason(work.spec.early_stopping, operation)
+    if why:
+        tell(events.Stopping(job, why))
+    return replace(job, stopping=why)
+
+
+def _cancelled(job: Job) -> str:
+    return f"stopped early: {job.stopping}" if job.stopping else "the tuning was cancelled"
 
 
 async def _operation(job: Job, target: Target) -> Operation | None:
@@ -149,7 +194,9 @@ async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
     match (await target.tuned_model(job.tuned_model)).state:
         case State.ACTIVE:
             tell(events.Tuned(job))
-            return replace(job, phase=Phase.EVALUATE, operation="")
+            return replace(job, phase=Phase.EVALUATE, operation="", stopping="")
+        case State.FAILED if job.stopping:
+            return replace(job, phase=Phase.CANCELLED, operation="", error=_cancelled(job))
         case State.FAILED:
             why = "the service lists the model as FAILED and no longer says why"
             return replace(job, phase=Phase.FAILED, operation="", error=why)
@@ -179,75 +226,8 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: A
     return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
 
 
-async def _share(job: Job, work: Work, target: Target, tell: Tell) -> Job:
-    held = _by_grantee(await target.permissions(job.tuned_model))
-    for grant in work.spec.grants:
-        if await _ensure(grant, held.get(grant.grantee), job, target):
-            tell(events.Granted(job, str(grant)))
-        else:
-            tell(events.AlreadyGranted(job, str(grant)))
-    await _read_back(job, work, target, tell)
-    return replace(job, phase=Phase.TRANSFER)
-
-
-async def _ensure(grant: Grant, held: Permission | None, job: Job, target: Target) -> bool:
-    """Make ``grant`` true; False when it was. An owner has every right, so nothing is changed."""
-    if held is None:
-        try:
-            await target.grant(job.tuned_model, grant)
-        except AlreadyExists:
-            held = _by_grantee(await target.permissions(job.tuned_model)).get(grant.grantee)
-            if held is None:
-                raise
-        else:
-            return True
-    if held.grant.role in (grant.role, Role.OWNER):
-        return False
-    await target.change_role(held.name, grant.role)
-    return True
-
-
-async def _read_back(job: Job, work: Work, target: Target, tell: Tell) -> None:
-    held = _by_grantee(await target.permissions(job.tuned_model))
-    for grant in work.spec.grants:
-        permission = held.pop(grant.grantee, None)
-        if permission is None or permission.grant.role not in (grant.role, Role.OWNER):
-            raise TunerError(
-                f"{grant} was granted on {job.tuned_model}, but the service does not list it",
-                "somebody may be changing permissions at the same time: run it again",
-            )
-    for permission in held.values():
-        if permission.grant.role is not Role.OWNER:
-            tell(events.Stranger(job, str(permission.grant)))
-
-
-async def _transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
-    heir = work.spec.transfer_ownership
-    if not heir:
-        return replace(job, phase=Phase.DONE)
-    if await _owner(job, target) == heir.casefold():
-        tell(events.AlreadyTransferred(job, heir))
-        return replace(job, phase=Phase.DONE, handed_to=heir)
-    try:
-        await target.transfer(job.tuned_model, heir)
-    except (NotAllowed, RequestRefused):  # two of us at once: the slower one is a writer by now
-        if await _owner(job, target) != heir.casefold():
-            raise
-    if await _owner(job, target) != heir.casefold():
-        raise TunerError(
-            f"{job.tuned_model} was transferred to {heir}, but the service names another owner",
-            "look with `tuner permissions list`, then run it again",
-        )
-    tell(events.Transferred(job, heir))
-    return replace(job, phase=Phase.DONE, handed_to=heir)
-
-
-async def _owner(job: Job, target: Target) -> str:
-    """The owner's address in lower case, empty when the service does not say."""
-    held = await target.permissions(job.tuned_model)
-    owners = [p.grant.email_address for p in held if p.grant.role is Role.OWNER]
-    return owners[0].casefold() if owners else ""
-
-
-def _by_grantee(held: Sequence[Permission]) -> dict[tuple[GranteeType, str], Permission]:
-    return {permission.grant.grantee: permission for permission in held}
+async def _give_away(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+    if not job.allowed:  # an older tuner wrote down how far it came, but not why it might
+        return replace(job, phase=Phase.EVALUATE)
+    step = share if job.phase is Phase.SHARE else transfer
+    return await step(job, work, target, tell)

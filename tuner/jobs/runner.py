@@ -93,7 +93,7 @@ class Runner:
             after = await self._patiently(job, step)
             if after != job:
                 self.ledger.save(after)
-            if after.phase is job.phase:
+            if after.phase is job.phase and after.stopping == job.stopping:
                 await self._wait(after)
             job = after
         return job
