@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
 from tuner.jobs.job import Evaluation, Interval, Job, Judged
+from tuner.jobs.ledger.answers import Kept, forget_answers, keep_rows, rows_of
 from tuner.jobs.ledger.schema import VERSION
 from tuner.jobs.ledger.store import Store, nothing
 from tuner.types import Phase, TargetConfig
@@ -92,13 +93,25 @@ class Ledger:
                 "DELETE FROM job WHERE target = ? AND tuned_model = ?",
                 (job.where, job.tuned_model),
             )
+            forget_answers(db, job)
+
+    def rows(self, job: Job) -> tuple[Judged, ...]:
+        """The held-out rows of its evaluation as both models answered them; none when not kept."""
+        return rows_of(self.store, job)
+
+    def answers(self, where: str) -> Kept:
+        """What the models of one target (``Job.where``) answered so far."""
+        return Kept(self.store, where)
 
     def _write(self, jobs: Sequence[Job]) -> None:
         with self.store.transaction() as db:
             db.executemany(_SAVE, [self._row(job) for job in jobs])
+            for job in jobs:
+                keep_rows(db, job)
 
     def _row(self, job: Job) -> tuple[str | float, ...]:
-        body = asdict(replace(job, phase=Phase.SUBMIT))
+        evaluation = replace(job.evaluation, rows=()) if job.evaluation else None
+        body = asdict(replace(job, phase=Phase.SUBMIT, evaluation=evaluation))
         return (job.where, job.tuned_model, job.name, job.phase, self._clock(), json.dumps(body))
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Bookmark]:
