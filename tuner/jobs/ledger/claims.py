@@ -1,0 +1,217 @@
+"""Who works on what: leases in the ledger, so that of two runners one acts and the other watches.
+
+A runner raises its counter, its beat, as long as it lives. Nobody compares clocks: a watcher sees a
+beat stand still while its own monotonic clock goes on, so that a wall clock may jump as it likes.
+Every taking over raises the claim's epoch, and a runner that slept meanwhile finds out before it acts.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from tuner.errors import Superseded
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from tuner.jobs.ledger.store import Store
+
+    # runner, epoch; then host, pid, started and beat, as far as the runner is known
+    Found = tuple[str, int, str | None, int | None, str | None, int | None]
+
+BEAT_S = 2.0
+LEASE_S = 10.0
+PIPELINE = "pipeline"
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NUMBERS = Path("/proc/self/ns/pid")
+_BEAT = """
+INSERT INTO runner (id, host, pid, started, beat) VALUES (?, ?, ?, ?, 1)
+ON CONFLICT (id) DO UPDATE SET beat = beat + 1
+"""
+_HOLDER = """
+SELECT claim.runner, claim.epoch, runner.host, runner.pid, runner.started, runner.beat
+FROM claim LEFT JOIN runner ON runner.id = claim.runner WHERE scope = ? AND name = ?
+"""
+_TAKE = "INSERT OR REPLACE INTO claim (scope, name, runner, epoch) VALUES (?, ?, ?, ?)"
+
+
+class Me(NamedTuple):
+    """One runner: a session of a process. ``host`` names the machine and its boot."""
+
+    id: str
+    host: str
+    pid: int
+    started: str
+
+
+class Claim(NamedTuple):
+    """What a runner has taken: a tuned model of a target (``Job.where``), or a pipeline."""
+
+    scope: str
+    name: str
+    epoch: int
+    me: Me
+
+
+class Holder(NamedTuple):
+    """Another runner that has it; ``beat`` is the last seen of it, -1 for none."""
+
+    runner: str
+    host: str
+    pid: int
+    started: str
+    beat: int
+
+    def __str__(self) -> str:
+        """Where it runs, for people."""
+        return f"process {self.pid} on {self.host.partition(' ')[0]}" if self.pid else "another run"
+
+
+def register(store: Store) -> Me:
+    """A new runner, known to the ledger from now on."""
+    me = Me(secrets.token_hex(8), _host(), os.getpid(), _started(os.getpid()))
+    beat(store, me)
+    return me
+
+
+def beat(store: Store, me: Me) -> None:
+    """Say that this runner lives."""
+    with store.transaction() as db:
+        db.execute(_BEAT, me)
+
+
+def take(
+    store: Store,
+    scope: str,
+    name: str,
+    me: Me,
+    *,
+    is_gone: Callable[[Holder], bool] | None = None,
+) -> Claim | Holder:
+    """Claim it, or tell who has it.
+
+    It is free when nobody has it, when its holder is this runner, when its holder's process is
+    gone from this machine, or when ``is_gone`` says so.
+    """
+    with store.transaction() as db:
+        found = db.execute(_HOLDER, (scope, name)).fetchone()
+        epoch = found[1] if found else 0
+        holder = _holder(found)
+        if holder and holder.runner != me.id:
+            gone = not is_alive(holder) or (is_gone is not None and is_gone(holder))
+            if not gone:
+                return holder
+        db.execute(_TAKE, (scope, name, me.id, epoch + 1))
+        return Claim(scope, name, epoch + 1, me)
+
+
+def take_pipeline(
+    store: Store, pipeline: str, me: Me, *, is_gone: Callable[[Holder], bool] | None = None
+) -> Claim | Holder:
+    """Claim a pipeline by its id, as ``take``."""
+    return take(store, PIPELINE, pipeline, me, is_gone=is_gone)
+
+
+def holder(store: Store, scope: str, name: str) -> Holder | None:
+    """Who has it, alive or not; None when it is free."""
+    found = store.rows(_HOLDER, (scope, name))
+    return _holder(cast("Found", found[0]) if found else None)
+
+
+def check(store: Store, claim: Claim) -> None:
+    """Make sure that the claim still holds.
+
+    Raises:
+        Superseded: Another runner took it over.
+    """
+    found = store.rows(_HOLDER, (claim.scope, claim.name))
+    if found:
+        _compare(claim, cast("Found", found[0]))
+    else:
+        with store.transaction() as db:
+            confirm(db, claim)
+
+
+def confirm(db: sqlite3.Connection, claim: Claim) -> None:
+    """As ``check``, inside a transaction; in a ledger begun anew the claim is made again.
+
+    Raises:
+        Superseded: Another runner took it over.
+    """
+    found = db.execute(_HOLDER, (claim.scope, claim.name)).fetchone()
+    if found:
+        _compare(claim, found)
+    else:
+        db.execute(_BEAT, claim.me)
+        db.execute(_TAKE, (claim.scope, claim.name, claim.me.id, claim.epoch))
+
+
+def release(store: Store, me: Me) -> None:
+    """Give back all that this runner has; one that was killed leaves it to be taken over."""
+    with store.transaction() as db:
+        db.execute("UPDATE claim SET runner = '' WHERE runner = ?", (me.id,))
+        db.execute("DELETE FROM runner WHERE id = ?", (me.id,))
+
+
+def is_alive(holder: Holder) -> bool:
+    """Whether its process may live: only one of this machine and boot can be seen to be gone."""
+    if holder.host != _host() or not holder.started:
+        return True
+    return _started(holder.pid) == holder.started
+
+
+class Watch:
+    """Sees whether a holder's beat stands still, on this watcher's own clock."""
+
+    def __init__(self, now: Callable[[], float], lease_s: float = LEASE_S) -> None:
+        """``now`` counts seconds and never goes back."""
+        self._now, self._lease_s = now, lease_s
+        self._seen: Holder | None = None
+        self._since = now()
+
+    def is_gone(self, holder: Holder) -> bool:
+        """Whether the holder's process is gone, or it has not moved for a whole lease."""
+        if holder != self._seen:
+            self._seen, self._since = holder, self._now()
+        return not is_alive(holder) or self._now() - self._since >= self._lease_s
+
+
+def _compare(claim: Claim, found: Found) -> None:
+    if found[:2] != (claim.me.id, claim.epoch):
+        now = _holder(found)
+        raise Superseded(
+            f"{now or 'another run'} took {claim.name} over, and goes on with it",
+            "`tuner status` shows how far it is",
+        )
+
+
+def _holder(found: Found | None) -> Holder | None:
+    if not found or not found[0]:
+        return None
+    runner, _, host, pid, started, beat = found
+    return Holder(runner, host or "", pid or 0, started or "", beat=-1 if beat is None else beat)
+
+
+@cache
+def _host() -> str:
+    """Where a process's number means anything: the machine since its boot, and the container."""
+    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
+    numbers = _NUMBERS.readlink() if _NUMBERS.exists() else ""
+    return f"{socket.gethostname()} {boot} {numbers}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, as the kernel counts; empty when it is gone or cannot be told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    return "" if fields[0] == "Z" else fields[19]
