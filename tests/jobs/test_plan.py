@@ -1,0 +1,348 @@
+"""A plan says what a run then does, and asks for it with reads alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.target import TUNABLE, FakeTarget
+from tests.fakes.work import WORK, job_of, right_answers, with_spec
+from tuner.errors import NotAllowed, Unavailable
+from tuner.jobs import start
+from tuner.jobs.ledger import Ledger
+from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
+from tuner.jobs.plan import Asked, exit_code, plan, stages
+from tuner.jobs.runner import Pace
+from tuner.jobs.verdict import Action
+from tuner.jobs.work import new_tuned_model
+from tuner.types import Feature, Grant, GranteeType, Phase, Role, State, TargetConfig
+
+JOB = job_of(WORK)
+CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="second")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.db", lambda: 0.0) as opened:
+        yield opened
+
+
+def knowing(**changes):
+    return FakeTarget(answers=right_answers(JOB.tuned_model), **changes)
+
+
+def asked(work=WORK, **changes):
+    return Asked(work.spec.job, Path("capitals.yaml"), work, **changes)
+
+
+def planned(target, ledger, *works, tokens=lambda _: None):
+    given = [each if isinstance(each, Asked) else asked(each) for each in works or (WORK,)]
+
+    async def opened(_):
+        if isinstance(target, Exception):
+            raise target
+        return target
+
+    return asyncio.run(plan(given, ledger, opened, tokens))
+
+
+def run(target, ledger, monkeypatch, work=WORK, **changes):
+    """As `tuner run` does."""
+    monkeypatch.setattr("tuner.jobs.connections.open_target", lambda _: _Opened(target))
+
+    async def followed():
+        job = replace(start.begin(work, ledger), **changes)
+        pace = Pace(sleep=lambda _: asyncio.sleep(0))
+        return await start.follow_all([(job, work)], ledger, lambda _: None, pace)
+
+    [outcome] = asyncio.run(followed())
+    return outcome
+
+
+class _Opened:
+    def __init__(self, target):
+        self.target = target
+
+    async def __aenter__(self):
+        return self.target
+
+    async def __aexit__(self, *_):
+        return None
+
+
+# -- only reads ---------------------------------------------------------------------------------
+
+
+def test_a_plan_reads_three_listings_and_asks_about_each_model_once(ledger):
+    target = FakeTarget()
+    works = [with_spec(job=f"job-{n}") for n in range(5)]
+
+    items = planned(target, ledger, *works)
+
+    assert {item.action for item in items} == {Action.CREATE}
+    assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "tuned_model": 5}
+
+
+def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(ledger, monkeypatch):
+    target = knowing()
+    run(target, ledger, monkeypatch)
+    target.calls.clear()
+
+    [item] = planned(target, ledger)
+
+    assert item.action is Action.UNCHANGED
+    assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "permissions": 1}
+
+
+# -- a run does what its plan said --------------------------------------------------------------
+
+
+def tuned(target, ledger, monkeypatch):
+    run(target, ledger, monkeypatch)
+
+
+def lost(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    ledger.forget(JOB)
+
+
+def without_a_grant(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    held = target.shared[JOB.tuned_model]
+    del held[next(name for name, each in held.items() if not each.grant.email_address)]
+
+
+def with_another_role(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    held = target.shared[JOB.tuned_model]
+    name = next(n for n, each in held.items() if each.grant.email_address == "ml@example.com")
+    grant = Grant(Role.READER, GranteeType.USER, "ml@example.com")
+    held[name] = held[name]._replace(grant=grant)
+
+
+def tuning(target, ledger, _):
+    asyncio.run(target.create(new_tuned_model(WORK)))
+    [operation] = target.running
+    ledger.save(replace(start.begin(WORK, ledger), phase=Phase.TUNE, operation=operation))
+
+
+def deleted(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    target.held.clear()
+    target.shared.clear()
+    found = ledger.find(JOB.where, JOB.tuned_model)
+    ledger.save(replace(found, handed_to=""))
+
+
+def failed(target, ledger, monkeypatch):
+    target.tuning_error = "it diverged"
+    tuned(target, ledger, monkeypatch)
+
+
+def rejected(target, ledger, monkeypatch):
+    target.answers = {}
+    tuned(target, ledger, monkeypatch)
+
+
+def nothing(*_):
+    return None
+
+
+def changed(target):
+    """What was changed at the service, by kind."""
+    return Counter(
+        tune=target.creates,
+        grant=target.grants,
+        change=target.role_changes,
+        transfer=target.transfers,
+    )
+
+
+WORLDS = {
+    nothing: Action.CREATE,
+    tuned: Action.UNCHANGED,
+    lost: Action.ADOPT,
+    without_a_grant: Action.DRIFT,
+    with_another_role: Action.DRIFT,
+    tuning: Action.RESUME,
+    deleted: Action.CREATE,
+    failed: Action.FAILED,
+    rejected: Action.UNCHANGED,
+}
+
+
+@pytest.mark.parametrize("made", WORLDS, ids=lambda made: made.__name__)
+def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
+    ledger, monkeypatch, made
+):
+    target = knowing()
+    made(target, ledger, monkeypatch)
+    before = changed(target)
+
+    [item] = planned(target, ledger)
+    outcome = run(target, ledger, monkeypatch)
+    [again] = planned(target, ledger)
+
+    assert item.action is WORLDS[made]
+    said = Counter(change.partition(" ")[0] for change in item.changes)
+    assert changed(target) - before == said - Counter(evaluate=9)
+    assert outcome.error is None
+    assert again.action in (Action.UNCHANGED, Action.FAILED)
+    assert again.changes == ()
+
+
+def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
+    target = knowing()
+    rejected(target, ledger, monkeypatch)
+
+    [item] = planned(target, ledger, asked(force=True))
+    run(target, ledger, monkeypatch, force=True)
+
+    assert item.action is Action.DRIFT
+    assert len(item.changes) == 3
+    assert (target.grants, target.transfers) == (2, 1)
+    assert planned(target, ledger)[0].action is Action.UNCHANGED
+
+
+# -- many, pipelines, and targets that cannot be asked ------------------------------------------
+
+
+def test_a_model_tuned_from_another_of_the_plan_waits_for_it(ledger):
+    first, second = planned(FakeTarget(), ledger, WORK, CHAINED)
+
+    assert (first.action, second.action) == (Action.CREATE, Action.CREATE)
+    assert second.reasons == (f"tuned from {JOB.tuned_model}, once that is there",)
+
+
+def pipeline(keep="best"):
+    variants = [
+        Stage(f"grid[{n}]", str(n), with_spec(job=f"v{n}"), (), "", "grid") for n in range(2)
+    ]
+    unknown = with_spec(base_model="", tuned_model_source="tunedModels/of-grid")
+    polish = Stage("polish", "", unknown, ("grid",), "grid", "polish")
+    groupings = (
+        Grouping("grid", tuple(stage.name for stage in variants), keep),
+        Grouping("polish", ("polish",)),
+    )
+    return Pipeline("p", Path("p.yaml"), (*variants, polish), groupings)
+
+
+def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_after(ledger):
+    target = FakeTarget()
+
+    items = planned(target, ledger, *stages(pipeline()))
+
+    assert [item.title for item in items] == ["grid[0]", "grid[1]", "polish"]
+    assert [item.action for item in items] == [Action.CREATE, Action.CREATE, Action.AFTER]
+    assert items[0].changes[:2] == ("tune", "evaluate")
+    assert all(change.startswith("if it wins: ") for change in items[0].changes[2:])
+    assert items[2].reasons == ("tuned from the winner of grid, once that is known",)
+    assert items[2].tuned_model == ""
+    assert Counter(target.calls)["tuned_model"] == 2
+
+
+def test_where_all_are_kept_all_are_shared(ledger):
+    items = planned(FakeTarget(), ledger, *stages(pipeline("all")))
+
+    assert "transfer to lead@example.com" in items[0].changes
+
+
+def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
+    gemini = TargetConfig("gemini")
+    chained, plain = replace(CHAINED.spec, target=gemini), replace(WORK.spec, target=gemini)
+    works = (replace(CHAINED, spec=chained), replace(WORK, spec=plain))
+
+    cannot, unknown = planned(NotAllowed("no credentials", "log in"), ledger, *works)
+
+    assert cannot.action is Action.CANNOT
+    assert "tunes base models only" in cannot.reasons[0]
+    assert (unknown.action, unknown.reasons) == (Action.UNKNOWN, ("no credentials",))
+    assert exit_code([cannot], is_detailed=False) == 2
+    assert exit_code([unknown], is_detailed=False) == 4
+
+
+def test_one_target_that_is_away_hides_no_other(ledger):
+    there, target = asked(), FakeTarget()
+    away = asked(replace(WORK, spec=replace(WORK.spec, target=TargetConfig("gemini"))))
+
+    async def opened(config):
+        if config.kind == "gemini":
+            raise Unavailable("it is away")
+        return target
+
+    items = asyncio.run(plan([away, there, away], ledger, opened, lambda _: 7))
+
+    assert [item.action for item in items] == [Action.UNKNOWN, Action.CREATE, Action.UNKNOWN]
+    assert [item.tokens for item in items] == [7, 7, 7]
+    assert exit_code(items, is_detailed=True) == 5
+
+
+def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(ledger):
+    unknown = with_spec(base_model="", tuned_model_source="tunedModels/of-grid")
+    there = asked(unknown, source="grid")
+    gemini = replace(unknown, spec=replace(unknown.spec, target=TargetConfig("gemini")))
+
+    items = planned(FakeTarget(), ledger, there, asked(gemini, source="grid"))
+
+    assert [item.action for item in items] == [Action.AFTER, Action.CANNOT]
+
+
+@pytest.mark.parametrize(
+    ("action", "plain", "detailed"),
+    [
+        (Action.UNCHANGED, 0, 0),
+        *((action, 0, 6) for action in ("create", "adopt", "resume", "drift", "after")),
+        (Action.OWNER, 0, 4),
+        (Action.FAILED, 0, 1),
+        (Action.CANNOT, 2, 2),
+        (Action.BASE_GONE, 2, 2),
+    ],
+)
+def test_each_action_has_its_exit_code(ledger, action, plain, detailed):
+    [item] = planned(FakeTarget(), ledger)
+    item = item._replace(action=Action(action))
+
+    assert exit_code([item], is_detailed=False) == plain
+    assert exit_code([item], is_detailed=True) == detailed
+    assert exit_code([], is_detailed=True) == 0
+
+
+def test_sharing_that_a_key_cannot_do_is_said_before_anything_is_tuned(ledger):
+    target = FakeTarget(lacks={Feature.SHARING: "a key is no person"})
+
+    [item] = planned(target, ledger)
+
+    assert item.action is Action.CANNOT
+    assert item.is_blocked
+
+
+def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
+    class Unlisted(FakeTarget):
+        async def tuned_models(self, query=""):
+            self.calls.append(f"tuned_models {query}".strip())
+            return []
+
+    target = Unlisted()
+    asyncio.run(target.create(new_tuned_model(WORK)))
+    target.held[JOB.tuned_model] = target.held[JOB.tuned_model]._replace(state=State.ACTIVE)
+
+    [item] = planned(target, ledger, with_spec(transfer_ownership=""))
+
+    assert item.action is Action.ADOPT
+
+
+def test_a_thousand_jobs_are_planned_within_a_second(ledger):
+    works = [with_spec(job=f"job-{n}", base_model=TUNABLE.name) for n in range(1_000)]
+    target = FakeTarget()
+    begun = time.process_time()
+
+    items = planned(target, ledger, *works)
+
+    assert time.process_time() - begun < 1
+    assert len(items) == 1_000
+    assert len(target.calls) == 1_003

@@ -1,0 +1,213 @@
+"""What ``tuner run`` would do about jobs, and why: reads of their targets, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner import names
+from tuner.errors import InvalidInput, NotAllowed, TunerError, TuningFailed
+from tuner.jobs.job import Job
+from tuner.jobs.outcome import EXIT_CODES_BY_WEIGHT
+from tuner.jobs.steps import total_steps
+from tuner.jobs.verdict import Action, Verdict, lacking, verdict, wished
+from tuner.jobs.work import new_tuned_model
+from tuner.jobs.world import read_world
+from tuner.targets import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.pipeline_spec import Pipeline
+    from tuner.jobs.work import Work
+    from tuner.targets import Target
+    from tuner.types import TargetConfig
+
+    OpenTarget = Callable[[TargetConfig], Awaitable[Target]]
+
+TO_DO = 6
+"""What ``--detailed-exitcode`` says of something to do: not finished."""
+
+_BLOCKED = (Action.CANNOT, Action.BASE_GONE)
+_IN_THE_WAY = {
+    Action.CANNOT: InvalidInput.exit_code,
+    Action.BASE_GONE: InvalidInput.exit_code,
+    Action.OWNER: NotAllowed.exit_code,
+    Action.FAILED: TuningFailed.exit_code,
+    Action.UNCHANGED: 0,
+}
+
+
+class Asked(NamedTuple):
+    """A job to plan.
+
+    Attributes:
+        title: What people call it.
+        path: The file that tells of it.
+        work: What is asked for.
+        source: The grouping of a pipeline whose winner it tunes further, empty once that is known.
+        competes: Whether one of its grouping alone is shared and handed over.
+        force: Whether ``--force-share`` overrules its gate.
+    """
+
+    title: str
+    path: Path
+    work: Work
+    source: str = ""
+    competes: bool = False
+    force: bool = False
+
+
+class Item(NamedTuple):
+    """What would be done about one job.
+
+    Attributes:
+        title, path, work: As they were asked for.
+        tuned_model: ``tunedModels/ID``; empty while that depends on the winner of a grouping.
+        job: What the ledger knows of it, None for nothing.
+        action, reasons, changes, fix: As ``Verdict``.
+        tokens: Of its examples, once over; None where they cannot be counted here.
+        steps: Optimizer steps of the tuning, as the service would choose what is left open.
+        error: Why its target cannot be asked; the action is then UNKNOWN, or CANNOT by what is
+            known without asking.
+    """
+
+    title: str
+    path: Path
+    work: Work
+    tuned_model: str
+    job: Job | None
+    action: Action
+    reasons: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    fix: str = ""
+    tokens: int | None = None
+    steps: int = 0
+    error: TunerError | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it cannot be done as long as spec and target are what they are."""
+        return self.action in _BLOCKED
+
+
+def stages(pipeline: Pipeline, *, force: bool = False) -> list[Asked]:
+    """The jobs of a pipeline, to plan, in its order."""
+    best = {grouping.name for grouping in pipeline.groupings if grouping.keep == "best"}
+    return [
+        Asked(
+            *(stage.name, pipeline.path, stage.work, stage.source),
+            competes=stage.grouping in best,
+            force=force,
+        )
+        for stage in pipeline.stages
+    ]
+
+
+async def plan(
+    asked: Sequence[Asked],
+    ledger: Ledger,
+    open_: OpenTarget,
+    tokens: Callable[[Work], int | None],
+) -> list[Item]:
+    """What ``run`` would do about each, in their order; only reads are sent, targets side by side.
+
+    A target that cannot be asked makes items with an ``error``.
+    """
+    by_target: dict[TargetConfig, list[tuple[int, Asked]]] = {}
+    for at, each in enumerate(asked):
+        by_target.setdefault(each.work.spec.target, []).append((at, each))
+    parts = await asyncio.gather(
+        *(
+            _on_one(config, [each for _, each in part], ledger, open_)
+            for config, part in by_target.items()
+        )
+    )
+    places = [at for part in by_target.values() for at, _ in part]
+    items = dict(zip(places, (item for part in parts for item in part), strict=True))
+    return [_counted(items[at], tokens) for at in range(len(asked))]
+
+
+def exit_code(items: Sequence[Item], *, is_detailed: bool) -> int:
+    """The gravest of: 5 or 4 for a target that cannot be asked, 2 for what cannot be done.
+
+    With ``is_detailed`` also 4 where the owner is another, 1 for a tuning that failed, and 6 where
+    there is something to do.
+    """
+    codes = {_code(item, is_detailed=is_detailed) for item in items}
+    return next((code for code in EXIT_CODES_BY_WEIGHT if code in codes), 0)
+
+
+def _code(item: Item, *, is_detailed: bool) -> int:
+    if item.error and not item.is_blocked:
+        return item.error.exit_code
+    if is_detailed or item.is_blocked:
+        return _IN_THE_WAY.get(item.action, TO_DO)
+    return 0
+
+
+def _name(asked: Asked) -> str:
+    return "" if asked.source else names.tuned_model(new_tuned_model(asked.work).id)
+
+
+async def _on_one(
+    config: TargetConfig, asked: Sequence[Asked], ledger: Ledger, open_: OpenTarget
+) -> list[Item]:
+    """Those of one target; where it cannot be asked, what is known without."""
+    names_of = [_name(each) for each in asked]
+    try:
+        target = await open_(config)
+        world = await read_world([name for name in names_of if name], target)
+    except TunerError as error:
+        return [
+            _item(each, name, None, _unasked(each.work, error))._replace(error=error)
+            for each, name in zip(asked, names_of, strict=True)
+        ]
+    items = []
+    for each, name in zip(asked, names_of, strict=True):
+        job = _bookmark(each, name, ledger)
+        found = verdict(name, each.work, job, world) if name else _later(each)
+        items.append(_item(each, name, job, found))
+    return items
+
+
+def _bookmark(asked: Asked, name: str, ledger: Ledger) -> Job | None:
+    """What the ledger knows, with the force that this run gives it."""
+    spec = asked.work.spec
+    job = ledger.find(Job(spec.job, spec.target, name, "", "").where, name)
+    return job and replace(job, force=asked.force or job.force)
+
+
+def _later(asked: Asked) -> Verdict:
+    if lacks := lacking(asked.work, TARGETS[asked.work.spec.target.kind].cannot):
+        return Verdict(Action.CANNOT, tuple(lacks))
+    why = f"tuned from the winner of {asked.source}, once that is known"
+    return Verdict(Action.AFTER, (why,), wished(asked.work))
+
+
+def _unasked(work: Work, error: TunerError) -> Verdict:
+    """What the kind of target is known to lack, or that nothing is known."""
+    if lacks := lacking(work, TARGETS[work.spec.target.kind].cannot):
+        return Verdict(Action.CANNOT, tuple(lacks), (), "name another target")
+    return Verdict(Action.UNKNOWN, (error.what,), (), error.fix)
+
+
+def _item(asked: Asked, name: str, job: Job | None, found: Verdict) -> Item:
+    changes = tuple(map(_if_it_wins, found.changes)) if asked.competes else found.changes
+    return Item(
+        *(asked.title, asked.path, asked.work, name, job, found.action, found.reasons, changes),
+        fix=found.fix,
+    )
+
+
+def _if_it_wins(change: str) -> str:
+    return change if change in ("tune", "evaluate", "delete") else f"if it wins: {change}"
+
+
+def _counted(item: Item, tokens: Callable[[Work], int | None]) -> Item:
+    spec = item.work.spec
+    steps = total_steps(len(item.work.examples), spec.hyperparameters)
+    return item._replace(tokens=tokens(item.work), steps=steps)
