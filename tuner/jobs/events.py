@@ -108,6 +108,15 @@ class Evaluating(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Judging(Evaluating):
+    """``done`` of ``total`` different answers were judged by a model."""
+
+    def __str__(self) -> str:
+        """How far."""
+        return f"judging, {self.done} of {self.total} answers"
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated(Event):
     """The held-out rows were answered by both models, or had been in an earlier run (``kept``)."""
 
@@ -235,6 +244,17 @@ class Deleted(Event):
     def __str__(self) -> str:
         """Which, and why."""
         return f"deleted {self.job.tuned_model}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spared(Event):
+    """A model that was beaten is not deleted, though losers are to be."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"{self.job.tuned_model} is not deleted: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)

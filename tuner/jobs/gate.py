@@ -7,19 +7,23 @@ import getpass
 import hashlib
 import json
 import socket
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from tuner.jobs import asking, events, metrics
+from tuner.jobs import asking, bootstrap, events, metrics
+from tuner.jobs.evaluation_spec import MetricSpec
 from tuner.jobs.job import Evaluation, Judged
+from tuner.jobs.own_metric import code_of
+from tuner.jobs.scoring import Examiner
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.jobs.answers import Answers
+    from tuner.jobs.evaluation_spec import Evaluation as Asked
     from tuner.jobs.events import Tell
     from tuner.jobs.job import Job
-    from tuner.jobs.spec import Evaluation as Asked
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import Example
@@ -34,13 +38,14 @@ async def evaluate(
 ) -> Evaluation:
     """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
 
-    ``tell`` hears of every answer; what is in ``answers`` already is not asked again.
+    Both get the very same prompt, but for ``base_instruction``. ``tell`` hears of every answer;
+    what is in ``answers`` already is not asked again.
 
     Raises:
-        TunerError: As ``asking.ask``.
+        TunerError: As ``asking.ask`` and ``Examiner``.
     """
-    rows = work.holdout
-    config = GenerationConfig(temperature=0.0, max_output_tokens=answer_tokens(rows))
+    rows, config = work.holdout, settings(work.holdout)
+    examiner = Examiner(metric_of(work), work.spec.path, target, answers)
     done = 0
 
     def count(answered: int) -> None:
@@ -52,43 +57,23 @@ async def evaluate(
     base_model = work.spec.base_model or work.spec.tuned_model_source
     tuned, base = await asyncio.gather(
         asking.ask(target, job.tuned_model, prompts, config, answers, count),
-        asking.ask(target, base_model, prompts, config, answers, count),
+        asking.ask(target, base_model, base_prompts(work), config, answers, count),
     )
-    return compared(work, tuned, base)
-
-
-def compared(work: Work, tuned: Sequence[str], base: Sequence[str]) -> Evaluation:
-    """The evaluation that these answers to the held-out rows make."""
-    asked, rows = work.spec.evaluation, work.holdout
-    metric = _metric(asked) if asked else "exact_match"
-    score = metrics.ALWAYS[metric]
+    by_tuned, by_base = await examiner.scores(
+        rows, [tuned, base], lambda judged, of: tell(events.Judging(job, judged, of))
+    )
     judged = tuple(
-        Judged(
-            *(row.text_input, row.output, by_tuned, by_base, row.line),
-            score(row.output, by_tuned),
-            score(row.output, by_base),
+        Judged(row.text_input, row.output, *each, row.line, *scores)
+        for row, each, scores in zip(
+            rows, zip(tuned, base, strict=True), zip(by_tuned, by_base, strict=True), strict=True
         )
-        for row, by_tuned, by_base in zip(rows, tuned, base, strict=True)
     )
-    return Evaluation(
-        digest=digest(work),
-        metric=metric,
-        tuned=_means(rows, tuned, metric, [row.tuned_score for row in judged]),
-        base=_means(rows, base, metric, [row.base_score for row in judged]),
-        count=len(rows),
-        rows=judged,
-    )
+    return await asyncio.to_thread(_summed_up, digest(work), metric_of(work).kind, judged)
 
 
-def _means(
-    rows: Sequence[Example], said: Sequence[str], metric: str, scores: Sequence[float]
-) -> dict[str, float]:
-    means = {
-        name: sum(score(row.output, answer) for row, answer in zip(rows, said, strict=True))
-        / len(rows)
-        for name, score in metrics.ALWAYS.items()
-    }
-    return {**means, metric: sum(scores) / len(rows)}
+def settings(rows: Sequence[Example]) -> GenerationConfig:
+    """How models are asked: greedily, and for no more than the longest right answer takes."""
+    return GenerationConfig(temperature=0.0, max_output_tokens=answer_tokens(rows))
 
 
 def answer_tokens(rows: Sequence[Example]) -> int:
@@ -99,17 +84,57 @@ def answer_tokens(rows: Sequence[Example]) -> int:
     return max(len(row.output.encode()) for row in rows) + SPARE_TOKENS
 
 
+def base_prompts(work: Work) -> list[str]:
+    """What the base model is asked: as the tuned one, or with an instruction of its own."""
+    asked, instruction = work.spec.evaluation, work.spec.training_data.instruction
+    prompts = [row.text_input for row in work.holdout]
+    if asked is None or not asked.base_instruction:
+        return prompts
+    prefix = f"{instruction}\n\n" if instruction else ""
+    return [f"{asked.base_instruction}\n\n{prompt.removeprefix(prefix)}" for prompt in prompts]
+
+
+def metric_of(work: Work) -> MetricSpec:
+    """How the answers of a job are compared."""
+    return work.spec.evaluation.metric if work.spec.evaluation else MetricSpec()
+
+
 def digest(work: Work) -> str:
-    """A name for the held-out rows, and for how they are asked and compared."""
-    asked = work.spec.evaluation
+    """A name for the held-out rows, and for how they are asked and compared.
+
+    What the gate requires is no part of it: other numbers are held against the same scores.
+    """
     content: list[object] = [(row.text_input, row.output) for row in work.holdout]
-    if asked is not None and _metric(asked) != "exact_match":
-        content.append({"metric": _metric(asked)})
+    asked, metric = work.spec.evaluation, metric_of(work)
+    if asked is not None and asked.base_instruction:
+        content.append({"base_instruction": asked.base_instruction})
+    if metric != MetricSpec():
+        code = code_of(metric.kind, work.spec.path.parent) if ":" in metric.kind else ""
+        content.append(asdict(metric) | {"code": code})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _metric(asked: Asked) -> str:
-    return str(getattr(asked.metric, "kind", asked.metric))
+def _summed_up(name: str, metric: str, judged: tuple[Judged, ...]) -> Evaluation:
+    differences = [row.tuned_score - row.base_score for row in judged]
+    return Evaluation(
+        digest=name,
+        metric=metric,
+        tuned=means(metric, [(row.expected, row.tuned, row.tuned_score) for row in judged]),
+        base=means(metric, [(row.expected, row.base, row.base_score) for row in judged]),
+        count=len(judged),
+        interval=bootstrap.interval(differences, name),
+        rows=judged,
+    )
+
+
+def means(metric: str, answered: Sequence[tuple[str, str, float]]) -> dict[str, float]:
+    """Mean scores by metric, of rows with what was expected, the answer, and its score."""
+    count = len(answered)
+    always = {
+        name: sum(score(expected, answer) for expected, answer, _ in answered) / count
+        for name, score in metrics.ALWAYS.items()
+    }
+    return {**always, metric: sum(score for _, _, score in answered) / count}
 
 
 def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:
@@ -121,7 +146,29 @@ def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:
         misses.append(f"{metric} is {tuned:.3f}, at_least: {require.at_least:g} is required")
     if require.better_than_base and tuned <= base:
         misses.append(f"{metric} is {tuned:.3f}, not better than the base model's {base:.3f}")
+    elif require.better_than_base and tuned - base < require.better_by - _ROUNDING:
+        misses.append(
+            f"{metric} is {tuned:.3f}, {tuned - base:.3f} better than the base model's, "
+            f"better_by: {require.better_by:g} is required"
+        )
+    if require.better_than_base and require.significant:
+        misses.extend(_not_significant(evaluation, require.better_by))
     return misses
+
+
+_ROUNDING = 1e-9
+"""0.9 less 0.8 is a hair less than 0.1."""
+
+
+def _not_significant(evaluation: Evaluation, better_by: float) -> list[str]:
+    found = evaluation.interval
+    if found is None:
+        return [f"significant: {evaluation.count} held-out row says nothing of chance"]
+    if found.low > better_by:
+        return []
+    span = f"{found.low:.3f} to {found.high:.3f} with 95 % confidence"
+    what = f"the difference in {evaluation.metric} is {span}, it must lie above {better_by:g}"
+    return [f"significant: {what}"]
 
 
 def why(evaluation: Evaluation, asked: Asked) -> str:
@@ -129,7 +176,10 @@ def why(evaluation: Evaluation, asked: Asked) -> str:
     metric, require = evaluation.metric, asked.require
     reasons = [f"at_least: {require.at_least:g}"] if require.at_least is not None else []
     if require.better_than_base:
-        reasons.append(f"better than the base model's {evaluation.base[metric]:.3f}")
+        by = f" by {require.better_by:g}" if require.better_by else ""
+        surely = ", significantly" if require.significant else ""
+        base = evaluation.base[metric]
+        reasons.append(f"better than the base model's {base:.3f}{by}{surely}")
     if not reasons:
         return NO_GATE
     return f"{metric} is {evaluation.tuned[metric]:.3f}, {', '.join(reasons)}"

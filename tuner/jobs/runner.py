@@ -78,7 +78,10 @@ class Runner:
             changed = changed or events.is_change(event)
             self.tell(event)
 
-        job = await self._drive(job, lambda job: advance(job, work, target, note), self.pace.until)
+        answers = self.ledger.answers(job.where)
+        job = await self._drive(
+            job, lambda job: advance(job, work, target, note, answers), self.pace.until
+        )
         if job.phase.is_end:
             self.tell(events.Ended(job, changed))
         return job
