@@ -190,6 +190,11 @@ def forced(misses: str) -> str:
     return f"{_FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
 
 
+def is_forced(allowed: str) -> bool:
+    """Whether somebody allowed the sharing, not the gate."""
+    return allowed.startswith(_FORCED)
+
+
 def was_forced(allowed: str, misses: str) -> bool:
     """Whether somebody allowed the sharing already although these same things were missed."""
     return allowed.startswith(_FORCED) and allowed.endswith(f": {misses}")
