@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
-from tuner.jobs.job import Evaluation, Interval, Job, Judged
+from tuner.errors import Superseded
+from tuner.jobs.job import Evaluation, Interval, Job
+from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.answers import Kept, forget_answers, keep_rows, rows_of
+from tuner.jobs.ledger.notices import insert
 from tuner.jobs.ledger.schema import VERSION
 from tuner.jobs.ledger.store import Store, nothing
 from tuner.types import Phase, TargetConfig
@@ -20,6 +24,10 @@ from tuner.types import Phase, TargetConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from tuner.jobs.job import Judged
+    from tuner.jobs.ledger.claims import Claim
+    from tuner.jobs.ledger.notices import Notice
 
 __all__ = ["VERSION", "Bookmark", "Ledger", "open_ledger"]
 
@@ -63,14 +71,33 @@ class Ledger:
         """Close the file."""
         self.store.close()
 
-    def save(self, job: Job) -> Job:
-        """Write ``job`` down so that it survives a crash, and return it."""
-        self._write([job])
+    def save(self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notice] = ()) -> Job:
+        """Write ``job`` down so that it survives a crash, and return it.
+
+        The rows of a fresh evaluation, and ``notices`` of the end, are in the same transaction.
+
+        Raises:
+            Superseded: ``claim`` is another runner's by now; nothing is written.
+        """
+        with self.store.transaction() as db:
+            if claim is not None:
+                claims.confirm(db, claim)
+            db.execute(_SAVE, self._row(job))
+            keep_rows(db, job)
+            insert(db, notices)
         return job
 
-    def note(self, jobs: Iterable[Job]) -> None:
-        """Write down the progress of many, in one transaction."""
-        self._write(list(jobs))
+    def note(self, jobs: Iterable[tuple[Job, Claim | None]]) -> None:
+        """Write down the progress of many in one transaction; losing it costs nothing.
+
+        A job that another runner took over meanwhile is left as that one has it.
+        """
+        with self.store.transaction() as db:
+            for job, claim in jobs:
+                with suppress(Superseded):
+                    if claim is not None:
+                        claims.confirm(db, claim)
+                    db.execute(_SAVE, self._row(job))
 
     def find(self, where: str, tuned_model: str) -> Job | None:
         """The bookmark of one tuned model on one target (``Job.where``)."""
@@ -103,16 +130,9 @@ class Ledger:
         """What the models of one target (``Job.where``) answered so far."""
         return Kept(self.store, where)
 
-    def _write(self, jobs: Sequence[Job]) -> None:
-        with self.store.transaction() as db:
-            db.executemany(_SAVE, [self._row(job) for job in jobs])
-            for job in jobs:
-                keep_rows(db, job)
-
     def _row(self, job: Job) -> tuple[str | float, ...]:
-        evaluation = replace(job.evaluation, rows=()) if job.evaluation else None
-        body = asdict(replace(job, phase=Phase.SUBMIT, evaluation=evaluation))
-        return (job.where, job.tuned_model, job.name, job.phase, self._clock(), json.dumps(body))
+        body = json.dumps(_body(job))
+        return (job.where, job.tuned_model, job.name, job.phase, self._clock(), body)
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Bookmark]:
         query = f"SELECT phase, updated, body FROM job {where} ORDER BY updated DESC"  # noqa: S608 -- where is one of three constants above
@@ -126,25 +146,27 @@ def open_ledger() -> Ledger:
     return Ledger(home.ledger_file(), time.time)
 
 
+def _body(job: Job) -> dict[str, Any]:
+    """What is written of a job beside the columns; asdict would copy every part of every part."""
+    body = {each.name: getattr(job, each.name) for each in fields(job) if each.name != "phase"}
+    body["target"] = asdict(job.target)
+    if job.evaluation is not None:
+        body["evaluation"] = asdict(replace(job.evaluation, rows=()))
+        del body["evaluation"]["rows"]
+    return body
+
+
 def _job(phase: str, body: str) -> Job:
-    fields: dict[str, Any] = json.loads(body)
-    fields["phase"] = Phase(phase)
-    fields["overrides"] = tuple(fields["overrides"])
-    fields["target"] = TargetConfig(**fields["target"])
-    fields["evaluation"] = _evaluation(fields["evaluation"])
-    return Job(**fields)
+    known: dict[str, Any] = json.loads(body)
+    known["phase"] = Phase(phase)
+    known["overrides"] = tuple(known["overrides"])
+    known["target"] = TargetConfig(**known["target"])
+    known["evaluation"] = _evaluation(known["evaluation"])
+    return Job(**known)
 
 
-def _evaluation(fields: dict[str, Any] | None) -> Evaluation | None:
-    if fields is None:
+def _evaluation(known: dict[str, Any] | None) -> Evaluation | None:
+    if known is None:
         return None
-    rows, interval = fields["rows"], fields.get("interval")
-    return Evaluation(
-        digest=fields["digest"],
-        metric=fields.get("metric", "exact_match"),  # the only one that version 1 could mean
-        tuned=fields["tuned"],
-        base=fields["base"],
-        count=fields.get("count", len(rows)),
-        interval=Interval(**interval) if interval else None,
-        rows=tuple(Judged(**row) for row in rows),
-    )
+    interval = Interval(**known["interval"]) if known["interval"] else None
+    return Evaluation(**(known | {"interval": interval}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
@@ -87,6 +88,8 @@ _SECOND = (
     ) STRICT""",
 )
 
+_BODY = "UPDATE job SET body = ? WHERE target = ? AND tuned_model = ?"
+
 
 def version(db: sqlite3.Connection) -> int:
     """The version of the tables of an open file; 0 for a new one."""
@@ -103,4 +106,29 @@ def migrate(db: sqlite3.Connection) -> None:
         db.execute(_BOOKMARKS)
     for table in _SECOND:
         db.execute(table)
+    bookmarks = db.execute("SELECT target, tuned_model, body FROM job").fetchall()
+    for target, tuned_model, text in bookmarks:
+        body = json.loads(text)
+        if body["evaluation"] is not None:
+            body["evaluation"] = _second_evaluation(db, (target, tuned_model), body["evaluation"])
+            db.execute(_BODY, (json.dumps(body), target, tuned_model))
     db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _second_evaluation(
+    db: sqlite3.Connection, whose: tuple[str, str], first: dict[str, Any]
+) -> dict[str, Any]:
+    """Version 1 had the rows inside the evaluation, and no other metric than the exact match."""
+    digest, rows = first["digest"], first["rows"]
+    db.executemany(
+        "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
+        [(*whose, digest, place, json.dumps(row)) for place, row in enumerate(rows)],
+    )
+    return {
+        "digest": digest,
+        "metric": "exact_match",
+        "tuned": first["tuned"],
+        "base": first["base"],
+        "count": len(rows),
+        "interval": None,
+    }

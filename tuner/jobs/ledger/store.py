@@ -53,7 +53,7 @@ class Store:
             self._reopen()
             self._db.execute("BEGIN IMMEDIATE")
         try:
-            with self.explained():
+            with self._complaints():
                 yield self._db
             self._around("commit")
             with self.explained():
@@ -73,9 +73,17 @@ class Store:
     @contextmanager
     def explained(self) -> Iterator[None]:
         """What SQLite, or a bookmark that is none, complains of, as one TunerError."""
+        with self._complaints():
+            try:
+                yield
+            except (ValueError, KeyError, TypeError) as error:
+                raise _explain(self.path, error) from error
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        except (sqlite3.Error, OSError) as error:
             raise _explain(self.path, error) from error
 
     def _open(self) -> None:
@@ -122,7 +130,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _explain(path: Path, error: Exception) -> TunerError:
-    if isinstance(error, sqlite3.Error) and "readonly" in str(error):
+    if isinstance(error, OSError) or "readonly" in str(error):
         return TunerError(
             f"the ledger {path} cannot be written: {error}",
             "make the file and its folder writable, or set TUNER_HOME to another folder",
