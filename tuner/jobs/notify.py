@@ -87,7 +87,7 @@ def sink_id(sink: Notify) -> str:
 
 def _body(job: Job, kind: str, when: float) -> dict[str, object]:
     wrong = failure(job)
-    told = {
+    told: dict[str, object] = {
         "time": timestamp(when),
         "job": job.name,
         "label": job.label,

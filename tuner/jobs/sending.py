@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tuner import __version__
+from tuner.jobs import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def headers(sink: Notify, notice: Notice, now: int) -> dict[str, str]:
     """
     said = {
         "Content-Type": "application/json",
-        "User-Agent": f"tuner/{__version__}",
+        "User-Agent": f"tuner/{versions.TUNER}",
         "Tuner-Event": str(json.loads(notice.body)["event"]),
         "Tuner-Delivery": notice.id,
         "Tuner-Timestamp": str(now),
