@@ -21,7 +21,7 @@ from tuner.errors import (
     TunerError,
     Unavailable,
 )
-from tuner.targets import generativelanguage, open_target
+from tuner.targets import calls, open_target
 from tuner.types import (
     Example,
     GenerationConfig,
@@ -78,7 +78,7 @@ READS: dict[str, tuple[Callable[[Target], Awaitable[Any]], Any]] = {
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "TUNER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(generativelanguage, "RETRY_DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(calls, "RETRY_DELAYS_S", (0.01, 0.01))
 
 
 def ask(script: Script, question: Callable[[Target], Awaitable[Any]], kind: str = "gemini") -> Any:

@@ -22,6 +22,7 @@ from tuner.errors import (
     Unavailable,
 )
 from tuner.targets import TARGETS
+from tuner.targets.actions import ACTIONS, Action, Call
 from tuner.targets.credentials import LOGIN, SCOPES
 from tuner.types import Feature
 
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
     from tuner.targets.connect import Connection
 
 Code = grpc.StatusCode
-REFUSED = {
-    Code.NOT_FOUND: NotFound,
-    Code.ALREADY_EXISTS: AlreadyExists,
-    Code.INVALID_ARGUMENT: RequestRefused,
-    Code.FAILED_PRECONDITION: RequestRefused,
-    Code.OUT_OF_RANGE: RequestRefused,
-    Code.UNIMPLEMENTED: RequestRefused,
-}
+REFUSED = {Code.NOT_FOUND: NotFound, Code.ALREADY_EXISTS: AlreadyExists}
 AGAIN = "run the same command again in a while: nothing is done twice"
 
 
@@ -73,11 +67,10 @@ class Failure:
         """Whether somebody has to mend something before any call gets through."""
         return "CERTIFICATE_VERIFY_FAILED" in self.message or "WRONG_VERSION_NUMBER" in self.message
 
-    @property
-    def is_passing(self) -> bool:
-        """Whether the same call may work at once (AIP-194: UNAVAILABLE alone)."""
-        is_away = self.code is Code.UNAVAILABLE
-        return is_away and not self.is_refused_token and not self.is_lasting
+    def is_repeated(self, call: Call) -> bool:
+        """Whether the same call is sent again at once."""
+        again = ACTIONS[self.code][call] is Action.AGAIN
+        return again and not self.is_refused_token and not self.is_lasting
 
 
 def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failure:
@@ -103,7 +96,7 @@ def explain(failure: Failure, connection: Connection) -> TunerError:
         return RequestRefused(
             "the request is larger than the service takes", "tune on fewer or shorter examples"
         )
-    if failure.code in REFUSED:
+    if ACTIONS[failure.code][Call.READ] is Action.REFUSE:
         return _refusal(failure)
     return _unavailable(failure, connection)
 
@@ -117,7 +110,7 @@ def _refusal(failure: Failure) -> TunerError:
     lines += [line for line in violations if line not in lines[0]]
     help_ = failure.detail(error_details_pb2.Help)
     fix = f"see {help_.links[0].url}" if help_ and help_.links else _FIXES.get(failure.code, "")
-    return REFUSED[failure.code]("\n  ".join(lines), fix)
+    return REFUSED.get(failure.code, RequestRefused)("\n  ".join(lines), fix)
 
 
 _FIXES = {
@@ -132,7 +125,7 @@ def _unavailable(failure: Failure, connection: Connection) -> Unavailable:
     if failure.code is Code.RESOURCE_EXHAUSTED:
         later = f"wait {wait_s:.0f} s, then " if wait_s else ""
         what = _said(failure, "out of quota")
-        return Unavailable(what, f"{later}{AGAIN}", retry_after_s=wait_s)
+        return Unavailable(what, f"{later}{AGAIN}", retry_after_s=wait_s, is_quota=True)
     if failure.code is Code.DEADLINE_EXCEEDED:
         return Unavailable(f"{connection.address} did not answer in time", AGAIN)
     what = f"{connection.address} is not available: {_said(failure, failure.code.name)}"

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import grpc
 from google.ai import generativelanguage_v1beta as gl
-from google.api_core.exceptions import GoogleAPICallError
-from google.api_core.gapic_v1 import routing_header
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tuner.errors import InvalidInput, Problem, RequestRefused
 from tuner.targets import wire
+from tuner.targets.calls import Calls
 from tuner.targets.connect import connect, google_endpoint, parse_endpoint
 from tuner.targets.credentials import GOOGLE_KEYS, NOBODY, find_identity, find_key, named_key
-from tuner.targets.failures import explain, lacking, read_failure
+from tuner.targets.failures import lacking
 from tuner.targets.seen import Seen
 from tuner.targets.tunable import check_tunable
 from tuner.types import Feature, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Collection
 
     from tuner.targets.connect import Connection, Endpoint
     from tuner.targets.credentials import Identity
@@ -40,12 +38,9 @@ if TYPE_CHECKING:
     )
 
 KNOCK_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0
-CHANGE_TIMEOUT_S = 60.0
 CREATE_TIMEOUT_S = 120.0
-GENERATE_TIMEOUT_S = 300.0
+TUNABLE_S = 60.0  # for so long a base model that could be tuned is not looked at again
 ASYNC = "grpc_asyncio"
-RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
 FEW_PAGES = 2  # of a listing, and one more for so many operations:
 A_PAGE_EACH = 500
 
@@ -77,14 +72,13 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
 class GenerativeLanguage:
     """One channel, with Google's three clients and the operations stub on it.
 
-    Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once, with the
-    clients' own retries off. Every call has a timeout.
+    Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once.
     """
 
     def __init__(self, connection: Connection) -> None:
         """Put the clients on the connection's channel."""
         channel = connection.channel
-        self._connection = connection
+        self._connection, self._calls = connection, Calls(connection)
         self._models = gl.ModelServiceAsyncClient(
             transport=gl.ModelServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
         )
@@ -96,6 +90,7 @@ class GenerativeLanguage:
         )
         self._operations = operations_pb2_grpc.OperationsStub(channel)
         self._seen = Seen()
+        self._tunable_until: dict[str, float] = {}
 
     @property
     def address(self) -> str:
@@ -119,60 +114,63 @@ class GenerativeLanguage:
     async def knock(self) -> None:
         """One cheap call, sent once. Raises Unavailable when nothing answers."""
         request = gl.ListModelsRequest(page_size=1)
-        await self._send(self._models.list_models, request, KNOCK_TIMEOUT_S)
+        await self._calls.send(self._models.list_models, request, KNOCK_TIMEOUT_S)
 
     # -- models ---------------------------------------------------------------------------------
 
     async def models(self) -> list[Model]:
         """Every page of ListModels."""
         request = gl.ListModelsRequest(page_size=wire.PAGE_SIZE)
-        pages = self._pages(self._models.list_models, request)
+        pages = self._calls.pages(self._models.list_models, request)
         return [wire.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
         """GetModel."""
-        return wire.model(await self._read(self._models.get_model, gl.GetModelRequest(name=name)))
+        return wire.model(
+            await self._calls.read(self._models.get_model, gl.GetModelRequest(name=name))
+        )
 
     async def create(self, new: NewTunedModel) -> Operation:
         """CreateTunedModel, after a look whether the base model can be tuned at all."""
-        if new.base_model:
+        if new.base_model and time.monotonic() > self._tunable_until.get(new.base_model, 0.0):
             await check_tunable(self, new.base_model)
+            self._tunable_until[new.base_model] = time.monotonic() + TUNABLE_S
         request = wire.create_request(new)
-        started = await self._send(self._models.create_tuned_model, request, CREATE_TIMEOUT_S)
+        started = await self._calls.send(self._models.create_tuned_model, request, CREATE_TIMEOUT_S)
         return wire.operation(started.operation)
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
         """Every page of ListTunedModels."""
         request = gl.ListTunedModelsRequest(page_size=wire.PAGE_SIZE, filter=query)
-        pages = self._pages(self._models.list_tuned_models, request)
+        pages = self._calls.pages(self._models.list_tuned_models, request)
         return [wire.tuned_model(each) async for page in pages for each in page.tuned_models]
 
     async def tuned_model(self, name: str) -> TunedModel:
         """GetTunedModel."""
         request = gl.GetTunedModelRequest(name=name)
-        return wire.tuned_model(await self._read(self._models.get_tuned_model, request))
+        return wire.tuned_model(await self._calls.read(self._models.get_tuned_model, request))
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         """UpdateTunedModel with exactly these fields in its mask."""
         request = wire.update_request(name, changes)
-        return wire.tuned_model(await self._send(self._models.update_tuned_model, request))
+        return wire.tuned_model(await self._calls.send(self._models.update_tuned_model, request))
 
     async def delete(self, name: str) -> None:
         """DeleteTunedModel."""
         request = gl.DeleteTunedModelRequest(name=name)
-        await self._send(self._models.delete_tuned_model, request)
+        await self._calls.send(self._models.delete_tuned_model, request)
 
     # -- operations -----------------------------------------------------------------------------
 
     async def operation(self, name: str) -> Operation:
         """GetOperation, on the bare stub: a job asks thousands of times."""
         request = operations_pb2.GetOperationRequest(name=name)
-        return wire.operation(await self._read(self._operations.GetOperation, request))
+        return wire.operation(await self._calls.read(self._operations.GetOperation, request))
 
     async def operations(self, tuned_model: str) -> list[Operation]:
         """Every page of ListOperations."""
         request = wire.list_operations_request(tuned_model)
-        pages = self._pages(self._operations.ListOperations, request)
+        pages = self._calls.pages(self._operations.ListOperations, request)
         return [wire.operation(each) async for page in pages for each in page.operations]
 
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
@@ -186,7 +184,7 @@ class GenerativeLanguage:
         self._seen.keep(wanted)
         pages_left = FEW_PAGES + len(wanted) // A_PAGE_EACH
         request = wire.list_operations_request("tunedModels/-")
-        async with aclosing(self._pages(self._operations.ListOperations, request)) as pages:
+        async with aclosing(self._calls.pages(self._operations.ListOperations, request)) as pages:
             async for page in pages:
                 found |= self._seen.read(page.operations, wanted)
                 pages_left -= 1
@@ -197,35 +195,35 @@ class GenerativeLanguage:
     async def cancel(self, operation: str) -> None:
         """CancelOperation."""
         request = operations_pb2.CancelOperationRequest(name=operation)
-        await self._send(self._operations.CancelOperation, request)
+        await self._calls.send(self._operations.CancelOperation, request)
 
     # -- permissions ----------------------------------------------------------------------------
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
         """Every page of ListPermissions."""
         request = gl.ListPermissionsRequest(parent=tuned_model, page_size=wire.PAGE_SIZE)
-        pages = self._pages(self._sharing.list_permissions, request)
+        pages = self._calls.pages(self._sharing.list_permissions, request)
         return [wire.permission(each) async for page in pages for each in page.permissions]
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         """CreatePermission."""
         request = wire.grant_request(tuned_model, grant)
-        return wire.permission(await self._send(self._sharing.create_permission, request))
+        return wire.permission(await self._calls.send(self._sharing.create_permission, request))
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         """UpdatePermission."""
         request = wire.role_request(permission, role)
-        return wire.permission(await self._send(self._sharing.update_permission, request))
+        return wire.permission(await self._calls.send(self._sharing.update_permission, request))
 
     async def revoke(self, permission: str) -> None:
         """DeletePermission."""
         request = gl.DeletePermissionRequest(name=permission)
-        await self._send(self._sharing.delete_permission, request)
+        await self._calls.send(self._sharing.delete_permission, request)
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
         """TransferOwnership."""
         request = gl.TransferOwnershipRequest(name=tuned_model, email_address=email_address)
-        await self._send(self._sharing.transfer_ownership, request)
+        await self._calls.send(self._sharing.transfer_ownership, request)
 
     # -- answers --------------------------------------------------------------------------------
 
@@ -233,67 +231,18 @@ class GenerativeLanguage:
         """GenerateContent; it changes nothing, so it is tried again like a read."""
         request = wire.generate_request(model, prompt, config)
         method = self._generative.generate_content
-        return wire.answer(await self._read(method, request, GENERATE_TIMEOUT_S))
+        return wire.answer(await self._calls.generate(method, request))
 
     async def stream(
         self, model: str, prompt: str, config: GenerationConfig
     ) -> AsyncIterator[Answer]:
-        """StreamGenerateContent; once the first piece is out, a failure is final."""
+        """StreamGenerateContent."""
         request = wire.generate_request(model, prompt, config)
         method = self._generative.stream_generate_content
-        call = await self._read(method, request, GENERATE_TIMEOUT_S)
-        try:
-            async for message in call:
-                yield wire.answer(message)
-        except (GoogleAPICallError, grpc.RpcError) as error:
-            raise explain(read_failure(error), self._connection) from error
-        finally:
-            call.cancel()
+        async for message in self._calls.stream(method, request):
+            yield wire.answer(message)
 
     async def count_tokens(self, model: str, text: str) -> int:
         """CountTokens."""
         request = wire.count_request(model, text)
-        return int((await self._read(self._generative.count_tokens, request)).total_tokens)
-
-    # -- calls ----------------------------------------------------------------------------------
-
-    async def _pages(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any]:
-        """Every page of a listing, each read on its own."""
-        while True:
-            page = await self._read(method, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-    async def _read(
-        self, method: Callable[..., Any], request: Any, timeout_s: float = READ_TIMEOUT_S
-    ) -> Any:
-        """Send what changes nothing, again while the service is UNAVAILABLE."""
-        for delay_s in RETRY_DELAYS_S:
-            try:
-                return await self._attempt(method, request, timeout_s)
-            except (GoogleAPICallError, grpc.RpcError) as error:
-                failure = read_failure(error)
-                if not failure.is_passing:
-                    raise explain(failure, self._connection) from error
-            # jitter, so that a thousand waiting jobs do not come back in step
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        return await self._send(method, request, timeout_s)
-
-    async def _send(
-        self, method: Callable[..., Any], request: Any, timeout_s: float = CHANGE_TIMEOUT_S
-    ) -> Any:
-        """Send once, and say what went wrong in our own errors."""
-        try:
-            return await self._attempt(method, request, timeout_s)
-        except (GoogleAPICallError, grpc.RpcError) as error:
-            raise explain(read_failure(error), self._connection) from error
-
-    def _attempt(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Begin one call with our metadata; Google's clients retry by themselves unless told not to."""
-        metadata = self._connection.metadata
-        if isinstance(method, grpc.aio.UnaryUnaryMultiCallable):
-            routing = routing_header.to_grpc_metadata((("name", request.name),))
-            return method(request, timeout=timeout_s, metadata=(*metadata, routing))
-        return method(request, retry=None, timeout=timeout_s, metadata=metadata)
+        return int((await self._calls.read(self._generative.count_tokens, request)).total_tokens)
