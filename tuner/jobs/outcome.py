@@ -10,7 +10,7 @@ from tuner.jobs.reporters import scores
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from tuner.jobs.job import Evaluation, Job, Judged
     from tuner.types import Permission
@@ -55,7 +55,11 @@ def failure(job: Job) -> TunerError | None:
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
     """The gravest code among the jobs', 0 when all went well."""
-    codes = {outcome.failure.exit_code for outcome in outcomes if outcome.failure}
+    return gravest({outcome.failure.exit_code for outcome in outcomes if outcome.failure})
+
+
+def gravest(codes: Collection[int]) -> int:
+    """The one to end with; 0 without any."""
     return next((code for code in EXIT_CODES_BY_WEIGHT if code in codes), 0)
 
 

@@ -1,0 +1,126 @@
+"""Keeping the best of a grouping: choosing it once, and remembering the choice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tuner.errors import NotAllowed, RequestRefused, TunerError
+from tuner.jobs import events, winner
+from tuner.jobs.begun import patiently
+from tuner.jobs.ledger import pipelines
+from tuner.jobs.ledger.pipelines import Origin
+from tuner.types import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuner.jobs.begun import Begun
+    from tuner.jobs.job import Job
+    from tuner.jobs.pipeline_spec import Grouping, Pipeline
+    from tuner.jobs.session import Session
+    from tuner.jobs.winner import Candidate
+    from tuner.types import Permission
+
+AT_ONCE = 16
+
+
+async def choose(
+    pipeline: Pipeline,
+    grouping: Grouping,
+    candidates: Sequence[Candidate],
+    begun: Mapping[str, Begun],
+    session: Session,
+) -> Candidate:
+    """The one to keep: as the ledger says, else as the service shows, else the best; written down.
+
+    Raises:
+        TunerError: The candidates cannot be compared, the service or the ledger not be asked.
+    """
+    store = session.ledger.store
+    gone = [begun[name].job for name in grouping.stages if begun[name].was_deleted]
+    digest = winner.digest([*(each.job for each in candidates), *gone])
+    by_key = {winner.key(each.job): each for each in candidates}
+    before = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
+    if before in by_key:
+        return by_key[before]
+    chosen = await _standing(candidates, begun, session) or _best(grouping, candidates)
+    pipelines.decide(store, pipeline.id, grouping.name, digest, winner.key(chosen.job))
+    settled = pipelines.decided(store, pipeline.id, grouping.name)[digest]
+    return by_key.get(settled, chosen)
+
+
+async def stood_before(
+    grouping: Grouping, begun: Mapping[str, Begun], pipeline: Pipeline, session: Session
+) -> bool:
+    """Whether one was kept and others deleted before the ledger was lost.
+
+    Only the service can tell: some models of the grouping are not there, the ledger knows of no
+    decision about it, and one that is there has all that only the one that is kept is given.
+    """
+    found = [begun[name] for name in grouping.stages]
+    there = [each for each in found if each.model is not None]
+    if grouping.losers != "delete" or not there or len(there) == len(found):
+        return False
+    if pipelines.decided(session.ledger.store, pipeline.id, grouping.name):
+        return False
+    candidates = [winner.Candidate(each.member.stage, each.job, each.work) for each in there]
+    return await _standing(candidates, begun, session) is not None
+
+
+def beaten(candidate: Candidate, begun: Begun) -> Job:
+    """A candidate's bookmark after another one was kept; a job of its own stays as it ended."""
+    job, known = candidate.job, begun.known
+    if begun.member.origin is Origin.OWN and known is not None:
+        ended = known if known.phase.is_end else job
+        return replace(job, phase=ended.phase, error=ended.error)
+    return replace(job, phase=Phase.BEATEN, error="")
+
+
+async def _standing(
+    candidates: Sequence[Candidate], begun: Mapping[str, Begun], session: Session
+) -> Candidate | None:
+    """As ``winner.standing``, of those whose permissions the ledger does not explain otherwise."""
+    explained = pipelines.winners(session.ledger.store)
+    unknown = [
+        each
+        for each in candidates
+        if begun[each.stage].member.origin is not Origin.OWN
+        and winner.key(each.job) not in explained
+    ]
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def held(candidate: Candidate) -> Sequence[Permission]:
+        job = candidate.job
+        async with slots:
+            try:
+                return await patiently(
+                    session, job.target, lambda target: target.permissions(job.tuned_model)
+                )
+            except (NotAllowed, RequestRefused):
+                return ()
+
+    listings = await asyncio.gather(*map(held, unknown))
+    named = zip((each.stage for each in unknown), listings, strict=True)
+    return winner.standing(unknown, dict(named))
+
+
+def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
+    why = winner.incomparable(candidates)
+    chosen = winner.best(candidates)
+    if why or chosen is None:
+        raise TunerError(
+            f"the best of {grouping.name} cannot be told: {why}",
+            "give all of them the same evaluation, or keep: all",
+        )
+    return chosen
+
+
+def tell_best(chosen: Candidate, losers: Sequence[Job], session: Session) -> None:
+    """Say who is kept, and who is not."""
+    scored = chosen.job.evaluation
+    metric = scored.metric if scored else ""
+    session.tell(events.Won(chosen.job, metric, chosen.score, 1 + len(losers)))
+    for job in losers:
+        session.tell(events.Beaten(job, chosen.job.title))

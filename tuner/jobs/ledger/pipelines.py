@@ -1,0 +1,147 @@
+"""What the ledger knows of pipelines that their jobs cannot say: what belongs together, and who won."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tuner.jobs.ledger.store import Store
+    from tuner.jobs.pipeline_spec import Pipeline
+
+# only ever sorted by, never compared with a clock
+_NOW = "(julianday('now') - 2440587.5) * 86400.0"
+_PIPELINE = f"""
+INSERT INTO pipeline (id, name, spec, overrides, state, updated) VALUES (?, ?, ?, ?, '', {_NOW})
+ON CONFLICT (id) DO UPDATE SET spec = excluded.spec, overrides = excluded.overrides,
+    state = '', updated = excluded.updated
+"""  # noqa: S608 -- _NOW is the constant above
+_STAGE = """
+INSERT INTO stage (pipeline, stage, target, tuned_model, state, made) VALUES (?, ?, ?, ?, '', ?)
+ON CONFLICT (pipeline, stage) DO UPDATE SET target = excluded.target,
+    tuned_model = excluded.tuned_model, state = '', made = excluded.made
+WHERE stage.target != excluded.target OR stage.tuned_model != excluded.tuned_model
+"""
+
+
+class Origin(IntEnum):
+    """Where a stage's model was when the pipeline first named it; decides what it may delete."""
+
+    FOUND = 0
+    """At the service, and nobody here knows since when."""
+    MADE = 1
+    """Not there: whoever has the id now has it from this pipeline."""
+    OWN = 2
+    """In the ledger, a job of its own or of another pipeline."""
+
+
+class Member(NamedTuple):
+    """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is known.
+
+    ``state`` is ``won``, ``beaten``, ``deleted``, ``skipped``, or empty: as its job says.
+    """
+
+    stage: str
+    where: str
+    tuned_model: str
+    origin: Origin
+    state: str = ""
+
+
+class Known(NamedTuple):
+    """A pipeline of the ledger."""
+
+    id: str
+    name: str
+    spec: str
+    overrides: tuple[str, ...]
+    members: tuple[Member, ...]
+
+
+def begin(store: Store, pipeline: Pipeline, members: Iterable[Member]) -> None:
+    """Write a pipeline down with its stages, before any of them is begun."""
+    spec = str(pipeline.path.absolute())
+    with store.transaction() as db:
+        row = (pipeline.id, pipeline.name, spec, json.dumps(pipeline.overrides))
+        db.execute(_PIPELINE, row)
+        db.executemany(_STAGE, [_row(pipeline.id, member) for member in members])
+        skipped = "UPDATE stage SET state = '' WHERE pipeline = ? AND state = 'skipped'"
+        db.execute(skipped, (pipeline.id,))
+
+
+def know(store: Store, pipeline: str, member: Member) -> None:
+    """Write down which model a stage makes, once its source is known."""
+    with store.transaction() as db:
+        db.execute(_STAGE, _row(pipeline, member))
+
+
+def mark(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
+    """Write down the states of some stages."""
+    rows = [(state, pipeline, stage) for stage, state in states.items()]
+    with store.transaction() as db:
+        db.executemany("UPDATE stage SET state = ? WHERE pipeline = ? AND stage = ?", rows)
+
+
+def members(store: Store, pipeline: str) -> dict[str, Member]:
+    """The stages of a pipeline as they were written down, by name, in the order of the file."""
+    query = (
+        "SELECT stage, target, tuned_model, made, state FROM stage WHERE pipeline = ? "
+        "ORDER BY rowid"
+    )
+    found = store.rows(query, (pipeline,))
+    return {row[0]: Member(row[0], row[1], row[2], Origin(row[3]), row[4]) for row in found}
+
+
+def decide(store: Store, pipeline: str, grouping: str, digest: str, winner: str) -> None:
+    """Write down who won; the first decision about the same candidates stands."""
+    row = (pipeline, grouping, digest, winner)
+    with store.transaction() as db:
+        db.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?, ?)", row)
+
+
+def decided(store: Store, pipeline: str, grouping: str) -> dict[str, str]:
+    """Who won in a grouping, by the digest of what was compared."""
+    query = "SELECT digest, winner FROM decision WHERE pipeline = ? AND grouping = ?"
+    return dict(store.rows(query, (pipeline, grouping)))
+
+
+def winners(store: Store) -> set[str]:
+    """Whatever won in any pipeline."""
+    return {winner for (winner,) in store.rows("SELECT DISTINCT winner FROM decision")}
+
+
+def origins(store: Store, where: str, tuned_model: str) -> list[Origin]:
+    """Where a model came from, as the pipelines saw it that named it before, the first one first."""
+    query = "SELECT made FROM stage WHERE target = ? AND tuned_model = ? ORDER BY rowid"
+    return [Origin(made) for (made,) in store.rows(query, (where, tuned_model))]
+
+
+def others(store: Store, pipeline: str, member: Member) -> list[str]:
+    """The pipelines of other files that a stage's model belongs to."""
+    query = """
+        SELECT DISTINCT pipeline.name FROM stage JOIN pipeline ON pipeline.id = stage.pipeline
+        WHERE stage.target = ? AND stage.tuned_model = ?
+        AND pipeline.spec NOT IN (SELECT spec FROM pipeline WHERE id = ?)
+    """
+    values = (member.where, member.tuned_model, pipeline)
+    return [name for (name,) in store.rows(query, values)]
+
+
+def known(store: Store) -> list[Known]:
+    """All pipelines, the latest first."""
+    query = "SELECT id, name, spec, overrides FROM pipeline ORDER BY updated DESC"
+    return [
+        Known(row[0], row[1], row[2], tuple(json.loads(row[3])), _members(store, row[0]))
+        for row in store.rows(query)
+    ]
+
+
+def _members(store: Store, pipeline: str) -> tuple[Member, ...]:
+    return tuple(members(store, pipeline).values())
+
+
+def _row(pipeline: str, member: Member) -> tuple[str | int, ...]:
+    return (pipeline, member.stage, member.where, member.tuned_model, int(member.origin))
