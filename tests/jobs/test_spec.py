@@ -9,9 +9,11 @@ import pytest
 from tuner.errors import SpecError
 from tuner.jobs.draft import read_draft
 from tuner.jobs.json_schema import json_schema
+from tuner.jobs.pipeline_spec import load_pipeline
 from tuner.jobs.reference import reference
 from tuner.jobs.schema import declared
 from tuner.jobs.spec import EarlyStopping, JobSpec, MetricSpec, Notify
+from tuner.jobs.specs import is_pipeline
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -409,7 +411,10 @@ def test_the_full_example_shows_every_key_and_loads():
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_loads(config):
-    load_spec(config)
+    if is_pipeline(config):
+        assert load_pipeline(config).stages
+    else:
+        load_spec(config)
 
 
 def test_every_key_is_described():

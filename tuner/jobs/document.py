@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -64,6 +64,18 @@ def read_document(path: Path, environ: Mapping[str, str] = os.environ) -> Docume
     builder = Builder(str(path), environ)
     value = parse(builder, read_text(path, _ELSEWHERE))
     return Document(path, value, builder.keys, builder.values, tuple(builder.problems))
+
+
+def below(document: Document, at: KeyPath) -> Document:
+    """What stands at ``at`` as a document of its own, its problems left behind."""
+    value: Any = document.value
+    for key in at:
+        value = value[key]
+    keys, values = (
+        {path[len(at) :]: place for path, place in places.items() if path[: len(at)] == at}
+        for places in (document.keys, document.values)
+    )
+    return Document(document.path, value, keys, values)
 
 
 def parse(builder: Builder, text: str, at: KeyPath = ()) -> Value:

@@ -20,7 +20,7 @@ MEMORY = Path(NAME)
 _Part = TypeVar("_Part", TrainingData, Evaluation)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tuner.errors import Problem
     from tuner.jobs.document import Document
@@ -59,8 +59,12 @@ def read_draft(
     Raises:
         SpecError: The file is no YAML at all.
     """
-    document = override(_document(given), overrides)
-    value = _given(document.value)
+    return draft_of(override(_document(given), overrides), in_memory=in_memory)
+
+
+def draft_of(document: Document, *, in_memory: bool = False) -> Draft:
+    """As ``read_draft``, of a document that was read already."""
+    value = given_keys(document.value)
     document = document._replace(value={} if value is None else value)
     if in_memory:
         return _of_memory(_draft(_with_path(document)))
@@ -77,7 +81,7 @@ def _draft(document: Document) -> Draft:
         return Draft(document, spec, spec.training_data, spec.evaluation, ())
     data = _part(TrainingData, document, "training_data")
     evaluation = _part(Evaluation, document, "evaluation")
-    return Draft(document, None, data, evaluation, tuple(sorted(_once(problems))))
+    return Draft(document, None, data, evaluation, tuple(sorted(once(problems))))
 
 
 def _with_path(document: Document) -> Document:
@@ -114,8 +118,9 @@ def _complaints(document: Document, faults: list[Fault]) -> list[Problem]:
     return complaints(document, JobSpec, faults)
 
 
-def _once(problems: set[Problem]) -> list[Problem]:
+def once(problems: Iterable[Problem]) -> list[Problem]:
     """A key that is misspelt is not missing as well."""
+    problems = list(problems)
     hints = {problem.fix for problem in problems if problem.rule == "unknown-key"}
     return [
         problem
@@ -130,11 +135,11 @@ def _part(cls: type, document: Document, key: str) -> Any:
     return part and _placed(part, document.path)
 
 
-def _given(value: Any) -> Any:
+def given_keys(value: Any) -> Any:
     """``value`` without the keys that were left empty: they count as not written."""
     if isinstance(value, dict):
-        return {key: _given(item) for key, item in value.items() if item is not None}
-    return [_given(item) for item in value] if isinstance(value, list) else value
+        return {key: given_keys(item) for key, item in value.items() if item is not None}
+    return [given_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _at(spec: JobSpec, path: Path) -> JobSpec:

@@ -7,12 +7,21 @@ import json
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tuner import names
+from tuner.errors import InvalidInput
+from tuner.jobs.complaints import complaints, described
+from tuner.jobs.document import read_document
+from tuner.jobs.draft import given_keys, once
+from tuner.jobs.overrides import override
+from tuner.jobs.pipeline_keys import PipelineKeys
+from tuner.jobs.reading import read
 from tuner.jobs.work import new_tuned_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from tuner.errors import Problem
+    from tuner.jobs.document import Document
     from tuner.jobs.material import Look
     from tuner.jobs.spec import JobSpec
     from tuner.jobs.work import Work
@@ -106,7 +115,54 @@ def load_pipeline(
     Raises:
         InvalidInput: Everything that is wrong with the pipeline, its specs and their data.
     """
-    raise NotImplementedError
+    from tuner.jobs.entries import read_entries
+    from tuner.jobs.stages import expand
+
+    document = override(read_document(path), overrides)
+    document = document._replace(value=given_keys(document.value))
+    keys, problems = _top(document)
+    if keys is None:
+        raise InvalidInput(problems)
+    entries, found = read_entries(document)
+    problems += found
+    stages, groupings, found = expand(entries, looks)
+    problems += found
+    if problems:
+        raise InvalidInput(_told_once(document, problems))
+    return Pipeline(
+        keys.pipeline,
+        path,
+        tuple(stages),
+        tuple(groupings),
+        keys.max_parallel or 0,
+        keys.fail_fast,
+        tuple(overrides),
+    )
+
+
+def _top(document: Document) -> tuple[PipelineKeys | None, list[Problem]]:
+    """The keys at the top; None when there is nothing that could be read below them."""
+    value = document.value if isinstance(document.value, dict) else {}
+    jobs = value.get("jobs")
+    keys, faults = read(PipelineKeys, value | ({"jobs": []} if "jobs" in value else {}))
+    problems = [*document.problems, *complaints(document, PipelineKeys, faults)]
+    if "jobs" in value and (not isinstance(jobs, list) or not jobs):
+        what = f"jobs must be a list of jobs, not {described(jobs) if jobs else 'nothing'}"
+        fix = "write each on a line of its own, beginning with -, e.g. - quickstart.yaml"
+        problems.append(document.problem(("jobs",), what, fix, "wrong-type"))
+        return None, problems
+    if keys is None and "jobs" in value:
+        keys = PipelineKeys("", ())
+    return keys, problems
+
+
+def _told_once(document: Document, problems: list[Problem]) -> list[Problem]:
+    """Errors before warnings, the pipeline's before its specs', and none at what was no value."""
+    known = {problem.where for problem in document.problems}
+    others = [each for each in problems if each.where not in known]
+    told = once(dict.fromkeys([*document.problems, *others]))
+    path = str(document.path)
+    return sorted(told, key=lambda each: (each.severity, each.path != path, each))
 
 
 def _model(stage: Stage) -> tuple[str, str]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tuner.errors import Problem
-    from tuner.jobs.material import Look
+    from tuner.jobs.draft import Draft
+    from tuner.jobs.material import Look, Material
     from tuner.jobs.spec import JobSpec
     from tuner.types import Example
 
@@ -64,13 +65,21 @@ def load_work(
             as far as the spec says where they are.
     """
     draft = read_draft(given, overrides, in_memory=examples is not None)
-    material = read_material(draft, examples, looks)
+    is_on_disk = isinstance(given, Path) and examples is None
+    return work_of(draft, read_material(draft, examples, looks), is_on_disk=is_on_disk)
+
+
+def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Work:
+    """The work that a spec and its data are, once nothing is wrong with either.
+
+    Raises:
+        InvalidInput: Everything that is wrong with the spec and with the data.
+    """
     told = {problem.where for problem in draft.problems}
     problems = [*draft.problems, *(each for each in material.problems if each.where not in told)]
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or draft.spec is None:
         raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
-    is_on_disk = isinstance(given, Path) and examples is None
     work = Work(draft.spec, material.examples, material.holdout, tuple(problems), is_on_disk)
     limits = TARGETS[work.spec.target.kind].limits
     too_large = check_request(new_tuned_model(work), str(work.spec.training_data.path), limits)
