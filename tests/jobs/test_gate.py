@@ -7,39 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes.target import FakeTarget
+from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import job_of, with_spec
-from tuner.errors import NotFound, Unavailable
+from tuner.errors import InvalidInput, NotFound, Unavailable
 from tuner.jobs import gate
 from tuner.jobs.answers import NOTHING_KEPT
-from tuner.jobs.metrics import exact_match, normalize
+from tuner.jobs.asking import CONCURRENCY
+from tuner.jobs.evaluation_spec import MetricSpec, Require
+from tuner.jobs.job import Evaluation, Interval
 from tuner.jobs.work import new_tuned_model
-from tuner.types import Example
+from tuner.types import Example, TargetConfig
 
 ROWS = (Example("Peru", "Lima"), Example("Italy", "Rome"), Example("Japan", "Tokyo"))
 WORK = replace(with_spec(), holdout=ROWS)
 JOB = job_of(WORK)
-
-
-@pytest.mark.parametrize(
-    ("answer", "same"),
-    [
-        ("Lima", True),
-        ("lima.", True),
-        ("  LIMA \n", True),
-        ("«Lima»!", True),
-        ("Lima_", True),
-        ("Li ma", False),
-        ("The Lima", False),
-        ("", False),
-    ],
-)
-def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
-    assert (normalize(answer) == normalize("Lima")) is same
-
-
-def test_exact_match_counts_every_character():
-    assert [exact_match("b", answer) for answer in ("b", "b.", "x")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("output", ["Lima", "東京", "🙂", "a" * 500])
@@ -59,15 +40,36 @@ def answering(tuned, base):
     return target
 
 
-async def has_tuned(target):
-    await target.create(new_tuned_model(WORK))
+async def has_tuned(target, name=""):
+    new = new_tuned_model(WORK)
+    new = replace(new, id=name or new.id)
+    await target.create(new)
     for _ in range(target.looks_until_done):
-        await target.tuned_model(JOB.tuned_model)
+        await target.tuned_model(new.name)
     target.moment = 0
 
 
-def evaluated(target, tell=lambda _: None):
-    return asyncio.run(gate.evaluate(target, JOB, WORK, NOTHING_KEPT, tell))
+def evaluated(target, tell=lambda _: None, work=WORK, answers=NOTHING_KEPT):
+    return asyncio.run(gate.evaluate(target, JOB, work, answers, tell))
+
+
+def asking(work=WORK, **keys):
+    return replace(work, spec=replace(work.spec, evaluation=replace(work.spec.evaluation, **keys)))
+
+
+class Memory:
+    """Answers in a dict."""
+
+    def __init__(self):
+        self.held = {}
+        self.written = 0
+
+    def find(self, model, questions):
+        return {key: self.held[model, key] for key in questions if (model, key) in self.held}
+
+    def keep(self, model, answers):
+        self.written += 1
+        self.held |= {(model, key): text for key, text in answers.items()}
 
 
 def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
@@ -108,3 +110,212 @@ def test_the_digest_names_the_rows_and_not_their_lines():
 
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"metric": MetricSpec("token_f1")},
+        {"metric": MetricSpec("numeric", tolerance=0.1)},
+        {"metric": MetricSpec("judge", model="models/tiny", target=TargetConfig("gemini"))},
+        {"base_instruction": "Name the capital."},
+    ],
+)
+def test_the_digest_names_how_rows_are_asked_and_compared_and_not_what_the_gate_requires(keys):
+    assert gate.digest(asking(**keys)) != gate.digest(WORK)
+    assert gate.digest(asking(require=Require(at_least=0.9))) == gate.digest(WORK)
+
+
+def test_a_metric_of_one_s_own_is_another_one_when_its_code_changes(tmp_path):
+    own = asking(metric=MetricSpec("grading:grade"))
+    own = replace(own, spec=replace(own.spec, path=tmp_path / "job.yaml"))
+    digests = []
+    for body in ("1", "0"):
+        (tmp_path / "grading.py").write_text(f"def grade(a, b): return {body}")
+        digests.append(gate.digest(own))
+
+    assert digests[0] != digests[1]
+
+
+MANY = replace(WORK, holdout=tuple(Example(f"q{n}", f"a{n}", n) for n in range(200)))
+
+
+def knowing_many(**more):
+    target = answering([""] * 3, [""] * 3)
+    target.answers = {JOB.tuned_model: {row.text_input: row.output for row in MANY.holdout}}
+    for name, value in more.items():
+        setattr(target, name, value)
+    return target
+
+
+def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
+    target, memory, lives = knowing_many(), Memory(), 0
+    for crash_at in (200, 160, 90, 80):
+        target.faults, target.moment = {crash_at: Crash()}, 0
+        with pytest.raises(Crash):
+            evaluated(target, work=MANY, answers=memory)
+        lives += 1
+    target.faults = {}
+
+    result = evaluated(target, work=MANY, answers=memory)
+
+    assert result == evaluated(knowing_many(), work=MANY)
+    lost_at_most = 2 * (64 + CONCURRENCY)  # of each of the two models
+    assert target.calls.count("generate") <= 400 + lives * lost_at_most
+    assert memory.written < 20
+
+
+def test_an_error_of_the_service_loses_no_answer_at_all():
+    target, memory = knowing_many(faults={300: Unavailable("gone")}), Memory()
+    with pytest.raises(Unavailable):
+        evaluated(target, work=MANY, answers=memory)
+
+    evaluated(target, work=MANY, answers=memory)
+
+    assert target.calls.count("generate") <= 400 + CONCURRENCY
+
+
+def test_a_change_of_metric_asks_nobody_again():
+    target, memory = knowing_many(), Memory()
+    evaluated(target, work=MANY, answers=memory)
+
+    result = evaluated(target, work=asking(MANY, metric=MetricSpec("token_f1")), answers=memory)
+
+    assert target.calls.count("generate") == 400
+    assert result.tuned == {"exact_match": 1, "normalized_match": 1, "token_f1": 1}
+
+
+def test_the_base_answers_once_for_jobs_side_by_side():
+    target, memory = knowing_many(), Memory()
+    other = replace(JOB, tuned_model="tunedModels/other")
+    asyncio.run(has_tuned(target, "other"))
+
+    async def both():
+        jobs = (gate.evaluate(target, job, MANY, memory, lambda _: None) for job in (JOB, other))
+        return await asyncio.gather(*jobs)
+
+    asyncio.run(both())
+
+    assert target.calls.count("generate") == 3 * 200
+
+
+def test_a_model_tuned_anew_under_its_old_name_is_asked_anew():
+    target, memory = knowing_many(), Memory()
+    evaluated(target, work=MANY, answers=memory)
+    target.held[JOB.tuned_model] = target.held[JOB.tuned_model]._replace(create_time=99.0)
+
+    evaluated(target, work=MANY, answers=memory)
+
+    assert target.calls.count("generate") == 3 * 200
+
+
+def test_rows_with_one_question_ask_it_once():
+    twice = replace(WORK, holdout=ROWS + ROWS)
+    told, target = [], answering(["Lima", "Rome", "Kyoto"], ["?"] * 3)
+
+    result = evaluated(target, told.append, twice)
+
+    assert target.calls.count("generate") == 6
+    assert result.tuned["exact_match"] == 2 / 3
+    assert told[-1].amounts == (12, 12)
+
+
+def test_only_the_base_is_told_the_task_anew():
+    instructed = replace(
+        asking(base_instruction="Name the capital of:"),
+        holdout=tuple(row._replace(text_input=f"Capital?\n\n{row.text_input}") for row in ROWS),
+    )
+    data = replace(instructed.spec.training_data, instruction="Capital?")
+    work = replace(instructed, spec=replace(instructed.spec, training_data=data))
+    target = answering([""] * 3, [""] * 3)
+    target.answers = {
+        "models/tiny": {"Name the capital of:\n\nPeru": "Lima"},
+        JOB.tuned_model: {"Capital?\n\nItaly": "Rome"},
+    }
+
+    rows = evaluated(target, work=work).rows
+
+    assert [row.base for row in rows] == ["Lima", "", ""]
+    assert [row.tuned for row in rows] == ["", "Rome", ""]
+
+
+def test_a_metric_of_one_s_own_that_fails_names_the_row(tmp_path):
+    (tmp_path / "grading.py").write_text("def grade(a, b): return 2 if a == 'Rome' else 1")
+    work = asking(metric=MetricSpec("grading:grade"))
+    work = replace(work, spec=replace(work.spec, path=tmp_path / "job.yaml"))
+    work = replace(work, holdout=tuple(row._replace(line=at) for at, row in enumerate(ROWS, 2)))
+
+    with pytest.raises(InvalidInput, match=r"gave 2, not a number from 0 to 1, .* line 3"):
+        evaluated(answering(["x"] * 3, ["y"] * 3), work=work)
+
+
+def scored(tuned, base, count=100, interval=None):
+    return Evaluation("d", "chrf", {"chrf": tuned}, {"chrf": base}, count, interval)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "require", "misses"),
+    [
+        (scored(0.5, 0.9), Require(), []),
+        (scored(0.8, 0.9), Require(at_least=0.8), []),
+        (scored(0.79, 0.9), Require(at_least=0.8), ["at_least: 0.8 is required"]),
+        (scored(0.5, 0.4), Require(better_than_base=True), []),
+        (scored(0.5, 0.5), Require(better_than_base=True), ["not better than"]),
+        (scored(0.9, 0.8), Require(better_than_base=True, better_by=0.1), []),
+        (
+            scored(0.89, 0.8),
+            Require(better_than_base=True, better_by=0.1),
+            ["0.090 better than the base model's, better_by: 0.1 is required"],
+        ),
+        (
+            scored(0.4, 0.8),
+            Require(better_than_base=True, better_by=0.1, at_least=0.5),
+            ["at_least", "not better"],
+        ),
+        (
+            scored(0.6, 0.5, interval=Interval(0.01, 0.2)),
+            Require(better_than_base=True, significant=True),
+            [],
+        ),
+        (
+            scored(0.6, 0.5, interval=Interval(0.0, 0.2)),
+            Require(better_than_base=True, significant=True),
+            ["0.000 to 0.200 with 95 % confidence, it must lie above 0"],
+        ),
+        (
+            scored(0.7, 0.5, interval=Interval(0.04, 0.3)),
+            Require(better_than_base=True, significant=True, better_by=0.05),
+            ["it must lie above 0.05"],
+        ),
+        (
+            scored(1.0, 0.0, count=1),
+            Require(better_than_base=True, significant=True),
+            ["1 held-out row says nothing of chance"],
+        ),
+    ],
+)
+def test_the_gate_opens_for_what_it_requires_and_says_what_is_missed(evaluation, require, misses):
+    found = gate.shortfalls(evaluation, asking(require=require).spec.evaluation)
+
+    assert len(found) == len(misses)
+    for miss, words in zip(found, misses, strict=True):
+        assert words in miss
+
+
+def test_why_a_model_may_be_shared_is_said_in_words():
+    require = Require(at_least=0.8, better_than_base=True, better_by=0.1, significant=True)
+    asked = asking(require=require).spec.evaluation
+
+    assert gate.why(scored(0.92, 0.5), asked) == (
+        "chrf is 0.920, at_least: 0.8, better than the base model's 0.500 by 0.1, significantly"
+    )
+    assert gate.why(scored(0.92, 0.5), asking(require=Require()).spec.evaluation) == gate.NO_GATE
+
+
+def test_an_overruled_gate_says_who_did_it_and_holds_for_the_same_misses_alone():
+    allowed = gate.forced("chrf is 0.5, at_least: 0.8 is required")
+
+    assert allowed.startswith("forced by --force-share by ")
+    assert gate.was_forced(allowed, "chrf is 0.5, at_least: 0.8 is required")
+    assert not gate.was_forced(allowed, "chrf is 0.4, at_least: 0.8 is required")
+    assert not gate.was_forced("chrf is 0.9, at_least: 0.8", "at_least: 0.8")

@@ -8,17 +8,19 @@ import json
 import random
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from tuner.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from tuner.jobs.answers import Answers
     from tuner.targets import Target
     from tuner.types import GenerationConfig
+
+T = TypeVar("T")
 
 CONCURRENCY = 32
 KEPT_AT_ONCE = 64
@@ -62,7 +64,7 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
 
         queue = iter(left.items())
         try:
-            await _all(work(queue) for _ in range(min(CONCURRENCY, len(left))))
+            await together(work(queue) for _ in range(min(CONCURRENCY, len(left))))
         except (Exception, asyncio.CancelledError):
             notebook.keep()
             raise
@@ -139,10 +141,11 @@ def _told(tell: Callable[[int], None], count: int) -> None:
         tell(count)
 
 
-async def _all(coroutines: Iterator[Coroutine[None, None, None]]) -> None:
+async def together(coroutines: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """The results of all; the first error stops the others and comes through as itself."""
     try:
         async with asyncio.TaskGroup() as group:
-            for coroutine in coroutines:
-                group.create_task(coroutine)
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

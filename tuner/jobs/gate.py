@@ -55,9 +55,9 @@ async def evaluate(
 
     prompts = [row.text_input for row in rows]
     base_model = work.spec.base_model or work.spec.tuned_model_source
-    tuned, base = await asyncio.gather(
-        asking.ask(target, job.tuned_model, prompts, config, answers, count),
-        asking.ask(target, base_model, base_prompts(work), config, answers, count),
+    tuned, base = await asking.together(
+        asking.ask(target, model, questions, config, answers, count)
+        for model, questions in ((job.tuned_model, prompts), (base_model, base_prompts(work)))
     )
     by_tuned, by_base = await examiner.scores(
         rows, [tuned, base], lambda judged, of: tell(events.Judging(job, judged, of))
