@@ -336,6 +336,17 @@ class Undelivered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NotLocked(Event):
+    """What the job was made of could not be written down beside its spec."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"not locked: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting(Event):
     """The target does not answer; it is asked again in ``seconds``."""
 
