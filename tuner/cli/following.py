@@ -16,6 +16,7 @@ import click
 from tuner.cli.show import show
 from tuner.errors import Detached, TunerError
 from tuner.jobs import outcome as outcomes_of
+from tuner.jobs.outcome import Outcome
 from tuner.jobs.runner import Pace
 from tuner.types import Phase, TargetConfig
 
@@ -25,31 +26,55 @@ if TYPE_CHECKING:
     from tuner.jobs.events import Event, Tell
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.outcome import Outcome
+    from tuner.jobs.pipeline_outcome import PipelineOutcome
 
-    Follow = Callable[[Tell, Pace], Coroutine[None, None, list[Outcome]]]
+    Ended = Outcome | PipelineOutcome
+    Follow = Callable[[Tell, Pace], Coroutine[None, None, Sequence[Ended]]]
 
 ASK_AGAIN_S = 1.0
+GOES_ON = ("WAITING", "SUBMIT", "TUNE", "EVALUATE", "SHARE", "TRANSFER")
 
 
-def bookmarks(ledger: Ledger, named: Sequence[str]) -> list[Job]:
+def bookmarks(ledger: Ledger, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
     """The jobs of the ledger by these names; without a name, those that have not ended.
 
+    A name is a job's, ``NAME[LABEL]`` for one of a matrix, a tuned model's, or a pipeline's: that
+    stands for its jobs that have not ended. ``takes_all`` lets a name stand for a whole matrix.
+
     Raises:
-        TunerError: A name is not in the ledger.
+        TunerError: A name is not in the ledger, or says too little.
     """
     if not named:
         return [bookmark.job for bookmark in ledger.jobs() if not bookmark.job.phase.is_end]
-    found = []
-    for name in named:
-        latest = ledger.jobs(name)[:1]
-        if not latest:
-            raise UnknownJob(
-                f"there is no job {name!r} in the ledger",
-                "`tuner status` lists the jobs; `tuner run SPEC` finds what the ledger has lost",
-            )
-        found.append(latest[0].job)
-    return found
+    found = [job for name in named for job in _named(ledger, name, takes_all=takes_all)]
+    return list({(job.where, job.tuned_model): job for job in found}.values())
+
+
+def _named(ledger: Ledger, name: str, *, takes_all: bool) -> list[Job]:
+    from tuner.jobs.ledger.pipelines import find
+
+    found = [bookmark.job for bookmark in ledger.jobs(name, name.partition("[")[0])]
+    exact = [job for job in found if name in (job.title, job.tuned_model, _id(job))]
+    labelled = [job for job in found if job.label and job.name == name]
+    if exact and (exact[0] == found[0] or not labelled):
+        return exact[:1]
+    if len(labelled) == 1 or (labelled and takes_all):
+        return labelled
+    if labelled:
+        titles = ", ".join(repr(job.title) for job in labelled)
+        raise UnknownJob(f"{len(labelled)} jobs are called {name!r}", f"name one of {titles}")
+    known = find(ledger.store, name)
+    if known is None:
+        raise UnknownJob(
+            f"there is no job {name!r} in the ledger",
+            "`tuner status` lists the jobs; `tuner run SPEC` finds what the ledger has lost",
+        )
+    stages = [ledger.find(each.where, each.tuned_model) for each in known.members]
+    return [job for job in stages if job and not job.phase.is_end]
+
+
+def _id(job: Job) -> str:
+    return job.tuned_model.removeprefix("tunedModels/")
 
 
 class UnknownJob(TunerError):
@@ -78,13 +103,19 @@ def follow(
             "`tuner resume` goes on from here, `tuner status` shows where, `tuner cancel JOB` cancels",
         ) from None
     _print(outcomes, output)
-    bad = [each for each in outcomes if each.failure and each.job.phase is not wanted]
-    for outcome in bad:
-        click.echo(str(outcome.failure), err=True)
-    return outcomes_of.exit_code(bad)
+    failures = [failure for each in outcomes for failure in _failures(each, wanted)]
+    for failure in failures:
+        click.echo(str(failure), err=True)
+    return outcomes_of.gravest({failure.exit_code for failure in failures})
 
 
-async def _until_interrupted(work: Coroutine[None, None, list[Outcome]]) -> list[Outcome]:
+def _failures(ended: Ended, wanted: Phase | None) -> Sequence[TunerError]:
+    if not isinstance(ended, Outcome):
+        return ended.failures
+    return [ended.failure] if ended.failure and ended.job.phase is not wanted else []
+
+
+async def _until_interrupted(work: Coroutine[None, None, Sequence[Ended]]) -> Sequence[Ended]:
     """What ``work`` gives; KeyboardInterrupt, once it has ended, after a Ctrl-C.
 
     asyncio asks a task once to end, and grpc.aio can lose that when it meets an answer.
@@ -129,14 +160,36 @@ def _reporter(
     return Terminal(Console(stderr=True))
 
 
-def _print(outcomes: Sequence[Outcome], output: str) -> None:
+def _print(outcomes: Sequence[Ended], output: str) -> None:
     if output == "jsonl":
         return
     if output != "table":
-        show([outcomes_of.record(outcome) for outcome in outcomes], output)
+        show([_record(ended) for ended in outcomes], output)
         return
-    for outcome in outcomes:
-        _print_one(outcome)
+    for ended in outcomes:
+        if not isinstance(ended, Outcome):
+            _print_pipeline(ended)
+        elif ended.is_news:
+            _print_one(ended)
+
+
+def _record(ended: Ended) -> dict[str, object]:
+    if isinstance(ended, Outcome):
+        return outcomes_of.record(ended)
+    from tuner.jobs.pipeline_outcome import record
+
+    return record(ended)
+
+
+def _print_pipeline(ended: PipelineOutcome) -> None:
+    """A line a stage, and the tables of those that are kept."""
+    from tuner.jobs.pipeline_outcome import rows
+
+    click.echo(f"\n{ended.pipeline.name}: its stages")
+    show(rows(ended), "table")
+    for name in ended.winners.values():
+        if name in ended.outcomes:
+            _print_one(ended.outcomes[name])
 
 
 def _options(target: TargetConfig) -> str:

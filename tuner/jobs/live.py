@@ -79,7 +79,7 @@ def _line(event: Event) -> Text:
         isinstance(event, events.Ended) and event.job.phase is not Phase.DONE
     )
     mark = Text("✔ " if good else "! ", style="green" if good else "yellow")
-    return Text.assemble(mark, (f"{event.job.name}  ", "bold"), str(event))
+    return Text.assemble(mark, (f"{event.job.title}  ", "bold"), str(event))
 
 
 def _panel(row: Row) -> RenderableType:
@@ -95,7 +95,7 @@ def _panel(row: Row) -> RenderableType:
 def _phases(job: Job, event: Event) -> Text:
     """``job  submit > TUNE > evaluate > share > transfer``: what is done, what is on, what is to come."""
     now = STEPS.index(job.phase) if job.phase in STEPS else len(STEPS)
-    text = Text(f"  {job.name}  ", style="bold")
+    text = Text(f"  {job.title}  ", style="bold")
     for number, phase in enumerate(STEPS):
         style = "green" if number < now else "bold cyan" if number == now else "dim"
         text.append(f"{' > ' if number else ''}", style="dim")

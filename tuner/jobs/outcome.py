@@ -21,11 +21,19 @@ EXIT_CODES_BY_WEIGHT = (1, 2, 4, 5, 3, 7, 6)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``error`` is what stopped us on the way, ``permissions`` what the service lists in the end."""
+    """What became of one job.
+
+    Attributes:
+        job: As it stands in the end.
+        error: What stopped us on the way.
+        permissions: What the service lists in the end.
+        is_news: Whether something was done about it; False where it was found as it should be.
+    """
 
     job: Job
     error: TunerError | None = None
     permissions: tuple[Permission, ...] = ()
+    is_news: bool = True
 
     @property
     def failure(self) -> TunerError | None:
@@ -35,7 +43,7 @@ class Outcome:
 
 def failure(job: Job) -> TunerError | None:
     """Why the job did not end well, with the way on; None when it did or goes on."""
-    what = f"{job.name}: {job.error}"
+    what = f"{job.title}: {job.error}"
     again = (
         f"`tuner models delete {job.tuned_model}` and run it again, or tune beside it with `--new`"
     )
@@ -78,7 +86,7 @@ def summary(job: Job) -> dict[str, object]:
     """One line of ``tuner status``; scores are those of the job's metric."""
     scored = job.evaluation
     return {
-        "job": job.name,
+        "job": job.title,
         "phase": job.phase.value,
         "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
         "loss": None if job.mean_loss is None else round(job.mean_loss, 4),

@@ -139,6 +139,11 @@ def known(store: Store) -> list[Known]:
     ]
 
 
+def find(store: Store, name: str) -> Known | None:
+    """The latest pipeline of this name or id; None when there is none."""
+    return next((each for each in known(store) if name in (each.name, each.id)), None)
+
+
 def _members(store: Store, pipeline: str) -> tuple[Member, ...]:
     return tuple(members(store, pipeline).values())
 
