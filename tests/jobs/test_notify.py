@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.target import Crash
 from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.test_ledger import EVALUATION
+from tuner.errors import TunerError
 from tuner.jobs import notify, sending
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.ledger import notices as outbox
@@ -246,7 +247,7 @@ def test_a_crash_between_sending_and_noting_it_tells_again_under_the_same_id(tmp
     with Ledger(tmp_path / "l.db", lambda: 1.0, around) as ledger:
         works = ends(ledger)
         dying = True
-        with pytest.raises(BaseExceptionGroup):
+        with pytest.raises(Crash):
             Run(ledger, receivers).deliver(works)
     with Ledger(tmp_path / "l.db", lambda: 1.0) as ledger:
         Run(ledger, receivers).deliver(works)
@@ -314,6 +315,24 @@ def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkey
 
     assert [event.why for event in told] == ["there was no time; the next run tries again"]
     assert len(outbox.due(ledger.store)) == 1
+
+
+def test_a_ledger_that_broke_meanwhile_ends_the_delivery_without_a_traceback(tmp_path):
+    def around(moment):
+        if broken and moment == "begin":
+            raise TunerError("the ledger cannot be used")
+
+    broken = False
+
+    async def whole_run(ledger):
+        box = Outbox(ledger, print, Receivers())
+        box.wake()
+        await box.close()
+
+    with Ledger(tmp_path / "l.db", lambda: 1.0, around) as ledger:
+        ends(ledger)
+        broken = True
+        asyncio.run(whole_run(ledger))
 
 
 def test_the_ledger_holds_no_address_of_a_receiver(ledger, tmp_path):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
 from tuner.jobs import events
+from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 NAME = "tuner.lock"
 VERSION = 1
+PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.BEATEN})
+"""The ends that leave a model worth a lock."""
 
 
 async def keep(
@@ -89,17 +92,19 @@ def entry(spec: Path, stage: str = "") -> dict[str, Any] | None:
     Raises:
         TunerError: The file is damaged, or cannot be read.
     """
-    found = read(spec.parent / NAME).get(key(spec, stage))
-    return json.loads(found) if found is not None else None
+    return entries(spec.parent / NAME, key(spec, stage)).get(key(spec, stage))
 
 
-def entries(path: Path) -> dict[str, dict[str, Any]]:
-    """All that is locked in a ``tuner.lock``, by key; empty when it is not there.
+def entries(path: Path, *wanted: str) -> dict[str, dict[str, Any]]:
+    """What is locked in a ``tuner.lock``, by key: all of it, or these; nothing when it is not there.
 
     Raises:
         TunerError: The file is damaged, or cannot be read.
     """
-    return {name: json.loads(text) for name, text in read(path).items()}
+    known = read(path)
+    members = [known[name] for name in wanted or known if name in known]
+    found: dict[str, dict[str, Any]] = json.loads(f"{{{','.join(members)}}}")
+    return found
 
 
 def put(spec: Path, stage: str, new: Entry) -> None:
@@ -112,9 +117,10 @@ def put(spec: Path, stage: str, new: Entry) -> None:
     try:
         with _alone(spec.parent):
             known = read(path)
-            text = _rendered(new)
-            if known.get(key(spec, stage)) != text:
-                _replace(path, known | {key(spec, stage): text})
+            name = key(spec, stage)
+            text = _member(name, new)
+            if known.get(name) != text:
+                _replace(path, known | {name: text})
     except OSError as error:
         raise TunerError(
             f"{path} cannot be written: {error.strerror}", "make its folder writable"
@@ -122,12 +128,12 @@ def put(spec: Path, stage: str, new: Entry) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Every entry of a ``tuner.lock`` by its key, as it stands in the file."""
+    """Every entry of a ``tuner.lock`` by its key, as its member stands in the file."""
     try:
         state = path.stat()
         known = _last.get(path)
         if known and known.state == _state(state):
-            return known.entries
+            return known.members
         return _parsed(path, path.read_bytes())
     except FileNotFoundError:
         return {}
@@ -139,7 +145,7 @@ class _Known(NamedTuple):
     """A file as we wrote it last, so that a thousand jobs do not parse it a thousand times."""
 
     state: tuple[int, int, int]
-    entries: dict[str, str]
+    members: dict[str, str]
 
 
 _last: dict[Path, _Known] = {}
@@ -162,19 +168,17 @@ def _parsed(path: Path, data: bytes) -> dict[str, str]:
     if document.get("version") != VERSION:
         what = f"it is of version {document.get('version')}, this tuner knows {VERSION}"
         raise SpecError([Problem(str(path), 0, 0, what, "upgrade tuner")])
-    return {name: _rendered(each) for name, each in jobs.items()}
+    return {name: _member(name, each) for name, each in jobs.items()}
 
 
-def _rendered(new: Entry) -> str:
+def _member(name: str, new: Entry) -> str:
     text = json.dumps(new, ensure_ascii=False, indent=2, sort_keys=True)
-    return text.replace("\n", "\n    ")
+    return f"{json.dumps(name, ensure_ascii=False)}: {text}".replace("\n", "\n    ")
 
 
-def _replace(path: Path, entries: Mapping[str, str]) -> None:
+def _replace(path: Path, members: Mapping[str, str]) -> None:
     """All or nothing, and on the disk before the old one goes."""
-    body = ",\n    ".join(
-        f"{json.dumps(name, ensure_ascii=False)}: {entries[name]}" for name in sorted(entries)
-    )
+    body = ",\n    ".join(members[name] for name in sorted(members))
     text = f'{{\n  "version": {VERSION},\n  "jobs": {{\n    {body}\n  }}\n}}\n'
     handle, made = tempfile.mkstemp(prefix=f".{NAME}.", dir=path.parent)
     try:
@@ -188,7 +192,7 @@ def _replace(path: Path, entries: Mapping[str, str]) -> None:
     except BaseException:
         Path(made).unlink(missing_ok=True)
         raise
-    _last[path] = _Known(state, dict(entries))
+    _last[path] = _Known(state, dict(members))
 
 
 @lru_cache

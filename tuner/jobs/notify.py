@@ -7,12 +7,13 @@ import hashlib
 import json
 import random
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from tuner.errors import InvalidInput
+from tuner.errors import InvalidInput, TunerError
 from tuner.jobs import events, gate
 from tuner.jobs.ledger import notices as outbox
 from tuner.jobs.ledger.notices import Notice
@@ -145,17 +146,18 @@ class Outbox:
 
     async def close(self) -> None:
         """Deliver what is left, for ``LAST_S`` at most; the rest is for the next run."""
-        try:
-            async with asyncio.timeout(LAST_S):
+        with suppress(TunerError):  # an unusable ledger has stopped the jobs already, and said so
+            try:
+                async with asyncio.timeout(LAST_S):
+                    if self._task:
+                        await self._task
+                    await self.deliver()
+            except TimeoutError:
+                for notice in outbox.due(self._ledger.store):
+                    self._say(notice, "there was no time; the next run tries again")
+            finally:
                 if self._task:
-                    await self._task
-                await self.deliver()
-        except TimeoutError:
-            for notice in outbox.due(self._ledger.store):
-                self._say(notice, "there was no time; the next run tries again")
-        finally:
-            if self._task:
-                self._task.cancel()
+                    self._task.cancel()
 
     async def deliver(self) -> None:
         """Tell everybody who is still to be told, each receiver in order, all receivers at once."""
@@ -164,9 +166,7 @@ class Outbox:
                 lines: dict[str, list[_Delivery]] = {}
                 for each in waiting:
                     lines.setdefault(each.notice.sink, []).append(each)
-                async with asyncio.TaskGroup() as tasks:
-                    for line in lines.values():
-                        tasks.create_task(self._in_order(line))
+                await asyncio.gather(*map(self._in_order, lines.values()))
 
     def _deliverable(self) -> Iterator[_Delivery]:
         """What is due and can be delivered now; what never can be any more is given up."""
