@@ -106,7 +106,7 @@ async def _answer(
 ) -> bytes:
     answer = script.next(method, request, context)
     if isinstance(answer, Refusal):
-        await _refuse(answer, context)
+        await refuse(answer, context)
     return _bytes(answer)
 
 
@@ -115,11 +115,12 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     for piece in script.next(method, request, context):
         if isinstance(piece, Refusal):
-            await _refuse(piece, context)
+            await refuse(piece, context)
         yield _bytes(piece)
 
 
-async def _refuse(refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
+async def refuse(refusal: Refusal, context: grpc.aio.ServicerContext) -> None:
+    """End the call with a status, its details where a client looks for them."""
     status = status_pb2.Status(code=refusal.code.value[0], message=refusal.message)
     for detail in refusal.details:
         packed = any_pb2.Any()

@@ -26,8 +26,9 @@ from tuner.targets.actions import ACTIONS, Action, Call, Code, markdown
 from tuner.types import GenerationConfig, TargetConfig
 
 if TYPE_CHECKING:
-    import grpc
     from collections.abc import Awaitable, Callable
+
+    import grpc
 
     from tuner.targets import Target
 
