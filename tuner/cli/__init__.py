@@ -11,6 +11,7 @@ from tuner import __version__
 
 COMMANDS = {
     "run": ("tuner.cli.run:run", "Tune, evaluate, share and hand over what SPEC asks for."),
+    "plan": ("tuner.cli.plan:plan", "Say what `tuner run SPEC` would do about each job, and why."),
     "init": (
         "tuner.cli.init:init",
         "Write a first spec, from examples or from another vendor's job.",
@@ -21,9 +22,27 @@ COMMANDS = {
     ),
     "submit": ("tuner.cli.run:submit", "Submit SPEC and leave; `tuner resume` goes on."),
     "resume": ("tuner.cli.run:resume", "Go on with unfinished jobs, from the ledger."),
+    "retry": (
+        "tuner.cli.retry:retry",
+        "Tune again what failed or was cancelled, and go on from there.",
+    ),
     "status": ("tuner.cli.status:status", "Show where every job stands, from the ledger alone."),
     "watch": ("tuner.cli.status:watch", "Follow tunings until they are finished; changes nothing."),
     "cancel": ("tuner.cli.status:cancel", "Cancel tunings."),
+    "eval": (
+        "tuner.cli.evaluate:evaluate",
+        "Ask a tuned model and its base the held-out rows, and score what they answer.",
+    ),
+    "compare": ("tuner.cli.evaluate:compare", "Ask several models the same held-out rows."),
+    "pipeline": ("tuner.cli.pipeline:pipeline", "Check and draw pipelines."),
+    "logs": (
+        "tuner.cli.logs:logs",
+        "Show what happened to jobs, from the log on this disk.",
+    ),
+    "verify": (
+        "tuner.cli.verify:verify",
+        "Hold a tuned model, its spec and its data against tuner.lock.",
+    ),
     "data": ("tuner.cli.data:data", "Check, mend, part and measure tuning examples."),
     "models": ("tuner.cli.models:models", "List, look at, try, change and delete models."),
     "permissions": (

@@ -210,6 +210,7 @@ def _print_one(outcome: Outcome) -> None:
             show(outcomes_of.sample_rows(evaluation), "table")
         click.echo(f"\n{job.name}: held-out scores")
         show(outcomes_of.score_rows(evaluation), "table")
+        click.echo(outcomes_of.difference(evaluation))
     if outcome.permissions:
         click.echo(f"\n{job.tuned_model}: permissions, as the service lists them")
         show(outcomes_of.permission_rows(outcome.permissions), "table")

@@ -30,3 +30,21 @@ class NothingKept:
 
 
 NOTHING_KEPT = NothingKept()
+
+
+class Anew:
+    """Forgets what earlier runs kept, and keeps what this one hears."""
+
+    def __init__(self, kept: Answers) -> None:
+        """``kept`` takes the new answers in place of the old ones."""
+        self._kept = kept
+        self._heard: set[tuple[str, str]] = set()
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
+        """Of these questions those that were answered since."""
+        return self._kept.find(model, [each for each in questions if (model, each) in self._heard])
+
+    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Write answers down."""
+        self._kept.keep(model, answers)
+        self._heard |= {(model, question) for question in answers}

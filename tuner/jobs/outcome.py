@@ -111,26 +111,52 @@ def permission_rows(permissions: Sequence[Permission]) -> list[dict[str, object]
     ]
 
 
-def score_rows(evaluation: Evaluation) -> list[dict[str, object]]:
-    """Tuned and base side by side."""
+def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
+    """Tuned and base side by side, by every metric of evaluations of the same rows."""
+    base = {metric: score for each in evaluations for metric, score in each.base.items()}
+    tuned = {metric: score for each in evaluations for metric, score in each.tuned.items()}
     return [
         {
             "model": name,
             **{metric: f"{score:.3f}" for metric, score in scores.items()},
-            "rows": evaluation.count,
+            "rows": evaluations[0].count,
         }
-        for name, scores in (("base", evaluation.base), ("tuned", evaluation.tuned))
+        for name, scores in (("base", base), ("tuned", tuned))
     ]
+
+
+def difference(evaluation: Evaluation) -> str:
+    """By how much tuned is better than base, and how sure that is, in a line."""
+    metric, interval = evaluation.metric, evaluation.interval
+    by = f"difference of {metric} {evaluation.tuned[metric] - evaluation.base[metric]:.3f}"
+    if interval is None:
+        return by
+    how = f"paired bootstrap, {evaluation.count:,} rows"
+    return f"{by}, 95 % between {interval.low:.2f} and {interval.high:.2f} ({how})"
 
 
 def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:
     """Some held-out rows as both models answered them, spread evenly over all."""
     rows = evaluation.rows
     step = max(1, len(rows) // SAMPLE_ROWS)
-    return [_sample(row) for row in rows[::step][:SAMPLE_ROWS]]
+    return [sample(row) for row in rows[::step][:SAMPLE_ROWS]]
 
 
-def _sample(row: Judged) -> dict[str, object]:
+def row_record(row: Judged) -> dict[str, object]:
+    """A held-out row, whole."""
+    return {
+        "line": row.line,
+        "text_input": row.text_input,
+        "expected": row.expected,
+        "base": row.base,
+        "tuned": row.tuned,
+        "base_score": row.base_score,
+        "tuned_score": row.tuned_score,
+    }
+
+
+def sample(row: Judged) -> dict[str, object]:
+    """A held-out row, as far as it fits into a line."""
     return {
         "text_input": _short(row.text_input.rpartition("\n")[2], 60),
         "expected": _short(row.expected, 24),

@@ -1,0 +1,287 @@
+"""eval and compare: what models make of held-out rows, and nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import output_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tuner.cli.subjects import Subject
+    from tuner.jobs.answers import Answers
+    from tuner.jobs.comparison import Standing
+    from tuner.jobs.events import Event
+    from tuner.jobs.job import Evaluation, Job
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.work import Work
+
+DATA = click.option(
+    "--data",
+    "spec",
+    metavar="SPEC",
+    help="The spec whose held-out rows are asked, in place of the job's own.",
+)
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the spec, e.g. evaluation.metric.rubric=... Repeatable.",
+)
+AGAIN = click.option("--again", is_flag=True, help="Ask anew what was answered before.")
+
+
+@click.command("eval")
+@click.argument("subject", metavar="JOB|SPEC|MODEL")
+@DATA
+@SET
+@click.option(
+    "--metric",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Compare by this metric in place of the spec's. Repeatable.",
+)
+@click.option("--rows", is_flag=True, help="Print every row with both answers and their scores.")
+@click.option("--gate", is_flag=True, help="Exit code 3 when the gate of the spec is not met.")
+@AGAIN
+@output_option
+@click.pass_context
+def evaluate(  # noqa: PLR0913 -- one parameter an option
+    ctx: click.Context,
+    subject: str,
+    *,
+    spec: str | None,
+    overrides: tuple[str, ...],
+    kinds: tuple[str, ...],
+    rows: bool,
+    gate: bool,
+    again: bool,
+    output: str,
+) -> int:
+    """Ask a tuned model and its base the held-out rows, and score what they answer.
+
+    JOB is a job's name or its tuned model's; MODEL is any model, with --data. Nothing is changed or
+    shared. What was answered before is not asked again.
+    """
+    from tuner.cli.subjects import find
+    from tuner.jobs.ledger import open_ledger
+
+    with open_ledger() as ledger:
+        found = find(subject, spec, ledger, overrides)
+        own = [found.work] if gate or not kinds else []
+        works = [*own, *(_by(found.work, kind) for kind in kinds)]
+        answers = _memory(ledger, again=again)
+        evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
+    misses = _misses(found.work, evaluations)
+    if rows:
+        _show_rows(evaluations[0], output)
+    else:
+        _show(found, evaluations, misses, output)
+    return 3 if gate and misses else 0
+
+
+@click.command()
+@click.argument("subjects", metavar="JOB|SPEC|MODEL...", nargs=-1, required=True)
+@DATA
+@SET
+@click.option("--rows", is_flag=True, help="Print the rows on which the models differ.")
+@AGAIN
+@output_option
+@click.pass_context
+def compare(  # noqa: PLR0913 -- one parameter an option
+    ctx: click.Context,
+    subjects: tuple[str, ...],
+    *,
+    spec: str | None,
+    overrides: tuple[str, ...],
+    rows: bool,
+    again: bool,
+    output: str,
+) -> None:
+    """Ask several models the same held-out rows.
+
+    The rows are those of --data, else of the first job's spec. The best comes first; differences are to the first that is named. Nothing is changed.
+    """
+    from tuner.cli.show import show
+    from tuner.cli.subjects import find, find_model
+    from tuner.jobs import comparison
+    from tuner.jobs.connections import Connections
+    from tuner.jobs.ledger import open_ledger
+
+    with open_ledger() as ledger:
+        first = find(subjects[0], spec, ledger, overrides)
+        others = [find_model(name, first.work, ledger) for name in subjects[1:]]
+        click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
+
+        async def compared() -> list[Standing]:
+            async with Connections() as connections:
+                return await comparison.compared(
+                    [first.job, *others],
+                    first.work,
+                    connections.get,
+                    _memory(ledger, again=again),
+                    _reporter(ctx),
+                )
+
+        standings = asyncio.run(compared())
+    metric = _metric(first.work)
+    shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
+    if shown or output != "table":
+        show(shown, output)
+    else:
+        click.echo("they score alike on every row", err=True)
+
+
+def _metric(work: Work) -> str:
+    from tuner.jobs.gate import metric_of
+
+    return metric_of(work).kind
+
+
+def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
+    """The ledger's answers by target; ``again`` those of this run alone."""
+    from tuner.jobs.answers import Anew
+
+    known: dict[str, Answers] = {}
+
+    def of(where: str) -> Answers:
+        if where not in known:
+            kept = ledger.answers(where)
+            known[where] = Anew(kept) if again else kept
+        return known[where]
+
+    return of
+
+
+def _by(work: Work, kind: str) -> Work:
+    """``work`` with another metric, which is a word."""
+    from tuner.jobs.evaluation_spec import METRICS, Evaluation, MetricSpec
+
+    words = [name for name in METRICS if name not in ("regex", "judge")]
+    if kind not in words and ":" not in kind:
+        known = f"{', '.join(words)} and module:function are words"
+        raise click.UsageError(
+            f"--metric {kind}: {known}; write others as --set evaluation.metric='{{kind: ...}}'"
+        )
+    asked = replace(work.spec.evaluation or Evaluation(), metric=MetricSpec(kind))
+    return replace(work, spec=replace(work.spec, evaluation=asked))
+
+
+async def _evaluated(
+    job: Job,
+    works: Sequence[Work],
+    answers: Callable[[str], Answers],
+    tell: Callable[[Event], None],
+) -> list[Evaluation]:
+    """An evaluation a work; the answers are those of the first."""
+    from tuner.jobs import gate
+    from tuner.targets import open_target
+
+    async with open_target(job.target) as target:
+        return [await gate.evaluate(target, job, work, answers(job.where), tell) for work in works]
+
+
+def _reporter(ctx: click.Context) -> Callable[[Event], None]:
+    from tuner.jobs.reporters import Lines
+
+    return (lambda _: None) if ctx.obj["quiet"] else Lines(sys.stderr)
+
+
+def _misses(work: Work, evaluations: Sequence[Evaluation]) -> list[str]:
+    """What the gate of the spec misses, of the evaluation by the spec's own metric."""
+    from tuner.jobs.gate import shortfalls
+
+    asked = work.spec.evaluation
+    its = [each for each in evaluations if each.metric == _metric(work)]
+    return shortfalls(its[0], asked) if asked and its else []
+
+
+def _show(
+    found: Subject, evaluations: Sequence[Evaluation], misses: Sequence[str], output: str
+) -> None:
+    from tuner.cli.show import show
+    from tuner.jobs.outcome import difference, score_rows
+
+    if output != "table":
+        show(_record(found, evaluations, misses), output)
+        return
+    show(score_rows(*evaluations), "table")
+    for line in map(difference, evaluations):
+        click.echo(line)
+    for who, count in _silent(evaluations[0]).items():
+        if count:
+            click.echo(f"{who}: {count} without text, which count as wrong")
+    for miss in misses:
+        click.echo(f"the gate is not met: {miss}", err=True)
+
+
+def _record(
+    found: Subject, evaluations: Sequence[Evaluation], misses: Sequence[str]
+) -> dict[str, object]:
+    from tuner.jobs.reporters import scores
+
+    return {
+        "job": found.job.title,
+        "tuned_model": found.job.tuned_model,
+        "spec": str(found.work.spec.path),
+        "evaluations": [scores(evaluation) for evaluation in evaluations],
+        "without_text": _silent(evaluations[0]),
+        "misses": list(misses),
+    }
+
+
+def _silent(evaluation: Evaluation) -> dict[str, int]:
+    """How many answers had no text: withheld by the service, or nothing said."""
+    rows = evaluation.rows
+    return {"tuned": sum(not row.tuned for row in rows), "base": sum(not row.base for row in rows)}
+
+
+def _show_rows(evaluation: Evaluation, output: str) -> None:
+    from tuner.cli.show import show
+    from tuner.jobs.outcome import row_record, sample
+
+    make = sample if output == "table" else row_record
+    show([make(row) for row in evaluation.rows], output)
+
+
+def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object]]:
+    ranked = sorted(standings, key=lambda standing: -standing.mean)
+    return [
+        {
+            "job": standing.job.title,
+            metric: round(standing.mean, 4),
+            "difference": round(standing.difference, 4) if standing.interval else None,
+            "low": round(standing.interval.low, 4) if standing.interval else None,
+            "high": round(standing.interval.high, 4) if standing.interval else None,
+            "rows": len(standing.scores),
+            "tuned_model": standing.job.tuned_model,
+        }
+        for standing in ranked
+    ]
+
+
+def _differing(work: Work, standings: Sequence[Standing]) -> list[dict[str, object]]:
+    """The rows that the models score differently at."""
+    scores = zip(*(standing.scores for standing in standings), strict=True)
+    return [
+        {
+            "line": row.line,
+            "text_input": row.text_input,
+            "expected": row.output,
+            **{standing.job.title: standing.said[at] for standing in standings},
+        }
+        for at, (row, each) in enumerate(zip(work.holdout, scores, strict=True))
+        if len(set(each)) > 1
+    ]
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} held-out row{'s' * (rows != 1)}"

@@ -1,0 +1,115 @@
+"""Whom eval and compare mean: a job of the ledger, a spec, or any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.jobs.asked import Asked
+    from tuner.jobs.job import Job
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.work import Work
+
+
+class Subject(NamedTuple):
+    """A model, and the rows to ask it; ``job`` need not be in the ledger."""
+
+    job: Job
+    work: Work
+
+
+def find(given: str, data: str | None, ledger: Ledger, overrides: Sequence[str]) -> Subject:
+    """What ``given`` names, with the rows of the spec ``data``, or else of its own.
+
+    Raises:
+        InvalidInput: The spec is wrong, or holds out no rows; a model is named without ``data``.
+        TunerError: A job was started from Python, where no file tells its rows.
+    """
+    if _is_file(given):
+        asked = _one_of(given, overrides)
+        work = _load(data, overrides) if data else asked.work
+        return Subject(_begun(asked, ledger), _with_rows(work))
+    known = _known(given, ledger)
+    if data:
+        work = _load(data, overrides)
+        return Subject(known or _model(given, work), _with_rows(work))
+    if known is None:
+        what = f"there is no job {given!r} in the ledger, and of a model no rows are known"
+        fix = "`tuner status` lists the jobs; of a model say --data SPEC"
+        raise InvalidInput([Problem("", 0, 0, what, fix)])
+    return Subject(known, _with_rows(_of_job(known, overrides)))
+
+
+def find_model(given: str, work: Work, ledger: Ledger) -> Job:
+    """The model that ``given`` names, to be asked the rows of ``work``."""
+    if _is_file(given):
+        return _begun(_one_of(given, ()), ledger)
+    return _known(given, ledger) or _model(given, work)
+
+
+def _is_file(given: str) -> bool:
+    return Path(given).suffix in (".yaml", ".yml") or Path(given).is_file()
+
+
+def _known(given: str, ledger: Ledger) -> Job | None:
+    from tuner.cli.following import UnknownJob, bookmarks
+
+    try:
+        return bookmarks(ledger, [given])[0]
+    except UnknownJob:
+        if ledger.jobs(given):  # there are several of that name
+            raise
+        return None
+
+
+def _model(given: str, work: Work) -> Job:
+    """A model that no bookmark tells of; a base model may be one."""
+    from tuner import names
+    from tuner.jobs.job import Job
+
+    return Job(given, work.spec.target, names.model(given), content="", spec="")
+
+
+def _begun(asked: Asked, ledger: Ledger) -> Job:
+    from dataclasses import replace
+
+    from tuner.jobs.start import begin
+
+    return replace(begin(asked.work, ledger), name=asked.title, label="")
+
+
+def _of_job(job: Job, overrides: Sequence[str]) -> Work:
+    """The work of a bookmark, alone or as a stage of its pipeline."""
+    from tuner.cli.from_python import on_disk
+    from tuner.jobs.loading import load
+
+    on_disk([job], are_named=True)
+    all_of = load([job.spec], [*job.overrides, *overrides]).asked()
+    mine = [asked for asked in all_of if asked.title == job.title] or all_of[:1]
+    return mine[0].work
+
+
+def _load(spec: str, overrides: Sequence[str]) -> Work:
+    return _one_of(spec, overrides).work
+
+
+def _one_of(spec: str, overrides: Sequence[str]) -> Asked:
+    from tuner.jobs.loading import load
+
+    asked = load([spec], overrides).asked()
+    if len(asked) > 1:
+        what = f"it has {len(asked)} jobs: {', '.join(each.title for each in asked[:4])}, ..."
+        raise InvalidInput([Problem(spec, 0, 0, what, "name one of them, as `tuner status` does")])
+    return asked[0]
+
+
+def _with_rows(work: Work) -> Work:
+    if not work.holdout:
+        fix = "add evaluation.holdout: 0.1 or evaluation.path, or name another spec with --data"
+        raise InvalidInput([Problem(str(work.spec.path), 0, 0, "no rows are held out", fix)])
+    return work
