@@ -44,7 +44,7 @@ def test_jsonl_is_a_line_an_event(spec, capsys):
     tuner(["run", str(spec), "-o", "jsonl"])
 
     kinds = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
-    assert kinds[0] == "Submitted"
+    assert kinds[:2] == ["Changing", "Submitted"]
     assert kinds[-1] == "Ended"
     assert "Transferred" in kinds
 

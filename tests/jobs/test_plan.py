@@ -14,9 +14,10 @@ from tests.fakes.target import TUNABLE, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, Unavailable
 from tuner.jobs import start
+from tuner.jobs.asked import Asked, stages
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
-from tuner.jobs.plan import Asked, exit_code, plan, stages
+from tuner.jobs.plan import exit_code, plan
 from tuner.jobs.runner import Pace
 from tuner.jobs.verdict import Action
 from tuner.jobs.work import new_tuned_model

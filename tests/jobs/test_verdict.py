@@ -94,8 +94,8 @@ CASES = [
     ("no sharing", WORK, None, EMPTY._replace(lacks={Feature.SHARING: "a key is nobody"}), Action.CANNOT, "permissions is asked for", ()),
     ("what it lacks is not asked for", PLAIN, None, EMPTY._replace(lacks=dict.fromkeys(Feature, "no")), Action.CREATE, "no such model yet", ("tune",)),
     # -- it is there
-    ("another base", WORK, None, world(model=MODEL._replace(base_model="models/big")), Action.OWNER, "base_model is models/big, the spec says models/tiny", ()),
-    ("other epochs", with_spec(hyperparameters=Hyperparameters(epoch_count=4)), None, MINE, Action.OWNER, "epoch_count is 2, the spec says 4", ()),
+    ("another base", WORK, None, world(model=MODEL._replace(base_model="models/big")), Action.CANNOT, "base_model is models/big, the spec says models/tiny", ()),
+    ("other epochs", with_spec(hyperparameters=Hyperparameters(epoch_count=4)), None, MINE, Action.CANNOT, "epoch_count is 2, the spec says 4", ()),
     ("failed", WORK, known(Phase.FAILED, error="it diverged"), world(model=MODEL._replace(state=State.FAILED)), Action.FAILED, "it diverged", ()),
     ("failed, unknown", WORK, None, world(model=MODEL._replace(state=State.FAILED)), Action.FAILED, "lists the model as FAILED", ()),
     ("failed, to be tried again", WORK, known(Phase.SUBMIT, retry=True), world(model=MODEL._replace(state=State.FAILED)), Action.RESUME, "a retry was asked for", ("delete", "tune", "evaluate", *ALL)),

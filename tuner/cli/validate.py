@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,9 @@ from tuner.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.errors import Problem
-    from tuner.jobs.work import Work
+    from tuner.jobs.asked import Asked
+    from tuner.jobs.loading import Loaded
+    from tuner.types import TargetConfig
 
 
 @click.command()
@@ -33,50 +33,48 @@ def validate(
 ) -> int:
     """Say everything that is wrong with SPEC and its data.
 
-    Nothing is sent and nothing is written. Exit code 2 when something is wrong.
+    SPEC is a spec, a pipeline, or a folder of them. Nothing is sent and nothing is written. Exit
+    code 2 when something is wrong.
     """
     from tuner.cli.show import show
 
-    works = load_all(specs, overrides)
-    rows = [_row(work) for work in works]
+    loaded = load_all(specs, overrides)
+    rows = [row(asked) for asked in loaded.asked()]
     show(rows[0] if len(rows) == 1 else rows, output)
-    return InvalidInput.exit_code if strict and any(work.warnings for work in works) else 0
+    has_warnings = any(work.warnings for work in loaded.every_work)
+    return InvalidInput.exit_code if strict and has_warnings else 0
 
 
-def load_all(specs: Sequence[str], overrides: Sequence[str] = ()) -> list[Work]:
-    """Load every spec with its data; warnings go to stderr.
+def load_all(
+    specs: Sequence[str], overrides: Sequence[str] = (), target: TargetConfig | None = None
+) -> Loaded:
+    """Load every spec and pipeline with its data; warnings go to stderr, each once.
+
+    Args are those of ``loading.load``.
 
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    from tuner.jobs.work import load_work
+    from tuner.jobs.loading import load
     from tuner.tokens.long import long_examples
 
-    works: list[Work] = []
-    problems: list[Problem] = []
-    for spec in specs:
-        try:
-            works.append(load_work(Path(spec), overrides, looks=long_examples))
-        except InvalidInput as error:
-            problems += error.problems
-    if problems:
-        raise InvalidInput(problems)
-    for work in works:
-        for warning in work.warnings:
-            click.echo(str(warning), err=True)
-    return works
+    loaded = load(specs, overrides, long_examples, target)
+    for text in dict.fromkeys(str(each) for work in loaded.every_work for each in work.warnings):
+        click.echo(text, err=True)
+    return loaded
 
 
-def _row(work: Work) -> dict[str, object]:
+def row(asked: Asked) -> dict[str, object]:
+    """A job or a stage in a line."""
     from tuner.jobs.work import new_tuned_model
 
-    spec = work.spec
+    work, spec = asked.work, asked.work.spec
     return {
-        "spec": str(spec.path),
-        "job": spec.job,
+        "spec": str(asked.path),
+        "job": asked.title,
         "target": spec.target.kind,
         "model": spec.base_model or spec.tuned_model_source,
-        "tuned_model": new_tuned_model(work).name,
+        "tuned_model": None if asked.source else new_tuned_model(work).name,
         "examples": len(work.examples),
         "held_out": len(work.holdout),
         "warnings": len(work.warnings),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from tuner.jobs.asked import Asked
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.pipeline_spec import Pipeline
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import TargetConfig
@@ -39,26 +39,6 @@ _IN_THE_WAY = {
     Action.FAILED: TuningFailed.exit_code,
     Action.UNCHANGED: 0,
 }
-
-
-class Asked(NamedTuple):
-    """A job to plan.
-
-    Attributes:
-        title: What people call it.
-        path: The file that tells of it.
-        work: What is asked for.
-        source: The grouping of a pipeline whose winner it tunes further, empty once that is known.
-        competes: Whether one of its grouping alone is shared and handed over.
-        force: Whether ``--force-share`` overrules its gate.
-    """
-
-    title: str
-    path: Path
-    work: Work
-    source: str = ""
-    competes: bool = False
-    force: bool = False
 
 
 class Item(NamedTuple):
@@ -92,19 +72,6 @@ class Item(NamedTuple):
     def is_blocked(self) -> bool:
         """Whether it cannot be done as long as spec and target are what they are."""
         return self.action in _BLOCKED
-
-
-def stages(pipeline: Pipeline, *, force: bool = False) -> list[Asked]:
-    """The jobs of a pipeline, to plan, in its order."""
-    best = {grouping.name for grouping in pipeline.groupings if grouping.keep == "best"}
-    return [
-        Asked(
-            *(stage.name, pipeline.path, stage.work, stage.source),
-            competes=stage.grouping in best,
-            force=force,
-        )
-        for stage in pipeline.stages
-    ]
 
 
 async def plan(
@@ -175,10 +142,10 @@ async def _on_one(
 
 
 def _bookmark(asked: Asked, name: str, ledger: Ledger) -> Job | None:
-    """What the ledger knows, with the force that this run gives it."""
+    """What the ledger knows, with the force that a run would give it, as ``start.begin`` does."""
     spec = asked.work.spec
     job = ledger.find(Job(spec.job, spec.target, name, "", "").where, name)
-    return job and replace(job, force=asked.force or job.force)
+    return job and replace(job, force=asked.force or (job.force and not job.phase.is_end))
 
 
 def _later(asked: Asked) -> Verdict:

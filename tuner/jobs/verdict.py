@@ -72,7 +72,7 @@ def verdict(name: str, work: Work, job: Job | None, world: World) -> Verdict:
     if found is None:
         return _of_missing(work, job, world)
     if different := differences(found, work):
-        return Verdict(Action.OWNER, (f"is another model: {'; '.join(different)}",), (), _OTHER_ID)
+        return Verdict(Action.CANNOT, (f"is another model: {'; '.join(different)}",), (), _OTHER_ID)
     match found.state:
         case State.FAILED:
             return _of_failed(work, job)

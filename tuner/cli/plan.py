@@ -1,0 +1,151 @@
+"""plan: what `tuner run` would do about jobs, and why, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import output_option, target_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.jobs.loading import Loaded
+    from tuner.jobs.plan import Item
+    from tuner.types import TargetConfig
+
+
+@click.command()
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
+)
+@click.option(
+    "--detailed-exitcode",
+    "is_detailed",
+    is_flag=True,
+    help="Exit 6 when there is something to do, 4 when an owner differs, 1 when a tuning failed.",
+)
+@target_options
+@output_option
+def plan(
+    specs: tuple[str, ...],
+    *,
+    overrides: tuple[str, ...],
+    is_detailed: bool,
+    config: TargetConfig,
+    output: str,
+) -> int:
+    """Say what `tuner run SPEC` would do about each job, and why.
+
+    SPEC is a spec, a pipeline, or a folder of them. The targets that the specs name are asked, or
+    the one named here in their place; only reads are sent. Exit code 2 when something cannot be
+    done. Unlike terraform's, exit code 2 of --detailed-exitcode is no change to be made: that is 6.
+    """
+    from tuner.cli.validate import load_all
+    from tuner.jobs.plan import exit_code
+
+    given = _target(config)
+    loaded = load_all(specs, overrides, given)
+    items = asyncio.run(planned(loaded))
+    show_plan(items, output)
+    if output == "table":
+        click.echo(_summary(items, specs, is_elsewhere=given is not None), err=True)
+    for text in dict.fromkeys(str(item.error) for item in items if item.error):
+        click.echo(text, err=True)
+    return exit_code(items, is_detailed=is_detailed)
+
+
+async def planned(loaded: Loaded, *, force: bool = False) -> list[Item]:
+    """What is to be done about jobs and the stages of pipelines, as their targets are now."""
+    from tuner.jobs.connections import Connections
+    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.plan import plan as planned_
+    from tuner.tokens.works import token_counter
+
+    with open_ledger() as ledger:
+        async with Connections() as connections:
+            return await planned_(
+                loaded.asked(force=force), ledger, connections.get, token_counter()
+            )
+
+
+def show_plan(items: Sequence[Item], output: str) -> None:
+    """A row a job; other forms than the table have more of each."""
+    from tuner.cli.show import show
+
+    show([_row(item) for item in items] if output == "table" else list(map(record, items)), output)
+
+
+def record(item: Item) -> dict[str, object]:
+    """One job of a plan, for programs."""
+    return {
+        "job": item.title,
+        "action": item.action.value,
+        "reasons": list(item.reasons),
+        "changes": list(item.changes),
+        "fix": item.fix,
+        "examples": len(item.work.examples),
+        "tokens": item.tokens,
+        "steps": item.steps,
+        "tuned_model": item.tuned_model or None,
+        "target": item.work.spec.target.kind,
+        "spec": str(item.path),
+    }
+
+
+def _row(item: Item) -> dict[str, object]:
+    fix = f" ({item.fix})" if item.fix else ""
+    return {
+        "job": item.title,
+        "action": item.action.value,
+        "reason": "; ".join(item.reasons) + fix,
+        "changes": item.changes,
+        "examples": f"{len(item.work.examples):,}",
+        "tokens": None if item.tokens is None else f"{item.tokens:,}",
+        "steps": f"{item.steps:,}",
+        "tuned_model": item.tuned_model or None,
+    }
+
+
+_WORDS = {
+    "create": "to create",
+    "adopt": "to adopt",
+    "resume": "to go on with",
+    "drift": "to share as the spec says",
+    "after": "to come after",
+    "unchanged": "unchanged",
+    "owner differs": "with another owner",
+    "base model gone": "without a base model",
+    "cannot": "that cannot be done",
+    "failed": "failed",
+    "unknown": "unknown",
+}
+
+
+def _summary(items: Sequence[Item], specs: Sequence[str], *, is_elsewhere: bool) -> str:
+    """How many of each, and what to type next."""
+    counts = Counter(item.action.value for item in items)
+    told = ", ".join(f"{counts[each]} {words}" for each, words in _WORDS.items() if counts[each])
+    if any(item.is_blocked for item in items):
+        return f"{told}; nothing of it is sent before that is mended"
+    to_do = any(item.changes or item.action.value in ("adopt", "resume") for item in items)
+    if is_elsewhere or not to_do:
+        return told
+    return f"{told}; `tuner run {shlex.join(specs)}` does it"
+
+
+def _target(config: TargetConfig) -> TargetConfig | None:
+    """The target that was named in place of the specs' own; None for those."""
+    source = click.get_current_context().get_parameter_source("kind")
+    is_said = source is click.core.ParameterSource.COMMANDLINE
+    return config if is_said or any(v for k, v in asdict(config).items() if k != "kind") else None
