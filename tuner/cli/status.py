@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli.options import output_option, timeout_option
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.jobs.ledger.pipelines import Known
+
 JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
 
 
 @click.command()
-@JOBS
+@click.argument("jobs", metavar="[JOB|PIPELINE]...", nargs=-1)
 @output_option
 def status(jobs: tuple[str, ...], output: str) -> None:
     """Show where every job stands, from the ledger alone.
 
-    No service is asked, so it answers at once; `tuner watch` looks at the service.
+    PIPELINE is a pipeline's name or its file, and shows its stages. No service is asked, so it
+    answers at once; `tuner watch` looks at the service.
     """
     from tuner.cli.from_python import note_started_from_python
     from tuner.cli.show import show
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.ledger import open_ledger, pipelines
     from tuner.jobs.outcome import summary
+    from tuner.jobs.pipeline_outcome import counts, known_rows
 
     with open_ledger() as ledger:
-        found = [bookmark.job for bookmark in ledger.jobs(*jobs)]
+        known = pipelines.known(ledger.store)
+        stages = [each for name in jobs if (each := _pipeline(known, name))]
+        names = [name for name in jobs if not _pipeline(known, name)]
+        found = [each.job for each in ledger.jobs(*names)] if names or not jobs else []
+        tables = [known_rows(each, ledger) for each in stages]
+        if output == "table" and not jobs:
+            for each in known:
+                click.echo(f"{each.name}: {counts(known_rows(each, ledger))}", err=True)
     rows = [summary(job) for job in found]
-    if not rows and output == "table":
+    if not rows and not tables and output == "table":
         click.echo("no jobs yet; `tuner run SPEC` starts one", err=True)
         return
-    show(rows, output)
+    if output != "table":
+        show([*rows, *(row for table in tables for row in table)], output)
+    for table in [rows, *tables] if output == "table" else ():
+        show(table, output)
     note_started_from_python(found)
+
+
+def _pipeline(known: Sequence[Known], name: str) -> Known | None:
+    """The latest one of this name, id or file."""
+    file = str(Path(name).absolute())
+    return next((each for each in known if name in (each.name, each.id) or file == each.spec), None)
 
 
 @click.command()
