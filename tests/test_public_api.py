@@ -58,7 +58,11 @@ def notebook():
     keys = {
         "job": "capitals",
         "base_model": "models/tiny",
-        "evaluation": {"holdout": 0.3, "require": {"better_than_base": True}},
+        "evaluation": {
+            "holdout": 0.3,
+            "base_instruction": "Answer.",
+            "require": {"better_than_base": True},
+        },
         "permissions": [{"role": "READER", "email_address": "ana@example.com"}],
         "transfer_ownership": "lead@example.com",
     }

@@ -9,7 +9,7 @@ SPEC = """\
 job: capitals
 base_model: models/tiny
 training_data: {path: rows.csv}
-evaluation: {holdout: 0.3, require: {better_than_base: true}}
+evaluation: {holdout: 0.3, base_instruction: Answer., require: {better_than_base: true}}
 permissions: [{role: READER, email_address: ana@example.com}]
 transfer_ownership: lead@example.com
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput
 from tuner.jobs.draft import read_draft
 from tuner.jobs.material import read_material
+from tuner.jobs.steps import total_steps
 from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tuner.errors import Problem
     from tuner.jobs.draft import Draft
@@ -44,6 +46,26 @@ class Work:
     holdout: tuple[Example, ...] = ()
     warnings: tuple[Problem, ...] = ()
     is_on_disk: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what decides the weights, in hex.
+
+        Digested is compact JSON in ASCII with sorted keys: ``base_model`` or ``tuned_model_source``,
+        ``hyperparameters`` (those that are set), and ``examples``, ``[text_input, output]`` each, in
+        order and as they are sent: with the instruction, and without the rows held out. Lines, file
+        names, formats, names and the settings that can be changed later do not count.
+        """
+        spec = self.spec
+        rates = asdict(spec.hyperparameters).items()
+        source = "base_model" if spec.base_model else "tuned_model_source"
+        content = {
+            source: spec.base_model or spec.tuned_model_source,
+            "hyperparameters": {key: value for key, value in rates if value is not None},
+            "examples": [(each.text_input, each.output) for each in self.examples],
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_work(
@@ -80,12 +102,32 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or draft.spec is None:
         raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
-    work = Work(draft.spec, material.examples, material.holdout, tuple(problems), is_on_disk)
+    warnings = (*problems, *_warnings(draft, draft.spec, len(material.examples)))
+    work = Work(draft.spec, material.examples, material.holdout, warnings, is_on_disk)
     limits = TARGETS[work.spec.target.kind].limits
     too_large = check_request(new_tuned_model(work), str(work.spec.training_data.path), limits)
     if too_large:
         raise InvalidInput(too_large)
     return work
+
+
+def _warnings(draft: Draft, spec: JobSpec, examples: int) -> Iterator[Problem]:
+    """What can be done, and hardly is what was meant."""
+    evaluation, stopping = spec.evaluation, spec.early_stopping
+    if evaluation and evaluation.require.better_than_base:
+        told = spec.training_data.instruction or evaluation.base_instruction
+        if not told and not spec.tuned_model_source:
+            what = "the base model is not told the task: it may fail on form alone"
+            fix = "add evaluation.base_instruction: the task, and the labels it may answer with"
+            at = ("evaluation", "require", "better_than_base")
+            problem = draft.document.problem(at, what, fix, "untold-base")
+            yield replace(problem, severity="warning")
+    steps = total_steps(examples, spec.hyperparameters)
+    if stopping and stopping.patience_steps >= steps:
+        what = f"the tuning has {steps:,} steps: no patience of {stopping.patience_steps:,} ends"
+        where = ("early_stopping", "patience_steps")
+        problem = draft.document.problem(where, what, "write fewer", "idle-key")
+        yield replace(problem, severity="warning")
 
 
 def new_tuned_model(work: Work) -> NewTunedModel:
@@ -111,20 +153,5 @@ def content_id(work: Work) -> str:
 
 
 def digest(work: Work) -> str:
-    """SHA-256 of what decides the weights, in hex.
-
-    Digested is compact JSON in ASCII with sorted keys: ``base_model`` or ``tuned_model_source``,
-    ``hyperparameters`` (those that are set), and ``examples``, ``[text_input, output]`` each, in
-    order and as they are sent: with the instruction, and without the rows held out. Lines, file
-    names, formats, names and the settings that can be changed later do not count.
-    """
-    spec = work.spec
-    rates = {key: value for key, value in asdict(spec.hyperparameters).items() if value is not None}
-    source = "base_model" if spec.base_model else "tuned_model_source"
-    content = {
-        source: spec.base_model or spec.tuned_model_source,
-        "hyperparameters": rates,
-        "examples": [(each.text_input, each.output) for each in work.examples],
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """As ``Work.digest``."""
+    return work.digest

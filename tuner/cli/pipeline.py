@@ -1,0 +1,127 @@
+"""pipeline: what a pipeline file says, checked and drawn; `tuner run` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli import LazyGroup
+from tuner.cli.options import output_option
+
+if TYPE_CHECKING:
+    from tuner.jobs.pipeline_spec import Pipeline, Stage
+
+FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the pipeline, e.g. max_parallel=4 or jobs.0.keep=all. Repeatable.",
+)
+COMMANDS = {
+    "validate": (
+        "tuner.cli.pipeline:validate",
+        "Say everything that is wrong with FILE, its specs and their data.",
+    ),
+    "graph": ("tuner.cli.pipeline:graph", "Draw what waits for what, and how far it is."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def pipeline() -> None:
+    """Check and draw pipelines; `tuner run FILE` runs one."""
+
+
+@click.command()
+@FILE
+@SET
+@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@output_option
+def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: str) -> int:
+    """Say everything that is wrong with FILE, its specs and their data.
+
+    Nothing is sent and nothing is written. Prints a line a stage; exit code 2 when something is
+    wrong.
+    """
+    from tuner.cli.show import show
+    from tuner.errors import InvalidInput
+
+    loaded = load(file, overrides)
+    show([_row(stage) for stage in loaded.stages], output)
+    has_warnings = any(stage.work.warnings for stage in loaded.stages)
+    return InvalidInput.exit_code if strict and has_warnings else 0
+
+
+@click.command()
+@FILE
+@SET
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "svg"]),
+    default="text",
+    show_default=True,
+    help="svg stands alone and opens in a browser.",
+)
+def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
+    """Draw what waits for what, with how far each job is as the ledger has it.
+
+    No service is asked.
+    """
+    from tuner.jobs.drawing import as_svg
+    from tuner.jobs.graph import as_text
+    from tuner.jobs.pipeline_spec import load_pipeline
+
+    loaded = load_pipeline(file, overrides)
+    states, notes = _states(loaded)
+    draw = as_svg if output == "svg" else as_text
+    click.echo(draw(loaded, states, notes), nl=False)
+
+
+def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
+    """Load a pipeline with its data; warnings go to stderr, each once.
+
+    Raises:
+        InvalidInput: Everything that is wrong with it.
+    """
+    from tuner.jobs.pipeline_spec import load_pipeline
+    from tuner.tokens.long import long_examples
+
+    loaded = load_pipeline(file, overrides, looks=long_examples)
+    warnings = (warning for stage in loaded.stages for warning in stage.work.warnings)
+    for warning in dict.fromkeys(warnings):
+        click.echo(str(warning), err=True)
+    return loaded
+
+
+def _row(stage: Stage) -> dict[str, object]:
+    from tuner.jobs.work import new_tuned_model
+
+    spec = stage.work.spec
+    source = f"jobs/{stage.source}" if stage.source else spec.tuned_model_source
+    return {
+        "stage": stage.name,
+        "after": list(stage.after),
+        "target": spec.target.kind,
+        "model": spec.base_model or source,
+        "tuned_model": "" if stage.source else new_tuned_model(stage.work).name,
+        "examples": len(stage.work.examples),
+        "held_out": len(stage.work.holdout),
+    }
+
+
+def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
+    """How far each stage is, and the score of its model, when it was begun."""
+    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.ledger.pipelines import find
+    from tuner.jobs.pipeline_outcome import known_rows
+
+    with open_ledger() as ledger:
+        known = find(ledger.store, loaded.id)
+        rows = known_rows(known, ledger) if known else []
+    states = {str(row["stage"]): str(row["phase"]) for row in rows}
+    notes = {str(row["stage"]): f"{row['tuned']:.2f}" for row in rows if row["tuned"] is not None}
+    return states, notes
