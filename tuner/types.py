@@ -236,6 +236,11 @@ class TargetConfig:
     max_jobs: int = 0
     requests_per_second: float = 0.0
 
+    @property
+    def where(self) -> str:
+        """In a word: the kind, and the endpoint when that is not the kind's own."""
+        return ":".join(filter(None, [self.kind, self.endpoint]))
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -70,7 +70,7 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     _refuse_another(found, work)
     tell(events.Adopted(job))
     if job.retry:  # killed right after the create: this is the new model already
-        job = replace(job, retry=False, stopping="")
+        job = replace(job, retry=False, stopping="", operation="")
     return replace(job, phase=Phase.TUNE)
 
 

@@ -132,5 +132,5 @@ class Job:
 
     @property
     def where(self) -> str:
-        """The target in a word: its kind, and its endpoint when that is not the kind's own."""
-        return ":".join(filter(None, [self.target.kind, self.target.endpoint]))
+        """The target in a word."""
+        return self.target.where

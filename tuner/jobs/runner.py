@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from tuner.errors import NotFinished, Unavailable
 from tuner.jobs import events
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 POLL_S = {"local": 0.5, "gemini": 5.0}
 PATIENCE_S = {"local": 5.0, "gemini": 300.0}
 LONGEST_WAIT_S = 30.0
+LONGEST_QUOTA_WAIT_S = 60.0
+TUNING = (Phase.SUBMIT, Phase.TUNE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,38 @@ def reached(phase: Phase, until: Phase | None) -> bool:
     return until is not None and order.index(phase) >= order.index(until)
 
 
+class Book(Protocol):
+    """Where a job is written down as it goes on."""
+
+    def begin(self, job: Job) -> None:
+        """Write down what is about to be done, before anything is."""
+
+    def save(self, job: Job) -> None:
+        """Write down what must survive a crash."""
+
+    def note(self, job: Job) -> None:
+        """Write down how far it is, soon; a crash may lose it, and the service is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A book of which nobody else writes: every step is saved at once."""
+
+    ledger: Ledger
+
+    def begin(self, job: Job) -> None:
+        """Save it."""
+        self.ledger.save(job)
+
+    def save(self, job: Job) -> None:
+        """Save it."""
+        self.ledger.save(job)
+
+    def note(self, job: Job) -> None:
+        """Save it too."""
+        self.ledger.save(job)
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Drives jobs; every step is in ``ledger`` before the next one is taken, and ``tell`` hears of it.
@@ -63,11 +98,23 @@ class Runner:
     Both methods raise NotFinished when ``pace.deadline`` passed, Unavailable when the target was
     away for ``pace.patience_s``, NotAllowed and RequestRefused when the service refuses. The ledger
     then keeps the job where it stands, and the tuning goes on.
+
+    Attributes:
+        ledger: Holds what models answered, and the jobs where ``book`` is left out.
+        tell: Who hears of everything.
+        pace: How time is spent.
+        book: Where the jobs are written down.
+        news: Comes back when there is something new of an operation, at the latest after so many
+            seconds; without it the pace's own intervals are kept.
+        tuned: Called once the job is past its tuning.
     """
 
     ledger: Ledger
     tell: Tell
     pace: Pace
+    book: Book | None = None
+    news: Callable[[str, float], Awaitable[None]] | None = None
+    tuned: Callable[[], Awaitable[None]] | None = None
 
     async def follow(self, job: Job, work: Work, target: Target) -> Job:
         """Advance ``job`` to its end, or to ``pace.until``."""
@@ -91,11 +138,14 @@ class Runner:
         return await self._drive(job, lambda job: look(job, target, self.tell), Phase.EVALUATE)
 
     async def _drive(self, job: Job, step: Step, until: Phase | None) -> Job:
-        self.ledger.save(job)
+        book = self.book or Plain(self.ledger)
+        book.begin(job)
         while not job.phase.is_end and not reached(job.phase, until):
             after = await self._patiently(job, step)
             if after != job:
-                self.ledger.save(after)
+                (book.note if is_progress(job, after) else book.save)(after)
+            if self.tuned and after.phase not in TUNING:
+                await self.tuned()
             if after.phase is job.phase and after.stopping == job.stopping:
                 await self._wait(after)
             job = after
@@ -110,19 +160,56 @@ class Runner:
                 return await step(job)
             except Unavailable as error:
                 pause = max(error.retry_after_s or 0.0, _jittered(wait_s))
-                if not error.is_passing or self.pace.now() + pause > gives_up:
+                if not error.is_passing:
+                    raise
+                if error.is_quota:  # the service is well, and will do it when it has the time
+                    left_s(self.pace, job)
+                elif self.pace.now() + pause > gives_up:
                     raise
                 self.tell(events.Waiting(job, error.what, pause))
                 await self.pace.sleep(pause)
-                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                longest_s = LONGEST_QUOTA_WAIT_S if error.is_quota else LONGEST_WAIT_S
+                wait_s = min(wait_s * 2, longest_s)
 
     async def _wait(self, job: Job) -> None:
-        if self.pace.deadline is not None and self.pace.now() >= self.pace.deadline:
-            raise NotFinished(
-                f"{job.name} is not finished: {job.completed_steps} of {job.total_steps} steps",
-                f"the tuning goes on; `tuner resume {job.name}` follows it",
-            )
-        await self.pace.sleep(_jittered(self.pace.poll_s))
+        left = left_s(self.pace, job)
+        if self.news is not None and job.operation:
+            await self.news(job.operation, left)
+        else:
+            await self.pace.sleep(min(_jittered(self.pace.poll_s), left))
+
+
+def left_s(pace: Pace, job: Job) -> float:
+    """Seconds until the deadline. Raises NotFinished when there are none left."""
+    if pace.deadline is None:
+        return math.inf
+    left = pace.deadline - pace.now()
+    if left <= 0:
+        raise NotFinished(
+            f"{job.title} is not finished: {job.completed_steps} of {job.total_steps} steps",
+            f"the tuning goes on; `tuner resume {job.name}` follows it",
+        )
+    return left
+
+
+def is_progress(before: Job, after: Job) -> bool:
+    """Whether the service tells as much again for a few reads, should it be lost."""
+    way = (before.phase, after.phase)
+    if before.phase is not after.phase and way not in _ASKED_AGAIN:
+        return False
+    return before == replace(
+        after,
+        phase=before.phase,
+        operation=before.operation,
+        total_steps=before.total_steps,
+        completed_steps=before.completed_steps,
+        mean_loss=before.mean_loss,
+        stopping=before.stopping if way == _TUNED else after.stopping,
+    )
+
+
+_TUNED = (Phase.TUNE, Phase.EVALUATE)
+_ASKED_AGAIN = (_TUNED, (Phase.SHARE, Phase.TRANSFER))
 
 
 def _jittered(seconds: float) -> float:

@@ -3,96 +3,252 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from tuner.errors import NotAllowed, RequestRefused, TunerError, Unavailable
-from tuner.jobs.connections import Connections
+from tuner.errors import RequestRefused, Superseded, TunerError, Unavailable
+from tuner.jobs import events
+from tuner.jobs.audit import Audit
+from tuner.jobs.books import Own, Seen
+from tuner.jobs.flow import look
+from tuner.jobs.leases import Leases, Times
+from tuner.jobs.ledger import claims
+from tuner.jobs.ledger.claims import Claim
+from tuner.jobs.log import Log
 from tuner.jobs.measure import Meter
+from tuner.jobs.notes import Notes
+from tuner.jobs.notify import Outbox
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.runner import PATIENCE_S, POLL_S, Runner, reached
+from tuner.jobs.reach import Reach
+from tuner.jobs.runner import PATIENCE_S, POLL_S, TUNING, Runner, left_s, reached
+from tuner.jobs.sending import send as really_send
+from tuner.jobs.sharing import listed
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tuner.jobs.events import Tell
+    from tuner.jobs.events import Event, Tell
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
+    from tuner.jobs.ledger.claims import Watch
+    from tuner.jobs.notify import Send
+    from tuner.jobs.reach import Place
     from tuner.jobs.runner import Pace
     from tuner.jobs.work import Work
     from tuner.targets import Target
-    from tuner.types import Permission, TargetConfig
+    from tuner.types import TargetConfig
 
-    Step = Callable[[Job, Target], Awaitable[Job]]
+    Step = Callable[[Job, Place], Awaitable[Job]]
 
 RESTARTS = 3
+LOGS = "logs"
+_TIMES = Times()
 
 
 class Session:
     """What the jobs of one run share; opened once, as an async context manager.
 
+    Every change is audited, and every event logged, in the folder ``logs`` beside the ledger.
+
     Attributes:
         ledger: Where the jobs are written down.
-        tell: Who hears of everything.
         pace: How time is spent; each job's target decides on its own part of it.
     """
 
-    def __init__(self, ledger: Ledger, tell: Tell, pace: Pace) -> None:
-        """Nothing is opened before it is needed."""
-        self.ledger, self.tell, self.pace = ledger, tell, pace
-        self._connections = Connections()
+    def __init__(
+        self,
+        ledger: Ledger,
+        tell: Tell,
+        pace: Pace,
+        *,
+        times: Times = _TIMES,
+        send: Send = really_send,
+    ) -> None:
+        """Nothing is opened before it is needed.
+
+        Args:
+            ledger: Open.
+            tell: Hears of everything, after the audit and the log.
+            pace: How time is spent.
+            times: How long another runner's lease lasts.
+            send: Tells those whom a spec notifies.
+        """
+        self.ledger, self.pace = ledger, pace
+        logs = ledger.store.path.parent / LOGS
+        audit = Audit(logs / "audit.jsonl")
+        self._listeners = (audit, Log(logs / "events.jsonl"), tell)
+        self._reach = Reach(pace, audit.speaks_for)
+        self._notes = Notes(ledger, pace.now)
+        self._leases = Leases(ledger, pace.now, self._notes.flush, times)
+        self._outbox = Outbox(ledger, self.tell, send, pace.sleep)
         self._following: dict[tuple[str, str], asyncio.Lock] = {}
 
+    def tell(self, event: Event) -> None:
+        """Tell all who listen; the audit first, since what it cannot write is not done."""
+        for listener in self._listeners:
+            listener(event)
+
     async def __aenter__(self) -> Self:
-        """Itself."""
+        """Itself; what an earlier run could not tell is told now."""
+        self._outbox.wake()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close what was opened."""
-        await self._connections.__aexit__()
+        """Tell what is to be told, give back what was taken, and close what was opened."""
+        try:
+            await self._outbox.close()
+        finally:
+            with suppress(TunerError):  # progress may be lost
+                self._notes.flush()
+            await self._leases.close()
+            await self._reach.close()
 
     async def follow(self, job: Job, work: Work, *, until: Phase | None = None) -> Outcome:
         """Advance a job to its end, or to a phase: ``until``, or the pace's; never raises TunerError.
 
-        Whoever follows a job that this session follows already waits, and then goes on from there.
+        While another runner has the job this one watches, and goes on once that one is gone.
+        Whoever follows a job that this session follows already waits, and goes on from there.
         """
         until = until or self.pace.until
         lock = self._following.setdefault((job.where, job.tuned_model), asyncio.Lock())
         waited = lock.locked()
+        self._outbox.knows(job, work)
         async with lock:
             if waited:
-                job = self.ledger.find(job.where, job.tuned_model) or job
-                if job.phase.is_end or reached(job.phase, until):
-                    return Outcome(job)
-            pace = replace(self._paced(job, work.spec.timeout_s), until=until)
-            return await self._outcome(job, lambda job, on: self._step(job, work, on, pace))
+                job = self._latest(job)
+            if waited and (job.phase.is_end or reached(job.phase, until)):
+                return Outcome(job)
+            if job.phase.is_end:
+                self.tell(events.Ended(job, changed=False))
+                return Outcome(job)
+            outcome = await self._alone(job, work, until)
+        if outcome.job.phase.is_end:
+            self._outbox.wake()
+        return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
-        """Watch a tuning to its end, after asking for that end with ``cancel``."""
-        pace = self._paced(job)
+        """Watch a tuning to its end, after asking for that end with ``cancel``; claims nothing."""
 
-        async def step(job: Job, target: Target) -> Job:
+        async def step(job: Job, place: Place) -> Job:
+            target = place.guarded()
             if cancel:
-                await _cancel(job, target)
-            return await Runner(self.ledger, self.tell, pace).watch(job, target)
+                await self._cancel(job, target)
+            runner = Runner(self.ledger, self.tell, self._paced(job), Seen(self.ledger))
+            return await runner.watch(job, target)
 
         return await self._outcome(job, step)
 
     async def target(self, config: TargetConfig) -> Target:
-        """The target, open; for reads, and for what belongs to no job.
+        """The target, open, asked no faster than its ``requests_per_second``.
+
+        For reads, and for changes that belong to no job: those are not fenced.
 
         Raises:
             NotAllowed, Unavailable: As ``open_target``.
         """
-        return await self._connections.get(config)
+        return (await self._reach.to(config)).guarded()
 
-    async def _step(self, job: Job, work: Work, target: Target, pace: Pace) -> Job:
-        if not pace.measures:
-            return await Runner(self.ledger, self.tell, pace).follow(job, work, target)
-        with closing(Meter(work, target, self.tell)) as meter:
-            return await Runner(self.ledger, meter, pace).follow(job, work, target)
+    # -- of two runners one acts ----------------------------------------------------------------
+
+    async def _alone(self, job: Job, work: Work, until: Phase | None) -> Outcome:
+        """Work on a job while this session has it, and look on while another runner has it."""
+        watch = self._leases.watch()
+        job = self._caught_up(job)
+        while True:
+            try:
+                claim = self._leases.begin(job, watch)
+                if isinstance(claim, Claim):
+                    if claim.former:
+                        self.tell(events.TakenOver(job, str(claim.former)))
+                    return await self._work(job, work, until, claim)
+                self.tell(events.Watching(job, str(claim)))
+                await self._look_on(job, until, watch)
+            except Superseded:
+                self._leases.lost(job)
+            except TunerError as error:
+                return Outcome(self._latest(job), error)
+            job = self._latest(job)
+            if job.phase.is_end or reached(job.phase, until):
+                return await self._seen_off(job)
+
+    async def _work(self, job: Job, work: Work, until: Phase | None, claim: Claim) -> Outcome:
+        """Advance a job that is ours. Raises Superseded."""
+        allow = partial(claims.check, self.ledger.store, claim)
+        book = Own(self.ledger, self._leases, self._notes, claim, work)
+        async with AsyncExitStack() as slot:
+            if job.phase in TUNING:
+                order = 0 if job.operation else 1  # what is tuning already takes part of the target
+                await slot.enter_async_context(self._reach.slots(job.target).one(order))
+            pace = replace(self._paced(job, work.spec.timeout_s), until=until)
+
+            async def step(job: Job, place: Place) -> Job:
+                target, news = place.guarded(allow), place.follower.news
+                if not pace.measures:
+                    runner = Runner(self.ledger, self.tell, pace, book, news, slot.aclose)
+                    return await runner.follow(job, work, target)
+                with closing(Meter(work, target, self.tell)) as meter:
+                    runner = Runner(self.ledger, meter, pace, book, news, slot.aclose)
+                    return await runner.follow(job, work, target)
+
+            return await self._outcome(job, step)
+
+    async def _look_on(self, job: Job, until: Phase | None, watch: Watch) -> None:
+        """Until the job's holder has brought it that far, has given it back, or is gone.
+
+        Raises:
+            NotFinished: The deadline passed.
+        """
+        pace, seen_at = self._paced(job), self.pace.now()
+        while True:
+            known = self._latest(job)
+            holder = claims.holder(self.ledger.store, job.where, job.tuned_model)
+            if known.phase.is_end or reached(known.phase, until):
+                return
+            if holder is None or watch.is_gone(holder):
+                return
+            if pace.now() - seen_at >= pace.poll_s:
+                seen_at = pace.now()
+                await self._glance(known)
+            await pace.sleep(min(self._leases.times.look_s, left_s(pace, job)))
+
+    async def _glance(self, job: Job) -> None:
+        """Tell how far a tuning is; whoever works on it deals with what is wrong."""
+
+        def tell(event: Event) -> None:
+            if isinstance(event, events.Progress):
+                self.tell(event)
+
+        if job.phase is Phase.TUNE:
+            with suppress(TunerError):
+                await look(job, (await self._reach.to(job.target)).guarded(), tell)
+
+    async def _seen_off(self, job: Job) -> Outcome:
+        if job.phase.is_end:
+            self.tell(events.Ended(job, changed=True))
+        if job.phase is not Phase.DONE:
+            return Outcome(job)
+        with suppress(TunerError):
+            target = (await self._reach.to(job.target)).guarded()
+            return Outcome(job, permissions=await listed(job, target))
+        return Outcome(job)
+
+    def _caught_up(self, job: Job) -> Job:
+        """With what another runner has found out since ``job`` was read."""
+        known = self._latest(job)
+        evaluation = job.evaluation or known.evaluation
+        return replace(job, evaluation=evaluation, handed_to=job.handed_to or known.handed_to)
+
+    def _latest(self, job: Job) -> Job:
+        """As the ledger has it by now; as it is when the ledger cannot be used."""
+        with suppress(TunerError):
+            noted = self._notes.latest(job)
+            return noted or self.ledger.find(job.where, job.tuned_model) or job
+        return job
+
+    # -- one job at its target ------------------------------------------------------------------
 
     def _paced(self, job: Job, timeout_s: float | None = None) -> Pace:
         """The pace for one job: its target's, and its own timeout unless the command line has one."""
@@ -105,40 +261,38 @@ class Session:
         )
 
     async def _outcome(self, job: Job, step: Step) -> Outcome:
-        """Follow one job; a local service that died is started again, ``RESTARTS`` times at most."""
-        target = None
+        """Follow one job; a local service that died is started again, ``RESTARTS`` times at most.
+
+        Raises:
+            Superseded: Another runner took it over.
+        """
+        place = None
         for restarts_left in reversed(range(RESTARTS + 1)):
             try:
-                target = await self._connections.get(job.target, gone=target)
-                job = await step(job, target)
+                place = await self._reach.to(job.target, gone=place)
+                job = await step(job, place)
+            except Superseded:
+                raise
             except TunerError as error:
-                job = self.ledger.find(job.where, job.tuned_model) or job
+                job = self._latest(job)
                 is_away = isinstance(error, Unavailable) and error.is_passing
                 if not (is_away and job.target.kind == "local" and restarts_left):
                     return Outcome(job, error)
             else:
                 break
-        if job.phase is not Phase.DONE or target is None:
+        if job.phase is not Phase.DONE or place is None:
             return Outcome(job)
-        return Outcome(job, permissions=await _permissions(job, target))
+        return Outcome(job, permissions=await listed(job, place.guarded()))
 
-
-async def _cancel(job: Job, target: Target) -> None:
-    if job.phase not in (Phase.SUBMIT, Phase.TUNE):
-        raise RequestRefused(
-            f"{job.name} is past its tuning ({job.phase.lower()}): there is nothing to cancel",
-            f"`tuner models delete {job.tuned_model}` deletes the model",
-        )
-    operations = [job.operation] if job.operation else []
-    if not operations:
-        operations = [operation.name for operation in await target.operations(job.tuned_model)]
-    for operation in operations:
-        await target.cancel(operation)
-
-
-async def _permissions(job: Job, target: Target) -> tuple[Permission, ...]:
-    """For the last look; after a transfer the service may show them to the owner only."""
-    try:
-        return tuple(await target.permissions(job.tuned_model))
-    except (NotAllowed, RequestRefused):
-        return ()
+    async def _cancel(self, job: Job, target: Target) -> None:
+        if job.phase not in TUNING:
+            raise RequestRefused(
+                f"{job.title} is past its tuning ({job.phase.lower()}): there is nothing to cancel",
+                f"`tuner models delete {job.tuned_model}` deletes the model",
+            )
+        running = [job.operation] if job.operation else []
+        if not running:
+            running = [each.name for each in await target.operations(job.tuned_model)]
+        for operation in running:
+            self.tell(events.Changing(job, "cancel", job.tuned_model, "`tuner cancel`"))
+            await target.cancel(operation)

@@ -105,6 +105,14 @@ async def transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     return replace(job, phase=Phase.DONE, handed_to=heir)
 
 
+async def listed(job: Job, target: Target) -> tuple[Permission, ...]:
+    """Who has access, in the end; after a transfer the service may show that to the owner only."""
+    try:
+        return tuple(await target.permissions(job.tuned_model))
+    except (NotAllowed, RequestRefused):
+        return ()
+
+
 async def _owner(job: Job, target: Target) -> str:
     """The owner's address in lower case, empty when the service does not say."""
     held = await target.permissions(job.tuned_model)

@@ -28,7 +28,13 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
     """The bookmark to go on from: the one in the ledger, or a new one.
 
     An ended job starts over: every step asks first, so that what is true already stays as it is.
-    ``overrides`` are those that ``work`` was loaded with, for a later resume; ``new`` gives the tuned model an id of its own in place of the content's.
+    One that was beaten by another of its matrix stays beaten.
+
+    Args:
+        work: Free of problems.
+        ledger: Where the bookmark may be.
+        overrides: Those that ``work`` was loaded with, for a later resume.
+        new: Give the tuned model an id of its own in place of the content's.
     """
     content = content_id(work)
     wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
@@ -43,7 +49,9 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
     known = ledger.find(job.where, job.tuned_model)
     if known is None:
         return job
-    phase = Phase.SUBMIT if known.phase.is_end else known.phase
+    if known.phase is Phase.BEATEN:
+        return known
+    has_ended = known.phase.is_end
     return replace(
         known,
         name=job.name,
@@ -51,7 +59,8 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         content=content,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
-        phase=phase,
+        phase=Phase.SUBMIT if has_ended else known.phase,
+        force=known.force and not has_ended,
         error="",
     )
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
-from tuner.errors import Superseded
 from tuner.jobs.job import Evaluation, Interval, Job
 from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.answers import Kept, forget_answers, keep_rows, rows_of
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.jobs.job import Judged
-    from tuner.jobs.ledger.claims import Claim
+    from tuner.jobs.ledger.claims import Claim, Holder, Me
     from tuner.jobs.ledger.notices import Notice
 
 __all__ = ["VERSION", "Bookmark", "Ledger", "open_ledger"]
@@ -87,16 +85,25 @@ class Ledger:
             insert(db, notices)
         return job
 
+    def begin(
+        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
+    ) -> Claim | Holder:
+        """Claim ``job``, as ``claims.take``, and write it down when it was to be had."""
+        with self.store.transaction() as db:
+            claim = claims.taken(db, job.where, job.tuned_model, me, is_gone)
+            if isinstance(claim, claims.Claim):
+                db.execute(_SAVE, self._row(job))
+                keep_rows(db, job)
+        return claim
+
     def note(self, jobs: Iterable[tuple[Job, Claim | None]]) -> None:
         """Write down the progress of many in one transaction; losing it costs nothing.
 
-        A job that another runner took over meanwhile is left as that one has it.
+        A job that another runner has is left as that one has it; without a claim, any other.
         """
         with self.store.transaction() as db:
             for job, claim in jobs:
-                with suppress(Superseded):
-                    if claim is not None:
-                        claims.confirm(db, claim)
+                if claims.may_write(db, job.where, job.tuned_model, claim):
                     db.execute(_SAVE, self._row(job))
 
     def find(self, where: str, tuned_model: str) -> Job | None:

@@ -51,15 +51,6 @@ class Me(NamedTuple):
     started: str
 
 
-class Claim(NamedTuple):
-    """What a runner has taken: a tuned model of a target (``Job.where``), or a pipeline."""
-
-    scope: str
-    name: str
-    epoch: int
-    me: Me
-
-
 class Holder(NamedTuple):
     """Another runner that has it; ``beat`` is the last seen of it, -1 for none."""
 
@@ -74,10 +65,26 @@ class Holder(NamedTuple):
         return f"process {self.pid} on {self.host.partition(' ')[0]}" if self.pid else "another run"
 
 
+class Claim(NamedTuple):
+    """What a runner has taken: a tuned model of a target (``Job.where``), or a pipeline.
+
+    ``former`` is from whom it was taken over, None when it was free.
+    """
+
+    scope: str
+    name: str
+    epoch: int
+    me: Me
+    former: Holder | None = None
+
+
 def register(store: Store) -> Me:
     """A new runner, known to the ledger from now on."""
     me = Me(secrets.token_hex(8), _host(), os.getpid(), _started(os.getpid()))
-    beat(store, me)
+    with store.transaction() as db:
+        # those that were killed, and whose jobs others have by now
+        db.execute("DELETE FROM runner WHERE id NOT IN (SELECT runner FROM claim)")
+        db.execute(_BEAT, me)
     return me
 
 
@@ -101,15 +108,27 @@ def take(
     gone from this machine, or when ``is_gone`` says so.
     """
     with store.transaction() as db:
-        found = db.execute(_HOLDER, (scope, name)).fetchone()
-        epoch = found[1] if found else 0
-        holder = _holder(found)
-        if holder and holder.runner != me.id:
-            gone = not is_alive(holder) or (is_gone is not None and is_gone(holder))
-            if not gone:
-                return holder
-        db.execute(_TAKE, (scope, name, me.id, epoch + 1))
-        return Claim(scope, name, epoch + 1, me)
+        return taken(db, scope, name, me, is_gone)
+
+
+def taken(
+    db: sqlite3.Connection,
+    scope: str,
+    name: str,
+    me: Me,
+    is_gone: Callable[[Holder], bool] | None = None,
+) -> Claim | Holder:
+    """As ``take``, inside a transaction."""
+    found = db.execute(_HOLDER, (scope, name)).fetchone()
+    other = _holder(found)
+    if other is not None and other.runner == me.id:
+        other = None
+    if other is not None and is_alive(other) and not (is_gone is not None and is_gone(other)):
+        return other
+    epoch = found[1] + 1 if found else 1
+    db.execute("INSERT OR IGNORE INTO runner VALUES (?, ?, ?, ?, 1)", me)
+    db.execute(_TAKE, (scope, name, me.id, epoch))
+    return Claim(scope, name, epoch, me, other)
 
 
 def take_pipeline(
@@ -153,6 +172,14 @@ def confirm(db: sqlite3.Connection, claim: Claim) -> None:
         db.execute(_TAKE, (claim.scope, claim.name, claim.me.id, claim.epoch))
 
 
+def may_write(db: sqlite3.Connection, scope: str, name: str, claim: Claim | None) -> bool:
+    """Whether it is free, or held by ``claim``; inside a transaction."""
+    found = db.execute(_HOLDER, (scope, name)).fetchone()
+    if claim is not None and found:
+        return (found[0], found[1]) == (claim.me.id, claim.epoch)
+    return claim is not None or _holder(found) is None
+
+
 def release(store: Store, me: Me) -> None:
     """Give back all that this runner has; one that was killed leaves it to be taken over."""
     with store.transaction() as db:
@@ -184,7 +211,7 @@ class Watch:
 
 
 def _compare(claim: Claim, found: Found) -> None:
-    if found[:2] != (claim.me.id, claim.epoch):
+    if (found[0], found[1]) != (claim.me.id, claim.epoch):
         now = _holder(found)
         raise Superseded(
             f"{now or 'another run'} took {claim.name} over, and goes on with it",
