@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.target import ME
 from tuner.__main__ import run
+from tuner.jobs import log
 from tuner.types import Grant, NewTunedModel, Role, State
 
 if TYPE_CHECKING:
@@ -111,6 +112,47 @@ def test_a_transfer_hands_the_model_over(target: FakeTarget) -> None:
     assert run(["transfer", NAME, "--to", ANA, "-y"]) == 0
 
     assert roles(target) == {ME: Role.WRITER, ANA: Role.OWNER}
+
+
+def test_what_is_changed_by_hand_is_audited_before_and_after(target: FakeTarget) -> None:
+    run(["permissions", "grant", NAME, ANA])
+    run(["permissions", "grant", NAME, ANA, "--role", "writer"])
+    run(["permissions", "revoke", NAME, ANA])
+    run(["transfer", NAME, "--to", ANA, "-y"])
+
+    said = [
+        (each["state"], each["action"], each["what"], each["why"], each["credentials"])
+        for each in log.written(log.audit_file())
+    ]
+    changes = [
+        ("grant", f"{ANA} (reader)"),
+        ("change_role", f"{ANA} (writer)"),
+        ("revoke", f"{ANA} (writer)"),
+        ("transfer", f"{NAME} to {ANA}"),
+    ]
+    assert said == [
+        (state, action, what, "by hand", target.caller)
+        for action, what in changes
+        for state in ("intended", "done")
+    ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["permissions", "grant", NAME, ANA],
+        ["permissions", "revoke", NAME, "team@example.com"],
+        ["transfer", NAME, "--to", ANA, "-y"],
+    ],
+)
+def test_what_cannot_be_recorded_is_not_done(target: FakeTarget, command: list[str]) -> None:
+    share(target, Grant(Role.READER, email_address="team@example.com"))
+    before = roles(target)
+    log.audit_file().mkdir(parents=True)
+
+    assert run(command) == 1
+
+    assert roles(target) == before
 
 
 def test_a_transfer_is_not_made_unasked(target: FakeTarget) -> None:

@@ -63,24 +63,29 @@ def grant(config: TargetConfig, model: str, grantee: str, role: str, output: str
     from tuner.cli.show import show
 
     wanted = parse_grant(grantee, Role(role.upper()))
-    permission, done = ask(config, lambda target: _granted(target, model, wanted))
+    permission, done = ask(config, lambda target: _granted(config, target, model, wanted))
     click.echo(done, err=True)
     show(permission_record(permission), output)
 
 
-async def _granted(target: Target, model: str, wanted: Grant) -> tuple[Permission, str]:
+async def _granted(
+    config: TargetConfig, target: Target, model: str, wanted: Grant
+) -> tuple[Permission, str]:
     """Look first: the same grant twice is no error, and a role is changed in place."""
     from tuner.cli.asking import find_tuned_model
+    from tuner.jobs.audit import by_hand
 
     name = (await find_tuned_model(target, model)).name
     held = _held_by(await target.permissions(name), wanted)
     if held is None:
-        return await target.grant(name, wanted), f"granted {wanted} on {name}"
+        with by_hand(config, target, name, "grant", str(wanted)):
+            return await target.grant(name, wanted), f"granted {wanted} on {name}"
     if held.grant.role is wanted.role:
         return held, f"nothing to do: {held.grant} it is already"
     if held.grant.role is Role.OWNER:
         raise click.UsageError(f"{held.grant.email_address} owns {name}; see `tuner transfer`")
-    changed = await target.change_role(held.name, wanted.role)
+    with by_hand(config, target, name, "change_role", str(wanted)):
+        changed = await target.change_role(held.name, wanted.role)
     return changed, f"changed {held.grant} to {wanted.role.lower()} on {name}"
 
 
@@ -98,14 +103,17 @@ def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
 
     if grantee is None and permission_parent(model) is None:
         raise click.UsageError(f"whose? `tuner permissions revoke {model} {GRANTEE}`")
-    click.echo(ask(config, lambda target: _revoked(target, model, grantee)), err=True)
+    click.echo(ask(config, lambda target: _revoked(config, target, model, grantee)), err=True)
 
 
-async def _revoked(target: Target, model: str, grantee: str | None) -> str:
+async def _revoked(config: TargetConfig, target: Target, model: str, grantee: str | None) -> str:
     from tuner.cli.asking import find_tuned_model
+    from tuner.jobs.audit import by_hand
+    from tuner.names import permission_parent
 
     if grantee is None:
-        await target.revoke(model)
+        with by_hand(config, target, permission_parent(model) or "", "revoke", model):
+            await target.revoke(model)
         return f"revoked {model}"
     name = (await find_tuned_model(target, model)).name
     held = _held_by(await target.permissions(name), parse_grant(grantee, Role.READER))
@@ -113,7 +121,8 @@ async def _revoked(target: Target, model: str, grantee: str | None) -> str:
         return f"nothing to do: {grantee} has no role on {name}"
     if held.grant.role is Role.OWNER:
         raise click.UsageError(f"{grantee} owns {name}; only `tuner transfer` changes that")
-    await target.revoke(held.name)
+    with by_hand(config, target, name, "revoke", str(held.grant)):
+        await target.revoke(held.name)
     return f"revoked {held.grant} on {name}"
 
 

@@ -36,8 +36,15 @@ def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None
     confirm(
         f"{owner or 'You'} will no longer own {name}; only {email} can undo it. Go on?", yes=yes
     )
-    ask(config, lambda target: target.transfer(name, email))
+    ask(config, lambda target: _transferred(config, target, name, email))
     click.echo(f"{email} owns {name} now; {owner or 'the old owner'} is a writer", err=True)
+
+
+async def _transferred(config: TargetConfig, target: Target, name: str, email: str) -> None:
+    from tuner.jobs.audit import by_hand
+
+    with by_hand(config, target, name, "transfer", f"{name} to {email}"):
+        await target.transfer(name, email)
 
 
 async def _owner(target: Target, model: str) -> tuple[str, str]:

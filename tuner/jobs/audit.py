@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.jobs.events import Event
+    from tuner.targets import Target
+    from tuner.types import TargetConfig
 
 
 class Change(NamedTuple):
@@ -94,6 +96,22 @@ class Audit:
         self.write("intended", change)
         yield
         self.write("done", change)
+
+
+@contextmanager
+def by_hand(
+    config: TargetConfig, target: Target, tuned_model: str, action: str, what: str
+) -> Iterator[None]:
+    """Around a change that a person makes with a command.
+
+    Raises:
+        TunerError: It cannot be recorded, so it must not be made.
+    """
+    where = ":".join(filter(None, [config.kind, config.endpoint]))
+    audit = Audit()
+    audit.speaks_for(where, target.caller)
+    with audit.of(Change(where, tuned_model, action, what, "by hand")):
+        yield
 
 
 @cache
