@@ -158,17 +158,32 @@ def test_what_is_older_is_left_out():
     assert list(log.wanted(records, (), since=10.0)) == [records[1]]
 
 
-def test_what_is_added_is_followed_over_a_new_file(path):
+def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
     told = log.Log(path)
     told(events.Tuned(JOB))
-    happens = iter(
-        [
-            lambda: told(events.Ended(JOB, changed=True)),
-            lambda: journal.rotate(path, 1),
-            lambda: told(events.Adopted(JOB)),
-        ]
-    )
 
-    seen = islice(log.followed(path, sleep=lambda _: next(happens)()), 2)
+    def torn():
+        with path.open("ab") as file:
+            file.write(b'{"event": "Half')
 
-    assert [each["event"] for each in seen] == ["Ended", "Adopted"]
+    def mended():
+        with path.open("ab") as file:
+            file.write(b' done"}\n')
+
+    def rotated():
+        told(events.Ended(JOB, changed=True))
+        journal.rotate(path, 1)
+
+    happens = iter([torn, mended, rotated, lambda: told(events.Adopted(JOB))])
+
+    seen = islice(log.followed(path, sleep=lambda _: next(happens)()), 4)
+
+    assert [each["event"] for each in seen] == ["Tuned", "Half done", "Ended", "Adopted"]
+
+
+def test_a_log_that_is_not_there_yet_is_waited_for(path):
+    happens = iter([lambda: log.Log(path)(events.Tuned(JOB))])
+
+    (first,) = islice(log.followed(path, sleep=lambda _: next(happens)()), 1)
+
+    assert first["event"] == "Tuned"

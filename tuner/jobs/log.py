@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tuner import home
 from tuner.jobs import journal
@@ -90,20 +90,38 @@ def written(path: Path) -> Iterator[dict[str, Any]]:
 def followed(
     path: Path, sleep: Callable[[float], None] = time.sleep, every_s: float = 0.5
 ) -> Iterator[dict[str, Any]]:
-    """What is added from now on, until the caller has enough; a rotated file is gone on with."""
-    place, inode = (path.stat().st_size, path.stat().st_ino) if path.exists() else (0, 0)
+    """As ``written``, and then what is added, until the caller has enough; over a rotation too."""
+    if journal.older(path).exists():
+        with journal.older(path).open("rb") as lines:
+            yield from journal.records(lines)
     while True:
         if path.exists():
             with path.open("rb") as file:
-                now = os.fstat(file.fileno())
-                place = place if now.st_ino == inode and now.st_size >= place else 0
-                inode = now.st_ino
-                file.seek(place)
-                whole = file.read()
-            whole = whole[: whole.rfind(b"\n") + 1]
-            place += len(whole)
-            yield from journal.records(iter(whole.splitlines()))
-        sleep(every_s)
+                yield from _until_rotated(file, path, lambda: sleep(every_s))
+        else:
+            sleep(every_s)
+
+
+def _until_rotated(
+    file: BinaryIO, path: Path, wait: Callable[[], None]
+) -> Iterator[dict[str, Any]]:
+    """The objects of an open file as they are added, until another one stands in its place."""
+    is_there = True
+    while is_there:
+        is_there = path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
+        yield from journal.records(_whole_lines(file))
+        if is_there:
+            wait()
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """What was added; a line that is being written is left for the next time."""
+    while True:
+        place, line = file.tell(), file.readline()
+        if not line.endswith(b"\n"):
+            file.seek(place)
+            return
+        yield line
 
 
 def wanted(

@@ -1,0 +1,80 @@
+"""logs: what happened to the jobs, and who changed whose access."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@click.command()
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("--since", metavar="TIME", help="No older than so long (90s, 20m, 2h, 7d).")
+@click.option("--audit", is_flag=True, help="Who changed what of whose access, and why.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["jsonl", "table"]),
+    default="jsonl",
+    show_default=True,
+    help="JSON for programs, or lines for people.",
+)
+def logs(
+    jobs: tuple[str, ...], *, follow: bool, since: str | None, audit: bool, output: str
+) -> None:
+    """Show what happened to jobs, from the log on this disk.
+
+    A job goes by its name, its title in a matrix, or its tuned model.
+    """
+    import time
+
+    from tuner.jobs import log
+
+    oldest = 0.0 if since is None else time.time() - _seconds(since)
+    path = log.audit_file() if audit else log.events_file()
+    records = log.followed(path) if follow else log.written(path)
+    _print(log.wanted(records, jobs, oldest), output)
+
+
+def _seconds(since: str) -> float:
+    from tuner.jobs.durations import seconds
+
+    if not seconds(since):
+        raise click.UsageError(f"--since {since}: write a time such as 90s, 20m, 2h or 7d")
+    return seconds(since)
+
+
+def _print(records: Iterable[dict[str, Any]], output: str) -> None:
+    for record in records:
+        click.echo(json.dumps(record, ensure_ascii=False) if output == "jsonl" else _line(record))
+
+
+def _line(record: dict[str, Any]) -> str:
+    """One event or change for people, in local time; other people's control characters stay inert."""
+    from datetime import datetime
+
+    from tuner.cli.show import cell
+    from tuner.jobs.log import seconds_of
+
+    when = datetime.fromtimestamp(seconds_of(record.get("time"))).astimezone()
+    said = _change(record) if "state" in record else _event(record)
+    return f"{when:%Y-%m-%d %H:%M:%S}  {cell(said)}"
+
+
+def _event(record: dict[str, Any]) -> str:
+    label = record.get("label")
+    title = f"{record.get('job')}[{label}]" if label else record.get("job")
+    return f"{title}: {record.get('text', record.get('event'))}"
+
+
+def _change(record: dict[str, Any]) -> str:
+    model, what = record.get("tuned_model"), record.get("what")
+    about = model if what == model else f"{what} on {model}"
+    why = f" ({record['why']})" if record.get("why") else ""
+    who, action = record.get("who"), str(record.get("action")).replace("_", " ")
+    return f"{who}: {record['state']} {action} {about}{why}"

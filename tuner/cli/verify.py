@@ -1,0 +1,103 @@
+"""verify: whether a tuned model is still what tuner.lock says it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import output_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tuner.jobs.verify import Found, Row
+
+PATH = click.Path(exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("what", metavar="MODEL|JOB|SPEC")
+@click.option("--lock", "file", type=PATH, help="The tuner.lock to go by.")
+@click.option("--offline", is_flag=True, help="Compare spec and data alone; ask no service.")
+@output_option
+def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
+    """Hold a tuned model, its spec and its data against tuner.lock.
+
+    A model or job is looked for in ./tuner.lock, then in ./configs/tuner.lock, then beside the spec
+    that the ledger knows it by. Exit codes: 0 all is as locked, 1 something differs, 2 nothing is
+    locked of it.
+    """
+    from tuner.cli.show import show
+    from tuner.jobs.verify import on_disk
+
+    found = _found(what, file)
+    checked = [(each, [*_asked(each, offline=offline), *on_disk(each)]) for each in found]
+    if output != "table":
+        show([_record(each, rows) for each, rows in checked], output)
+    for each, rows in checked:
+        if output == "table":
+            click.echo(f"{each.entry['tuned_model']}, as locked in {each.path}", err=True)
+            show([row._asdict() for row in rows], output)
+    different = sum(row.same is False for _, rows in checked for row in rows)
+    say = f"{different} of them differ" if different > 1 else "one of them differs"
+    click.echo(say if different else "all is as it was locked", err=True)
+    return 1 if different else 0
+
+
+def _asked(found: Found, *, offline: bool) -> list[Row]:
+    if offline:
+        return []
+    from tuner.cli.asking import ask
+    from tuner.jobs.verify import on_service, target_of
+
+    return ask(target_of(found), lambda target: on_service(found.entry, target))
+
+
+def _record(found: Found, rows: list[Row]) -> dict[str, object]:
+    return {
+        "tuned_model": found.entry["tuned_model"],
+        "lock": str(found.path),
+        "same": all(row.same is not False for row in rows),
+        "facts": [row._asdict() for row in rows],
+    }
+
+
+def _found(what: str, file: str | None) -> list[Found]:
+    """What is locked of it.
+
+    Raises:
+        NotLocked: Nothing is.
+    """
+    from pathlib import Path
+
+    from tuner.jobs import lock
+    from tuner.jobs.verify import named, of_spec
+
+    spec = Path(what)
+    if spec.suffix in (".yaml", ".yml") and spec.is_file():
+        path = Path(file) if file else spec.parent / lock.NAME
+        found = of_spec(spec, path)
+    else:
+        usual = [Path(lock.NAME), Path("configs") / lock.NAME]
+        found = named(what, [Path(file)] if file else usual)
+        if not found and not file:
+            found = named(what, _known(what))
+    if not found:
+        raise click.UsageError(
+            f"nothing is locked of {what}; `tuner run SPEC` writes tuner.lock beside the spec "
+            "when a job ends, --lock FILE names another"
+        )
+    return found
+
+
+def _known(what: str) -> list[Path]:
+    """The locks beside the specs of the ledger's jobs by that name."""
+    from pathlib import Path
+
+    from tuner.jobs import lock
+    from tuner.jobs.ledger import open_ledger
+
+    with open_ledger() as ledger:
+        jobs = [mark.job for mark in ledger.jobs(what)]
+    return [Path(job.spec).parent / lock.NAME for job in jobs if job.is_on_disk]
