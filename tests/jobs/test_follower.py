@@ -222,7 +222,7 @@ def test_a_young_one_is_looked_at_soon_and_an_old_one_seldom() -> None:
     late, service = followed(all_of_them, {"o0": 0.5, "o1": 60.0}, quickest_s=0.02)
 
     assert late[0] <= 0.1
-    assert service.count("get") < 140
+    assert service.count("get") < 170
     assert late[1] <= 1.2
 
 
