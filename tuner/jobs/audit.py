@@ -72,7 +72,7 @@ class Audit:
             self.write(state, Change(job.where, job.tuned_model, action, what, why))
 
     def write(self, state: str, change: Change) -> None:
-        """Add a line; one that is ``intended`` is on the disk when this returns."""
+        """Add a line; an ``intended`` change of access is on the disk when this returns."""
         record = {
             "time": timestamp(self._clock()),
             "who": whoami(),
@@ -82,7 +82,8 @@ class Audit:
             "state": state,
         }
         try:
-            journal.append(self._path, record, durable=True)
+            is_first = state == "intended" and change.action != "create"
+            journal.append(self._path, record, durable=is_first)
         except OSError as error:
             raise TunerError(
                 f"the audit log {self._path} cannot be written: {error.strerror}",
@@ -107,10 +108,9 @@ def by_hand(
     Raises:
         TunerError: It cannot be recorded, so it must not be made.
     """
-    where = ":".join(filter(None, [config.kind, config.endpoint]))
     audit = Audit()
-    audit.speaks_for(where, target.caller)
-    with audit.of(Change(where, tuned_model, action, what, "by hand")):
+    audit.speaks_for(config.where, target.caller)
+    with audit.of(Change(config.where, tuned_model, action, what, "by hand")):
         yield
 
 
