@@ -71,6 +71,8 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     tell(events.Adopted(job))
     if job.retry:  # killed right after the create: this is the new model already
         job = replace(job, retry=False, stopping="", operation="")
+    if not gate.stands(job.evaluation, work, found):  # of another model that had this name
+        job = replace(job, evaluation=None)
     return replace(job, phase=Phase.TUNE)
 
 
@@ -94,6 +96,7 @@ async def _create(job: Job, work: Work, target: Target, tell: Tell) -> Job | Non
             raise
         return None
     tell(events.Submitted(job, len(new.examples)))
+    job = replace(job, evaluation=None, allowed="")
     return replace(job, phase=Phase.TUNE, operation=operation.name, retry=False, stopping="")
 
 
