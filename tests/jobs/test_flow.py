@@ -65,6 +65,22 @@ def test_the_phases_come_in_order_and_transfer_is_last():
     assert changes == ["create", "grant", "grant", "transfer"]
 
 
+@pytest.mark.parametrize("by_us", [True, False])
+def test_a_model_that_was_deleted_and_tuned_again_is_evaluated_again(by_us):
+    work = with_spec(transfer_ownership="")
+    target = knowing()
+    done = replace(drive(target, work=work), phase=Phase.SUBMIT)
+    asyncio.run(target.delete(JOB.tuned_model))
+    if not by_us:  # or the reply to our own call was lost
+        asyncio.run(target.create(target.requests[JOB.tuned_model]))
+    target.answers.clear()
+
+    again = drive(target, done, work)
+
+    assert again.phase is Phase.REJECTED
+    assert again.evaluation.tuned["exact_match"] == 0.0
+
+
 def test_a_second_run_changes_nothing():
     target = knowing()
     done = drive(target)

@@ -97,7 +97,7 @@ def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
 
 def test_out_of_quota_for_a_moment_loses_no_answer():
     target = answering(["Lima"] * 3, [""] * 3)
-    target.faults = {2: Unavailable("slow down", retry_after_s=0.0)}
+    target.faults = {2: Unavailable("slow down", retry_after_s=0.0, is_quota=True)}
 
     assert evaluated(target).tuned["exact_match"] == 1 / 3
 

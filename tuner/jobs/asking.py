@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
+from tuner import names
 from tuner.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tuner.jobs.answers import Answers
     from tuner.targets import Target
-    from tuner.types import GenerationConfig
+    from tuner.types import GenerationConfig, TunedModel
 
 T = TypeVar("T")
 
@@ -35,18 +36,20 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
     config: GenerationConfig,
     answers: Answers,
     tell: Callable[[int], None],
+    who: str = "",
 ) -> list[str]:
     """What ``model`` answers to each of ``prompts``, "" where it gives no text.
 
     What was answered before is taken from ``answers``; new answers are kept there, ``KEPT_AT_ONCE``
     or those of ``KEPT_AFTER_S`` seconds at a time, so that a crash loses no more. All that ask one
     target share ``CONCURRENCY`` calls, and two that ask one model wait for each other's answers.
-    ``tell`` is called with the number of prompts that were just answered.
+    ``tell`` is called with the number of prompts that were just answered; ``who`` is the model's
+    identity where it is known.
 
     Raises:
         TunerError: As the target's; a spent quota is waited for instead, however long it takes.
     """
-    who = await identity(target, model)
+    who = who or await identity(target, model)
     keys = [question(prompt, config) for prompt in prompts]
     shared = _shared(target.address)
     async with shared.turns[who]:
@@ -80,9 +83,12 @@ def question(prompt: str, config: GenerationConfig) -> str:
 
 async def identity(target: Target, model: str) -> str:
     """A name for what answers: a model deleted and tuned again under its id is another one."""
-    if not model.startswith("tunedModels/"):
-        return model
-    return f"{model}@{(await target.tuned_model(model)).create_time}"
+    return identity_of(await target.tuned_model(model)) if names.is_tuned_model(model) else model
+
+
+def identity_of(model: TunedModel) -> str:
+    """The same, of a tuned model as the service shows it."""
+    return f"{model.name}@{model.create_time}"
 
 
 class _Notebook:
@@ -129,7 +135,7 @@ async def _patiently(target: Target, model: str, prompt: str, config: Generation
         try:
             return (await target.generate(model, prompt, config)).text
         except Unavailable as error:
-            if error.retry_after_s is None and not error.is_quota:
+            if not error.is_quota:
                 raise
             told_s, doubled_s = error.retry_after_s, wait_s * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret
         await asyncio.sleep(doubled_s if told_s is None else told_s)

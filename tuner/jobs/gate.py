@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import json
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from tuner.jobs import asking, bootstrap, events, metrics
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tuner.jobs.job import Job
     from tuner.jobs.work import Work
     from tuner.targets import Target
-    from tuner.types import Example
+    from tuner.types import Example, TunedModel
 
 SPARE_TOKENS = 8
 NO_GATE = "no gate was asked for"
@@ -55,9 +55,12 @@ async def evaluate(
 
     prompts = [row.text_input for row in rows]
     base_model = work.spec.base_model or work.spec.tuned_model_source
+    who = await asking.identity(target, job.tuned_model)
     tuned, base = await asking.together(
-        asking.ask(target, model, questions, config, answers, count)
-        for model, questions in ((job.tuned_model, prompts), (base_model, base_prompts(work)))
+        [
+            asking.ask(target, job.tuned_model, prompts, config, answers, count, who),
+            asking.ask(target, base_model, base_prompts(work), config, answers, count),
+        ]
     )
     by_tuned, by_base = await examiner.scores(
         rows, [tuned, base], lambda judged, of: tell(events.Judging(job, judged, of))
@@ -68,7 +71,8 @@ async def evaluate(
             rows, zip(tuned, base, strict=True), zip(by_tuned, by_base, strict=True), strict=True
         )
     )
-    return await asyncio.to_thread(_summed_up, digest(work), metric_of(work).kind, judged)
+    name, kind = digest(work), metric_of(work).kind
+    return replace(await asyncio.to_thread(_summed_up, name, kind, judged), model=who)
 
 
 def settings(rows: Sequence[Example]) -> GenerationConfig:
@@ -135,6 +139,13 @@ def means(metric: str, answered: Sequence[tuple[str, str, float]]) -> dict[str, 
         for name, score in metrics.ALWAYS.items()
     }
     return {**always, metric: sum(score for _, _, score in answered) / count}
+
+
+def stands(evaluation: Evaluation | None, work: Work, found: TunedModel) -> bool:
+    """Whether an evaluation is of these rows, asked and compared like this, and of this model."""
+    if evaluation is None or evaluation.digest != digest(work):
+        return False
+    return evaluation.model in ("", asking.identity_of(found))
 
 
 def shortfalls(evaluation: Evaluation, asked: Asked) -> list[str]:

@@ -46,6 +46,7 @@ class Evaluation:
         count: How many rows.
         interval: Of the difference in ``metric``; None for less than two rows.
         rows: One by one, where they were just asked; the ledger keeps them apart.
+        model: Which model was asked, as ``asking.identity`` says; empty when that is not known.
     """
 
     digest: str
@@ -55,6 +56,7 @@ class Evaluation:
     count: int
     interval: Interval | None = None
     rows: tuple[Judged, ...] = field(default=(), repr=False, compare=False)
+    model: str = ""
 
     def __str__(self) -> str:
         """Tuned against base, in a line."""

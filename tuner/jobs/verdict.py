@@ -176,7 +176,7 @@ def _of_tuned(found: TunedModel, work: Work, job: Job | None, world: World) -> V
     if obstacle := _obstacle(name, work, job, world):
         return obstacle
     kept = job.evaluation if job and asked else None
-    if asked and (kept is None or kept.digest != gate.digest(work)):
+    if asked and not gate.stands(kept, work, found):
         return _unevaluated(name, work, job, world)
     missed = "; ".join(gate.shortfalls(kept, asked)) if kept and asked else ""
     if missed and job and not job.force and not gate.was_forced(job.allowed, missed):
