@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import subprocess
 import sys
@@ -19,7 +20,20 @@ from tuner.types import Phase
 
 
 def test_the_public_names_are_these():
-    assert sorted(tuner.__all__) == ["__version__", "data", "run", "validate"]
+    functions = ["plan", "run", "run_pipeline", "status", "submit", "validate"]
+    assert sorted(tuner.__all__) == ["__version__", "aio", "data", *functions]
+    assert sorted(tuner.aio.__all__) == functions[:-1]
+
+
+@pytest.mark.parametrize("name", ["plan", "run", "run_pipeline", "status", "submit"])
+def test_each_coroutine_takes_what_its_function_takes(name):
+    waits, does = getattr(tuner.aio, name), getattr(tuner, name)
+
+    assert inspect.iscoroutinefunction(waits)
+    assert inspect.signature(waits) == inspect.signature(does)
+    assert waits.__doc__ == f"As ``tuner.{name}``."
+    assert "Returns:" in does.__doc__
+    assert "Raises:" in does.__doc__
 
 
 def test_importing_it_loads_nothing_else():

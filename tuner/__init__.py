@@ -5,7 +5,8 @@
     outcome = tuner.run("configs/quickstart.yaml")
     print(outcome.job.phase, outcome.job.evaluation)
 
-Importing this is free; what a function needs is loaded when it is called.
+Importing this is free; what a function needs is loaded when it is called. ``tuner.aio`` has the same
+functions as coroutines.
 """
 
 from __future__ import annotations
@@ -17,18 +18,39 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from tuner import aio as aio
     from tuner import data as data
     from tuner.data.prepare import Examples
+    from tuner.jobs.job import Job
     from tuner.jobs.outcome import Outcome
+    from tuner.jobs.pipeline_outcome import PipelineOutcome
+    from tuner.jobs.plan import Item
     from tuner.jobs.work import Work
+    from tuner.types import TargetConfig
 
     Spec = str | Path | Mapping[str, Any]
 
-__all__ = ["__version__", "data", "run", "validate"]
+__all__ = [
+    "__version__",
+    "aio",
+    "data",
+    "plan",
+    "run",
+    "run_pipeline",
+    "status",
+    "submit",
+    "validate",
+]
 __version__ = "0.1.0"
 
 
-def run(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None) -> Outcome:
+def run(
+    spec: Spec,
+    overrides: Sequence[str] = (),
+    examples: Examples | None = None,
+    *,
+    force_share: bool = False,
+) -> Outcome:
     """Do what ``tuner run SPEC`` does, without printing, and return what came of it.
 
     Calling it again with the same goes on from where it stopped: nothing is tuned twice. It may
@@ -40,6 +62,7 @@ def run(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = N
         examples: In place of ``training_data.path``: a DataFrame, with the columns that
             ``training_data`` names, or a sequence of Examples or (input, output) pairs. Checked
             and held out as a file's rows are.
+        force_share: Share and transfer although the gate is not met; that is recorded.
 
     Returns:
         The job at its end, with the permissions as the service lists them. A job that failed, was
@@ -50,23 +73,91 @@ def run(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = N
         NotAllowed, Unavailable, RequestRefused, NotFinished: What stopped us; calling it again goes
             on from there.
     """
+    from tuner import aio
     from tuner.jobs.blocking import run_to_end
+
+    return run_to_end(lambda: aio.run(spec, overrides, examples, force_share=force_share))
+
+
+def submit(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None) -> Job:
+    """Do what ``tuner submit SPEC`` does: send the tuning, and do not wait for it.
+
+    ``tuner.run`` with the same goes on from there. Args are those of ``run``.
+
+    Returns:
+        The job, to be looked for with ``tuner.status(job.tuned_model)``.
+
+    Raises:
+        InvalidInput, NotAllowed, Unavailable, RequestRefused: As ``run``.
+    """
+    from tuner import aio
+    from tuner.jobs.blocking import run_to_end
+
+    return run_to_end(lambda: aio.submit(spec, overrides, examples))
+
+
+def status(*names: str) -> list[Job]:
+    """Do what ``tuner status`` does: where jobs stand, as the ledger knows; no service is asked.
+
+    Args:
+        names: Of jobs or tuned models; without one, all jobs.
+
+    Returns:
+        The latest first; of a name that the ledger does not know, nothing.
+
+    Raises:
+        TunerError: The ledger cannot be read.
+    """
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.runner import Pace
-    from tuner.jobs.start import begin, follow_all
 
-    work = validate(spec, overrides, examples)
+    with open_ledger() as ledger:
+        return [bookmark.job for bookmark in ledger.jobs(*names)]
 
-    async def followed() -> Outcome:
-        with open_ledger() as ledger:
-            pairs = [(begin(work, ledger, overrides), work)]
-            [outcome] = await follow_all(pairs, ledger, lambda _: None, Pace())
-        return outcome
 
-    outcome = run_to_end(followed)
-    if outcome.error:
-        raise outcome.error
-    return outcome
+def plan(*specs: str | Path | Work, target: str | TargetConfig | None = None) -> list[Item]:
+    """Do what ``tuner plan SPEC...`` does: say what a run would do about each job, and why.
+
+    Args:
+        specs: Files of jobs and pipelines, folders of them, or what ``validate`` returned.
+        target: Where files are to run, in place of what they say: ``"gemini"``, or more in a
+            ``TargetConfig``.
+
+    Returns:
+        An item a job and a stage, in order. A target that cannot be asked makes items whose
+        ``error`` says why.
+
+    Raises:
+        InvalidInput: Everything that is wrong with the specs and their data.
+    """
+    from tuner import aio
+    from tuner.jobs.blocking import run_to_end
+
+    return run_to_end(lambda: aio.plan(*specs, target=target))
+
+
+def run_pipeline(
+    path: str | Path, overrides: Sequence[str] = (), *, force_share: bool = False
+) -> PipelineOutcome:
+    """Do what ``tuner run PIPELINE`` does, without printing, and return what came of it.
+
+    Calling it again goes on from where it stopped.
+
+    Args:
+        path: The pipeline's file.
+        overrides: As ``--set``, over that file: ``max_parallel=4``.
+        force_share: Share and transfer although gates are not met; that is recorded.
+
+    Returns:
+        Its stages at their ends; ``failure`` says what went wrong first of all, None for nothing.
+
+    Raises:
+        InvalidInput: Everything that is wrong with the pipeline, its specs and data.
+        TunerError: The ledger cannot be used, or a target cannot be asked at all.
+    """
+    from tuner import aio
+    from tuner.jobs.blocking import run_to_end
+
+    return run_to_end(lambda: aio.run_pipeline(path, overrides, force_share=force_share))
 
 
 def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None) -> Work:
@@ -87,9 +178,9 @@ def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | Non
 
 
 def __getattr__(name: str) -> Any:
-    """``tuner.data``, once it is asked for."""
-    if name != "data":
+    """``tuner.aio`` and ``tuner.data``, once they are asked for."""
+    if name not in ("aio", "data"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return import_module("tuner.data")
+    return import_module(f"tuner.{name}")

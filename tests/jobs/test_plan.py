@@ -220,6 +220,17 @@ def test_a_model_tuned_from_another_of_the_plan_waits_for_it(ledger):
     assert second.reasons == (f"tuned from {JOB.tuned_model}, once that is there",)
 
 
+def test_two_jobs_that_are_one_model_tune_it_once(ledger):
+    twice = with_spec(grants=WORK.spec.grants[:1], transfer_ownership="x@example.com")
+
+    first, second = planned(FakeTarget(), ledger, WORK, Asked("twin", Path("b.yaml"), twice))
+
+    assert first.tuned_model == second.tuned_model
+    assert (first.action, second.action) == (Action.CREATE, Action.ADOPT)
+    assert second.reasons == ("the same model as capitals",)
+    assert second.changes == ("transfer to x@example.com",)
+
+
 def pipeline(keep="best"):
     variants = [
         Stage(f"grid[{n}]", str(n), with_spec(job=f"v{n}"), (), "", "grid") for n in range(2)
@@ -262,7 +273,8 @@ def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
 
     assert cannot.action is Action.CANNOT
     assert "tunes base models only" in cannot.reasons[0]
-    assert (unknown.action, unknown.reasons) == (Action.UNKNOWN, ("no credentials",))
+    assert (unknown.action, unknown.reasons) == (Action.UNKNOWN, ("its target cannot be asked",))
+    assert str(unknown.error) == "error: no credentials\n  fix: log in"
     assert exit_code([cannot], is_detailed=False) == 2
     assert exit_code([unknown], is_detailed=False) == 4
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuner import names
 from tuner.errors import InvalidInput, NotAllowed, TunerError, TuningFailed
 from tuner.jobs.job import Job
-from tuner.jobs.outcome import EXIT_CODES_BY_WEIGHT
+from tuner.jobs.outcome import gravest
 from tuner.jobs.steps import total_steps
 from tuner.jobs.verdict import Action, Verdict, lacking, verdict, wished
 from tuner.jobs.work import new_tuned_model
@@ -104,8 +104,7 @@ def exit_code(items: Sequence[Item], *, is_detailed: bool) -> int:
     With ``is_detailed`` also 4 where the owner is another, 1 for a tuning that failed, and 6 where
     there is something to do.
     """
-    codes = {_code(item, is_detailed=is_detailed) for item in items}
-    return next((code for code in EXIT_CODES_BY_WEIGHT if code in codes), 0)
+    return gravest({_code(item, is_detailed=is_detailed) for item in items})
 
 
 def _code(item: Item, *, is_detailed: bool) -> int:
@@ -130,15 +129,26 @@ async def _on_one(
         world = await read_world([name for name in names_of if name], target)
     except TunerError as error:
         return [
-            _item(each, name, None, _unasked(each.work, error))._replace(error=error)
+            _item(each, name, None, _unasked(each.work))._replace(error=error)
             for each, name in zip(asked, names_of, strict=True)
         ]
-    items = []
+    items: list[Item] = []
+    first: dict[str, Item] = {}
     for each, name in zip(asked, names_of, strict=True):
         job = _bookmark(each, name, ledger)
         found = verdict(name, each.work, job, world) if name else _later(each)
-        items.append(_item(each, name, job, found))
+        same = first.get(name)
+        item = _item(each, name, job, _again(found, same) if same else found)
+        if found.action is Action.CREATE:
+            first.setdefault(name, item)
+        items.append(item)
     return items
+
+
+def _again(found: Verdict, same: Item) -> Verdict:
+    """About a model that another job of the same plan makes."""
+    left = tuple(change for change in found.changes if change not in same.changes)
+    return Verdict(Action.ADOPT, (f"the same model as {same.title}",), left)
 
 
 def _bookmark(asked: Asked, name: str, ledger: Ledger) -> Job | None:
@@ -155,11 +165,11 @@ def _later(asked: Asked) -> Verdict:
     return Verdict(Action.AFTER, (why,), wished(asked.work))
 
 
-def _unasked(work: Work, error: TunerError) -> Verdict:
+def _unasked(work: Work) -> Verdict:
     """What the kind of target is known to lack, or that nothing is known."""
     if lacks := lacking(work, TARGETS[work.spec.target.kind].cannot):
         return Verdict(Action.CANNOT, tuple(lacks), (), "name another target")
-    return Verdict(Action.UNKNOWN, (error.what,), (), error.fix)
+    return Verdict(Action.UNKNOWN, ("its target cannot be asked",))
 
 
 def _item(asked: Asked, name: str, job: Job | None, found: Verdict) -> Item:
