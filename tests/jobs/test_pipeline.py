@@ -14,7 +14,7 @@ from tests.fakes.work import GRANTS, job_of
 from tuner import targets
 from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
 from tuner.jobs import events, runner
-from tuner.jobs.ledger import Ledger, pipelines
+from tuner.jobs.ledger import Ledger, pipelines, store
 from tuner.jobs.pipeline import run_pipeline
 from tuner.jobs.runner import Pace
 from tuner.jobs.session import Session
@@ -79,6 +79,7 @@ def bench(tmp_path, monkeypatch):
     local = targets.TARGETS["local"]._replace(opener="tests.fakes.one_target:open_fake")
     monkeypatch.setitem(targets.TARGETS, "local", local)
     monkeypatch.setitem(runner.POLL_S, "local", 0.1)
+    monkeypatch.setattr(store, "SYNCHRONOUS", "OFF")
     return lambda target=None: Bench(tmp_path, target or PipelineTarget(GOOD))
 
 
@@ -139,6 +140,7 @@ def test_no_more_are_tuned_at_a_time_than_max_parallel_says(bench, most):
     assert run.target.most == most
 
 
+@pytest.mark.slow
 def test_a_restart_counts_what_is_tuning_already(bench):
     made = pipeline(grid([n / 1000 for n in range(1, 7)]), max_parallel=2)
     run = bench()
@@ -376,6 +378,23 @@ SMALL = pipeline(
     grid([0.001, 0.002], losers="delete"),
     single("polish", after=("grid",), source="grid", transfer_ownership="heir@example.com"),
 )
+
+
+@pytest.mark.slow
+def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
+    made = pipeline(grid(losers="delete"), single("polish", after=("grid",)), max_parallel=2)
+    run = bench()
+
+    async def both():
+        return await asyncio.gather(run._run(made, None, {}), run._run(made, None, {}))
+
+    first, second = asyncio.run(both())
+
+    assert (run.target.creates, run.target.transfers) == (4, 2)
+    assert run.target.most == 2
+    assert first.winners == second.winners == {"grid": made.stages[1].name}
+    assert set(run.target.held) == {model(made.stages[1]), model(made.stages[3])}
+    assert (first.exit_code, second.exit_code) == (0, 0)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import Unavailable
-from tuner.jobs import events
 from tuner.jobs.ledger.pipelines import Member, Origin, origins
 from tuner.jobs.runner import PATIENCE_S
 from tuner.jobs.start import begin
@@ -141,7 +140,6 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
         job = replace(job, phase=Phase.SHARE)
     if asked.retry and _has_ended_badly(known, model):
         job = replace(job, phase=Phase.SUBMIT, error="", retry=True, attempt=job.attempt + 1)
-        session.tell(events.Retrying(job))
     origin = _origin(job, known, model, session)
     return Begun(job, work, Member(stage.name, job.where, job.tuned_model, origin), known, model)
 

@@ -29,18 +29,20 @@ AT_ONCE = 16
 async def choose(
     pipeline: Pipeline,
     grouping: Grouping,
-    candidates: Sequence[Candidate],
+    found: tuple[Sequence[Candidate], Sequence[Job]],
     begun: Mapping[str, Begun],
     session: Session,
 ) -> Candidate:
     """The one to keep: as the ledger says, else as the service shows, else the best; written down.
 
+    ``found`` are the candidates, and those that were beaten before: deleted, or by another runner.
+
     Raises:
         TunerError: The candidates cannot be compared, the service or the ledger not be asked.
     """
     store = session.ledger.store
-    gone = [begun[name].job for name in grouping.stages if begun[name].was_deleted]
-    digest = winner.digest([*(each.job for each in candidates), *gone])
+    candidates, before_them = found
+    digest = winner.digest([*(each.job for each in candidates), *before_them])
     by_key = {winner.key(each.job): each for each in candidates}
     before = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
     if before in by_key:

@@ -228,7 +228,9 @@ class _Run:
         ]
         if not candidates:
             return f"{grouping.name} has no winner"
-        chosen = await keeping.choose(self.pipeline, grouping, candidates, self.begun, self.session)
+        beaten = [each.job for each in ended.values() if each.job.phase is Phase.BEATEN]
+        found = candidates, beaten
+        chosen = await keeping.choose(self.pipeline, grouping, found, self.begun, self.session)
         self.winners[grouping.name] = chosen.stage
         self._beat([each for each in candidates if each is not chosen], chosen)
         await self._to(self.stages[chosen.stage], chosen.job, None)

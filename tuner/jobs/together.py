@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tuner.jobs import events
 from tuner.jobs.pipeline import run_pipeline
 from tuner.jobs.session import Session
 
@@ -36,9 +35,6 @@ async def follow_both(
         TunerError: A pipeline cannot be begun: see ``run_pipeline``.
     """
     jobs, pipelines = both
-    for job, _ in jobs:
-        if job.retry:
-            tell(events.Retrying(job))
     async with Session(ledger, tell, pace) as session:
         running = [
             run_pipeline(each, session, retry=asked.retry, force=asked.force) for each in pipelines
