@@ -39,16 +39,20 @@ async def keep(
 
     A job that was started from Python has no spec to stand beside.
     """
-    if not job.is_on_disk:
+    if not job.is_on_disk or job.phase not in PHASES:
         return
     try:
-        model = await target.tuned_model(job.tuned_model)
-    except (NotAllowed, RequestRefused):  # handed over, it may be hidden from us
-        model = None
-    try:
-        write(job, work, model, permissions)
+        write(job, work, await _visible(job, target), permissions)
     except TunerError as error:
         tell(events.NotLocked(job, error.what))
+
+
+async def _visible(job: Job, target: Target) -> TunedModel | None:
+    """The model; None where it is hidden from us, as it may be once it was handed over."""
+    try:
+        return await target.tuned_model(job.tuned_model)
+    except (NotAllowed, RequestRefused):
+        return None
 
 
 def write(

@@ -16,6 +16,7 @@ from tuner.jobs.flow import look
 from tuner.jobs.leases import Leases, Times
 from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.claims import Claim
+from tuner.jobs.lock import keep
 from tuner.jobs.log import Log
 from tuner.jobs.measure import Meter
 from tuner.jobs.notes import Notes
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     Step = Callable[[Job, Place], Awaitable[Job]]
 
 RESTARTS = 3
-LOGS = "logs"
 _TIMES = Times()
 
 
@@ -77,7 +77,7 @@ class Session:
             send: Tells those whom a spec notifies.
         """
         self.ledger, self.pace = ledger, pace
-        logs = ledger.store.path.parent / LOGS
+        logs = ledger.store.path.parent / "logs"
         audit = Audit(logs / "audit.jsonl")
         self._listeners = (audit, Log(logs / "events.jsonl"), tell)
         self._reach = Reach(pace, audit.speaks_for)
@@ -127,6 +127,9 @@ class Session:
             outcome = await self._alone(job, work, until)
         if outcome.job.phase.is_end:
             self._outbox.wake()
+            with suppress(TunerError):
+                target = (await self._reach.to(job.target)).guarded()
+                await keep(outcome.job, work, target, outcome.permissions, self.tell)
         return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
@@ -247,8 +250,6 @@ class Session:
             noted = self._notes.latest(job)
             return noted or self.ledger.find(job.where, job.tuned_model) or job
         return job
-
-    # -- one job at its target ------------------------------------------------------------------
 
     def _paced(self, job: Job, timeout_s: float | None = None) -> Pace:
         """The pace for one job: its target's, and its own timeout unless the command line has one."""

@@ -1,0 +1,92 @@
+"""What `tuner logs` shows of the logs on this disk."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.jobs.test_ledger import JOB
+from tuner.__main__ import run
+from tuner.jobs import events, log
+from tuner.jobs.audit import Audit
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path))
+
+
+def test_without_a_log_nothing_is_shown(capsys):
+    assert run(["logs"]) == 0
+
+    assert capsys.readouterr().out == ""
+
+
+def test_a_program_gets_a_json_object_a_line(capsys):
+    log.Log()(events.Tuned(JOB))
+
+    assert run(["logs"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["event"] == "Tuned"
+
+
+def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
+    log.Log(clock=lambda: 0.0)(events.Tuned(JOB))
+
+    assert run(["logs", "-o", "table"]) == 0
+
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(0))
+    assert capsys.readouterr().out == f"{when}  capitals: tuned: {JOB.tuned_model} is ACTIVE\n"
+
+
+def test_other_jobs_and_older_events_are_left_out(capsys):
+    log.Log(clock=lambda: time.time() - 7200)(events.Tuned(JOB))
+    log.Log()(events.Ended(JOB, changed=True))
+
+    run(["logs", "capitals", "--since", "1h"])
+    recent = capsys.readouterr().out
+    run(["logs", "nobody"])
+
+    assert json.loads(recent)["event"] == "Ended"
+    assert capsys.readouterr().out == ""
+
+
+def test_the_audit_tells_who_did_what_and_why(capsys):
+    audit = Audit()
+    audit(events.Changing(JOB, "change_role", "ana@example.com (writer)", "the gate was met"))
+    audit(events.Deleted(JOB, "another is better"))
+
+    run(["logs", "--audit", "-o", "table"])
+
+    changed, deleted = capsys.readouterr().out.splitlines()
+    assert changed.endswith(
+        f": intended change role ana@example.com (writer) on {JOB.tuned_model} (the gate was met)"
+    )
+    assert deleted.endswith(f": done delete {JOB.tuned_model} (another is better)")
+
+
+def test_control_characters_of_others_stay_inert(capsys):
+    audit = Audit()
+    audit(events.Changing(JOB, "grant", "\x1b[2J", ""))
+
+    run(["logs", "--audit", "-o", "table"])
+
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_time_that_is_none_is_refused(capsys):
+    assert run(["logs", "--since", "yesterday"]) == 2
+
+    assert "write a time such as" in capsys.readouterr().err
+
+
+def test_what_is_in_the_file_but_no_event_is_no_traceback(capsys):
+    log.Log()(events.Tuned(JOB))
+    with log.events_file().open("a") as file:
+        file.write('{"time": "never"}\n[]\n\x00\n')
+
+    assert run(["logs", "-o", "table"]) == 0
+
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -1,0 +1,200 @@
+"""What `tuner verify` finds when the model, the spec or the data are no longer as locked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.fakes.one_target import OneTarget
+from tuner.__main__ import run
+from tuner.jobs import lock
+from tuner.types import Grant, Hyperparameters, Role, State
+
+
+@pytest.fixture
+def locked(spec, monkeypatch, capsys):
+    """A job that is done, as `tuner run` leaves it, and its model's name."""
+    monkeypatch.chdir(spec.parent)
+    assert run(["-q", "run", str(spec)]) == 0
+    capsys.readouterr()
+    return spec, lock.entry(spec)["tuned_model"]
+
+
+def different(capsys):
+    (checked,) = json.loads(capsys.readouterr().out)
+    return [row["what"] for row in checked["facts"] if row["same"] is False]
+
+
+def test_a_job_that_is_as_it_was_locked_is_said_so(locked, capsys):
+    spec, model = locked
+
+    for what in (str(spec), "capitals", model, model.removeprefix("tunedModels/")):
+        assert run(["verify", what]) == 0
+
+        said = capsys.readouterr()
+        assert said.err.endswith("all is as it was locked\n")
+        assert said.out.splitlines()[0].split() == ["what", "lock", "now", "same"]
+
+
+def grant(model):
+    OneTarget.target.me = "lead@example.com"
+    made = Grant(Role.READER, email_address="eve@example.com")
+    asyncio.run(OneTarget.target.grant(model, made))
+
+
+def of_model(**changes):
+    def change(model):
+        held = OneTarget.target.held
+        held[model] = held[model]._replace(**changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (grant, ["permissions"]),
+        (of_model(state=State.FAILED), ["model"]),
+        (of_model(base_model="models/other"), ["base model"]),
+        (of_model(hyperparameters=Hyperparameters(epoch_count=9)), ["hyperparameters"]),
+        (of_model(display_name="New"), ["display name"]),
+        (of_model(create_time=99.0), ["create time"]),
+        (of_model(snapshots=()), ["steps", "mean loss"]),
+    ],
+)
+def test_what_changed_on_the_service_is_named(locked, capsys, change, facts):
+    spec, model = locked
+    change(model)
+
+    assert run(["verify", str(spec), "--json"]) == 1
+
+    assert different(capsys) == facts
+
+
+def one_more_row(spec):
+    with (spec.parent / "rows.csv").open("a") as file:
+        file.write("\none,more")
+
+
+def another_rate(spec):
+    spec.write_text(f"{spec.read_text()}hyperparameters: {{learning_rate: 0.5}}\n")
+
+
+def a_comment(spec):
+    spec.write_text(f"{spec.read_text()}# said\n")
+
+
+def no_data(spec):
+    (spec.parent / "rows.csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (one_more_row, ["rows.csv sha256", "content", "examples"]),
+        (another_rate, ["spec sha256", "content"]),
+        (a_comment, ["spec sha256"]),
+        (no_data, ["rows.csv sha256", "content"]),
+    ],
+)
+@pytest.mark.parametrize("offline", [[], ["--offline"]])
+def test_what_changed_on_the_disk_is_named(locked, capsys, change, facts, offline):
+    spec, _ = locked
+    change(spec)
+
+    assert run(["verify", str(spec), "--json", *offline]) == 1
+
+    assert set(facts) <= set(different(capsys)) <= {*facts, "held-out rows"}
+
+
+def test_how_much_a_file_has_grown_is_said(locked, capsys):
+    spec, _ = locked
+    one_more_row(spec)
+
+    run(["verify", str(spec)])
+
+    assert "(9 bytes more)" in capsys.readouterr().out
+
+
+def test_a_model_that_is_gone_differs(locked, capsys):
+    spec, model = locked
+    entry = lock.entry(spec)
+    lock.put(spec, "", entry | {"handed_to": ""})
+    OneTarget.target.held.clear()
+
+    assert run(["verify", model, "--json"]) == 1
+
+    assert different(capsys) == ["model"]
+
+
+def test_a_model_that_is_hidden_since_its_transfer_is_no_difference(locked, capsys):
+    spec, model = locked
+    OneTarget.target.me = "nobody@example.com"
+
+    assert run(["verify", str(spec)]) == 0
+
+    assert "hidden from you since it was handed over to lead@example.com" in capsys.readouterr().out
+    assert model
+
+
+def test_offline_asks_nobody(locked):
+    spec, _ = locked
+    before = len(OneTarget.target.calls)
+
+    assert run(["verify", str(spec), "--offline"]) == 0
+
+    assert len(OneTarget.target.calls) == before
+
+
+@pytest.mark.usefixtures("locked")
+def test_what_is_not_locked_is_said_with_the_way_to_lock_it(capsys):
+    assert run(["verify", "nobody"]) == 2
+
+    assert "`tuner run SPEC` writes tuner.lock" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_job_elsewhere_is_found_by_the_ledger(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert run(["verify", "capitals"]) == 0
+
+
+def test_another_lock_can_be_named(locked, tmp_path):
+    spec, _ = locked
+    kept = tmp_path / "kept.lock"
+    (spec.parent / lock.NAME).rename(kept)
+
+    assert run(["verify", str(spec), "--lock", str(kept), "--offline"]) == 0
+
+
+def test_all_variants_of_a_spec_are_verified(locked, capsys):
+    spec, _ = locked
+    entry = lock.entry(spec)
+    lock.put(spec, "rate=1", entry | {"label": "rate=1"})
+    lock.put(spec, "grid", {"winner": "a pipeline's own"})
+
+    assert run(["verify", str(spec), "--json"]) == 0
+
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_a_damaged_lock_is_one_line(locked, capsys):
+    spec, _ = locked
+    (spec.parent / lock.NAME).write_text("<<<")
+
+    assert run(["verify", str(spec)]) == 2
+
+    assert "tuner.lock:1: this is no JSON" in capsys.readouterr().err
+
+
+def test_a_target_of_another_kind_in_the_spec_by_now_is_not_asked(locked, capsys):
+    spec, _ = locked
+    spec.write_text(f"{spec.read_text()}target: gemini\n")
+
+    assert run(["verify", str(spec), "--json"]) == 1
+
+    assert different(capsys) == ["spec sha256"]
