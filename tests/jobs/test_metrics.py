@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tuner.errors import SpecError
+from tuner.errors import InvalidInput, SpecError
 from tuner.jobs.evaluation_spec import METRICS as NAMES
 from tuner.jobs.evaluation_spec import MetricSpec
 from tuner.jobs.metrics import METRICS, normalize, scorer
 from tuner.jobs.own_metric import NoScoreError, code_of
+from tuner.jobs.work import load_work
 
 HERE = Path()
 PAIRS = (
@@ -238,3 +240,28 @@ def test_other_code_has_another_digest(tmp_path):
 
     assert digests[0] == digests[2] != digests[1]
     assert code_of("operator:eq", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "what"),
+    [
+        ("nowhere_at_all:grade", "module nowhere_at_all cannot be imported"),
+        ("rouge_l", "needs rouge-score, which is not installed"),
+        ("{kind: chrf}", "needs sacrebleu, which is not installed"),
+    ],
+)
+def test_a_metric_that_cannot_be_had_is_said_at_its_line_before_anything_is_sent(
+    spec, monkeypatch, metric, what
+):
+    for library in ("rouge_score", "rouge_score.rouge_scorer", "sacrebleu", "sacrebleu.metrics"):
+        monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr("tuner.jobs.metrics.find_spec", lambda _: None)
+    text = spec.read_text().replace("holdout: 0.3,", f"holdout: 0.3, metric: {metric},")
+    spec.write_text(text)
+
+    with pytest.raises(InvalidInput) as caught:
+        load_work(spec)
+
+    (problem,) = caught.value.problems
+    assert what in problem.what
+    assert problem.line == 4

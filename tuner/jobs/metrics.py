@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from tuner.errors import InvalidInput, TunerError
 from tuner.jobs.metric_values import numbers_agree, same_json
 
 if TYPE_CHECKING:
@@ -19,8 +21,13 @@ if TYPE_CHECKING:
     """Takes what was expected and the answer."""
 
 JUDGE = "judge"
+_LIBRARIES = {"rouge_l": "rouge_score", "chrf": "sacrebleu"}
 _UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 """Characters of Chinese and Japanese, which put no space between words."""
+
+
+def _is_installed(library: str | None) -> bool:
+    return library is not None and find_spec(library) is not None
 
 
 def normalize(text: str) -> str:
@@ -48,6 +55,22 @@ def scorer(spec: MetricSpec, folder: Path) -> Score:
 
         return own_metric(spec.kind, folder)
     return METRICS[spec.kind](spec)
+
+
+def check(spec: MetricSpec, folder: Path) -> list[tuple[str, str]]:
+    """What ``scorer`` would complain of, each with a way out, before anything is sent.
+
+    A module of the user's own is imported, a library is only looked for: that is faster.
+    """
+    if spec.kind == JUDGE or _is_installed(_LIBRARIES.get(spec.kind)):
+        return []
+    try:
+        scorer(spec, folder)
+    except InvalidInput as error:
+        return [(problem.what, problem.fix) for problem in error.problems]
+    except TunerError as error:
+        return [(error.what, error.fix)]
+    return []
 
 
 def exact_match(expected: str, answer: str) -> float:

@@ -102,6 +102,8 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or draft.spec is None:
         raise InvalidInput([*errors, *(each for each in problems if each not in errors)])
+    if no_metric := list(_no_metric(draft, draft.spec)):
+        raise InvalidInput(no_metric)
     warnings = (*problems, *_warnings(draft, draft.spec, len(material.examples)))
     work = Work(draft.spec, material.examples, material.holdout, warnings, is_on_disk)
     limits = TARGETS[work.spec.target.kind].limits
@@ -109,6 +111,15 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
     if too_large:
         raise InvalidInput(too_large)
     return work
+
+
+def _no_metric(draft: Draft, spec: JobSpec) -> Iterator[Problem]:
+    """Why answers cannot be compared as asked: a library or the user's own code is missing."""
+    from tuner.jobs.metrics import check
+
+    if spec.evaluation:
+        for what, fix in check(spec.evaluation.metric, spec.path.parent):
+            yield draft.document.problem(("evaluation", "metric"), what, fix, "bad-metric")
 
 
 def _warnings(draft: Draft, spec: JobSpec, examples: int) -> Iterator[Problem]:
