@@ -17,7 +17,7 @@ GRANTS = (
 ROWS = tuple(Example(f"question {n}", f"answer {n}", n + 2) for n in range(12))
 SPEC = JobSpec(
     job="capitals",
-    training_data=TrainingData(Path("rows.csv")),
+    training_data=TrainingData((Path("rows.csv"),)),
     base_model="models/tiny",
     evaluation=Evaluation(holdout=0.2, require=Require(at_least=0.5, better_than_base=True)),
     grants=GRANTS,
