@@ -42,6 +42,8 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
         ("validate", "configs/capitals.yaml"),
         ("validate", "configs/quickstart.yaml"),
         ("status",),
+        ("logs",),
+        ("logs", "--audit"),
         ("data", "--help"),
         ("data", "rules"),
         ("data", "check", "datasets/support_chats.jsonl"),
