@@ -1,0 +1,80 @@
+"""docs/notify.md: what it shows of bodies and signatures is what is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, blocks
+from tests.fakes.work import WORK, job_of, with_spec
+from tests.jobs.test_ledger import EVALUATION
+from tuner.jobs import sending
+from tuner.jobs.audit import Audit, Change
+from tuner.jobs.notify import notices
+from tuner.jobs.spec import Notify
+from tuner.types import Phase
+
+PAGE = ROOT / "docs/notify.md"
+JOB = replace(job_of(WORK), phase=Phase.DONE, handed_to="lead@example.com", evaluation=EVALUATION)
+
+
+def shown(kind):
+    return [block.text for block in blocks(PAGE) if block.kind == kind]
+
+
+def test_the_body_on_the_page_has_the_fields_of_one_that_is_sent():
+    notice = notices(JOB, with_spec(notify=(Notify(url="https://x"),)))[-1]
+
+    theirs, ours = json.loads(shown("json")[0]), json.loads(notice.body)
+    assert list(theirs) == list(ours)
+    assert list(theirs["scores"]) == list(ours["scores"])
+
+
+def test_the_audit_line_on_the_page_has_the_fields_of_one_that_is_written(tmp_path):
+    Audit(tmp_path / "a").write("intended", Change("local", "m", "grant", "ana", "the gate"))
+
+    assert list(json.loads(shown("json")[1])) == list(json.loads((tmp_path / "a").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "age_s", "accepted"),
+    [
+        (b"key", b"{}", 0, True),
+        (b"other", b"{}", 0, False),
+        (b"key", b"{ }", 0, False),
+        (b"key", b"{}", 301, False),
+    ],
+)
+def test_the_receiver_on_the_page_takes_what_we_sign_and_nothing_else(key, body, age_s, accepted):
+    (code,) = shown("python")
+    names = {}
+    exec(code, names)  # noqa: S102 -- the page's own block
+    now = int(names["time"].time()) - age_s
+
+    headers = {"Tuner-Signature": sending.signature(b"key", now, b"{}")}
+
+    assert names["is_from_tuner"](headers, body, key) is accepted
+
+
+def test_the_numbers_on_the_page_are_those_of_the_code():
+    text = re.sub(r"\s+", " ", PAGE.read_text())
+
+    assert f"up to {sending.MOST_TRIES} tries in all" in text
+    assert f"has {sending.POST_S:.0f} seconds to answer" in text
+    assert f"It has {sending.COMMAND_S:.0f} seconds" in text
+    assert f"up to {sending.LONGEST_RETRY_AFTER_S / 60:.0f} minutes" in text
+
+
+def test_the_lock_on_the_other_page_has_the_keys_of_one_that_is_written(tmp_path):
+    from tuner.jobs.provenance import described
+
+    page = Path(ROOT / "docs/provenance.md")
+    (block,) = [each.text for each in blocks(page) if each.kind == "json"]
+    (entry,) = json.loads(block)["jobs"].values()
+    job = replace(JOB, spec=str(tmp_path / "capitals.yaml"))
+
+    assert set(entry) == set(described(job, WORK, None, ()))
