@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -320,3 +321,14 @@ async def _streamed(target: Target) -> list[Any]:
 def _piece(text: str, reason: str = "FINISH_REASON_UNSPECIFIED") -> gl.GenerateContentResponse:
     candidate = {"content": {"parts": [{"text": text}]}, "finish_reason": reason}
     return gl.GenerateContentResponse(candidates=[candidate])
+
+
+def test_a_base_model_is_looked_at_once_for_all_jobs_that_begin_together() -> None:
+    script = Script({"GetModel": [TUNABLE], "CreateTunedModel": [operations_pb2.Operation()]})
+
+    async def many(target: Target) -> None:
+        await asyncio.gather(*(target.create(replace(NEW, id=f"a-{n}")) for n in range(9)))
+
+    ask(script, many)
+
+    assert (script.count("GetModel"), script.count("CreateTunedModel")) == (1, 9)

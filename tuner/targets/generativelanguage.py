@@ -91,6 +91,7 @@ class GenerativeLanguage:
         self._operations = operations_pb2_grpc.OperationsStub(channel)
         self._seen = Seen()
         self._tunable_until: dict[str, float] = {}
+        self._checking = asyncio.Lock()
 
     @property
     def address(self) -> str:
@@ -132,12 +133,18 @@ class GenerativeLanguage:
 
     async def create(self, new: NewTunedModel) -> Operation:
         """CreateTunedModel, after a look whether the base model can be tuned at all."""
-        if new.base_model and time.monotonic() > self._tunable_until.get(new.base_model, 0.0):
-            await check_tunable(self, new.base_model)
-            self._tunable_until[new.base_model] = time.monotonic() + TUNABLE_S
+        if new.base_model:
+            await self._check_tunable(new.base_model)
         request = wire.create_request(new)
         started = await self._calls.send(self._models.create_tuned_model, request, CREATE_TIMEOUT_S)
         return wire.operation(started.operation)
+
+    async def _check_tunable(self, base_model: str) -> None:
+        """Once a minute for all jobs, however many begin in one moment."""
+        async with self._checking:
+            if time.monotonic() > self._tunable_until.get(base_model, 0.0):
+                await check_tunable(self, base_model)
+                self._tunable_until[base_model] = time.monotonic() + TUNABLE_S
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
         """Every page of ListTunedModels."""
