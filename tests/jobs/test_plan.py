@@ -10,20 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.planning import JOB, asked, knowing, planned, run
 from tests.fakes.target import TUNABLE, FakeTarget
-from tests.fakes.work import WORK, job_of, right_answers, with_spec
+from tests.fakes.work import WORK, with_spec
 from tuner.errors import NotAllowed, Unavailable
-from tuner.jobs import start
 from tuner.jobs.asked import Asked, stages
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
 from tuner.jobs.plan import exit_code, plan
-from tuner.jobs.runner import Pace
 from tuner.jobs.verdict import Action
 from tuner.jobs.work import new_tuned_model
-from tuner.types import Feature, Grant, GranteeType, Phase, Role, State, TargetConfig
+from tuner.types import Feature, State, TargetConfig
 
-JOB = job_of(WORK)
 CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="second")
 
 
@@ -31,49 +29,6 @@ CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="seco
 def ledger(tmp_path):
     with Ledger(tmp_path / "ledger.db", lambda: 0.0) as opened:
         yield opened
-
-
-def knowing(**changes):
-    return FakeTarget(answers=right_answers(JOB.tuned_model), **changes)
-
-
-def asked(work=WORK, **changes):
-    return Asked(work.spec.job, Path("capitals.yaml"), work, **changes)
-
-
-def planned(target, ledger, *works, tokens=lambda _: None):
-    given = [each if isinstance(each, Asked) else asked(each) for each in works or (WORK,)]
-
-    async def opened(_):
-        if isinstance(target, Exception):
-            raise target
-        return target
-
-    return asyncio.run(plan(given, ledger, opened, tokens))
-
-
-def run(target, ledger, monkeypatch, work=WORK, **changes):
-    """As `tuner run` does."""
-    monkeypatch.setattr("tuner.jobs.connections.open_target", lambda _: _Opened(target))
-
-    async def followed():
-        job = replace(start.begin(work, ledger), **changes)
-        pace = Pace(sleep=lambda _: asyncio.sleep(0))
-        return await start.follow_all([(job, work)], ledger, lambda _: None, pace)
-
-    [outcome] = asyncio.run(followed())
-    return outcome
-
-
-class _Opened:
-    def __init__(self, target):
-        self.target = target
-
-    async def __aenter__(self):
-        return self.target
-
-    async def __aexit__(self, *_):
-        return None
 
 
 # -- only reads ---------------------------------------------------------------------------------
@@ -98,116 +53,6 @@ def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(ledger
 
     assert item.action is Action.UNCHANGED
     assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "permissions": 1}
-
-
-# -- a run does what its plan said --------------------------------------------------------------
-
-
-def tuned(target, ledger, monkeypatch):
-    run(target, ledger, monkeypatch)
-
-
-def lost(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
-    ledger.forget(JOB)
-
-
-def without_a_grant(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
-    held = target.shared[JOB.tuned_model]
-    del held[next(name for name, each in held.items() if not each.grant.email_address)]
-
-
-def with_another_role(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
-    held = target.shared[JOB.tuned_model]
-    name = next(n for n, each in held.items() if each.grant.email_address == "ml@example.com")
-    grant = Grant(Role.READER, GranteeType.USER, "ml@example.com")
-    held[name] = held[name]._replace(grant=grant)
-
-
-def tuning(target, ledger, _):
-    asyncio.run(target.create(new_tuned_model(WORK)))
-    [operation] = target.running
-    ledger.save(replace(start.begin(WORK, ledger), phase=Phase.TUNE, operation=operation))
-
-
-def deleted(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
-    target.held.clear()
-    target.shared.clear()
-    found = ledger.find(JOB.where, JOB.tuned_model)
-    ledger.save(replace(found, handed_to=""))
-
-
-def failed(target, ledger, monkeypatch):
-    target.tuning_error = "it diverged"
-    tuned(target, ledger, monkeypatch)
-
-
-def rejected(target, ledger, monkeypatch):
-    target.answers = {}
-    tuned(target, ledger, monkeypatch)
-
-
-def nothing(*_):
-    return None
-
-
-def changed(target):
-    """What was changed at the service, by kind."""
-    return Counter(
-        tune=target.creates,
-        grant=target.grants,
-        change=target.role_changes,
-        transfer=target.transfers,
-    )
-
-
-WORLDS = {
-    nothing: Action.CREATE,
-    tuned: Action.UNCHANGED,
-    lost: Action.ADOPT,
-    without_a_grant: Action.DRIFT,
-    with_another_role: Action.DRIFT,
-    tuning: Action.RESUME,
-    deleted: Action.CREATE,
-    failed: Action.FAILED,
-    rejected: Action.UNCHANGED,
-}
-
-
-@pytest.mark.parametrize("made", WORLDS, ids=lambda made: made.__name__)
-def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
-    ledger, monkeypatch, made
-):
-    target = knowing()
-    made(target, ledger, monkeypatch)
-    before = changed(target)
-
-    [item] = planned(target, ledger)
-    outcome = run(target, ledger, monkeypatch)
-    [again] = planned(target, ledger)
-
-    assert item.action is WORLDS[made]
-    said = Counter(change.partition(" ")[0] for change in item.changes)
-    assert changed(target) - before == said - Counter(evaluate=9)
-    assert outcome.error is None
-    assert again.action in (Action.UNCHANGED, Action.FAILED)
-    assert again.changes == ()
-
-
-def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
-    target = knowing()
-    rejected(target, ledger, monkeypatch)
-
-    [item] = planned(target, ledger, asked(force=True))
-    run(target, ledger, monkeypatch, force=True)
-
-    assert item.action is Action.DRIFT
-    assert len(item.changes) == 3
-    assert (target.grants, target.transfers) == (2, 1)
-    assert planned(target, ledger)[0].action is Action.UNCHANGED
 
 
 # -- many, pipelines, and targets that cannot be asked ------------------------------------------
@@ -323,6 +168,20 @@ def test_each_action_has_its_exit_code(ledger, action, plain, detailed):
     assert exit_code([item], is_detailed=False) == plain
     assert exit_code([item], is_detailed=True) == detailed
     assert exit_code([], is_detailed=True) == 0
+
+
+def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(ledger):
+    class Keyed(FakeTarget):
+        async def tuned_models(self, _query=""):
+            raise NotAllowed("an API key stands for a project")
+
+    fixed = with_spec(base_model="models/fixed")
+
+    cannot, unknown = planned(Keyed(), ledger, fixed, WORK)
+
+    assert (cannot.action, unknown.action) == (Action.CANNOT, Action.UNKNOWN)
+    assert "createTunedModel is not among its methods" in cannot.reasons[0]
+    assert (unknown.changes, unknown.error.what) == ((), "an API key stands for a project")
 
 
 def test_sharing_that_a_key_cannot_do_is_said_before_anything_is_tuned(ledger):

@@ -129,7 +129,7 @@ async def _on_one(
         world = await read_world([name for name in names_of if name], target)
     except TunerError as error:
         return [
-            _item(each, name, None, _unasked(each.work))._replace(error=error)
+            _unknown(_item(each, name, None, _unasked(each.work)), error)
             for each, name in zip(asked, names_of, strict=True)
         ]
     items: list[Item] = []
@@ -139,6 +139,8 @@ async def _on_one(
         found = verdict(name, each.work, job, world) if name else _later(each)
         same = first.get(name)
         item = _item(each, name, job, _again(found, same) if same else found)
+        if world.error:
+            item = _unknown(item, world.error)
         if found.action is Action.CREATE:
             first.setdefault(name, item)
         items.append(item)
@@ -165,11 +167,19 @@ def _later(asked: Asked) -> Verdict:
     return Verdict(Action.AFTER, (why,), wished(asked.work))
 
 
+def _unknown(item: Item, error: TunerError) -> Item:
+    """The item of a target that does not tell: what cannot be done is known all the same."""
+    if item.is_blocked:
+        return item._replace(error=error)
+    why = ("its target cannot be asked",)
+    return item._replace(action=Action.UNKNOWN, reasons=why, changes=(), fix="", error=error)
+
+
 def _unasked(work: Work) -> Verdict:
-    """What the kind of target is known to lack, or that nothing is known."""
-    if lacks := lacking(work, TARGETS[work.spec.target.kind].cannot):
-        return Verdict(Action.CANNOT, tuple(lacks), (), "name another target")
-    return Verdict(Action.UNKNOWN, ("its target cannot be asked",))
+    """What the kind of target is known to lack, without asking it."""
+    lacks = lacking(work, TARGETS[work.spec.target.kind].cannot)
+    fix = "name another target" if lacks else ""
+    return Verdict(Action.CANNOT if lacks else Action.UNKNOWN, tuple(lacks), (), fix)
 
 
 def _item(asked: Asked, name: str, job: Job | None, found: Verdict) -> Item:

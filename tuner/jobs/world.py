@@ -31,6 +31,7 @@ class World(NamedTuple):
         mine: The names of those that we own.
         permissions: Of the wanted models that are there; one that is missing hides its own from us.
         wanted: The models that were asked about, whether they are there or not.
+        error: Why tuned models cannot be read; it then looks as if there were none.
     """
 
     address: str
@@ -40,6 +41,7 @@ class World(NamedTuple):
     mine: frozenset[str] = frozenset()
     permissions: Mapping[str, Sequence[Permission]] = {}
     wanted: frozenset[str] = frozenset()
+    error: NotAllowed | None = None
 
     def owner(self, name: str) -> str:
         """The e-mail address of a model's owner in lower case; empty where it is not told."""
@@ -56,18 +58,21 @@ async def read_world(wanted: Collection[str], target: Target) -> World:
         target: Only reads are sent, at most ``AT_A_TIME`` of them at a time.
 
     Raises:
-        NotAllowed, Unavailable: The target cannot be asked.
+        NotAllowed, Unavailable: The target cannot be asked at all.
     """
-    bases = await target.models()
-    models = {each.name: each for each in await target.tuned_models()}
-    mine = frozenset(each.name for each in await target.tuned_models("owner:me"))
+    bases = {each.name: each for each in await target.models()}
+    try:
+        models = {each.name: each for each in await target.tuned_models()}
+        mine = frozenset(each.name for each in await target.tuned_models("owner:me"))
+    except NotAllowed as error:  # as with an API key at Google's
+        return World(target.address, target.lacks, bases, {}, wanted=frozenset(wanted), error=error)
     hidden = await _each([name for name in wanted if name not in models], target.tuned_model)
     models |= hidden  # a listing leaves out what is shared with everyone
     tuned = [name for name in wanted if name in models and models[name].state is State.ACTIVE]
     return World(
         target.address,
         target.lacks,
-        {each.name: each for each in bases},
+        bases,
         models,
         mine,
         await _each(tuned, target.permissions),
