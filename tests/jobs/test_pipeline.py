@@ -80,6 +80,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setitem(targets.TARGETS, "local", local)
     monkeypatch.setitem(runner.POLL_S, "local", 0.1)
     monkeypatch.setattr(store, "SYNCHRONOUS", "OFF")
+    monkeypatch.chdir(tmp_path)  # where the pipeline's tuner.lock is
     return lambda target=None: Bench(tmp_path, target or PipelineTarget(GOOD))
 
 
@@ -451,6 +452,19 @@ def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):
 
     assert outcome.winners == {"grid": made.stages[1].name}
     assert run.target.transfers == 1
+
+
+def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
+    bare = {"grants": (), "transfer_ownership": ""}
+    made = pipeline(grid(losers="delete", **bare))
+    run = bench()
+    run.run(made)
+    run.file.unlink()
+
+    outcome = run.run(made)
+
+    assert run.target.creates == 3
+    assert outcome.winners == {"grid": made.stages[1].name}
 
 
 def test_a_job_of_its_own_that_loses_stays_as_it_was(bench):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import NotAllowed, RequestRefused, TunerError
-from tuner.jobs import events, winner
+from tuner.jobs import events, lock, winner
 from tuner.jobs.begun import patiently
 from tuner.jobs.ledger import pipelines
 from tuner.jobs.ledger.pipelines import Origin
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tuner.jobs.pipeline_spec import Grouping, Pipeline
     from tuner.jobs.session import Session
     from tuner.jobs.winner import Candidate
+    from tuner.jobs.work import Work
     from tuner.types import Permission
 
 AT_ONCE = 16
@@ -55,20 +58,20 @@ async def choose(
 
 async def stood_before(
     grouping: Grouping, begun: Mapping[str, Begun], pipeline: Pipeline, session: Session
-) -> bool:
-    """Whether one was kept and others deleted before the ledger was lost.
+) -> str:
+    """The stage that was kept, and others deleted, before the ledger was lost; empty when none was.
 
-    Only the service can tell: some models of the grouping are not there, the ledger knows of no
-    decision about it, and one that is there has all that only the one that is kept is given.
+    Some models of the grouping are not there, and the ledger knows of no decision about it: then
+    what was kept is what has all that only the one that is kept is given, or what tuner.lock says.
     """
     found = [begun[name] for name in grouping.stages]
-    there = [each for each in found if each.model is not None]
-    if grouping.losers != "delete" or not there or len(there) == len(found):
-        return False
+    if grouping.losers != "delete" or all(each.model is not None for each in found):
+        return ""
     if pipelines.decided(session.ledger.store, pipeline.id, grouping.name):
-        return False
-    candidates = [winner.Candidate(each.member.stage, each.job, each.work) for each in there]
-    return await _standing(candidates, begun, session) is not None
+        return ""
+    candidates = [winner.Candidate(each.member.stage, each.job, each.work) for each in found]
+    stands = await _standing(candidates, begun, session)
+    return stands.stage if stands else ""
 
 
 def beaten(candidate: Candidate, begun: Begun) -> Job:
@@ -83,7 +86,7 @@ def beaten(candidate: Candidate, begun: Begun) -> Job:
 async def _standing(
     candidates: Sequence[Candidate], begun: Mapping[str, Begun], session: Session
 ) -> Candidate | None:
-    """As ``winner.standing``, of those whose permissions the ledger does not explain otherwise."""
+    """As ``winner.standing`` says of those that the ledger does not explain, or as tuner.lock does."""
     explained = pipelines.winners(session.ledger.store)
     unknown = [
         each
@@ -91,6 +94,32 @@ async def _standing(
         if begun[each.stage].member.origin is not Origin.OWN
         and winner.key(each.job) not in explained
     ]
+    there = [each for each in unknown if begun[each.stage].model is not None]
+    locked = _locked(candidates)
+    is_unknown = any(each is locked for each in unknown)
+    shown = winner.standing(there, await _held(there, session))
+    return shown or (locked if is_unknown else None)
+
+
+def _locked(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The one that tuner.lock says is done, when it says of all the others that they were beaten."""
+    phases = [_locked_phase(each.job) for each in candidates]
+    if sorted(phases) != [*["BEATEN"] * (len(phases) - 1), "DONE"]:
+        return None
+    return candidates[phases.index("DONE")]
+
+
+def _locked_phase(job: Job) -> str:
+    with suppress(TunerError):  # a damaged lock says nothing
+        entry = lock.entry(Path(job.spec), lock.stage_of(job)) or {}
+        return str(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else ""
+    return ""
+
+
+async def _held(
+    candidates: Sequence[Candidate], session: Session
+) -> dict[str, Sequence[Permission]]:
+    """What the service lists, by stage."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def held(candidate: Candidate) -> Sequence[Permission]:
@@ -103,9 +132,8 @@ async def _standing(
             except (NotAllowed, RequestRefused):
                 return ()
 
-    listings = await asyncio.gather(*map(held, unknown))
-    named = zip((each.stage for each in unknown), listings, strict=True)
-    return winner.standing(unknown, dict(named))
+    listings = await asyncio.gather(*map(held, candidates))
+    return dict(zip((each.stage for each in candidates), listings, strict=True))
 
 
 def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
@@ -117,6 +145,12 @@ def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
             "give all of them the same evaluation, or keep: all",
         )
     return chosen
+
+
+async def lock_beaten(job: Job, work: Work, session: Session) -> None:
+    """Write what was beaten into tuner.lock, as far as that can be done."""
+    with suppress(TunerError):
+        await lock.keep(job, work, await session.target(job.target), (), session.tell)
 
 
 def tell_best(chosen: Candidate, losers: Sequence[Job], session: Session) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
 from tuner.jobs import events
+from tuner.jobs.specs import is_pipeline
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def write(
 
 
 def stage_of(job: Job) -> str:
-    """Tells the jobs of one spec apart: a variant's label, or what ``--set`` changed."""
+    """Tells the jobs of one file apart: in a pipeline's, its title; else what ``--set`` changed."""
+    if is_pipeline(Path(job.spec)):
+        return job.title
     return job.label or " ".join(job.overrides)
 
 

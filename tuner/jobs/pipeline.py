@@ -141,7 +141,7 @@ class _Run:
         stood = await keeping.stood_before(grouping, self.begun, self.pipeline, self.session)
         for name in grouping.stages:
             each = self.begun[name]
-            if each.was_deleted or (stood and each.model is None):
+            if each.was_deleted or (stood and stood != name and each.model is None):
                 job = self.session.ledger.save(replace(each.job, phase=Phase.BEATEN, error=""))
                 self.begun[name] = each._replace(job=job, known=job)
                 self.outcomes[name] = Outcome(job)
@@ -232,7 +232,7 @@ class _Run:
         found = candidates, beaten
         chosen = await keeping.choose(self.pipeline, grouping, found, self.begun, self.session)
         self.winners[grouping.name] = chosen.stage
-        self._beat([each for each in candidates if each is not chosen], chosen)
+        await self._beat([each for each in candidates if each is not chosen], chosen)
         await self._to(self.stages[chosen.stage], chosen.job, None)
         if self.outcomes[chosen.stage].job.phase is not Phase.DONE:
             return f"{grouping.name} did not end well"
@@ -241,15 +241,16 @@ class _Run:
             await self._delete(grouping)
         return ""
 
-    def _beat(self, losers: list[Candidate], chosen: Candidate) -> None:
-        jobs = [keeping.beaten(each, self.begun[each.stage]) for each in losers]
-        for job in jobs:
+    async def _beat(self, losers: list[Candidate], chosen: Candidate) -> None:
+        jobs = {each.stage: keeping.beaten(each, self.begun[each.stage]) for each in losers}
+        for job in jobs.values():
             self.session.ledger.save(job)
-        self.outcomes.update(
-            {each.stage: Outcome(job) for each, job in zip(losers, jobs, strict=True)}
+        self.outcomes.update({name: Outcome(job) for name, job in jobs.items()})
+        self._mark(dict.fromkeys(jobs, "beaten"))
+        keeping.tell_best(chosen, list(jobs.values()), self.session)
+        await asyncio.gather(
+            *(keeping.lock_beaten(jobs[each.stage], each.work, self.session) for each in losers)
         )
-        self._mark({each.stage: "beaten" for each in losers})
-        keeping.tell_best(chosen, jobs, self.session)
 
     async def _delete(self, grouping: Grouping) -> None:
         for name in grouping.stages:
