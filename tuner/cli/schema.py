@@ -1,4 +1,4 @@
-"""schema: the form of a job spec, for editors and for people."""
+"""schema: the form of a job spec or a pipeline, for editors and for people."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import click
 
 
 @click.command()
+@click.option("--pipeline", "is_pipeline", is_flag=True, help="Of a pipeline file instead.")
 @click.option("--markdown", is_flag=True, help="Print the reference page instead.")
-def schema(*, markdown: bool) -> None:
+def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """Print the JSON Schema of a job spec.
 
     Save it and name it in a comment of a spec, and an editor completes and checks as you type:
@@ -16,10 +17,11 @@ def schema(*, markdown: bool) -> None:
     import json
 
     from tuner.jobs.json_schema import json_schema
-    from tuner.jobs.reference import reference
+    from tuner.jobs.pipeline_keys import pipeline_schema
+    from tuner.jobs.reference import pipeline_tables, reference
     from tuner.jobs.spec import JobSpec
 
     if markdown:
-        click.echo(reference(), nl=False)
+        click.echo(pipeline_tables() if is_pipeline else reference(), nl=False)
     else:
-        click.echo(json.dumps(json_schema(JobSpec), indent=2))
+        click.echo(json.dumps(pipeline_schema() if is_pipeline else json_schema(JobSpec), indent=2))

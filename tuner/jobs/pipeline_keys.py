@@ -23,7 +23,7 @@ class PipelineKeys:
     ]
     max_parallel: Annotated[
         int | None,
-        Key("Tunings at a time; without it as many as the target takes.", ge=1, le=10_000),
+        Key("Tunings at a time; without it as many as the target takes.", ge=1),
     ] = None
     fail_fast: Annotated[
         bool,

@@ -125,7 +125,7 @@ def load_pipeline(
         raise InvalidInput(problems)
     entries, found = read_entries(document)
     problems += found
-    stages, groupings, found = expand(entries, looks)
+    stages, groupings, found = expand(entries, looks, are_well=not problems)
     problems += found
     if problems:
         raise InvalidInput(_told_once(document, problems))

@@ -44,6 +44,15 @@ def reference() -> str:
     return "\n".join([_TITLE, *_table("", JobSpec)])
 
 
+def pipeline_tables() -> str:
+    """The keys of a pipeline file, in Markdown, as docs/pipelines.md has them."""
+    from tuner.jobs.pipeline_keys import FREE, EntryKeys, PipelineKeys
+
+    free = [f"| `{name}` | keys of the spec |  | {text} |" for name, text in FREE.items()]
+    top = (row.replace("a list of text", "a list, below") for row in _table("", PipelineKeys))
+    return "\n".join([*top, "\n### `jobs[]`\n", *_table("", EntryKeys), *free]) + "\n"
+
+
 def _table(prefix: str, cls: type) -> Iterator[str]:
     """The keys of one mapping, then those of the mappings in it."""
     keys = declared(cls).values()

@@ -46,8 +46,11 @@ class Expanded(NamedTuple):
     problems: list[Problem]
 
 
-def expand(entries: list[Entry], looks: Looks) -> Expanded:
-    """Make every variant of every entry a stage, the earlier ones of a chain first."""
+def expand(entries: list[Entry], looks: Looks, *, are_well: bool = True) -> Expanded:
+    """Make every variant of every entry a stage, the earlier ones of a chain first.
+
+    How they go together is looked at only when each of them ``are_well`` by itself.
+    """
     order, problems = _ordered(entries)
     if problems:
         return Expanded([], [], problems)
@@ -56,7 +59,9 @@ def expand(entries: list[Entry], looks: Looks) -> Expanded:
         maker.make(entry)
     stages = [stage for entry in entries for stage in maker.stages[entry.name]]
     groupings = [_grouping(entry, maker.stages[entry.name]) for entry in entries]
-    problems = maker.problems or broken_pipeline(entries, maker.stages)
+    problems = maker.problems
+    if are_well and not problems:
+        problems = broken_pipeline(entries, maker.stages)
     return Expanded(stages, groupings, list(dict.fromkeys(problems)))
 
 

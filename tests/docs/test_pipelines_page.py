@@ -1,0 +1,42 @@
+"""docs/pipelines.md: its files load, its commands run, and its tables are those of the code."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.docs.blocks import ROOT, blocks, broken_links, check
+from tuner.jobs.pipeline_spec import load_pipeline
+from tuner.jobs.reference import pipeline_tables
+
+PAGE = ROOT / "docs/pipelines.md"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    for name in ("datasets", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_block_runs_and_prints_what_it_says(clone):
+    check(PAGE, clone / "home", clone)
+
+
+def test_every_pipeline_on_it_is_a_good_one(clone):
+    texts = [block.text for block in blocks(PAGE) if block.kind == "yaml"]
+    for number, text in enumerate(texts):
+        path = clone / "configs" / f"{number}.yaml"
+        path.write_text(text)
+        assert load_pipeline(path).stages
+    assert texts
+
+
+def test_its_tables_are_up_to_date():
+    assert pipeline_tables() in PAGE.read_text(), "run: tuner schema --pipeline --markdown"
+
+
+def test_every_link_leads_somewhere():
+    assert broken_links(PAGE) == []
