@@ -120,14 +120,15 @@ def _moved(pipeline: Pipeline, target: TargetConfig) -> Pipeline:
 
 
 def _too_much(work: Work) -> Iterator[Problem]:
-    kind, path = work.spec.target.kind, str(work.spec.training_data.path)
-    limits = TARGETS[kind].limits
+    """What breaks the limits of its target, in the words of ``tuner.data.checks``."""
+    path, limits = str(work.spec.training_data.path), TARGETS[work.spec.target.kind].limits
     for key, most in (("text_input", limits.text_input_chars), ("output", limits.output_chars)):
         for each in work.examples if most else ():
             size = len(getattr(each, key))
             if most and size > most:
-                what = f"{key} has {size:,} characters, {kind} takes {most:,}"
-                yield Problem(path, each.line, 0, what, "shorten it or drop the row", f"long-{key}")
+                what = f"{key} has {size:,} characters, the target takes {most:,}"
+                rule = f"long-{key.replace('_', '-')}"
+                yield Problem(path, each.line, 1, what, "shorten it, or delete the row", rule)
     yield from check_request(new_tuned_model(work), path, limits)
 
 
