@@ -317,6 +317,27 @@ def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkey
     assert len(outbox.due(ledger.store)) == 1
 
 
+def test_of_a_receiver_that_is_away_one_line_says_why(ledger, monkeypatch):
+    monkeypatch.setattr(notify, "LAST_S", 0.05)
+    told = []
+
+    async def forever(_seconds):
+        await asyncio.Event().wait()
+
+    async def whole_run():
+        box = Outbox(ledger, told.append, Receivers(hooks=[NotDelivered("HTTP 503")]), forever)
+        for name in ("first", "second"):
+            box.knows(*ends(ledger, name))
+        box.wake()
+        await box.close()
+
+    asyncio.run(whole_run())
+
+    assert [str(event) for event in told] == [
+        "could not tell hooks.example.com: HTTP 503; the next run tries again"
+    ]
+
+
 def test_a_ledger_that_broke_meanwhile_ends_the_delivery_without_a_traceback(tmp_path):
     def around(moment):
         if broken and moment == "begin":

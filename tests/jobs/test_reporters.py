@@ -73,3 +73,14 @@ def test_a_program_gets_one_object_an_event_and_no_example_text():
     assert progress["mean_loss"] == 0.25
     assert evaluated["evaluation"]["tuned"]["exact_match"] == 0.9
     assert "Lima" not in stream.getvalue()
+
+
+def test_what_is_about_to_be_changed_is_no_line_but_an_object_for_programs():
+    lines, objects = io.StringIO(), io.StringIO()
+    event = events.Changing(JOB, "grant", "ana@example.com (reader)", "the gate was met")
+
+    Lines(lines)(event)
+    JsonLines(objects)(event)
+
+    assert lines.getvalue() == ""
+    assert json.loads(objects.getvalue())["action"] == "grant"

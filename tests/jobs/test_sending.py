@@ -148,7 +148,7 @@ def test_a_command_gets_the_body_and_the_facts_but_no_key(tmp_path, monkeypatch)
 
     notice = sent(Notify(command=f"cat > {tmp_path}/body; env > {tmp_path}/env; exit 0"))
 
-    assert (tmp_path / "body").read_text() == notice.body
+    assert (tmp_path / "body").read_text() == f"{notice.body}\n"
     environment = (tmp_path / "env").read_text()
     assert "s3cret" not in environment
     assert {

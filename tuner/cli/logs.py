@@ -73,8 +73,8 @@ def _event(record: dict[str, Any]) -> str:
 
 
 def _change(record: dict[str, Any]) -> str:
-    model, what = record.get("tuned_model"), record.get("what")
-    about = model if what == model else f"{what} on {model}"
+    model, what = str(record.get("tuned_model")), str(record.get("what"))
+    about = what if model in what else f"{what} on {model}"
     why = f" ({record['why']})" if record.get("why") else ""
     who, action = record.get("who"), str(record.get("action")).replace("_", " ")
     return f"{who}: {record['state']} {action} {about}{why}"

@@ -29,6 +29,13 @@ SPARK_WIDTH = 24
 RECENT_STEPS = 16
 STEPS = (Phase.SUBMIT, Phase.TUNE, Phase.EVALUATE, Phase.SHARE, Phase.TRANSFER)
 
+_PASSING = (events.Progress, events.Evaluating, events.Changing)
+"""Drawn, not printed; what is about to be changed is printed once it is."""
+_DOUBTFUL = (
+    *(events.Waiting, events.Stranger, events.Forced, events.Stopping),
+    *(events.Undelivered, events.NotLocked),
+)
+
 
 @dataclass(slots=True)
 class Row:
@@ -65,9 +72,9 @@ class Terminal:
             row.tokens_per_step = event.tokens_per_step
             return
         row.event = event
-        if isinstance(event, events.Ended):
+        if event.job.phase.is_end:
             del self._rows[event.job.tuned_model]
-        if not isinstance(event, events.Progress | events.Evaluating):
+        if not isinstance(event, _PASSING):
             self._console.print(_line(event))
 
     def _draw(self) -> RenderableType:
@@ -75,7 +82,7 @@ class Terminal:
 
 
 def _line(event: Event) -> Text:
-    good = not isinstance(event, events.Waiting | events.Stranger) and not (
+    good = not isinstance(event, _DOUBTFUL) and not (
         isinstance(event, events.Ended) and event.job.phase is not Phase.DONE
     )
     mark = Text("✔ " if good else "! ", style="green" if good else "yellow")

@@ -132,6 +132,7 @@ class Outbox:
         self._send, self._sleep = send, sleep
         self._known: dict[tuple[str, str], tuple[Notify, ...]] = {}
         self._left: set[str] = set()  # receivers that this run tries no more
+        self._why: dict[str, str] = {}  # what a receiver said last
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -153,8 +154,7 @@ class Outbox:
                         await self._task
                     await self.deliver()
             except TimeoutError:
-                for notice in outbox.due(self._ledger.store):
-                    self._say(notice, "there was no time; the next run tries again")
+                self._say_what_is_left()
             finally:
                 if self._task:
                     self._task.cancel()
@@ -167,6 +167,16 @@ class Outbox:
                 for each in waiting:
                     lines.setdefault(each.notice.sink, []).append(each)
                 await asyncio.gather(*map(self._in_order, lines.values()))
+
+    def _say_what_is_left(self) -> None:
+        """A line a receiver, however much it is to be told."""
+        said = set(self._left)
+        for each in self._deliverable():
+            sink, notice = each
+            if notice.sink not in said:
+                why = self._why.get(notice.sink, "there was no time")
+                self._say(notice, f"{why}; the next run tries again", sink)
+            said.add(notice.sink)
 
     def _deliverable(self) -> Iterator[_Delivery]:
         """What is due and can be delivered now; what never can be any more is given up."""
@@ -209,6 +219,7 @@ class Outbox:
                 await self._send(sink, notice)
             except NotDelivered as error:
                 notice = notice._replace(tries=notice.tries + 1)
+                self._why[notice.sink] = error.why
                 if notice.tries >= error.tries:
                     self._give_up(notice, error.why, sink)
                     return True

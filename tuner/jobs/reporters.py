@@ -55,8 +55,8 @@ class Lines:
     is_news: Sparing = field(default_factory=Sparing)
 
     def __call__(self, event: Event) -> None:
-        """Write a line, unless it would say what the last one said."""
-        if self.is_news(event):
+        """Write a line, unless it would say what the last one said, or what the next one will."""
+        if self.is_news(event) and not isinstance(event, events.Changing):
             print(f"{event.job.title}: {event}", file=self.stream, flush=True)
 
     def __enter__(self) -> Self:

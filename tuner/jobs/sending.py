@@ -150,7 +150,7 @@ async def _run(sink: Notify, notice: Notice) -> None:
     )
     try:
         async with asyncio.timeout(COMMAND_S):
-            await process.communicate(notice.body.encode())
+            await process.communicate(notice.body.encode() + b"\n")
     except TimeoutError:
         raise NotDelivered(f"it took longer than {COMMAND_S:.0f} s", tries=COMMAND_TRIES) from None
     finally:

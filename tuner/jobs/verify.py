@@ -175,7 +175,7 @@ def _text(value: Any) -> str:
         case None:
             return ""
         case dict():
-            return " ".join(f"{key}={each}" for key, each in value.items())
+            return " ".join(f"{key}={each}" for key, each in sorted(value.items()))
     return str(value)
 
 
