@@ -63,13 +63,13 @@ class Known(NamedTuple):
 
 def begin(store: Store, pipeline: Pipeline, members: Iterable[Member]) -> None:
     """Write a pipeline down with its stages, before any of them is begun."""
-    spec = str(pipeline.path.absolute())
+    spec, id_ = str(pipeline.path.absolute()), pipeline.id
     with store.transaction() as db:
-        row = (pipeline.id, pipeline.name, spec, json.dumps(pipeline.overrides))
+        row = (id_, pipeline.name, spec, json.dumps(pipeline.overrides))
         db.execute(_PIPELINE, row)
-        db.executemany(_STAGE, [_row(pipeline.id, member) for member in members])
+        db.executemany(_STAGE, [_row(id_, member) for member in members])
         skipped = "UPDATE stage SET state = '' WHERE pipeline = ? AND state = 'skipped'"
-        db.execute(skipped, (pipeline.id,))
+        db.execute(skipped, (id_,))
 
 
 def know(store: Store, pipeline: str, member: Member) -> None:
