@@ -35,6 +35,15 @@ def test_a_job_is_evaluated_by_name_from_the_answers_that_were_kept(capsys):
     assert (generated(), OneTarget.target.grants) == (before, changes)
 
 
+def test_a_later_run_shows_the_rows_that_an_earlier_one_asked(tuned, capsys):
+    tuned.write_text(tuned.read_text().replace("ana@", "bob@"))
+    OneTarget.target.me = "lead@example.com"  # whose the model is by now
+
+    assert tuner(["run", str(tuned)]) == 0
+
+    assert "rows, as both models answered them" in capsys.readouterr().out
+
+
 def test_again_asks_every_row_of_both_models_once_more(tuned):
     before, rows = generated(), len(load_work(tuned).holdout)
 

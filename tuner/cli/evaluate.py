@@ -185,14 +185,22 @@ async def _evaluated(
     from tuner.jobs import gate
     from tuner.targets import open_target
 
+    evaluations = []
     async with open_target(job.target) as target:
-        return [await gate.evaluate(target, job, work, answers(job.where), tell) for work in works]
+        for work in works:
+            evaluations.append(await gate.evaluate(target, job, work, answers(job.where), tell))
+            tell = _nobody  # the answers are in
+    return evaluations
+
+
+def _nobody(_: Event) -> None:
+    """Hear nothing."""
 
 
 def _reporter(ctx: click.Context) -> Callable[[Event], None]:
     from tuner.jobs.reporters import Lines
 
-    return (lambda _: None) if ctx.obj["quiet"] else Lines(sys.stderr)
+    return _nobody if ctx.obj["quiet"] else Lines(sys.stderr)
 
 
 def _misses(work: Work, evaluations: Sequence[Evaluation]) -> list[str]:

@@ -125,7 +125,7 @@ class Runner:
             changed = changed or events.is_change(event)
             self.tell(event)
 
-        answers = self.ledger.answers(job.where)
+        job, answers = self.ledger.whole(job), self.ledger.answers(job.where)
         job = await self._drive(
             job, lambda job: advance(job, work, target, note, answers), self.pace.until
         )

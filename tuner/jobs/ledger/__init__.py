@@ -133,6 +133,12 @@ class Ledger:
         """The held-out rows of its evaluation as both models answered them; none when not kept."""
         return rows_of(self.store, job)
 
+    def whole(self, job: Job) -> Job:
+        """``job`` with the held-out rows of its evaluation, which an earlier run may have asked."""
+        if job.evaluation is None or job.evaluation.rows:
+            return job
+        return replace(job, evaluation=replace(job.evaluation, rows=self.rows(job)))
+
     def answers(self, where: str) -> Kept:
         """What the models of one target (``Job.where``) answered so far."""
         return Kept(self.store, where)
