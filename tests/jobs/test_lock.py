@@ -131,6 +131,15 @@ def test_a_job_from_python_locks_nothing(spec):
     assert not (spec.parent / lock.NAME).exists()
 
 
+def test_a_spec_that_is_gone_has_no_lock_beside_it(spec):
+    job, work, permissions = ran_unlocked(spec)
+    spec.unlink()
+
+    asyncio.run(lock.keep(job, work, OneTarget.target, permissions, print))
+
+    assert not (spec.parent / lock.NAME).exists()
+
+
 def test_a_model_that_is_gone_is_locked_as_far_as_it_is_known(spec):
     job, work, permissions = ran_unlocked(spec)
     OneTarget.target.held.clear()

@@ -38,9 +38,10 @@ async def keep(
 ) -> None:
     """Lock a job that has ended, from what the service shows; NotLocked is told where that fails.
 
-    A job that was started from Python has no spec to stand beside.
+    Without a spec there is nothing to stand beside: the job was started from Python, or the file is
+    gone.
     """
-    if not job.is_on_disk or job.phase not in PHASES:
+    if job.phase not in PHASES or not job.is_on_disk or not Path(job.spec).is_file():
         return
     try:
         write(job, work, await _visible(job, target), permissions)
