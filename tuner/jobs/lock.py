@@ -41,12 +41,16 @@ async def keep(
     Without a spec there is nothing to stand beside: the job was started from Python, or the file is
     gone.
     """
-    if job.phase not in PHASES or not job.is_on_disk or not Path(job.spec).is_file():
+    if not _is_lockable(job):
         return
     try:
         write(job, work, await _visible(job, target), permissions)
     except TunerError as error:
         tell(events.NotLocked(job, error.what))
+
+
+def _is_lockable(job: Job) -> bool:
+    return job.phase in PHASES and job.is_on_disk and Path(job.spec).is_file()
 
 
 async def _visible(job: Job, target: Target) -> TunedModel | None:
