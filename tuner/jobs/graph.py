@@ -66,10 +66,14 @@ class Node(NamedTuple):
 def nodes(pipeline: Pipeline) -> dict[str, Node]:
     """The groupings by name, each after all that it waits for; else in the order of the file."""
     stages = {stage.name: stage for stage in pipeline.stages}
-    found = {
-        grouping.name: _node(grouping, tuple(stages[name] for name in grouping.stages), pipeline)
-        for grouping in pipeline.groupings
-    }
+    best = {grouping.name for grouping in pipeline.groupings if grouping.keep == "best"}
+    found = {}
+    for grouping in pipeline.groupings:
+        own = tuple(stages[name] for name in grouping.stages)
+        after = own[0].after if own else ()
+        source = next((stage.source for stage in own if stage.source), "")
+        source = source or _known_source(own, after, pipeline)
+        found[grouping.name] = Node(grouping, own, after, source, source in best)
     order = TopologicalSorter({name: node.after for name, node in found.items()})
     return {name: found[name] for name in order.static_order()}
 
@@ -128,14 +132,6 @@ def _lines(found: dict[str, Node], states: Told, notes: Told) -> Iterator[_Line]
                 for n, child in enumerate(below)
             ]
         )
-
-
-def _node(grouping: Grouping, stages: tuple[Stage, ...], pipeline: Pipeline) -> Node:
-    after = stages[0].after if stages else ()
-    source = next((stage.source for stage in stages if stage.source), "")
-    source = source or _known_source(stages, after, pipeline)
-    best = {each.name for each in pipeline.groupings if each.keep == "best"}
-    return Node(grouping, stages, after, source, source in best)
 
 
 def _known_source(stages: tuple[Stage, ...], after: tuple[str, ...], pipeline: Pipeline) -> str:
