@@ -56,6 +56,8 @@ class FakeTarget:
         operations_are_gone: The service forgets its operations; only the models' state is left.
         me: Who is asking; change it to see the world as somebody else.
         lacks: What it cannot do, and why; with LISTING in it ``followed`` is refused.
+        calls: Whatever was called, in order.
+        effects: What was changed, in order: what was done, to which model, and for whom.
     """
 
     crash_at: int = -1
@@ -79,6 +81,7 @@ class FakeTarget:
     revokes: int = 0
     transfers: int = 0
     calls: list[str] = field(default_factory=list)
+    effects: list[tuple[str, ...]] = field(default_factory=list)
     moment: int = 0
     closed: bool = False
 
@@ -168,6 +171,7 @@ class FakeTarget:
             name = f"{new.name}/operations/op{self.creates}"
             operation = Operation(name, new.name, total_steps=self.looks_until_done)
             self.running[operation.name] = operation
+            self.effects.append(("create", new.name))
             return operation
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
@@ -180,6 +184,7 @@ class FakeTarget:
         with self._call("delete"):
             self._need(name, Role.OWNER, "delete")
             del self.held[name], self.shared[name]
+            self.effects.append(("delete", name))
             self.running = {
                 each.name: each for each in self.running.values() if each.tuned_model != name
             }
@@ -190,30 +195,36 @@ class FakeTarget:
             self._need(found.tuned_model, Role.WRITER, "cancel")
             if not found.done:
                 self.running[operation] = found._replace(cancelled=True)
+                self.effects.append(("cancel", found.tuned_model))
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         with self._call("grant"):
             made = self._need(tuned_model, Role.WRITER, "share").add(grant)
             self.grants += 1
+            self.effects.append(("grant", tuned_model, str(grant)))
             return made
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         with self._call("change_role"):
             shares = self._need(model_of(permission), Role.WRITER, "share")
             self.role_changes += 1
-            return shares.change(permission, role)
+            changed = shares.change(permission, role)
+            self.effects.append(("change_role", model_of(permission), str(changed.grant)))
+            return changed
 
     async def revoke(self, permission: str) -> None:
         with self._call("revoke"):
             shares = self._need(model_of(permission), Role.WRITER, "share")
-            del shares.held[shares.changeable(permission).name]
+            revoked = shares.held.pop(shares.changeable(permission).name)
             self.revokes += 1
+            self.effects.append(("revoke", model_of(permission), str(revoked.grant)))
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
         with self._call("transfer"):
             shares = self._need(tuned_model, Role.OWNER, "transfer")
             shares.transfer(self.me, email_address)
             self.transfers += 1
+            self.effects.append(("transfer", tuned_model, email_address))
 
     async def close(self) -> None:
         self.closed = True
