@@ -7,7 +7,7 @@ import hashlib
 import json
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -51,6 +51,7 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
     """
     who = who or await identity(target, model)
     keys = [question(prompt, config) for prompt in prompts]
+    times = Counter(keys)
     shared = _shared(target.address)
     async with shared.turns[who]:
         found = answers.find(who, set(keys))
@@ -63,7 +64,7 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
                 async with shared.permits:
                     answer = await _patiently(target, model, prompt, config)
                 notebook.write(key, answer)
-                tell(keys.count(key) if len(left) < len(keys) else 1)
+                tell(times[key])
 
         queue = iter(left.items())
         try:

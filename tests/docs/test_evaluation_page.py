@@ -1,0 +1,60 @@
+"""docs/evaluation.md: what it shows is a good spec, its metrics are those there are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.docs.blocks import ROOT, blocks, broken_links
+from tuner.__main__ import run as tuner
+from tuner.jobs.draft import read_draft
+from tuner.jobs.evaluation_spec import METRICS
+
+PAGE = ROOT / "docs/evaluation.md"
+
+
+def of_kind(kind):
+    return [block.text for block in blocks(PAGE) if block.kind == kind]
+
+
+@pytest.mark.parametrize("text", of_kind("yaml"))
+def test_every_evaluation_on_it_is_a_good_one(tmp_path, text):
+    path = tmp_path / "job.yaml"
+    data = "job: j\nbase_model: models/m\ntraining_data: {path: rows.csv}\n"
+    path.write_text(data + text)
+
+    assert read_draft(path).problems == ()
+    assert read_draft(path).spec.evaluation.metric.kind in METRICS
+    assert yaml.safe_load(text)
+
+
+def test_its_table_has_every_metric_in_their_order():
+    assert re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE) == list(METRICS)
+
+
+def test_its_own_metric_can_be_had(tmp_path, spec, capsys):
+    (code,) = of_kind("python")
+    (tmp_path / "grading.py").write_text(code)
+    spec.write_text(
+        spec.read_text().replace("holdout: 0.3", "holdout: 0.3, metric: grading:mostly")
+    )
+
+    assert tuner(["run", str(spec)]) == 0
+    assert "grading:mostly" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("spec")
+def test_its_commands_are_there(capsys):
+    (text,) = of_kind("console")
+    for line in text.splitlines():
+        words = line.removeprefix("$ tuner ").partition("#")[0].split()
+        options = [word for word in words if word.startswith("--")]
+        tuner([words[0], "--help"])
+        shown = capsys.readouterr().out
+        assert all(option in shown for option in options)
+
+
+def test_every_link_leads_somewhere():
+    assert broken_links(PAGE) == []
