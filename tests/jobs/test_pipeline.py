@@ -81,6 +81,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setitem(runner.POLL_S, "local", 0.1)
     monkeypatch.setattr(store, "SYNCHRONOUS", "OFF")
     monkeypatch.chdir(tmp_path)  # where the pipeline's tuner.lock is
+    (tmp_path / "capitals.yaml").touch()  # beside its spec
     return lambda target=None: Bench(tmp_path, target or PipelineTarget(GOOD))
 
 
@@ -102,6 +103,15 @@ def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
     assert shared(run.target) == {model(best)}
     assert (run.target.creates, run.target.transfers, run.target.grants) == (3, 1, len(GRANTS))
     assert [run.phase(stage) for stage in made.stages] == [Phase.BEATEN, Phase.DONE, Phase.BEATEN]
+
+
+def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(bench):
+    made = pipeline(single("alone"))
+    run = bench()
+    run.run(made)
+    run.run(made)
+
+    assert [event.changed for event in run.heard(events.Ended)] == [True, False]
 
 
 def test_what_was_run_is_run_again_without_changing_anything(bench):
@@ -457,6 +467,7 @@ def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):
 def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
     bare = {"grants": (), "transfer_ownership": ""}
     made = pipeline(grid(losers="delete", **bare))
+    made.path.write_text("pipeline: pipe\njobs: []\n")  # a lock stands beside a file
     run = bench()
     run.run(made)
     run.file.unlink()

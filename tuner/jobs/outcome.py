@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
@@ -44,9 +45,9 @@ class Outcome:
 def failure(job: Job) -> TunerError | None:
     """Why the job did not end well, with the way on; None when it did or goes on."""
     what = f"{job.title}: {job.error}"
-    again = (
-        f"`tuner models delete {job.tuned_model}` and run it again, or tune beside it with `--new`"
-    )
+    again = f"`tuner retry {quote(job.title)}` tunes it again, whole"
+    if not job.is_on_disk:
+        again = f"`tuner models delete {job.tuned_model}` and run it again"
     match job.phase:
         case Phase.FAILED:
             return TuningFailed(what, again)

@@ -12,6 +12,7 @@ from tuner.errors import RequestRefused, Superseded, TunerError, Unavailable
 from tuner.jobs import events
 from tuner.jobs.audit import Audit
 from tuner.jobs.books import Own, Seen
+from tuner.jobs.changes import Changes
 from tuner.jobs.flow import look
 from tuner.jobs.leases import Leases, Times
 from tuner.jobs.ledger import claims
@@ -84,10 +85,12 @@ class Session:
         self._notes = Notes(ledger, pace.now)
         self._leases = Leases(ledger, pace.now, self._notes.flush, times)
         self._outbox = Outbox(ledger, self.tell, send, pace.sleep)
+        self._changes = Changes()
         self._following: dict[tuple[str, str], asyncio.Lock] = {}
 
     def tell(self, event: Event) -> None:
         """Tell all who listen; the audit first, since what it cannot write is not done."""
+        event = self._changes.seen(event)
         for listener in self._listeners:
             listener(event)
 
@@ -128,8 +131,8 @@ class Session:
         if outcome.job.phase.is_end:
             self._outbox.wake()
             with suppress(TunerError):
-                target = (await self._reach.to(job.target)).guarded()
-                await keep(outcome.job, work, target, outcome.permissions, self.tell)
+                where = await self.target(job.target)
+                await keep(outcome.job, work, where, outcome.permissions, self.tell)
         return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
@@ -231,11 +234,9 @@ class Session:
     async def _seen_off(self, job: Job) -> Outcome:
         if job.phase.is_end:
             self.tell(events.Ended(job, changed=True))
-        if job.phase is not Phase.DONE:
-            return Outcome(job)
         with suppress(TunerError):
-            target = (await self._reach.to(job.target)).guarded()
-            return Outcome(job, permissions=await listed(job, target))
+            if job.phase is Phase.DONE:
+                return Outcome(job, permissions=await listed(job, await self.target(job.target)))
         return Outcome(job)
 
     def _caught_up(self, job: Job) -> Job:
