@@ -11,8 +11,9 @@ from tests.fakes.target import ME, FakeTarget
 from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, RequestRefused
 from tuner.jobs import events
-from tuner.jobs.flow import advance
-from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role
+from tuner.jobs.flow import advance, look
+from tuner.jobs.spec import EarlyStopping
+from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role, State
 
 JOB = job_of(WORK)
 
@@ -252,3 +253,173 @@ def test_an_evaluation_of_other_rows_is_not_taken_for_this_one():
     drive(target, replace(done, phase=Phase.EVALUATE), fewer)
 
     assert target.calls.count("generate") == 2
+
+
+def told_of(target, job=JOB, work=WORK):
+    told = []
+    return drive(target, job, work, told), told
+
+
+def test_every_change_is_told_before_it_is_made_with_why_it_may():
+    target, made = knowing(), []
+
+    class Telling(list):
+        def append(self, event):
+            if isinstance(event, events.Changing):
+                made.append((event.action, event.why, target.calls.count(event.action)))
+
+    drive(target, told=Telling())
+
+    why = "exact_match is 1.000, at_least: 0.5, better than the base model's 0.000"
+    assert made == [
+        ("create", "", 0),
+        ("grant", why, 0),
+        ("grant", why, 1),
+        ("transfer", why, 0),
+    ]
+
+
+def test_a_job_below_its_gate_is_shared_when_that_is_forced_and_says_so():
+    target = FakeTarget()
+
+    job, told = told_of(target, replace(JOB, force=True))
+
+    assert job.phase is Phase.DONE
+    assert job.allowed.startswith("forced by --force-share by ")
+    assert [type(event) for event in told if isinstance(event, events.Forced | events.Allowed)] == [
+        events.Forced
+    ]
+    changing = [event for event in told if isinstance(event, events.Changing)]
+    assert {event.why for event in changing[1:]} == {job.allowed}
+
+
+@pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])
+def test_a_job_of_which_nobody_wrote_why_it_may_be_shared_passes_its_gate_first(phase):
+    target = FakeTarget()
+    tuned = drive(target)
+    assert tuned.phase is Phase.REJECTED
+
+    job = drive(target, replace(tuned, phase=phase, allowed="", error=""))
+
+    assert job.phase is Phase.REJECTED
+    assert (target.grants, target.transfers) == (0, 0)
+
+
+def retried(job):
+    return replace(job, phase=Phase.SUBMIT, retry=True, attempt=2, error="")
+
+
+def failed_once():
+    target = knowing(tuning_error="out of memory")
+    job = drive(target)
+    target.tuning_error = ""
+    return target, job
+
+
+def test_a_failed_model_is_deleted_and_tuned_again_when_that_is_asked():
+    target, failed = failed_once()
+
+    job, told = told_of(target, retried(failed))
+
+    assert (job.phase, job.retry) == (Phase.DONE, False)
+    assert (target.creates, target.calls.count("delete")) == (2, 1)
+    actions = [event.action for event in told if isinstance(event, events.Changing)]
+    assert actions[:2] == ["delete", "create"]
+
+
+def test_a_failed_model_stays_failed_unless_a_retry_is_asked():
+    target, failed = failed_once()
+
+    job = drive(target, replace(failed, phase=Phase.SUBMIT, error=""))
+
+    assert job.phase is Phase.FAILED
+    assert (target.creates, target.calls.count("delete")) == (1, 0)
+
+
+def test_a_retry_that_was_killed_after_its_create_is_gone_on_with():
+    target, failed = failed_once()
+    asyncio.run(advance(retried(failed), WORK, target, lambda _: None))
+
+    job = drive(target, retried(failed))  # the ledger never heard of it
+
+    assert (job.phase, job.retry) == (Phase.DONE, False)
+    assert target.creates == 2
+
+
+def test_a_retry_of_a_model_that_is_well_deletes_nothing():
+    target = knowing()
+    done = drive(target)
+
+    drive(target, retried(done))
+
+    assert (target.creates, target.calls.count("delete")) == (1, 0)
+
+
+def standing_still():
+    """A tuning whose loss rises, under a spec that gives up on it."""
+    work = with_spec(early_stopping=EarlyStopping(patience_steps=2, window_steps=1))
+    target = knowing(looks_until_done=50)
+    progress = target._progress
+
+    def rising(operation):
+        progress(operation)
+        moved = target.running[operation.name]
+        rising = tuple(s._replace(mean_loss=float(s.step)) for s in moved.snapshots)
+        target.running[operation.name] = moved._replace(snapshots=rising)
+
+    target._progress = rising
+    return target, work
+
+
+def test_a_loss_that_stands_still_gives_the_tuning_up_once_that_is_written_down():
+    target, work = standing_still()
+    told, job = [], JOB
+    while not job.stopping:
+        job = asyncio.run(advance(job, work, target, told.append))
+    assert "cancel" not in target.calls
+
+    job = drive(target, job, work, told)
+
+    assert job.phase is Phase.CANCELLED
+    assert job.error.startswith("stopped early: the loss has not sunk below 1")
+    assert target.calls.count("cancel") == 1
+    assert [event.action for event in told if isinstance(event, events.Changing)] == [
+        "create",
+        "cancel",
+    ]
+    assert (target.grants, target.transfers) == (0, 0)
+
+
+def test_a_tuning_that_ends_well_before_it_can_be_given_up_counts():
+    target, work = standing_still()
+    job = JOB
+    while not job.stopping:
+        job = asyncio.run(advance(job, work, target, lambda _: None))
+    done = target.running[job.operation]._replace(done=True)
+    target.running[job.operation] = done
+    target.held[JOB.tuned_model] = target.held[JOB.tuned_model]._replace(state=State.ACTIVE)
+
+    job = drive(target, job, work)
+
+    assert (job.phase, job.stopping) == (Phase.DONE, "")
+    assert "cancel" not in target.calls
+
+
+def test_one_who_only_watches_gives_nothing_up():
+    target, work = standing_still()
+    job = asyncio.run(advance(JOB, work, target, lambda _: None))
+    for _ in range(20):
+        job = asyncio.run(look(job, target, lambda _: None))
+
+    assert "cancel" not in target.calls
+    assert job.stopping == ""
+
+
+def test_a_second_run_lists_the_permissions_once_for_the_grants():
+    target = knowing()
+    done = drive(target)
+    target.calls.clear()
+
+    drive(target, replace(done, phase=Phase.SHARE), WORK)
+
+    assert target.calls == ["permissions", "permissions"]  # the grants, then the owner
