@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _AT = ("evaluation", "metric")
 _GATE = ("evaluation", "require")
-_CALLABLE = r"\w+(\.\w+)*:\w+"
+_CALLABLE = r"\w+(\.\w+)*:\w+(\.\w+)*"
 _WHOSE = {
     "tolerance": "numeric",
     "pattern": "regex",
