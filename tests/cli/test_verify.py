@@ -198,3 +198,49 @@ def test_a_target_of_another_kind_in_the_spec_by_now_is_not_asked(locked, capsys
     assert run(["verify", str(spec), "--json"]) == 1
 
     assert different(capsys) == ["spec sha256"]
+
+
+PIPELINE = """\
+pipeline: pipe
+jobs:
+  - name: grid
+    spec: capitals.yaml
+    set: {evaluation.require.better_than_base: false}
+    matrix: {hyperparameters.epoch_count: [1, 2]}
+    keep: best
+    losers: delete
+  - name: polish
+    spec: polish.yaml
+    after: grid
+"""
+
+
+@pytest.fixture
+def piped(spec, monkeypatch, capsys):
+    monkeypatch.chdir(spec.parent)
+    path = spec.parent / "pipe.yaml"
+    path.write_text(PIPELINE)
+    data = "training_data: {path: rows.csv}"
+    (spec.parent / "polish.yaml").write_text(f"job: polish\n{data}\n")
+    assert run(["-q", "run", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_the_jobs_of_a_pipeline_are_verified_the_one_that_is_tuned_further_too(piped, capsys):
+    assert run(["verify", str(piped), "--json"]) == 0
+
+    checked = json.loads(capsys.readouterr().out)
+    facts = {row["what"]: row for each in checked[2:] for row in each["facts"]}
+    assert len(checked) == 3
+    assert facts["content"]["same"]
+    assert facts["tuned model source"]["same"]
+
+
+def test_a_job_that_the_pipeline_no_longer_has_is_said_so(piped, capsys):
+    piped.write_text(PIPELINE.replace("[1, 2]", "[1, 3]"))
+
+    assert run(["verify", str(piped), "--offline"]) == 1
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the pipeline has no job capitals[" in said

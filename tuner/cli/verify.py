@@ -29,10 +29,9 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
     locked of it.
     """
     from tuner.cli.show import show
-    from tuner.jobs.verify import on_disk
 
     found = _found(what, file)
-    checked = [(each, [*_asked(each, offline=offline), *on_disk(each)]) for each in found]
+    checked = [(each, _checked(each, offline=offline)) for each in found]
     if output != "table":
         show([_record(each, rows) for each, rows in checked], output)
     for each, rows in checked:
@@ -45,13 +44,15 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
     return 1 if different else 0
 
 
-def _asked(found: Found, *, offline: bool) -> list[Row]:
-    if offline:
-        return []
+def _checked(found: Found, *, offline: bool) -> list[Row]:
     from tuner.cli.asking import ask
-    from tuner.jobs.verify import on_service, target_of
+    from tuner.jobs.verify import load, on_disk, on_service, target_of
 
-    return ask(target_of(found), lambda target: on_service(found.entry, target))
+    now = load(found)
+    rows = on_disk(found, now)
+    if offline:
+        return rows
+    return [*ask(target_of(found, now), lambda target: on_service(found.entry, target)), *rows]
 
 
 def _record(found: Found, rows: list[Row]) -> dict[str, object]:

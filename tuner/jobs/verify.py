@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.errors import InvalidInput, NotAllowed, RequestRefused
+from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
 from tuner.jobs import gate, lock
+from tuner.jobs.draft import read_draft
+from tuner.jobs.pipeline_spec import load_pipeline
 from tuner.jobs.provenance import access, sha256, shown
-from tuner.jobs.work import digest, load_work
+from tuner.jobs.specs import is_pipeline
+from tuner.jobs.work import Work, digest, load_work
 from tuner.names import tuned_model
 from tuner.types import TargetConfig
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tuner.jobs.pipeline_spec import Pipeline
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
@@ -80,18 +85,45 @@ def spec_of(found: Found) -> Path:
     return found.path.parent / found.key.partition("#")[0]
 
 
-def target_of(found: Found) -> TargetConfig:
-    """Where to ask: as the spec says it, if that can be read, else where the job ran."""
-    from tuner.jobs.draft import read_draft
+def load(found: Found) -> Work | InvalidInput:
+    """What the entry's job would be made of now, or why that cannot be read."""
+    spec, entry = spec_of(found), found.entry
+    try:
+        if is_pipeline(spec):
+            return _of_stage(entry, load_pipeline(spec, entry["overrides"]))
+        return load_work(spec, entry["overrides"])
+    except InvalidInput as error:
+        return error
 
+
+def _of_stage(entry: Entry, pipeline: Pipeline) -> Work:
+    """The work of the entry's stage, tuned further from the model that it was tuned from."""
+    for stage in pipeline.stages:
+        if (stage.work.spec.job, stage.label) == (entry["job"], entry["label"]):
+            if not stage.source:
+                return stage.work
+            source = entry["tuned_model_source"]
+            spec = replace(stage.work.spec, base_model="", tuned_model_source=source)
+            return replace(stage.work, spec=spec)
+    what = f"the pipeline has no job {_titles(entry)[bool(entry['label'])]} any more"
+    raise InvalidInput([Problem(str(pipeline.path), 0, 0, what)])
+
+
+def target_of(found: Found, now: Work | InvalidInput) -> TargetConfig:
+    """Where to ask: as the spec says it by now, if it is the same place, else where the job ran."""
     kind, _, endpoint = str(found.entry["target"]).partition(":")
-    ran = TargetConfig(kind, endpoint)
+    asked = [now.spec.target] if isinstance(now, Work) else _of_spec(found)
+    same = [each for each in asked if each.where == found.entry["target"]]
+    return same[0] if same else TargetConfig(kind, endpoint)
+
+
+def _of_spec(found: Found) -> list[TargetConfig]:
+    """The target of a spec whose data cannot be read."""
     try:
         spec = read_draft(spec_of(found), found.entry["overrides"]).spec
     except InvalidInput:
-        return ran
-    same = spec is not None and (spec.target.kind, spec.target.endpoint) == (kind, endpoint)
-    return spec.target if spec and same else ran
+        return []
+    return [spec.target] if spec else []
 
 
 async def on_service(entry: Entry, target: Target) -> list[Row]:
@@ -108,6 +140,8 @@ async def on_service(entry: Entry, target: Target) -> list[Row]:
         if heir:
             now = f"hidden from you since it was handed over to {heir}"
             return [Row("model", name, now, None)]
+        if entry["phase"] == "BEATEN":
+            return [Row("model", name, f"{MISSING}, as one that was beaten may be", None)]
         return [Row("model", name, MISSING, same=False)]
     try:
         permissions: Sequence[Permission] | None = await target.permissions(name)
@@ -133,12 +167,12 @@ def _of_access(entry: Entry, permissions: Sequence[Permission] | None) -> Row:
     return _row("permissions", entry["permissions"], access(permissions), _people)
 
 
-def on_disk(found: Found) -> list[Row]:
-    """The spec, its data and what they make, against their lock."""
+def on_disk(found: Found, now: Work | InvalidInput) -> list[Row]:
+    """The spec, its data and what they make, against their lock; ``now`` is as ``load`` gave it."""
     entry, spec = found.entry, spec_of(found)
     rows = [_row("spec sha256", entry["spec"], sha256(spec), _short)]
     rows += [_of_file(each, spec.parent / each["path"]) for each in entry["data"]]
-    return [*rows, *_of_content(entry, spec)]
+    return [*rows, *_of_content(entry, now)]
 
 
 def _of_file(locked: Entry, path: Path) -> Row:
@@ -149,12 +183,10 @@ def _of_file(locked: Entry, path: Path) -> Row:
     return row
 
 
-def _of_content(entry: Entry, spec: Path) -> Iterator[Row]:
-    """What would be tuned now; the warnings of its data are not news here."""
-    try:
-        work = load_work(spec, entry["overrides"])
-    except InvalidInput as error:
-        yield Row("content", _short(entry["content"]), f"cannot be read: {error.what}", same=False)
+def _of_content(entry: Entry, work: Work | InvalidInput) -> Iterator[Row]:
+    if isinstance(work, InvalidInput):
+        now = f"cannot be read: {work.what}"
+        yield Row("content", _short(entry["content"]), now, same=False)
         return
     yield _row("content", entry["content"], digest(work), _short)
     counts = {"tuned_on": len(work.examples), "held_out": len(work.holdout)}
