@@ -55,6 +55,8 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
             "--output-column=capital",
         ),
         ("init", "--help"),
+        ("plan", "--help"),
+        ("run", "--help"),
     ],
     ids=" ".join,
 )

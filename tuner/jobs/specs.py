@@ -40,6 +40,11 @@ def found(given: Sequence[str]) -> list[Path]:
 
 def is_pipeline(path: Path) -> bool:
     """Whether a file's top level has ``jobs:``; False for what cannot be read."""
+    try:
+        if PIPELINE.encode() not in path.read_bytes():
+            return False  # of a thousand specs none is parsed twice
+    except OSError:
+        return False
     return PIPELINE in (_top(path) or ())
 
 

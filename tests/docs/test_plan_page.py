@@ -1,0 +1,57 @@
+"""docs/plan.md and docs/python.md: their blocks run, their tables are those of the code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+
+import pytest
+
+import tuner
+from tests.docs.blocks import ROOT, broken_links, check, stop_service
+from tests.fakes.work import WORK
+from tuner.jobs.plan import Item, exit_code
+from tuner.jobs.verdict import Action
+
+PLAN, PYTHON = ROOT / "docs/plan.md", ROOT / "docs/python.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [PLAN, PYTHON], ids=lambda page: page.name)
+def test_every_block_runs_and_prints_what_it_says(tmp_path, page):
+    for name in ("datasets", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    home = tmp_path / "home"
+    try:
+        check(page, home, tmp_path)
+    finally:
+        stop_service(home)
+
+
+def test_every_action_stands_on_the_page_with_its_exit_codes():
+    rows = re.findall(r"^\| ([a-z ]+) \| .* \| (\d) \| (\d) \|$", PLAN.read_text(), re.MULTILINE)
+    asked = [each for each in Action if each is not Action.UNKNOWN]
+    items = [Item("a", WORK.spec.path, WORK, "", None, action) for action in asked]
+
+    assert rows == [
+        (
+            item.action.value,
+            str(exit_code([item], is_detailed=False)),
+            str(exit_code([item], is_detailed=True)),
+        )
+        for item in items
+    ]
+
+
+def test_every_public_function_stands_on_the_page():
+    named = re.findall(r"^\| `tuner\.(\w+)\(", PYTHON.read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted(
+        n for n in tuner.__all__ if inspect.isfunction(getattr(tuner, n))
+    )
+
+
+@pytest.mark.parametrize("page", [PLAN, PYTHON], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    assert broken_links(page) == []
