@@ -12,6 +12,8 @@ from tuner.__main__ import run
 from tuner.jobs import lock
 from tuner.types import Grant, Hyperparameters, Role, State
 
+pytestmark = pytest.mark.slow  # whole runs, one a test
+
 
 @pytest.fixture
 def locked(spec, monkeypatch, capsys):

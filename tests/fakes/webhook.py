@@ -23,7 +23,7 @@ class Webhook:
 
 
 @contextmanager
-def listening():
+def listening(tls=None):
     hook = Webhook()
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,6 +41,8 @@ def listening():
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     hook.url = f"http://127.0.0.1:{server.server_port}/hook"

@@ -7,11 +7,13 @@ import hashlib
 import hmac
 import json
 import re
+import ssl
 from dataclasses import replace
 from subprocess import run
 
 import pytest
 
+from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.webhook import listening
 from tests.fakes.work import WORK, job_of, with_spec
 from tuner.jobs import sending
@@ -188,3 +190,17 @@ def test_the_body_is_json_with_a_version(hook):
     sent(Notify(url=hook.url))
 
     assert json.loads(hook.requests[0][1])["version"] == 1
+
+
+@pytest.mark.slow
+def test_a_certificate_that_nobody_vouches_for_gets_nothing(tmp_path):
+    _, (pair,) = authority_and_pairs("localhost")
+    (tmp_path / "both.pem").write_bytes(pair.key + pair.certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "both.pem")
+
+    with listening(tls) as hook:
+        error = refused(Notify(url=hook.url.replace("http://127.0.0.1", "https://localhost")))
+
+    assert "CERTIFICATE_VERIFY_FAILED" in error.why
+    assert hook.requests == []

@@ -14,6 +14,8 @@ from tuner.jobs.ledger import open_ledger
 from tuner.jobs.runner import Pace
 from tuner.jobs.work import load_work
 
+pytestmark = pytest.mark.slow  # whole runs, one a test
+
 
 @pytest.fixture
 def hook():
