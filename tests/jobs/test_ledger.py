@@ -227,6 +227,7 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path):
     assert "TUNER_HOME" in caught.value.fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_damage_anywhere_in_the_file_is_one_clear_line_or_does_no_harm(tmp_path, seed):
     path = tmp_path / "l.db"

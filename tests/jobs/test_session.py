@@ -111,7 +111,7 @@ def test_a_session_gives_back_what_it_took(tmp_path):
 
 
 def test_many_jobs_cost_few_commits(tmp_path):
-    jobs, target = many(100)
+    jobs, target = many(30)
     moments = []
 
     async def all_of(session):
@@ -120,9 +120,9 @@ def test_many_jobs_cost_few_commits(tmp_path):
     outcomes = within(tmp_path, all_of, around=moments.append)
 
     assert {each.job.phase for each in outcomes} == {Phase.DONE}
-    assert target.creates == 100
+    assert target.creates == 30
     # begun, submitted, answers, evaluated and ended; and a few for all of them
-    assert moments.count("commit") <= 5 * 100 + 10
+    assert moments.count("commit") <= 5 * 30 + 10
 
 
 def test_until_a_phase_means_not_a_step_beyond_it(tmp_path):
@@ -243,6 +243,7 @@ class Thief(FakeTarget):
         super()._strike()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steal_at", range(40))
 def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tmp_path, steal_at):
     target, told = fresh(Thief), []
@@ -260,6 +261,7 @@ def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tm
     assert not set(target.changed) & set(CHANGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["begin", "commit", "committed"])
 @pytest.mark.parametrize("number", range(1, 10))
 def test_the_ledger_may_be_deleted_at_any_moment(tmp_path, moment, number):
