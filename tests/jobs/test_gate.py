@@ -193,18 +193,20 @@ def test_a_change_of_metric_asks_nobody_again():
     assert result.tuned == {"exact_match": 1, "normalized_match": 1, "token_f1": 1}
 
 
-def test_the_base_answers_once_for_jobs_side_by_side():
+def test_the_base_answers_once_for_a_matrix_of_four_side_by_side():
     target, memory = knowing_many(), Memory()
-    other = replace(JOB, tuned_model="tunedModels/other")
-    asyncio.run(has_tuned(target, "other"))
+    jobs = [JOB, *(replace(JOB, tuned_model=f"tunedModels/other-{n}") for n in range(3))]
+    for job in jobs[1:]:
+        asyncio.run(has_tuned(target, job.tuned_model.removeprefix("tunedModels/")))
 
-    async def both():
-        jobs = (gate.evaluate(target, job, MANY, memory, lambda _: None) for job in (JOB, other))
-        return await asyncio.gather(*jobs)
+    async def all_of_them():
+        await asyncio.gather(
+            *(gate.evaluate(target, job, MANY, memory, lambda _: None) for job in jobs)
+        )
 
-    asyncio.run(both())
+    asyncio.run(all_of_them())
 
-    assert target.calls.count("generate") == 3 * 200
+    assert target.calls.count("generate") == 5 * 200
 
 
 def test_a_model_tuned_anew_under_its_old_name_is_asked_anew():

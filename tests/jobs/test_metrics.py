@@ -75,7 +75,7 @@ def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
         ("json", "[1]", "```\n[1]```", 1),
         ("json", "true", "1", 0),
         ("json", "0.1", "0.10000000000000000001", 0),
-        ("json", "NaN", "NaN", 0),
+        ("json", "Infinity", "Infinity", 0),
         ("json", "[1]", "[1", 0),
         ("json", "not json", "not json", 0),
         ("json", "[" * 100_000, "[" * 100_000, 0),
