@@ -46,12 +46,9 @@ def append(path: Path, record: Mapping[str, object], *, durable: bool = False) -
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[int, bool]]:
     """The file, held by nobody else, and whether it is empty yet."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    try:
-        file = os.open(path, flags, 0o600)
-    except FileNotFoundError:
+    if not path.parent.is_dir():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(path, flags, 0o600)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file, os.fstat(file).st_size == 0
