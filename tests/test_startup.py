@@ -56,6 +56,8 @@ def modules_after(*arguments: str, home: object) -> tuple[int, set[str]]:
         ),
         ("init", "--help"),
         ("plan", "--help"),
+        ("pipeline", "validate", "configs/reviews-grid.yaml"),
+        ("pipeline", "graph", "configs/reviews-grid.yaml"),
         ("run", "--help"),
     ],
     ids=" ".join,
@@ -74,7 +76,9 @@ def test_the_probe_sees_a_heavy_import(tmp_path):
     assert "click" in names
 
 
-@pytest.mark.parametrize("group", ["tuner.cli:cli", "tuner.cli.data:data"])
+@pytest.mark.parametrize(
+    "group", ["tuner.cli:cli", "tuner.cli.data:data", "tuner.cli.pipeline:pipeline"]
+)
 def test_the_table_of_commands_says_what_each_command_says(group):
     module, _, name = group.partition(":")
     imported = import_module(module)

@@ -32,7 +32,10 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def pipeline() -> None:
-    """Check and draw pipelines; `tuner run FILE` runs one."""
+    """Check and draw pipelines.
+
+    `tuner run FILE` runs one, `tuner status NAME` shows how far it is.
+    """
 
 
 @click.command()
@@ -67,9 +70,9 @@ def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: st
     help="svg stands alone and opens in a browser.",
 )
 def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
-    """Draw what waits for what, with how far each job is as the ledger has it.
+    """Draw what waits for what, and how far it is.
 
-    No service is asked.
+    As the ledger has it: no service is asked.
     """
     from tuner.jobs.drawing import as_svg
     from tuner.jobs.graph import as_text
