@@ -143,6 +143,7 @@ def test_what_is_changed_by_hand_is_audited_before_and_after(target: FakeTarget)
         ["permissions", "grant", NAME, ANA],
         ["permissions", "revoke", NAME, "team@example.com"],
         ["transfer", NAME, "--to", ANA, "-y"],
+        ["models", "delete", NAME, "-y"],
     ],
 )
 def test_what_cannot_be_recorded_is_not_done(target: FakeTarget, command: list[str]) -> None:

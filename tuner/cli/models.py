@@ -174,13 +174,15 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
     One that is tuning is cancelled first.
     """
     from tuner.cli.asking import ask, find_tuned_model
+    from tuner.jobs.audit import by_hand
 
     async def found(target: Target) -> list[str]:
         return [(await find_tuned_model(target, each)).name for each in model]
 
     async def deleted(target: Target) -> None:
         for name in names:
-            await target.delete(name)
+            with by_hand(config, target, name, "delete", name):
+                await target.delete(name)
             click.echo(f"deleted {name}")
 
     names = list(dict.fromkeys(ask(config, found)))
