@@ -12,7 +12,7 @@ from tests.fakes.target import Crash
 from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.test_ledger import EVALUATION
 from tuner.errors import TunerError
-from tuner.jobs import notify, sending
+from tuner.jobs import draft, notify, sending
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.ledger import notices as outbox
 from tuner.jobs.notify import Outbox, notices
@@ -295,6 +295,21 @@ def test_a_spec_that_is_broken_just_now_loses_no_notice(ledger, spec):
     Run(ledger, Receivers()).deliver()
 
     assert len(outbox.due(ledger.store)) == 1
+
+
+def test_a_spec_is_read_once_however_many_of_its_notices_are_left(ledger, spec, monkeypatch):
+    spec.write_text(f"{spec.read_text()}notify: [{{url: '{HOOK.url}'}}]\n")
+    for name in ("first", "second", "third"):
+        job, _ = ends(ledger, name)
+        ledger.save(replace(job, spec=str(spec)))
+    read, seen = draft.read_draft, []
+    monkeypatch.setattr(draft, "read_draft", lambda *given: seen.append(given) or read(*given))
+    receivers = Receivers()
+
+    Run(ledger, receivers).deliver()
+
+    assert len(receivers.got) == 3
+    assert len(seen) == 1
 
 
 def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkeypatch):

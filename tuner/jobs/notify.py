@@ -131,6 +131,7 @@ class Outbox:
         self._ledger, self._tell = ledger, tell
         self._send, self._sleep = send, sleep
         self._known: dict[tuple[str, str], tuple[Notify, ...]] = {}
+        self._named: dict[tuple[str, ...], tuple[Notify, ...] | None] = {}  # by spec and overrides
         self._left: set[str] = set()  # receivers that this run tries no more
         self._why: dict[str, str] = {}  # what a receiver said last
         self._lock = asyncio.Lock()
@@ -195,15 +196,15 @@ class Outbox:
     def _receivers(self, notice: Notice) -> tuple[Notify, ...] | None:
         """Whom the job's spec tells by now; None when it cannot be read at present."""
         place = (notice.target, notice.tuned_model)
-        if place not in self._known:
-            job = self._ledger.find(*place)
-            if job is None:
-                return ()
-            found = _receivers_of(job)
-            if found is None:
-                return None
-            self._known[place] = found
-        return self._known[place]
+        if place in self._known:
+            return self._known[place]
+        job = self._ledger.find(*place)
+        if job is None:
+            return ()
+        origin = (job.spec, *job.overrides)
+        if origin not in self._named:
+            self._named[origin] = _receivers_of(job)
+        return self._named[origin]
 
     async def _in_order(self, line: list[_Delivery]) -> None:
         for each in line:
