@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.errors import NotFinished, Superseded, TunerError, Unavailable
+from tuner.errors import (
+    InvalidInput,
+    NotFinished,
+    Problem,
+    Superseded,
+    TunerError,
+    Unavailable,
+)
 from tuner.jobs import events, keeping
 from tuner.jobs.begun import Asked, begun, patiently, read_world
 from tuner.jobs.ledger import pipelines
@@ -19,17 +26,28 @@ from tuner.jobs.losers import remove
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.pipeline_outcome import PipelineOutcome
 from tuner.jobs.runner import reached
+from tuner.jobs.tasks import together, until_all_end
 from tuner.jobs.winner import Candidate
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine
-
     from tuner.jobs.begun import Begun, World
     from tuner.jobs.job import Job
     from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
     from tuner.jobs.session import Session
 
+
+class End(NamedTuple):
+    """How a grouping ended: ``why`` others cannot go on from it, empty when they can.
+
+    ``waits`` says that a later run may finish it as it is.
+    """
+
+    why: str = ""
+    waits: bool = False
+
+
+GOOD = End()
 PASSED = (Phase.SHARE, Phase.TRANSFER, Phase.DONE)
 FIRST = -1
 
@@ -46,8 +64,13 @@ async def run_pipeline(
         force: Share although gates are not met.
 
     Raises:
+        InvalidInput: The session is to leave its jobs to themselves.
         TunerError: The ledger cannot be used, or a target cannot be asked at all.
     """
+    if session.pace.until is not None:
+        what = "a pipeline cannot be left to itself: what comes later is begun from here"
+        fix = "run it without --detach; after Ctrl-C the same command goes on"
+        raise InvalidInput([Problem(str(pipeline.path), 0, 0, what, fix)])
     run = _Run(pipeline, session, Asked(retry, force), await read_world(pipeline, session))
     run.write_down()
     await run.all_groupings()
@@ -64,7 +87,7 @@ class _Run:
         self.order = {name: number for number, name in enumerate(self.stages)}
         self.groupings = {grouping.name: grouping for grouping in pipeline.groupings}
         self.slots = Slots(pipeline.max_parallel)
-        self.ends: dict[str, asyncio.Task[str]] = {}
+        self.ends: dict[str, asyncio.Task[End]] = {}
         self.begun: dict[str, Begun] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.states: dict[str, str] = {}
@@ -94,7 +117,7 @@ class _Run:
         """Each as soon as those are ended that it comes after."""
         for grouping in self.pipeline.groupings:
             self.ends[grouping.name] = asyncio.create_task(self._grouping(grouping))
-        await _together(self.ends.values())
+        await until_all_end(self.ends.values())
 
     def outcome(self) -> PipelineOutcome:
         """In the order of the file."""
@@ -104,37 +127,41 @@ class _Run:
         states = {name: words.get(name) or phases.get(name, "WAITING") for name in self.stages}
         return PipelineOutcome(self.pipeline, outcomes, states, self.winners, tuple(self.errors))
 
-    async def _grouping(self, grouping: Grouping) -> str:
-        """Follow its stages; empty when others may go on from it, else why they may not."""
-        waits = [await self.ends[name] for name in self.stages[grouping.stages[0]].after]
-        why = next(filter(None, waits), "")
-        if why:
+    async def _grouping(self, grouping: Grouping) -> End:
+        """Follow its stages, once those are ended that it comes after."""
+        before = [await self.ends[name] for name in self.stages[grouping.stages[0]].after]
+        end = min((each for each in before if each.why), key=lambda each: each.waits, default=GOOD)
+        if end.waits:
+            return End(f"{grouping.name} waits", waits=True)
+        if end.why:
             for name in grouping.stages:
-                self._skip(self.stages[name], why)
-            return f"{grouping.name} was skipped"
+                self._skip(self.stages[name], end.why)
+            return End(f"{grouping.name} was skipped")
         try:
             return await self._follow(grouping)
         except TunerError as error:
             self.errors.append(error)
-            return f"{grouping.name} is not finished"
+            return End(f"{grouping.name} is not finished", waits=True)
 
-    async def _follow(self, grouping: Grouping) -> str:
+    async def _follow(self, grouping: Grouping) -> End:
         for name in grouping.stages:
             self._settle(self.stages[name])
         if grouping.keep == "best":
             await self._leave_deleted(grouping)
-        await _together([self._spawn(self._stage(self.stages[n])) for n in grouping.stages])
-        if any(name not in self.outcomes for name in grouping.stages):
-            return f"{grouping.name} is not finished"
+        await together([self._stage(self.stages[name]) for name in grouping.stages])
+        if "skipped" in [self.states.get(name) for name in grouping.stages]:
+            return End(f"{grouping.name} is not whole")
+        if not all(self._is_ended(name) for name in grouping.stages):
+            return End(f"{grouping.name} is not finished", waits=True)
         if grouping.keep == "best":
             return await self._keep_best(grouping)
-        ended = [self.outcomes[name] for name in grouping.stages]
-        is_done = all(each.job.phase is Phase.DONE and not each.error for each in ended)
-        return "" if is_done else f"{grouping.name} did not end well"
+        ended = [self.outcomes[name].job.phase for name in grouping.stages]
+        is_good = all(phase is Phase.DONE for phase in ended)
+        return GOOD if is_good else End(f"{grouping.name} did not end well")
 
-    @staticmethod
-    def _spawn(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        return asyncio.create_task(work)
+    def _is_ended(self, name: str) -> bool:
+        """Whether a stage went as far as it goes by itself."""
+        return name in self.outcomes and not self.outcomes[name].error
 
     async def _leave_deleted(self, grouping: Grouping) -> None:
         """What was beaten and deleted is not tuned again."""
@@ -165,9 +192,10 @@ class _Run:
         if not reached(found.job.phase, Phase.EVALUATE):
             order = FIRST if found.is_tuning else self.order[stage.name]
             async with self.slots.one(order):
-                why = "" if found.is_tuning else self._why_not(found)
-                if why:
-                    self._skip(stage, why)
+                why_not = GOOD if found.is_tuning else self._why_not(found)
+                if why_not.why and not why_not.waits:
+                    self._skip(stage, why_not.why)
+                if why_not.why:
                     return
                 await self._to(stage, found.job, Phase.EVALUATE)
             followed = self.outcomes[stage.name]
@@ -177,16 +205,16 @@ class _Run:
         is_best = self.groupings[stage.grouping].keep == "best"
         await self._to(stage, found.job, Phase.SHARE if is_best else None)
 
-    def _why_not(self, found: Begun) -> str:
-        """Why a stage is not begun now; empty when it is."""
+    def _why_not(self, found: Begun) -> End:
+        """Why a stage is not begun now."""
         pace = self.session.pace
         if self.pipeline.fail_fast and self.has_failed and found.model is None:
-            return "another job has failed, and fail_fast is set"
+            return End("another job has failed, and fail_fast is set")
         if pace.deadline is not None and pace.now() >= pace.deadline:
-            return "the time is up"
+            return End("the time is up", waits=True)
         if self.unwatched and self.pipeline.max_parallel:
-            return f"{self.unwatched} may still be tuning, and max_parallel is set"
-        return ""
+            return End(f"{self.unwatched} may still be tuning", waits=True)
+        return GOOD
 
     async def _to(self, stage: Stage, job: Job, until: Phase | None) -> None:
         work = self.begun[stage.name].work
@@ -216,18 +244,16 @@ class _Run:
         self.states.update(states)
         pipelines.mark(self.store, self.pipeline.id, states)
 
-    async def _keep_best(self, grouping: Grouping) -> str:
+    async def _keep_best(self, grouping: Grouping) -> End:
         """Share and hand over the best one alone."""
         ended = {name: self.outcomes[name] for name in grouping.stages}
-        if any(each.error for each in ended.values()):
-            return f"{grouping.name} is not finished"
         candidates = [
             Candidate(name, each.job, self.begun[name].work)
             for name, each in ended.items()
             if each.job.phase in PASSED
         ]
         if not candidates:
-            return f"{grouping.name} has no winner"
+            return End(f"{grouping.name} has no winner")
         beaten = [each.job for each in ended.values() if each.job.phase is Phase.BEATEN]
         found = candidates, beaten
         chosen = await keeping.choose(self.pipeline, grouping, found, self.begun, self.session)
@@ -235,11 +261,11 @@ class _Run:
         await self._beat([each for each in candidates if each is not chosen], chosen)
         await self._to(self.stages[chosen.stage], chosen.job, None)
         if self.outcomes[chosen.stage].job.phase is not Phase.DONE:
-            return f"{grouping.name} did not end well"
+            return End(f"{grouping.name} is not finished", waits=True)
         self._mark({chosen.stage: "won"})
         if grouping.losers == "delete":
             await self._delete(grouping)
-        return ""
+        return GOOD
 
     async def _beat(self, losers: list[Candidate], chosen: Candidate) -> None:
         jobs = {each.stage: keeping.beaten(each, self.begun[each.stage]) for each in losers}
@@ -264,13 +290,3 @@ class _Run:
             job.target,
             lambda target: remove(job, member, self.pipeline.id, target, session),
         )
-
-
-async def _together(tasks: Collection[asyncio.Task[str]] | Collection[asyncio.Task[None]]) -> None:
-    """Wait for all; when one is brought down, so are the others."""
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

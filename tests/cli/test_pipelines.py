@@ -1,0 +1,162 @@
+"""Pipelines on the command line: run, status, retry, resume, cancel."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fakes.one_target import OneTarget
+from tests.fakes.pipelines import PipelineTarget
+from tuner.__main__ import run as tuner
+from tuner.errors import Unavailable
+from tuner.jobs.ledger import open_ledger
+
+PIPE = """\
+pipeline: pipe
+jobs:
+  - name: grid
+    spec: capitals.yaml
+    set: {evaluation: null, permissions: []}
+    matrix: {hyperparameters.learning_rate: [1e-3, 2e-3]}
+  - name: after
+    after: [grid]
+    spec: capitals.yaml
+    set: {evaluation: null, job: after}
+"""
+
+
+@pytest.fixture
+def pipe(spec):
+    OneTarget.target = PipelineTarget(failing=[0.002])
+    path = spec.parent / "pipe.yaml"
+    path.write_text(PIPE)
+    return path
+
+
+def leave_tuning(pipe):
+    """Submitted, and then the service is gone for a while."""
+
+    async def away(_name):
+        raise Unavailable("nothing answers", is_passing=False)
+
+    OneTarget.target.operation = away
+    assert tuner(["run", str(pipe)]) == 5
+    del OneTarget.target.operation
+
+
+def phases(capsys, name="pipe"):
+    capsys.readouterr()
+    assert tuner(["status", str(name), "-o", "json"]) == 0
+    return {row["stage"]: row["phase"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_status_of_a_pipeline_shows_every_stage(pipe, capsys):
+    assert tuner(["run", str(pipe)]) == 1
+    states = {"grid[learning_rate=0.001]": "DONE", "grid[learning_rate=0.002]": "FAILED"}
+
+    assert phases(capsys) == phases(capsys, pipe) == {**states, "after": "SKIPPED"}
+
+
+def test_status_of_all_counts_each_pipeline_in_a_line(pipe, capsys):
+    tuner(["run", str(pipe)])
+    capsys.readouterr()
+
+    assert tuner(["status"]) == 0
+
+    told = capsys.readouterr()
+    assert told.err == "pipe: 1 done, 1 failed, 1 skipped of 3\n"
+    assert "capitals[learning_rate=0.002]" in told.out
+
+
+@pytest.mark.parametrize("named", ["pipe", "pipe.yaml", "", "capitals[learning_rate=0.002]"])
+def test_retry_tunes_the_failed_again_and_goes_on_from_there(pipe, capsys, monkeypatch, named):
+    monkeypatch.chdir(pipe.parent)
+    tuner(["run", "pipe.yaml"])
+    OneTarget.target.failing = []
+    creates = OneTarget.target.creates
+
+    assert tuner(["retry", *filter(None, [named])]) == 0
+
+    assert OneTarget.target.creates == creates + 2
+    assert set(phases(capsys).values()) == {"DONE"}
+
+
+def test_retry_has_nothing_to_do_when_nothing_failed(spec, capsys):
+    assert tuner(["run", str(spec)]) == 0
+    capsys.readouterr()
+
+    assert tuner(["retry"]) == 0
+    assert capsys.readouterr().err == "nothing has failed: there is nothing to try again\n"
+    assert tuner(["retry", "capitals"]) == 2
+    assert "capitals has not failed: it stands at done" in capsys.readouterr().err
+
+
+def test_retry_of_a_rejected_job_is_refused(spec, capsys):
+    OneTarget.target.answers = {}
+    assert tuner(["run", str(spec)]) == 3
+    capsys.readouterr()
+
+    assert tuner(["retry", "capitals"]) == 2
+
+    told = capsys.readouterr().err
+    assert "capitals did not pass its gate: the same rows give the same answers" in told
+    assert "--force-share" in told
+
+
+def test_retry_of_a_job_alone_deletes_what_failed_first(spec):
+    OneTarget.target.tuning_error = "the loss is not a number"
+    assert tuner(["run", str(spec)]) == 1
+    OneTarget.target.tuning_error = ""
+
+    assert tuner(["retry", "capitals"]) == 0
+
+    assert OneTarget.target.creates == 2
+    with open_ledger() as ledger:
+        assert [(each.job.attempt, each.job.retry) for each in ledger.jobs()] == [(2, False)]
+
+
+def test_resume_goes_on_with_the_whole_pipeline(pipe, capsys):
+    leave_tuning(pipe)
+    assert set(phases(capsys).values()) == {"TUNE", "WAITING"}
+    OneTarget.target.failing = []
+
+    assert tuner(["resume"]) == 0
+
+    assert OneTarget.target.creates == 3
+    assert set(phases(capsys).values()) == {"DONE"}
+
+
+def test_a_name_that_stands_for_a_matrix_is_refused_where_one_is_meant(pipe, capsys):
+    tuner(["run", str(pipe)])
+    capsys.readouterr()
+
+    assert tuner(["watch", "capitals"]) == 2
+
+    told = capsys.readouterr().err
+    assert "2 jobs are called 'capitals'" in told
+    assert "'capitals[learning_rate=0.001]'" in told
+
+
+def test_cancel_of_a_pipeline_cancels_what_is_tuning(pipe, capsys):
+    leave_tuning(pipe)
+
+    assert tuner(["cancel", "pipe"]) == 0
+
+    assert sorted(phases(capsys).values()) == ["CANCELLED", "CANCELLED", "WAITING"]
+
+
+def test_a_pipeline_cannot_be_left_to_itself(pipe, capsys):
+    assert tuner(["submit", str(pipe)]) == 2
+
+    assert "a pipeline cannot be left to itself" in capsys.readouterr().err
+    assert OneTarget.target.creates == 0
+
+
+def test_the_outcome_of_a_pipeline_is_one_document(pipe, capsys):
+    assert tuner(["-q", "run", str(pipe), "-o", "json"]) == 1
+
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["pipeline"] == "pipe"
+    assert [stage["phase"] for stage in told["stages"]] == ["DONE", "FAILED", "SKIPPED"]
+    assert "the loss is not a number" in told["error"]
