@@ -482,3 +482,50 @@ def test_another_runner_s_lease_lasts_as_long_as_is_said(tmp_path):
         return now()
 
     assert within(tmp_path, timed, times=Times(look_s=0.1, lease_s=0.3)) < 1
+
+
+class Mortal:
+    """A service's process: what it holds outlives it, and another may be started in its place."""
+
+    dies_after = 60
+    started = 0
+
+    def __init__(self, target):
+        Mortal.started += 1
+        self.target, self.left = target, self.dies_after if Mortal.started == 1 else 10_000
+
+    def __getattr__(self, name):
+        found = getattr(self.target, name)
+        if name == "close" or not asyncio.iscoroutinefunction(found):
+            return found
+
+        async def call(*given):
+            self.left -= 1
+            if self.left < 0:
+                raise Unavailable("nothing answers there")
+            return await found(*given)
+
+        return call
+
+
+async def open_mortal(_config):
+    return Mortal(OneTarget.target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies_after", range(5, 60, 18))
+def test_a_local_service_that_dies_is_started_once_for_all_jobs(tmp_path, monkeypatch, dies_after):
+    jobs, target = many(12)
+    target.looks_until_done = 30
+    monkeypatch.setattr(Mortal, "started", 0)
+    monkeypatch.setattr(Mortal, "dies_after", dies_after)
+    mortal = targets.TARGETS["local"]._replace(opener=f"{__name__}:open_mortal")
+    monkeypatch.setitem(targets.TARGETS, "local", mortal)
+
+    async def all_of(session):
+        return await asyncio.gather(*(session.follow(job, WORK) for job in jobs))
+
+    outcomes = within(tmp_path, all_of)
+
+    assert {each.job.phase for each in outcomes} == {Phase.DONE}
+    assert (Mortal.started, target.creates, target.transfers) == (2, 12, 12)

@@ -44,6 +44,8 @@ class Reach:
         self._places: dict[TargetConfig, Place] = {}
         self._rates: dict[TargetConfig, Rate] = {}
         self._slots: dict[str, Slots] = {}
+        # those of targets that are gone too: who waits there still is to hear of that
+        self._followers: list[Follower] = []
 
     async def to(self, config: TargetConfig, gone: Place | None = None) -> Place:
         """The target, opened when it is not yet, or when the open one is ``gone``.
@@ -54,8 +56,6 @@ class Reach:
         raw = await self._connections.get(config, gone=gone.raw if gone else None)
         place = self._places.get(config)
         if place is None or place.raw is not raw:
-            if place is not None:
-                await place.follower.close()
             self._speaks_for(config.where, raw.caller)
             self._places[config] = place = self._place(raw, config)
         return place
@@ -66,8 +66,8 @@ class Reach:
 
     async def close(self) -> None:
         """Close what was opened."""
-        for place in self._places.values():
-            await place.follower.close()
+        for follower in self._followers:
+            await follower.close()
         await self._connections.__aexit__()
 
     def _place(self, raw: Target, config: TargetConfig) -> Place:
@@ -77,4 +77,5 @@ class Reach:
         )
         pace = replace(pace, poll_s=POLL_S[config.kind])
         follower = Follower(Guarded(raw, rate), pace, QUICKEST_S[config.kind])
+        self._followers.append(follower)
         return Place(raw, rate, follower)
