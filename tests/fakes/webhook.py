@@ -6,15 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
 class Webhook:
-    """``answers`` are codes, or a code with headers, one a request; then it says 204."""
+    """``answers`` are codes, or a code with headers, one a request; then it says 204.
+
+    ``heard`` is called with every body before it is answered.
+    """
 
     url: str = ""
     answers: list[int | tuple[int, dict[str, str]]] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    heard: Callable[[bytes], object] = lambda _: None
 
     @property
     def deliveries(self) -> list[str]:
@@ -30,6 +38,7 @@ def listening(tls=None):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             hook.requests.append((dict(self.headers), body))
+            hook.heard(body)
             answer = hook.answers.pop(0) if hook.answers else 204
             code, headers = answer if isinstance(answer, tuple) else (answer, {})
             self.send_response(code)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
+from tests.docs.blocks import ROOT
 from tests.fakes.target import Crash
+from tests.fakes.webhook import listening
 from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.test_ledger import EVALUATION
 from tuner.errors import TunerError
@@ -97,6 +102,46 @@ def test_no_example_no_error_and_no_address_is_told(phase):
     )
 
     assert canary not in str(notices(job, work))
+
+
+TELLER = """
+import asyncio, sys
+from pathlib import Path
+from tests.jobs.test_notify import ends
+from tuner.jobs.ledger import Ledger
+from tuner.jobs.notify import Outbox
+from tuner.jobs.spec import Notify
+
+async def tell(ledger):
+    box = Outbox(ledger, print)
+    box.knows(*ends(ledger, sinks=(Notify(url=sys.argv[2]),)))
+    box.wake()
+    await box.close()
+
+with Ledger(Path(sys.argv[1]), lambda: 1.0) as ledger:
+    asyncio.run(tell(ledger))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_is_heard_is_heard_again_and_then_no_more(tmp_path):
+    runs = []
+
+    def kill(_body):
+        runs[0].kill()  # the answer never reaches it
+        runs[0].wait()
+
+    with listening() as hook:
+        hook.heard = lambda body: kill(body) if len(hook.requests) == 1 else None
+        for _ in range(3):
+            teller = [sys.executable, "-c", TELLER, str(tmp_path / "l.db"), hook.url]
+            runs.append(subprocess.Popen(teller, cwd=ROOT))
+            runs[-1].wait()
+
+    assert [run.returncode for run in runs] == [-signal.SIGKILL, 0, 0]
+    first, second = hook.requests
+    assert first[0]["Tuner-Delivery"] == second[0]["Tuner-Delivery"]
+    assert first[1] == second[1]
 
 
 class Receivers:
