@@ -193,8 +193,10 @@ def test_a_metric_of_one_s_own_lies_beside_the_spec_and_may_import_what_lies_the
     (tmp_path / "lengths_of_texts.py").write_text("def near(a, b): return abs(len(a) - len(b)) < 2")
     code = "import lengths_of_texts\ndef grade(a, b): return lengths_of_texts.near(a, b)"
 
+    path = list(sys.path)
     compare = written(tmp_path, code)("grading:grade")
 
+    assert sys.path == path
     assert [compare("ab", answer) for answer in ("a", "abcd")] == [1.0, 0.0]
 
 

@@ -32,7 +32,7 @@ def rouge_l(tokens: Callable[[str], list[str]]) -> Callable[[str, str], float]:
     def score(expected: str, answer: str) -> float:
         if not tokens(expected) or not tokens(answer):
             return float(tokens(expected) == tokens(answer))
-        return _share(library.score(expected, answer)["rougeL"].fmeasure)
+        return float(library.score(expected, answer)["rougeL"].fmeasure)
 
     return score
 
@@ -52,14 +52,9 @@ def chrf() -> Callable[[str, str], float]:
     def score(expected: str, answer: str) -> float:
         if not expected.strip() or not answer.strip():
             return float(expected.strip() == answer.strip())
-        return _share(library.sentence_score(answer, [expected]).score / 100)
+        return float(library.sentence_score(answer, [expected]).score / 100)
 
     return score
-
-
-def _share(score: float) -> float:
-    """Rounding may lead a hair past the ends."""
-    return min(1.0, max(0.0, float(score)))
 
 
 def _missing(metric: str, library: str) -> TunerError:
