@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes.planning import JOB, asked, knowing, planned, run
-from tests.fakes.work import WORK
+from tests.fakes.work import WORK, with_spec
+from tuner.errors import RequestRefused
 from tuner.jobs import start
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.verdict import Action
@@ -128,3 +129,37 @@ def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
     assert len(item.changes) == 3
     assert (target.grants, target.transfers) == (2, 1)
     assert planned(target, ledger)[0].action is Action.UNCHANGED
+
+
+CHOSEN = with_spec(tuned_model_id=JOB.tuned_model.removeprefix("tunedModels/"))
+OTHER_ROWS = replace(CHOSEN, examples=WORK.examples[1:])
+
+
+def test_an_id_of_ones_own_that_stands_for_other_examples_is_refused_by_plan_and_run(
+    ledger, monkeypatch
+):
+    target = knowing()
+    run(target, ledger, monkeypatch, CHOSEN)
+
+    [item] = planned(target, ledger, OTHER_ROWS)
+    outcome = run(target, ledger, monkeypatch, OTHER_ROWS)
+
+    assert item.action is Action.CANNOT
+    assert "tuned from other examples" in item.reasons[0]
+    assert isinstance(outcome.error, RequestRefused)
+    assert "tuned from other examples" in outcome.error.what
+    assert planned(target, ledger, CHOSEN)[0].changes == ()
+
+
+def test_an_id_of_ones_own_is_used_again_once_its_model_is_deleted(ledger, monkeypatch):
+    target = knowing()
+    run(target, ledger, monkeypatch, CHOSEN)
+    target.held.clear()
+    target.shared.clear()
+    ledger.save(replace(ledger.find(JOB.where, JOB.tuned_model), handed_to=""))
+
+    outcome = run(target, ledger, monkeypatch, OTHER_ROWS)
+
+    assert outcome.job.phase is Phase.DONE
+    assert target.creates == 2
+    assert planned(target, ledger, OTHER_ROWS)[0].action is Action.UNCHANGED

@@ -14,7 +14,7 @@ from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
 from tuner.jobs import events, gate, stopping
 from tuner.jobs.answers import NOTHING_KEPT
 from tuner.jobs.sharing import share, transfer
-from tuner.jobs.work import new_tuned_model
+from tuner.jobs.work import content_id, new_tuned_model
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
@@ -59,15 +59,17 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
             "ask the owner for access, or tune another one with `tuner run --new`",
         )
     if found is not None and found.state is State.FAILED and job.retry:
-        _refuse_another(found, work)
+        _refuse_another(found, job, work)
         await _delete_failed(job, target, tell)
         found = None
+    if found is None and others_content(job, work):
+        return replace(job, content=content_id(work))  # written down before it is made
     if found is None:
         created = await _create(job, work, target, tell)
         if created is not None:
             return created
         found = await target.tuned_model(job.tuned_model)
-    _refuse_another(found, work)
+    _refuse_another(found, job, work)
     tell(events.Adopted(job))
     if job.retry:  # killed right after the create: this is the new model already
         job = replace(job, retry=False, stopping="", operation="")
@@ -110,11 +112,11 @@ async def _visible(name: str, target: Target) -> TunedModel | None:
 
 def differences(found: TunedModel, work: Work) -> list[str]:
     """In what a model is not the one the spec asks for, as far as a service tells."""
-    new = new_tuned_model(work)
-    asked, has = new.hyperparameters, found.hyperparameters
+    spec = work.spec
+    asked, has = spec.hyperparameters, found.hyperparameters
     pairs = {
-        "base_model": (new.base_model, found.base_model),
-        "tuned_model_source": (new.tuned_model_source, found.tuned_model_source),
+        "base_model": (spec.base_model, found.base_model),
+        "tuned_model_source": (spec.tuned_model_source, found.tuned_model_source),
         "epoch_count": (asked.epoch_count, has.epoch_count),
         "batch_size": (asked.batch_size, has.batch_size),
         "learning_rate": (asked.learning_rate, has.learning_rate),
@@ -126,14 +128,20 @@ def differences(found: TunedModel, work: Work) -> list[str]:
     ]
 
 
-def _refuse_another(found: TunedModel, work: Work) -> None:
+def _refuse_another(found: TunedModel, job: Job, work: Work) -> None:
     """Adopt only a model made from what the spec says."""
-    different = differences(found, work)
-    if different:
+    if different := [*differences(found, work), *others_content(job, work)]:
         raise RequestRefused(
             f"{found.name} exists already and is another model: {'; '.join(different)}",
             "choose another tuned_model_id, or leave it out",
         )
+
+
+def others_content(job: Job | None, work: Work) -> list[str]:
+    """In words, that the ledger knows an id of one's own for a model of other examples."""
+    if job is None or not work.spec.tuned_model_id or job.content == content_id(work):
+        return []
+    return ["it was tuned from other examples, as the ledger knows"]
 
 
 async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -> Job:

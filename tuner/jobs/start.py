@@ -52,14 +52,14 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
     if known.phase is Phase.BEATEN:
         return known
     has_ended = known.phase.is_end
+    is_other = known.content != content  # under an id of one's own; the flow asks what is there
     return replace(
         known,
         name=job.name,
         target=job.target,
-        content=content,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
-        phase=Phase.SUBMIT if has_ended else known.phase,
+        phase=Phase.SUBMIT if has_ended or is_other else known.phase,
         force=known.force and not has_ended,
         error="",
     )
@@ -76,8 +76,10 @@ def unchanged(job: Job, work: Work) -> Job:
             f"put them back to resume it, or start another with `tuner run {job.spec}`",
         )
         raise InvalidInput([problem])
+    if job.phase is Phase.BEATEN:
+        return job
     phase = Phase.SUBMIT if job.phase.is_end else job.phase
-    return replace(job, phase=phase, error="")
+    return replace(job, phase=phase, force=job.force and not job.phase.is_end, error="")
 
 
 async def follow_all(

@@ -8,7 +8,7 @@ from math import isclose
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.jobs import gate
-from tuner.jobs.flow import differences
+from tuner.jobs.flow import differences, others_content
 from tuner.jobs.steps import total_steps
 from tuner.targets.tunable import METHOD, SHOWN, way_out
 from tuner.types import Feature, Phase, Role, State
@@ -71,7 +71,8 @@ def verdict(name: str, work: Work, job: Job | None, world: World) -> Verdict:
     found = world.models.get(name)
     if found is None:
         return _of_missing(work, job, world)
-    if different := differences(found, work):
+    different = [*differences(found, work), *others_content(job, work)]
+    if different:
         return Verdict(Action.CANNOT, (f"is another model: {'; '.join(different)}",), (), _OTHER_ID)
     match found.state:
         case State.FAILED:
@@ -204,7 +205,7 @@ def _unevaluated(name: str, work: Work, job: Job | None, world: World) -> Verdic
     if job and not job.phase.is_end:
         return Verdict(Action.RESUME, ("tuned, not evaluated yet",), changes)
     if job:
-        why = "tuned already; its held-out rows or their metric are new"
+        why = "tuned already; its held-out rows, their metric or the model are new"
         return Verdict(Action.ADOPT, (why,), changes)
     return Verdict(Action.ADOPT, _unknown(work), changes)
 
