@@ -246,3 +246,14 @@ def test_a_job_that_the_pipeline_no_longer_has_is_said_so(piped, capsys):
 
     said = " ".join(capsys.readouterr().out.split())
     assert "the pipeline has no job capitals[" in said
+
+
+def test_what_was_hidden_when_it_was_locked_is_no_difference(locked, capsys):
+    spec, _ = locked
+    hidden = {"hyperparameters": None, "tuned": None, "permissions": None, "display_name": None}
+    lock.put(spec, "", lock.entry(spec) | hidden)
+
+    assert run(["verify", str(spec), "--json"]) == 0
+
+    (checked,) = json.loads(capsys.readouterr().out)
+    assert [row["same"] for row in checked["facts"] if row["what"] == "steps"] == [None]
