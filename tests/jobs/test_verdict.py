@@ -67,11 +67,12 @@ def evaluation(work=WORK, tuned=1.0, base=0.0):
 
 
 def known(phase=Phase.DONE, work=WORK, **changes):
-    changes = {"evaluation": evaluation(work)} | changes
-    return replace(job_of(work), phase=phase, allowed="passed", **changes)
+    changes = {"evaluation": evaluation(work), "allowed": "passed"} | changes
+    return replace(job_of(work), phase=phase, **changes)
 
 
 BAD = evaluation(tuned=0.0)
+MISSED = "; ".join(gate.shortfalls(BAD, WORK.spec.evaluation))
 PLAIN = with_spec(evaluation=None, grants=(), transfer_ownership="")
 CHAINED = with_spec(base_model="", tuned_model_source="tunedModels/first")
 
@@ -124,6 +125,8 @@ CASES = [
     ("rejected, and forced", WORK, known(Phase.REJECTED, evaluation=BAD, force=True), MINE, Action.DRIFT, "differ", ALL),
     ("rejected, and the gate is lower now", with_spec(evaluation=replace(WORK.spec.evaluation, require=type(WORK.spec.evaluation.require)())), known(Phase.REJECTED, evaluation=BAD), MINE, Action.DRIFT, "differ", ALL),
     ("done, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4)), DONE, Action.UNCHANGED, "did not pass its gate", ()),
+    ("forced through its gate", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED)), DONE, Action.UNCHANGED, "tuned from the same content", ()),
+    ("shared already where sharing is not possible now", WORK, known(), DONE._replace(lacks=dict.fromkeys(Feature, "no")), Action.UNCHANGED, "tuned from", ()),
     ("a setting differs", with_spec(display_name="Capitals"), known(), DONE, Action.UNCHANGED, "display_name differs: `tuner models update`", ()),
 ]  # fmt: skip
 
