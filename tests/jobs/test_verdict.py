@@ -161,3 +161,12 @@ def test_a_setting_that_travelled_in_32_bits_is_the_same():
 
 def test_the_ids_of_the_table_are_those_of_the_work():
     assert f"tunedModels/{content_id(WORK)}" == NAME
+
+
+def test_the_former_owner_is_no_stranger_but_of_several_writers_each_is_named():
+    one = verdict(NAME, WORK, known(), DONE)
+    two = verdict(NAME, WORK, known(), world(*SHARED, user("bob@example.com")))
+
+    assert ME not in str(one.reasons)
+    assert ME in str(two.reasons)
+    assert "bob@example.com (writer)" in str(two.reasons)
