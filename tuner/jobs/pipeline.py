@@ -254,8 +254,9 @@ class _Run:
         ]
         if not candidates:
             return End(f"{grouping.name} has no winner")
-        beaten = [each.job for each in ended.values() if each.job.phase is Phase.BEATEN]
-        found = candidates, beaten
+        beaten = {name: each.job for name, each in ended.items() if each.job.phase is Phase.BEATEN}
+        self._mark({name: "beaten" for name in beaten if name not in self.states})
+        found = candidates, list(beaten.values())
         chosen = await keeping.choose(self.pipeline, grouping, found, self.begun, self.session)
         self.winners[grouping.name] = chosen.stage
         await self._beat([each for each in candidates if each is not chosen], chosen)
