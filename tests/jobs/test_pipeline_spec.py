@@ -169,7 +169,7 @@ def test_of_several_it_waits_for_the_source_is_named(tmp_path):
 
 
 def test_a_stage_is_read_the_same_from_its_spec_file_by_what_set_takes(tmp_path):
-    awkward = 'a "quoted" $$HOME, ünïcode: {x} #'
+    awkward = 'a "quoted" $${HOME}, ünïcode: {x} #'
     jobs = f"""\
 - first.yaml
 - spec: next.yaml
