@@ -70,13 +70,14 @@ class Memory:
 
     def __init__(self):
         self.held = {}
-        self.written = 0
+        self.written = self.largest = 0
 
     def find(self, model, questions):
         return {key: self.held[model, key] for key in questions if (model, key) in self.held}
 
     def keep(self, model, answers):
         self.written += 1
+        self.largest = max(self.largest, len(answers))
         self.held |= {(model, key): text for key, text in answers.items()}
 
 
@@ -171,6 +172,14 @@ def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
     lost_at_most = KEPT_AT_ONCE + CONCURRENCY
     assert target.calls.count("generate") <= 400 + lives * lost_at_most
     assert memory.written < 20
+
+
+def test_no_more_answers_wait_to_be_written_than_a_crash_may_lose():
+    memory = Memory()
+
+    evaluated(knowing_many(), work=MANY, answers=memory)
+
+    assert memory.largest <= KEPT_AT_ONCE
 
 
 def test_an_error_of_the_service_loses_no_answer_at_all():
