@@ -213,9 +213,11 @@ def test_an_error_in_the_middle_reaches_who_waits_for_news() -> None:
         await follower.news("o0")
         with pytest.raises(Unavailable):
             await follower.operation("o0")
-        return (await follower.operation("o0")).done
+        failed_at = target.clock.now
+        assert not (await follower.operation("o0")).done
+        return target.clock.now == failed_at
 
-    assert followed(asked, {"o0": 50.0})[0] is False
+    assert followed(asked, {"o0": 50.0})[0] is True
 
 
 def test_a_young_one_is_looked_at_soon_and_an_old_one_seldom() -> None:

@@ -60,6 +60,11 @@ def test_steps_are_counted_and_not_reports() -> None:
     assert not reason(Asked(patience_steps=21), tuning(1, 2, 2, every=10))
 
 
+def test_a_window_is_counted_in_steps_too() -> None:
+    assert reason(Asked(20, window_steps=8), tuning(9, 1, 2, 2, every=10))
+    assert not reason(Asked(20, window_steps=40), tuning(9, 1, 2, 2, every=10))
+
+
 def test_it_says_what_was_waited_for() -> None:
     assert (
         reason(Asked(3, 0.01), tuning(0.5, 0.4123, 0.6, 0.6, 0.6))

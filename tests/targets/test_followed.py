@@ -64,6 +64,14 @@ def test_pages_are_read_until_all_are_seen_and_no_further() -> None:
 
 
 @pytest.mark.slow
+def test_what_is_on_the_first_page_takes_one_page() -> None:
+    script = Script({"ListOperations": [page(9, 8, token="2"), page(7)]})
+
+    assert list(ask(script, lambda target: target.followed([name(8)]))) == [name(8)]
+    assert script.count("ListOperations") == 1
+
+
+@pytest.mark.slow
 def test_what_is_not_on_the_first_pages_is_left_out() -> None:
     script = Script({"ListOperations": [page(9, token="more")]})
 
