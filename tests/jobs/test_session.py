@@ -181,6 +181,20 @@ def test_one_that_was_stopped_is_succeeded_after_its_lease(tmp_path):
     assert_once(target)
 
 
+def test_a_job_that_has_ended_is_nobodys_whoever_had_it(tmp_path):
+    target, told = fresh(), []
+    follow(tmp_path, work=with_spec(grants=()))
+    with Ledger(tmp_path / "l.db", float) as ledger:
+        claims.take(ledger.store, JOB.where, JOB.tuned_model, other_runner(ledger.store))
+        again = begin(WORK, ledger)  # by now its spec asks for grants
+
+    outcome = follow(tmp_path, again, told=told)
+
+    assert outcome.job.phase is Phase.DONE
+    assert target.grants == 2
+    assert not {"Watching", "TakenOver"} & set(kinds(told))
+
+
 def test_while_another_lives_its_job_is_watched_to_its_end(tmp_path):
     target, told = fresh(), []
 

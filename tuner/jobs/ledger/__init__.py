@@ -20,6 +20,7 @@ from tuner.jobs.ledger.store import Store, nothing
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
@@ -88,10 +89,17 @@ class Ledger:
     def begin(
         self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
     ) -> Claim | Holder:
-        """Claim ``job``, as ``claims.take``, and write it down when it was to be had."""
+        """Claim ``job``, as ``claims.take``, and write it down when it was to be had.
+
+        Nobody works on a job that has ended, whoever had it last, unless a pipeline may still have
+        to delete what it beat.
+        """
         with self.store.transaction() as db:
-            claim = claims.taken(db, job.where, job.tuned_model, me, is_gone)
+            is_over = _is_over(db, job)
+            gone = (lambda _: True) if is_over else is_gone
+            claim = claims.taken(db, job.where, job.tuned_model, me, gone)
             if isinstance(claim, claims.Claim):
+                claim = claim._replace(former=None) if is_over else claim
                 db.execute(_SAVE, self._row(job))
                 keep_rows(db, job)
         return claim
@@ -152,6 +160,14 @@ class Ledger:
         found = self.store.rows(query, values)
         with self.store.explained():
             return [Bookmark(_job(phase, body), updated) for phase, updated, body in found]
+
+
+def _is_over(db: sqlite3.Connection, job: Job) -> bool:
+    found = db.execute(
+        "SELECT phase FROM job WHERE target = ? AND tuned_model = ?", (job.where, job.tuned_model)
+    ).fetchone()
+    phase = Phase(found[0]) if found else job.phase
+    return phase.is_end and phase is not Phase.BEATEN
 
 
 def open_ledger() -> Ledger:
