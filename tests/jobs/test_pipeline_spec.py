@@ -344,6 +344,12 @@ def test_all_mistakes_are_told_at_once_the_pipeline_s_before_its_specs(tmp_path)
     ]
 
 
+def test_a_value_that_is_none_is_not_told_to_be_the_wrong_one_too(tmp_path):
+    (problem,) = problems(tmp_path, "- first.yaml", top="pipeline: p\nfail_fast: ${NOBODY_SET_IT}")
+
+    assert problem.what == "the environment variable NOBODY_SET_IT is not set"
+
+
 def test_a_spec_s_own_mistake_is_told_once_however_many_variants_it_has(tmp_path):
     (tmp_path / "bad.yaml").write_text(FIRST + "top_k: 0\n")
     (problem,) = problems(tmp_path, f"- {{spec: bad.yaml, matrix: {GRID}}}")
