@@ -92,6 +92,16 @@ quickstart            DONE    0.90
     )
 
 
+def test_what_waits_for_several_stands_below_the_one_whose_model_it_tunes():
+    drawn = pipeline(
+        stage("a"), stage("b[x=1]", grouping="b"), stage("c", "a", "b", source="b"), keep={"b"}
+    )
+
+    assert as_text(drawn).splitlines()[-1] == "`-> c  tuned from the winner of b, after a"
+    assert as_text(drawn).splitlines()[0] == "a"
+    assert as_text(drawn).splitlines()[2] == "|-- b[x=1]"
+
+
 def test_what_keeps_all_says_so():
     both = pipeline(stage("a[x=1]", grouping="a"), stage("a[x=2]", grouping="a"))
     one = pipeline(stage("a[x=1]", grouping="a"))
