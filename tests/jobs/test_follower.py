@@ -48,6 +48,7 @@ class Service:
     clock: Clock
     ends: dict[str, float]
     lacks: dict[Feature, str] = field(default_factory=dict)
+    address: str = "service (in memory)"
     steps_a_second: int = 0
     faults: list[BaseException] = field(default_factory=list)
     refuses_to_list: BaseException | None = None
@@ -298,3 +299,24 @@ def test_when_nobody_waits_nobody_looks() -> None:
         return len(target.calls) - before
 
     assert followed(asked, ends(12))[0] == 0
+
+
+def test_who_waits_when_it_is_closed_may_ask_again() -> None:
+    async def asked(follower: Follower, target: Service) -> list[Any]:
+        await follower.operation("o0")
+        first = asyncio.create_task(follower.news("o0"))
+        second = asyncio.create_task(follower.operation("o1"))
+        await target.clock.sleep(0.1)
+        target.faults = [Unavailable("gone")]
+        third = asyncio.create_task(follower.operation("o2"))
+        await asyncio.sleep(0)
+        await follower.close()
+        told = await asyncio.gather(first, second, third, return_exceptions=True)
+        with pytest.raises(Unavailable, match="given up"):
+            await follower.operation("o0")
+        target.faults = []
+        return [type(each) for each in told] + [(await follower.operation("o0")).name]
+
+    found, _ = followed(asked, {"o0": 50.0, "o1": 50.0, "o2": 50.0})
+
+    assert found == [type(None), Operation, Unavailable, "o0"]

@@ -7,7 +7,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import NotAllowed, RequestRefused, TunerError
+from tuner.errors import NotAllowed, RequestRefused, TunerError, Unavailable
 from tuner.types import Feature
 
 if TYPE_CHECKING:
@@ -126,14 +126,13 @@ class Follower:
         self._followed.pop(name, None)
 
     async def close(self) -> None:
-        """Stop looking; whoever still waits is cancelled."""
+        """Stop looking; whoever still waits is told that the target is not available."""
         tasks = [*self._asking, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for one in self._followed.values():
-            for _, waiter in one.waiting:
-                waiter.cancel()
+        waiting = [one for one in self._followed.values() if one.waiting]
+        _fail(waiting, Unavailable(f"the connection to {self._target.address} was given up"))
 
     # -- who waits ------------------------------------------------------------------------------
 
