@@ -253,3 +253,35 @@ def test_the_format_of_the_file_does_not_count(tmp_path):
 def test_the_id_can_be_chosen():
     assert new_tuned_model(changed(tuned_model_id="mine")).id == "mine"
     assert content_id(changed(tuned_model_id="mine")) == content_id(WORK)
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "is_warned"),
+    [
+        ("base_model: models/m", "", True),
+        ("base_model: models/m", "instruction", False),
+        ("base_model: models/m", "base_instruction", False),
+        ("tuned_model_source: tunedModels/m", "", False),
+    ],
+)
+def test_a_base_that_is_not_told_the_task_is_a_warning(tmp_path, model, told, is_warned):
+    spec = f"""\
+job: j
+{model}
+training_data: {{path: data.csv{", instruction: Answer." if told == "instruction" else ""}}}
+evaluation:
+  holdout: 0.2
+  base_instruction: "{"Answer." if told == "base_instruction" else ""}"
+  require: {{better_than_base: true}}
+"""
+    rules = [problem.rule for problem in load_work(write(tmp_path, spec)).warnings]
+
+    assert rules == ["untold-base"] * is_warned
+
+
+@pytest.mark.parametrize(("patience", "is_warned"), [(49, False), (50, True)])
+def test_a_patience_that_no_tuning_outlasts_is_a_warning(tmp_path, patience, is_warned):
+    spec = f"{SPEC}early_stopping: {{patience_steps: {patience}}}\n"  # 40 rows in 5 epochs by 4
+    warnings = load_work(write(tmp_path, spec)).warnings
+
+    assert [problem.where for problem in warnings] == [f"{tmp_path}/spec.yaml:4:34"] * is_warned
