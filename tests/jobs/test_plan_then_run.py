@@ -163,3 +163,22 @@ def test_an_id_of_ones_own_is_used_again_once_its_model_is_deleted(ledger, monke
     assert outcome.job.phase is Phase.DONE
     assert target.creates == 2
     assert planned(target, ledger, OTHER_ROWS)[0].action is Action.UNCHANGED
+
+
+def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(
+    ledger, monkeypatch
+):
+    target = knowing()
+    rejected(target, ledger, monkeypatch)
+    ledger.save(replace(ledger.find(JOB.where, JOB.tuned_model), force=True))
+
+    assert planned(target, ledger)[0].action is Action.UNCHANGED
+
+
+def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(ledger, monkeypatch):
+    target = knowing()
+    tuning(target, ledger, monkeypatch)
+
+    planned(target, ledger)
+
+    assert "permissions" not in target.calls

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import InvalidInput
+from tuner.jobs.loading import load
 from tuner.jobs.specs import found, is_pipeline
 from tuner.jobs.steps import total_steps
-from tuner.types import Hyperparameters
+from tuner.types import Hyperparameters, TargetConfig
 
 
 @pytest.fixture
@@ -84,3 +85,20 @@ def test_a_pipeline_is_told_by_its_jobs(folder, name, told):
 )
 def test_a_batch_that_is_not_full_is_a_step_too(examples, asked, steps):
     assert total_steps(examples, asked) == steps
+
+
+def test_credentials_that_are_named_on_a_command_line_are_looked_for_from_there(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "below"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(
+        "job: a\nbase_model: models/m\ntraining_data: {path: rows.csv}\n"
+    )
+    (folder / "rows.csv").write_text("text_input,output\n" + "".join(f"{n},a\n" for n in range(30)))
+
+    given = TargetConfig("gemini", credentials_file="key.json")
+    [work] = load(["below"], target=given).works
+
+    assert work.spec.target.credentials_file == str(tmp_path / "key.json")
