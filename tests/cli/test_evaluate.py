@@ -100,6 +100,7 @@ def test_a_missed_gate_is_code_3_where_it_is_asked_for(capsys):
     assert tuner(["eval", "capitals", "--gate", "--again", *stricter]) == 3
     assert "the gate is not met: exact_match is 0.000" in capsys.readouterr().err
     assert tuner(["eval", "capitals", "--again", *stricter]) == 0
+    assert tuner(["eval", "capitals", "--gate", "--metric", "chrf", *stricter]) == 3
 
 
 def test_answers_without_text_are_counted(tuned, capsys):
