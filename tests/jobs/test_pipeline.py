@@ -370,6 +370,20 @@ def test_when_the_time_is_up_nothing_more_is_begun(bench):
     assert isinstance(outcome.failure, NotFinished)
 
 
+def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench):
+    run = bench()
+
+    async def operation(_name):
+        raise NotAllowed("the key has run out")
+
+    run.target.operation = operation
+
+    outcome = run.run(pipeline(grid(), max_parallel=1))
+
+    assert run.target.creates == 1
+    assert outcome.exit_code == 4
+
+
 def test_the_stages_are_in_the_ledger_before_the_first_change(bench):
     made = pipeline(grid(), single("polish", after=("grid",), source="grid"))
     run = bench(PipelineTarget(crash_at=2))

@@ -18,7 +18,7 @@ from tuner.errors import (
     TunerError,
     Unavailable,
 )
-from tuner.jobs import events, keeping
+from tuner.jobs import events, keeping, turns
 from tuner.jobs.begun import Asked, begun, patiently, read_world
 from tuner.jobs.ledger import pipelines
 from tuner.jobs.limits import Slots
@@ -65,12 +65,14 @@ async def run_pipeline(
 
     Raises:
         InvalidInput: The session is to leave its jobs to themselves.
+        NotFinished: Another runner works on it, and the deadline passed.
         TunerError: The ledger cannot be used, or a target cannot be asked at all.
     """
     if session.pace.until is not None:
         what = "a pipeline cannot be left to itself: what comes later is begun from here"
         fix = "run it without --detach; after Ctrl-C the same command goes on"
         raise InvalidInput([Problem(str(pipeline.path), 0, 0, what, fix)])
+    await turns.have(pipeline, session)
     run = _Run(pipeline, session, Asked(retry, force), await read_world(pipeline, session))
     run.write_down()
     await run.all_groupings()
@@ -220,7 +222,8 @@ class _Run:
         work = self.begun[stage.name].work
         followed = await self.session.follow(job, work, until=until)
         self._note(stage, followed)
-        if isinstance(followed.error, NotFinished | Superseded | Unavailable):
+        error, is_tuning = followed.error, followed.job.phase is Phase.TUNE
+        if isinstance(error, NotFinished | Superseded | Unavailable) or (error and is_tuning):
             self.unwatched = stage.name
 
     def _begin(self, stage: Stage, source: str = "") -> Begun:
