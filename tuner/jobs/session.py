@@ -83,7 +83,7 @@ class Session:
         self._listeners = (audit, Log(logs / "events.jsonl"), tell)
         self._reach = Reach(pace, audit.speaks_for)
         self._notes = Notes(ledger, pace.now)
-        self._leases = Leases(ledger, pace.now, self._notes.flush, times)
+        self.leases = Leases(ledger, pace.now, self._notes.flush, times)
         self._outbox = Outbox(ledger, self.tell, send, pace.sleep)
         self._changes = Changes()
         self._following: dict[tuple[str, str], asyncio.Lock] = {}
@@ -106,7 +106,7 @@ class Session:
         finally:
             with suppress(TunerError):  # progress may be lost
                 self._notes.flush()
-            await self._leases.close()
+            await self.leases.close()
             await self._reach.close()
 
     async def follow(self, job: Job, work: Work, *, until: Phase | None = None) -> Outcome:
@@ -161,11 +161,11 @@ class Session:
 
     async def _alone(self, job: Job, work: Work, until: Phase | None) -> Outcome:
         """Work on a job while this session has it, and look on while another runner has it."""
-        watch = self._leases.watch()
+        watch = self.leases.watch()
         job = self._caught_up(job)
         while True:
             try:
-                claim = self._leases.begin(job, watch)
+                claim = self.leases.begin(job, watch)
                 if isinstance(claim, Claim):
                     if claim.former:
                         self.tell(events.TakenOver(job, str(claim.former)))
@@ -173,7 +173,7 @@ class Session:
                 self.tell(events.Watching(job, str(claim)))
                 await self._look_on(job, until, watch)
             except Superseded:
-                self._leases.lost(job)
+                self.leases.lost(job)
             except TunerError as error:
                 return Outcome(self._latest(job), error)
             job = self._latest(job)
@@ -183,7 +183,7 @@ class Session:
     async def _work(self, job: Job, work: Work, until: Phase | None, claim: Claim) -> Outcome:
         """Advance a job that is ours. Raises Superseded."""
         allow = partial(claims.check, self.ledger.store, claim)
-        book = Own(self.ledger, self._leases, self._notes, claim, work)
+        book = Own(self.ledger, self.leases, self._notes, claim, work)
         async with AsyncExitStack() as slot:
             if job.phase in TUNING:
                 order = 0 if job.operation else 1  # what is tuning already takes part of the target
@@ -218,7 +218,7 @@ class Session:
             if pace.now() - seen_at >= pace.poll_s:
                 seen_at = pace.now()
                 await self._glance(known)
-            await pace.sleep(min(self._leases.times.look_s, left_s(pace, job)))
+            await pace.sleep(min(self.leases.times.look_s, left_s(pace, job)))
 
     async def _glance(self, job: Job) -> None:
         """Tell how far a tuning is; whoever works on it deals with what is wrong."""
