@@ -1,0 +1,91 @@
+"""The guards one by one taken away, to see that the simulator would notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tuner.jobs import events, flow, gate, keeping, losers, sharing
+from tuner.jobs.ledger import Ledger, claims, pipelines
+from tuner.jobs.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def no_fence() -> None:
+    """A runner that was succeeded goes on."""
+    claims.check = claims.confirm = lambda *_: None
+
+
+def no_intent() -> None:
+    """What is about to be changed is not told."""
+    tell = Session.tell
+
+    def silent(session: Session, event: events.Event) -> None:
+        if not isinstance(event, events.Changing):
+            tell(session, event)
+
+    Session.tell = silent
+
+
+def no_bookmark() -> None:
+    """The ledger does not know of a job before it is begun."""
+    begin = Ledger.begin
+
+    def forgetful(ledger: Ledger, job: Any, *rest: Any) -> Any:
+        claim = begin(ledger, job, *rest)
+        if job.phase == "SUBMIT":
+            with ledger.store.transaction() as db:
+                db.execute("DELETE FROM job WHERE tuned_model = ?", (job.tuned_model,))
+        return claim
+
+    Ledger.begin = forgetful
+
+
+def no_gate() -> None:
+    """Whatever was tuned may be shared."""
+    gate.shortfalls = lambda *_: []
+
+
+def no_adoption() -> None:
+    """A model that is there already is not seen."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    flow._visible = nothing
+
+
+def no_look_at_permissions() -> None:
+    """What was granted before is not seen."""
+    sharing._by_grantee = lambda _held: {}
+
+
+def _no_decision() -> None:
+    """Who won is chosen anew each time, and the last one is the best as well."""
+    pipelines.decide = lambda *_: None
+    pipelines.decided = lambda *_: {}
+    keeping._best = lambda _grouping, candidates: candidates[-1]
+
+
+def no_look_at_losers() -> None:
+    """What was beaten is deleted whoever has access to it."""
+
+    async def nobody(*_: object) -> str:
+        return ""
+
+    losers._shared = nobody
+
+
+BREAKS: dict[str, Callable[[], None]] = {
+    each.__name__: each
+    for each in (
+        no_fence,
+        no_intent,
+        no_bookmark,
+        no_gate,
+        no_adoption,
+        no_look_at_permissions,
+        no_look_at_losers,
+    )
+}

@@ -1,0 +1,120 @@
+"""What the simulator lets happen: a job or a pipeline drawn by chance, and what its end must be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.crash.shapes import NOTIFY, Service
+from tests.fakes.pipelines import RATES, grid, pipeline, single, variant
+from tests.fakes.work import GRANTS
+from tuner.jobs.spec import EarlyStopping, Evaluation, Require
+from tuner.jobs.work import new_tuned_model
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tuner.jobs.pipeline_spec import Pipeline
+    from tuner.jobs.work import Work
+
+HEIR = "lead@example.com"
+
+
+class Story(NamedTuple):
+    """Attributes:
+    works: Jobs of their own; empty for a pipeline.
+    pipeline: None for jobs.
+    rights: How many of the held-out rows are answered rightly, by learning rate.
+    failing: The learning rates that cannot be tuned.
+    looks: How often a tuning is looked at until it ends.
+    runners: How many at a time.
+    retry, force: As ``run_pipeline``; ``force`` for jobs too.
+    is_alone: Whether nobody else changes anything at the service.
+    is_elsewhere: Whether each life is on another machine, where nobody sees that a process is gone.
+    """
+
+    works: tuple[Work, ...]
+    pipeline: Pipeline | None
+    rights: dict[float, int]
+    failing: tuple[float, ...]
+    looks: int
+    runners: int
+    retry: bool
+    is_alone: bool
+    is_elsewhere: bool
+
+    def service(self) -> Service:
+        """Where nothing has happened yet."""
+        return Service(rights=self.rights, failing=self.failing, looks_until_done=self.looks)
+
+    @property
+    def plain(self) -> Story:
+        """The same, with nobody to disturb it."""
+        return self._replace(runners=1, is_alone=True)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is one end it can have, however long everything takes."""
+        races = any(work.spec.early_stopping for work in self.specs())
+        return self.is_alone and not self.retry and not races
+
+    def specs(self) -> list[Work]:
+        """Of all jobs; what is tuned further stands with a source yet to be known."""
+        stages = self.pipeline.stages if self.pipeline else ()
+        return [*self.works, *(stage.work for stage in stages)]
+
+    def unworthy(self) -> set[str]:
+        """The models that their gates must hold back."""
+        return {new_tuned_model(work).name for work in self.specs() if not self._passes(work)}
+
+    def _passes(self, work: Work) -> bool:
+        asked, rate = work.spec.evaluation, work.spec.hyperparameters.learning_rate
+        score = self.rights.get(rate, len(work.holdout)) / len(work.holdout)
+        return asked is None or score >= (asked.require.at_least or 0.0)
+
+    def rivals(self) -> set[str]:
+        """The models of which one alone may be given away."""
+        if self.pipeline is None or self.pipeline.groupings[0].keep != "best":
+            return set()
+        grid = self.pipeline.groupings[0].stages
+        return {new_tuned_model(s.work).name for s in self.pipeline.stages if s.name in grid}
+
+
+def draw(chance: Random) -> Story:
+    """One of very many."""
+    rates = RATES[: chance.randint(1, 3)]
+    changes = {
+        "notify": NOTIFY,
+        "grants": GRANTS[: chance.randint(0, 2)],
+        "transfer_ownership": chance.choice(["", HEIR, HEIR]),
+        "evaluation": chance.choice([_gate(0.0), _gate(0.5), _gate(1.0)]),
+    }
+    if chance.random() < 0.1:
+        changes["early_stopping"] = EarlyStopping(patience_steps=1, min_delta=10.0, window_steps=1)
+    is_pipeline = chance.random() < 0.5
+    works = tuple(variant(rate, **changes) for rate in rates)
+    return Story(
+        works=() if is_pipeline else works,
+        pipeline=_pipeline(chance, rates, changes) if is_pipeline else None,
+        rights={rate: chance.randint(0, 2) for rate in rates},
+        failing=tuple(rate for rate in rates if chance.random() < 0.1),
+        looks=chance.randint(1, 5),
+        runners=chance.choice([1, 1, 2]),
+        retry=chance.random() < 0.1,
+        is_alone=chance.random() < 0.7,
+        is_elsewhere=chance.random() < 0.5,
+    )
+
+
+def _gate(at_least: float) -> Evaluation:
+    return Evaluation(holdout=0.2, require=Require(at_least=at_least))
+
+
+def _pipeline(chance: Random, rates: tuple[float, ...], changes: dict[str, object]) -> Pipeline:
+    keep = chance.choice(["all", "best", "best"])
+    losers = chance.choice(["keep", "delete"]) if keep == "best" else "keep"
+    parts = [grid(rates, keep=keep, losers=losers, **changes)]
+    if chance.random() < 0.5:
+        source = "grid" if keep == "best" else ""
+        after = {"evaluation": _gate(0.5), "notify": NOTIFY}
+        parts.append(single("polish", after=("grid",), source=source, **after))
+    return pipeline(*parts, max_parallel=chance.randint(0, 2), fail_fast=chance.random() < 0.2)
