@@ -13,6 +13,7 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
@@ -92,7 +93,8 @@ class Life(Mortal):
             heard = self.storm.intended.setdefault(self, set())
             heard.add((event.action, event.job.tuned_model))
         elif isinstance(event, TOLD):
-            self.storm.history.append(f"  {event.job.tuned_model} {event}")
+            words = str(event).replace(f"process {os.getpid()} ", "a process ")
+            self.storm.history.append(f"  {event.job.tuned_model} {words}")
 
     async def _send(self, _sink: object, notice: Any) -> None:
         await self.storm.post(notice.id)
@@ -183,7 +185,8 @@ async def _one(storm: Storm, folder: Path) -> tuple[int, list[str]]:
         storm.history.append(f"  {life.error.what}")
         return life.error.exit_code, []
     if life.error is not None:
-        storm.wrong.append(f"a traceback: {life.error!r}")
+        last = traceback.extract_tb(life.error.__traceback__)[-1]
+        storm.wrong.append(f"a traceback: {life.error!r} in {last.name}, line {last.lineno}")
         return -1, []
     storm.history.append(f"  exit code {life.result[0]}, {' '.join(life.result[1])}")
     return life.result
