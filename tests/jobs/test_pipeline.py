@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -31,6 +32,7 @@ class Bench:
     def __init__(self, folder, target):
         self.file, self.target = folder / "ledger.db", target
         self.told = []
+        self.around = lambda _moment: None
         OneTarget.target = target
 
     def run(self, made, *, deadline=None, **asked):
@@ -40,7 +42,7 @@ class Bench:
         clock = Clock()
         self.target.is_dead = False
         pace = Pace(now=clock.now, sleep=clock.sleep, deadline=deadline)
-        with Ledger(self.file, clock.now) as ledger:
+        with Ledger(self.file, clock.now, self.around) as ledger:
             async with Session(ledger, self.told.append, pace) as session:
                 return await run_pipeline(made, session, **asked)
 
@@ -447,6 +449,33 @@ def undisturbed_moments(bench, tmp_path):
     run.file = tmp_path / "undisturbed.db"
     run.run(SMALL)
     return run.target.moment
+
+
+KEPT = ("grid[r=0.002]", "polish")
+
+
+@pytest.mark.slow
+def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
+    commits = count()
+
+    def around(moment):
+        if moment == "committed" and next(commits) == last:
+            (tmp_path / "ledger.db").unlink()
+
+    for last in range(200):
+        commits, run = count(), bench()
+        run.around = around
+
+        outcome = run.run(SMALL)
+
+        assert outcome.exit_code == 0, last
+        assert run.target.creates == 3, last
+        assert shared(run.target) == {outcome.outcomes[name].job.tuned_model for name in KEPT}
+        if next(commits) <= last:
+            return
+        for file in tmp_path.glob("ledger.db*"):
+            file.unlink()
+    raise AssertionError("it never ends")
 
 
 def test_without_a_ledger_what_was_beaten_and_deleted_is_not_tuned_again(bench):

@@ -52,7 +52,7 @@ async def choose(
         return by_key[before]
     chosen = await _standing(candidates, begun, session) or _best(grouping, candidates)
     pipelines.decide(store, pipeline.id, grouping.name, digest, winner.key(chosen.job))
-    settled = pipelines.decided(store, pipeline.id, grouping.name)[digest]
+    settled = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
     return by_key.get(settled, chosen)
 
 

@@ -183,7 +183,8 @@ class _Run:
         kept = self.winners.get(stage.source) or self.groupings[stage.source].stages[0]
         found = self._begin(stage, self.outcomes[kept].job.tuned_model)
         pipelines.know(self.store, self.pipeline.id, found.member)
-        member = pipelines.members(self.store, self.pipeline.id)[stage.name]
+        known = pipelines.members(self.store, self.pipeline.id)  # empty in a ledger begun anew
+        member = known.get(stage.name, found.member)
         self.begun[stage.name] = found._replace(member=member)
 
     async def _stage(self, stage: Stage) -> None:
