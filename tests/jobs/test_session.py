@@ -21,7 +21,7 @@ from tuner.jobs.leases import Times
 from tuner.jobs.ledger import Ledger, claims, store
 from tuner.jobs.runner import Pace
 from tuner.jobs.session import Session
-from tuner.jobs.spec import Notify
+from tuner.jobs.spec import Notify, Require
 from tuner.jobs.start import begin
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Phase, Role, TargetConfig
@@ -67,6 +67,11 @@ def within(path, work, told=None, around=lambda _: None, wall=float, **given):
 
 def follow(path, job=JOB, work=WORK, until=None, **given):
     return within(path, lambda session: session.follow(job, work, until=until), **given)
+
+
+def begin_again(path, work):
+    with Ledger(path / "l.db", float) as ledger:
+        return begin(work, ledger)
 
 
 def other_runner(ledger_store, **changes):
@@ -457,11 +462,36 @@ def test_an_ended_job_begins_again_but_one_that_was_beaten_stays_so(tmp_path):
         ledger.save(replace(JOB, phase=Phase.DONE, force=True))
         assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.SUBMIT, False)
 
-        ledger.save(replace(JOB, phase=Phase.SHARE, force=True))
-        assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.SHARE, True)
+        ledger.save(replace(JOB, phase=Phase.TUNE, force=True))
+        assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.TUNE, True)
 
         ledger.save(replace(JOB, phase=Phase.BEATEN))
         assert begin(WORK, ledger).phase is Phase.BEATEN
+
+
+@pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])
+def test_a_gate_that_was_raised_while_a_job_waited_to_be_shared_is_held(tmp_path, phase):
+    raised = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    target = FakeTarget(answers={JOB.tuned_model: {"question 10": "answer 10"}})
+    OneTarget.target = target
+    assert follow(tmp_path, until=phase).job.phase is phase
+    shared = target.grants
+
+    outcome = follow(tmp_path, begin_again(tmp_path, raised), raised)
+
+    assert outcome.job.phase is Phase.REJECTED
+    assert (target.grants, target.transfers) == (shared, 0)
+
+
+def test_force_does_not_go_over_to_other_examples_under_the_same_id(tmp_path):
+    mine = with_spec(tuned_model_id="mine")
+    other = replace(mine, examples=mine.examples[:5])
+    job = replace(job_of(mine), tuned_model="tunedModels/mine", force=True)
+    with Ledger(tmp_path / "l.db", float) as ledger:
+        ledger.save(replace(job, phase=Phase.TUNE))
+
+    assert begin_again(tmp_path, mine).force
+    assert not begin_again(tmp_path, other).force
 
 
 def test_what_another_session_handed_over_meanwhile_is_known(tmp_path):

@@ -136,8 +136,6 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
         job = replace(job, phase=Phase.SUBMIT, error="")
     if asked.force and job.phase is Phase.REJECTED:
         job = replace(job, phase=Phase.SUBMIT, error="")
-    if is_best and job.phase is Phase.TRANSFER:
-        job = replace(job, phase=Phase.SHARE)
     if asked.retry and _has_ended_badly(known, model):
         job = replace(job, phase=Phase.SUBMIT, error="", retry=True, attempt=job.attempt + 1)
     origin = _origin(job, known, model, session)

@@ -136,3 +136,13 @@ class Job:
     def where(self) -> str:
         """The target in a word."""
         return self.target.where
+
+
+def rewound(phase: Phase) -> Phase:
+    """Where a run goes on from: what is over begins anew, and what may be shared passes its gate.
+
+    The gate may be another one than when the sharing was allowed; an evaluation that stands is kept.
+    """
+    if phase.is_end:
+        return Phase.SUBMIT
+    return Phase.EVALUATE if phase in (Phase.SHARE, Phase.TRANSFER) else phase

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.errors import InvalidInput, Problem
-from tuner.jobs.job import Job
+from tuner.jobs.job import Job, rewound
 from tuner.jobs.session import Session
 from tuner.jobs.work import content_id, new_tuned_model
 from tuner.types import Phase
@@ -59,8 +59,8 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         target=job.target,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
-        phase=Phase.SUBMIT if has_ended or is_other else known.phase,
-        force=known.force and not has_ended,
+        phase=Phase.SUBMIT if is_other else rewound(known.phase),
+        force=known.force and not has_ended and not is_other,
         error="",
     )
 
@@ -78,8 +78,8 @@ def unchanged(job: Job, work: Work) -> Job:
         raise InvalidInput([problem])
     if job.phase is Phase.BEATEN:
         return job
-    phase = Phase.SUBMIT if job.phase.is_end else job.phase
-    return replace(job, phase=phase, force=job.force and not job.phase.is_end, error="")
+    force = job.force and not job.phase.is_end
+    return replace(job, phase=rewound(job.phase), force=force, error="")
 
 
 async def follow_all(
