@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.api_core.exceptions import GoogleAPICallError
-from google.api_core.gapic_v1 import routing_header
 
 from tuner.targets.actions import Call
 from tuner.targets.failures import explain, read_failure
+from tuner.targets.methods import Method
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -89,7 +89,6 @@ class Calls:
     def _attempt(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         """Begin one call with our metadata; Google's clients retry by themselves unless told not to."""
         metadata = self._connection.metadata
-        if isinstance(method, grpc.aio.UnaryUnaryMultiCallable):
-            routing = routing_header.to_grpc_metadata((("name", request.name),))
-            return method(request, timeout=timeout_s, metadata=(*metadata, routing))
+        if isinstance(method, Method):
+            return method(request, timeout_s, metadata)
         return method(request, retry=None, timeout=timeout_s, metadata=metadata)

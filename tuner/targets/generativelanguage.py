@@ -1,4 +1,4 @@
-"""The v1beta API of google.ai.generativelanguage as a target, over Google's own async clients."""
+"""The v1beta API of google.ai.generativelanguage as a target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from google.ai import generativelanguage_v1beta as gl
-from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.longrunning import operations_pb2
 
 from tuner.errors import InvalidInput, Problem, RequestRefused
 from tuner.targets import wire
@@ -16,6 +16,7 @@ from tuner.targets.calls import Calls
 from tuner.targets.connect import connect, google_endpoint, parse_endpoint
 from tuner.targets.credentials import GOOGLE_KEYS, NOBODY, find_identity, find_key, named_key
 from tuner.targets.failures import lacking
+from tuner.targets.methods import Methods
 from tuner.targets.seen import Seen
 from tuner.targets.tunable import check_tunable
 from tuner.types import Feature, Operation
@@ -70,25 +71,19 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
 
 
 class GenerativeLanguage:
-    """One channel, with Google's three clients and the operations stub on it.
+    """One channel, with the methods of the API on it, and Google's own client for streams.
 
     Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once.
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Put the clients on the connection's channel."""
+        """Put the methods on the connection's channel."""
         channel = connection.channel
         self._connection, self._calls = connection, Calls(connection)
-        self._models = gl.ModelServiceAsyncClient(
-            transport=gl.ModelServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
-        )
-        self._sharing = gl.PermissionServiceAsyncClient(
-            transport=gl.PermissionServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
-        )
+        self._to = Methods(channel)
         self._generative = gl.GenerativeServiceAsyncClient(
             transport=gl.GenerativeServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
         )
-        self._operations = operations_pb2_grpc.OperationsStub(channel)
         self._seen = Seen()
         self._tunable_until: dict[str, float] = {}
         self._checking = asyncio.Lock()
@@ -114,21 +109,21 @@ class GenerativeLanguage:
 
     async def knock(self) -> None:
         """One cheap call, sent once. Raises Unavailable when nothing answers."""
-        request = gl.ListModelsRequest(page_size=1)
-        await self._calls.send(self._models.list_models, request, KNOCK_TIMEOUT_S)
+        request = gl.ListModelsRequest.pb()(page_size=1)
+        await self._calls.send(self._to.list_models, request, KNOCK_TIMEOUT_S)
 
     # -- models ---------------------------------------------------------------------------------
 
     async def models(self) -> list[Model]:
         """Every page of ListModels."""
-        request = gl.ListModelsRequest(page_size=wire.PAGE_SIZE)
-        pages = self._calls.pages(self._models.list_models, request)
+        request = gl.ListModelsRequest.pb()(page_size=wire.PAGE_SIZE)
+        pages = self._calls.pages(self._to.list_models, request)
         return [wire.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
         """GetModel."""
         return wire.model(
-            await self._calls.read(self._models.get_model, gl.GetModelRequest(name=name))
+            await self._calls.read(self._to.get_model, gl.GetModelRequest.pb()(name=name))
         )
 
     async def create(self, new: NewTunedModel) -> Operation:
@@ -136,8 +131,8 @@ class GenerativeLanguage:
         if new.base_model:
             await self._check_tunable(new.base_model)
         request = wire.create_request(new)
-        started = await self._calls.send(self._models.create_tuned_model, request, CREATE_TIMEOUT_S)
-        return wire.operation(started.operation)
+        started = await self._calls.send(self._to.create_tuned_model, request, CREATE_TIMEOUT_S)
+        return wire.operation(started)
 
     async def _check_tunable(self, base_model: str) -> None:
         """Once a minute for all jobs, however many begin in one moment."""
@@ -148,36 +143,36 @@ class GenerativeLanguage:
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
         """Every page of ListTunedModels."""
-        request = gl.ListTunedModelsRequest(page_size=wire.PAGE_SIZE, filter=query)
-        pages = self._calls.pages(self._models.list_tuned_models, request)
+        request = gl.ListTunedModelsRequest.pb()(page_size=wire.PAGE_SIZE, filter=query)
+        pages = self._calls.pages(self._to.list_tuned_models, request)
         return [wire.tuned_model(each) async for page in pages for each in page.tuned_models]
 
     async def tuned_model(self, name: str) -> TunedModel:
         """GetTunedModel."""
-        request = gl.GetTunedModelRequest(name=name)
-        return wire.tuned_model(await self._calls.read(self._models.get_tuned_model, request))
+        request = gl.GetTunedModelRequest.pb()(name=name)
+        return wire.tuned_model(await self._calls.read(self._to.get_tuned_model, request))
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         """UpdateTunedModel with exactly these fields in its mask."""
         request = wire.update_request(name, changes)
-        return wire.tuned_model(await self._calls.send(self._models.update_tuned_model, request))
+        return wire.tuned_model(await self._calls.send(self._to.update_tuned_model, request))
 
     async def delete(self, name: str) -> None:
         """DeleteTunedModel."""
-        request = gl.DeleteTunedModelRequest(name=name)
-        await self._calls.send(self._models.delete_tuned_model, request)
+        request = gl.DeleteTunedModelRequest.pb()(name=name)
+        await self._calls.send(self._to.delete_tuned_model, request)
 
     # -- operations -----------------------------------------------------------------------------
 
     async def operation(self, name: str) -> Operation:
-        """GetOperation, on the bare stub: a job asks thousands of times."""
+        """GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
-        return wire.operation(await self._calls.read(self._operations.GetOperation, request))
+        return wire.operation(await self._calls.read(self._to.get_operation, request))
 
     async def operations(self, tuned_model: str) -> list[Operation]:
         """Every page of ListOperations."""
         request = wire.list_operations_request(tuned_model)
-        pages = self._calls.pages(self._operations.ListOperations, request)
+        pages = self._calls.pages(self._to.list_operations, request)
         return [wire.operation(each) async for page in pages for each in page.operations]
 
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
@@ -191,7 +186,7 @@ class GenerativeLanguage:
         self._seen.keep(wanted)
         pages_left = FEW_PAGES + len(wanted) // A_PAGE_EACH
         request = wire.list_operations_request("tunedModels/-")
-        async with aclosing(self._calls.pages(self._operations.ListOperations, request)) as pages:
+        async with aclosing(self._calls.pages(self._to.list_operations, request)) as pages:
             async for page in pages:
                 found |= self._seen.read(page.operations, wanted)
                 pages_left -= 1
@@ -202,42 +197,42 @@ class GenerativeLanguage:
     async def cancel(self, operation: str) -> None:
         """CancelOperation."""
         request = operations_pb2.CancelOperationRequest(name=operation)
-        await self._calls.send(self._operations.CancelOperation, request)
+        await self._calls.send(self._to.cancel_operation, request)
 
     # -- permissions ----------------------------------------------------------------------------
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
         """Every page of ListPermissions."""
-        request = gl.ListPermissionsRequest(parent=tuned_model, page_size=wire.PAGE_SIZE)
-        pages = self._calls.pages(self._sharing.list_permissions, request)
+        request = gl.ListPermissionsRequest.pb()(parent=tuned_model, page_size=wire.PAGE_SIZE)
+        pages = self._calls.pages(self._to.list_permissions, request)
         return [wire.permission(each) async for page in pages for each in page.permissions]
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         """CreatePermission."""
         request = wire.grant_request(tuned_model, grant)
-        return wire.permission(await self._calls.send(self._sharing.create_permission, request))
+        return wire.permission(await self._calls.send(self._to.create_permission, request))
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         """UpdatePermission."""
         request = wire.role_request(permission, role)
-        return wire.permission(await self._calls.send(self._sharing.update_permission, request))
+        return wire.permission(await self._calls.send(self._to.update_permission, request))
 
     async def revoke(self, permission: str) -> None:
         """DeletePermission."""
-        request = gl.DeletePermissionRequest(name=permission)
-        await self._calls.send(self._sharing.delete_permission, request)
+        request = gl.DeletePermissionRequest.pb()(name=permission)
+        await self._calls.send(self._to.delete_permission, request)
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
         """TransferOwnership."""
-        request = gl.TransferOwnershipRequest(name=tuned_model, email_address=email_address)
-        await self._calls.send(self._sharing.transfer_ownership, request)
+        request = gl.TransferOwnershipRequest.pb()(name=tuned_model, email_address=email_address)
+        await self._calls.send(self._to.transfer_ownership, request)
 
     # -- answers --------------------------------------------------------------------------------
 
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
         """GenerateContent; it changes nothing, so it is tried again like a read."""
         request = wire.generate_request(model, prompt, config)
-        method = self._generative.generate_content
+        method = self._to.generate_content
         return wire.answer(await self._calls.generate(method, request))
 
     async def stream(
@@ -252,4 +247,4 @@ class GenerativeLanguage:
     async def count_tokens(self, model: str, text: str) -> int:
         """CountTokens."""
         request = wire.count_request(model, text)
-        return int((await self._calls.read(self._generative.count_tokens, request)).total_tokens)
+        return int((await self._calls.read(self._to.count_tokens, request)).total_tokens)

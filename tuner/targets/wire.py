@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.ai import generativelanguage_v1beta as gl
 from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 
 from tuner.examples import Examples
 from tuner.names import operation_parent
@@ -121,7 +122,7 @@ def list_operations_request(tuned_model: str) -> operations_pb2.ListOperationsRe
 
 def model(message: gl.Model) -> Model:
     """A base model."""
-    raw = gl.Model.pb(message)
+    raw = unwrapped(message)
     return Model(
         raw.name,
         raw.display_name,
@@ -134,7 +135,7 @@ def model(message: gl.Model) -> Model:
 
 def tuned_model(message: gl.TunedModel) -> TunedModel:
     """A tuned model; its numbers are the ones somebody once wrote, not their float32 shadows."""
-    raw = gl.TunedModel.pb(message)
+    raw = unwrapped(message)
     source = raw.tuned_model_source
     return TunedModel(
         raw.name,
@@ -175,7 +176,7 @@ def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> 
 
 def permission(message: gl.Permission) -> Permission:
     """A permission; a role this client has never heard of counts as the least one."""
-    raw = gl.Permission.pb(message)
+    raw = unwrapped(message)
     roles = {raw.OWNER: Role.OWNER, raw.WRITER: Role.WRITER}
     kinds = {raw.GROUP: GranteeType.GROUP, raw.EVERYONE: GranteeType.EVERYONE}
     grant = Grant(
@@ -188,7 +189,7 @@ def permission(message: gl.Permission) -> Permission:
 
 def answer(message: gl.GenerateContentResponse) -> Answer:
     """The first candidate's text; a refused prompt has none, but a reason."""
-    raw = gl.GenerateContentResponse.pb(message)
+    raw = unwrapped(message)
     usage = raw.usage_metadata
     if raw.candidates:
         first = raw.candidates[0]
@@ -201,6 +202,11 @@ def answer(message: gl.GenerateContentResponse) -> Answer:
 
 
 # -- parts ----------------------------------------------------------------------------------------
+
+
+def unwrapped(message: Any) -> Any:
+    """Protobuf's own message, of one that may be wrapped by proto-plus."""
+    return message if isinstance(message, Message) else type(message).pb(message)
 
 
 def shortest(value: float) -> float:
