@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuner.errors import InvalidInput, SpecError
+from tuner.jobs import patterns
 from tuner.jobs.evaluation_spec import METRICS as NAMES
 from tuner.jobs.evaluation_spec import MetricSpec
 from tuner.jobs.metrics import METRICS, normalize, scorer
@@ -126,6 +127,24 @@ def test_a_number_may_be_off_by_its_tolerance(answer, tolerance, near):
 )
 def test_a_pattern_must_match_the_answer_as_a_whole(pattern, expected, answer, matches):
     assert score("regex", expected, answer, pattern=pattern) == matches
+
+
+def test_a_pattern_that_never_comes_to_an_end_is_stopped(monkeypatch):
+    monkeypatch.setattr(patterns, "LONGEST_S", 0.3)
+    judge = scorer(MetricSpec("regex", pattern="(a+)+b|{expected}"), HERE)
+
+    with pytest.raises(NoScoreError, match="regex was not done after"):
+        judge("x", "a" * 60)
+    assert judge("x", "x") == 1
+
+
+def test_a_pattern_that_an_expected_output_breaks_is_said():
+    with pytest.raises(NoScoreError, match="regex has no such pattern: min repeat greater"):
+        score("regex", "3,1", "a", pattern="a{{expected}}")
+
+
+def test_a_fence_that_is_never_closed_is_seen_at_once():
+    assert score("json", "{}", "```\n" + "\n" * 300_000 + "x") == 0
 
 
 @pytest.mark.slow  # the libraries take half a second to load

@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(r"```(?:json)?[^\S\n]*\n(.*)```", re.DOTALL | re.IGNORECASE)
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-+\u2212]?)"
     r"(?P<digits>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
@@ -28,7 +28,7 @@ def same_json(expected: str, answer: str) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    fenced = _FENCED.fullmatch(text)
+    fenced = _FENCED.fullmatch(text.strip())
     body = fenced.group(1) if fenced else text
     # NaN and Infinity are no JSON; numbers of any length are, and keep every digit
     return json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)

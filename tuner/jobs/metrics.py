@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -99,12 +98,13 @@ def token_f1(expected: str, answer: str) -> float:
 
 
 def _regex(spec: MetricSpec) -> Score:
-    @lru_cache(maxsize=1024)
-    def compiled(expected: str) -> re.Pattern[str]:
-        return re.compile(spec.pattern.replace("{expected}", re.escape(expected)), re.DOTALL)
+    from tuner.jobs.patterns import Matcher
+
+    matcher = Matcher()
 
     def matches(expected: str, answer: str) -> float:
-        return float(compiled(expected).fullmatch(answer.strip()) is not None)
+        pattern = spec.pattern.replace("{expected}", re.escape(expected))
+        return float(matcher.matches(pattern, answer.strip()))
 
     return matches
 
