@@ -33,7 +33,12 @@ def test_one_thing_goes_down_the_page(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == "name:   b\ntop_k:  3\n"
 
 
-def test_no_rows_are_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_rows_are_no_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+
     show([], "table")
 
     assert capsys.readouterr().out == ""

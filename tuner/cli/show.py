@@ -49,6 +49,8 @@ def _show_table(data: Row | Sequence[Row]) -> None:
     else:
         header = [key.replace("_", " ") for key in data[0]] if data else []
         cells = [[cell(value) for value in row.values()] for row in data]
+    if not cells:
+        return
     if sys.stdout.isatty():
         _draw(header, cells)
     else:
