@@ -60,7 +60,9 @@ def test_below_the_gate_nothing_is_shared_and_the_code_is_3(spec, capsys):
 
     assert tuner(["run", str(spec)]) == 3
 
-    assert "nothing was shared or transferred" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "nothing was shared or transferred" in told
+    assert "`tuner run --force-share` overrules it" in told
     assert OneTarget.target.grants == 0
 
 

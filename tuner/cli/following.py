@@ -206,9 +206,9 @@ def _print_one(outcome: Outcome) -> None:
     job, evaluation = outcome.job, outcome.job.evaluation
     if evaluation and job.phase.is_end:
         if evaluation.rows:
-            click.echo(f"\n{job.name}: held-out rows, as both models answered them")
+            click.echo(f"\n{job.title}: held-out rows, as both models answered them")
             show(outcomes_of.sample_rows(evaluation), "table")
-        click.echo(f"\n{job.name}: held-out scores")
+        click.echo(f"\n{job.title}: held-out scores")
         show(outcomes_of.score_rows(evaluation), "table")
         click.echo(outcomes_of.difference(evaluation))
     if outcome.permissions:

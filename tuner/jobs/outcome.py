@@ -46,8 +46,12 @@ def failure(job: Job) -> TunerError | None:
     """Why the job did not end well, with the way on; None when it did or goes on."""
     what = f"{job.title}: {job.error}"
     again = f"`tuner retry {quote(job.title)}` tunes it again, whole"
+    overrule = "`tuner run --force-share`"
     if not job.is_on_disk:
         again = f"`tuner models delete {job.tuned_model}` and run it again"
+        overrule = "force_share=True"
+    if job.stopping:
+        again = f"change early_stopping or what is tuned; {again}"
     match job.phase:
         case Phase.FAILED:
             return TuningFailed(what, again)
@@ -56,7 +60,8 @@ def failure(job: Job) -> TunerError | None:
         case Phase.REJECTED:
             return GateNotMet(
                 f"{what}; nothing was shared or transferred",
-                "more epochs, more or better data may help; `evaluation.require` is the gate",
+                "more epochs, more or better data may help; `evaluation.require` is the gate, and "
+                f"{overrule} overrules it",
             )
         case _:
             return None
