@@ -95,4 +95,4 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _wrong(kind: str, folder: Path, what: str, fix: str) -> SpecError:
-    return SpecError([Problem(str(folder), 0, 0, f"metric {kind}: {what}", fix, "bad-metric")])
+    return SpecError([Problem(f"{folder}/", 0, 0, f"metric {kind}: {what}", fix, "bad-metric")])
