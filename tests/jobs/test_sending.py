@@ -17,6 +17,7 @@ from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.webhook import listening
 from tests.fakes.work import WORK, job_of, with_spec
 from tuner.jobs import sending
+from tuner.jobs.ledger.notices import Notice
 from tuner.jobs.notify import notices
 from tuner.jobs.sending import NotDelivered, send
 from tuner.jobs.spec import Notify
@@ -204,3 +205,14 @@ def test_a_certificate_that_nobody_vouches_for_gets_nothing(tmp_path):
 
     assert "CERTIFICATE_VERIFY_FAILED" in error.why
     assert hook.requests == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 3_000_000])
+def test_a_command_that_cannot_be_started_is_a_notice_that_was_not_delivered(name):
+    body = json.dumps(
+        {"event": "done", "job": name, "tuned_model": "tunedModels/x", "phase": "DONE"}
+    )
+    notice = Notice("id", "local", "tunedModels/x", "sink", body)
+
+    with pytest.raises(NotDelivered, match="it cannot be started"):
+        asyncio.run(sending.send(Notify(command="true"), notice))

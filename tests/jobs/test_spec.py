@@ -344,6 +344,20 @@ def test_a_model_must_be_named_by_its_kind(tmp_path, model, fix):
     assert problem.fix == fix
 
 
+@pytest.mark.parametrize("name", [r"a\0b", r"a\e[31mb", r"a\nb", r"a\x9bb", r"a\u2028b"])
+def test_a_name_holds_nothing_that_moves_a_screen_or_ends_a_line(tmp_path, name):
+    (problem,) = problems(tmp_path, LEAST.replace("job: j", f'job: "{name}"'))
+
+    assert "holds a control character" in problem.what
+    assert problem.what.isprintable()
+
+
+def test_a_name_may_be_of_any_script(tmp_path):
+    named = "東京 \U0001f469\u200d\U0001f680"
+
+    assert load(tmp_path, LEAST.replace("job: j", f"job: {named}")).job == named
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[]", "word", "5"])
 def test_a_file_without_keys_is_told_what_it_needs(tmp_path, text):
     found = problems(tmp_path, text)

@@ -6,6 +6,7 @@ Rules look at the plain values, so that they speak even where another key is wro
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from tuner import names
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _ADDRESS = r"[^@\s]+@([^@\s]+\.[^@\s]+|localhost)"
 _ENDPOINT = r"(?:https?://)?(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}"
+
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control characters, halves of characters, and ends of lines and paragraphs."""
 
 
 def broken_rules(document: Document) -> list[Problem]:
@@ -68,7 +72,10 @@ def _sources(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _identity(document: Document, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    model_id = text_of(spec, "tuned_model_id")
+    job, model_id = text_of(spec, "job"), text_of(spec, "tuned_model_id")
+    if job is not None and any(unicodedata.category(each) in _UNSHOWN for each in job):
+        what = f"{job!r} holds a control character, and stands on screens and in logs"
+        yield document.problem(("job",), what, "write it in words, on one line", "bad-name")
     if model_id is not None and not names.is_tuned_model_id(model_id):
         what = f"{model_id!r} cannot be a tuned model's id"
         near = names.slug(model_id.removeprefix("tunedModels/"))

@@ -140,14 +140,18 @@ def _refused(code: int, headers: Message) -> NotDelivered:
 
 async def _run(sink: Notify, notice: Notice) -> None:
     """The user's own line, with the body on its standard input; what it prints goes nowhere."""
-    process = await asyncio.create_subprocess_shell(
-        sink.command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(notice),
-        start_new_session=True,
-    )
+    try:
+        process = await asyncio.create_subprocess_shell(
+            sink.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(notice),
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:  # nothing to run it with, or a name that is no text
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise NotDelivered(f"it cannot be started: {why}", tries=COMMAND_TRIES) from None
     try:
         async with asyncio.timeout(COMMAND_S):
             await process.communicate(notice.body.encode() + b"\n")
