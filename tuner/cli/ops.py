@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from copy import copy
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 
 from tuner.cli.options import output_option, target_options
 from tuner.errors import Cancelled, NotFinished, NotFound, RequestRefused, TuningFailed
+from tuner.jobs.pauses import jittered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ async def _ended(target: Target, text: str, timeout_s: float | None) -> Operatio
     while not found.done:
         if deadline is not None and time.monotonic() > deadline:
             raise NotFinished(f"{found.name} still runs", "wait again; it goes on meanwhile")
-        await asyncio.sleep(POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+        await asyncio.sleep(jittered(POLL_S))
         found = await target.operation(found.name)
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from tuner import names
 from tuner.errors import Unavailable
+from tuner.jobs.pauses import jittered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -138,7 +138,7 @@ async def _patiently(target: Target, model: str, prompt: str, config: Generation
         except Unavailable as error:
             if not error.is_quota:
                 raise
-            told_s, doubled_s = error.retry_after_s, wait_s * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret
+            told_s, doubled_s = error.retry_after_s, jittered(wait_s)
         await asyncio.sleep(doubled_s if told_s is None else told_s)
         wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 

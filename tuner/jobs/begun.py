@@ -72,7 +72,9 @@ class Asked(NamedTuple):
 
 async def read_world(pipeline: Pipeline, session: Session) -> World:
     """Every tuned model at the pipeline's targets, by ``winner.key``, in one listing a target."""
-    configs = {where(stage.work.spec.target): stage.work.spec.target for stage in pipeline.stages}
+    configs = {
+        target.where: target for target in (stage.work.spec.target for stage in pipeline.stages)
+    }
     listings = await asyncio.gather(
         *(
             patiently(session, config, lambda target: target.tuned_models())
@@ -140,11 +142,6 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
         job = replace(job, phase=Phase.SUBMIT, error="", retry=True, attempt=job.attempt + 1)
     origin = _origin(job, known, model, session)
     return Begun(job, work, Member(stage.name, job.where, job.tuned_model, origin), known, model)
-
-
-def where(config: TargetConfig) -> str:
-    """As ``Job.where``."""
-    return ":".join(filter(None, [config.kind, config.endpoint]))
 
 
 def _with_source(work: Work, source: str) -> Work:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from tuner.jobs.ledger import notices as outbox
 from tuner.jobs.ledger.notices import Notice
 from tuner.jobs.log import timestamp
 from tuner.jobs.outcome import failure
+from tuner.jobs.pauses import jittered
 from tuner.jobs.sending import NotDelivered, send
 from tuner.types import Phase
 
@@ -228,7 +228,7 @@ class Outbox:
                 if pause_s is None or not error.is_passing:
                     self._say(notice, f"{error.why}; the next run tries again", sink)
                     return False
-                await self._sleep(max(error.retry_after_s, _jittered(pause_s)))
+                await self._sleep(max(error.retry_after_s, jittered(pause_s)))
             else:
                 outbox.mark(self._ledger.store, notice, outbox.TOLD)
                 return True
@@ -269,7 +269,3 @@ def _receivers_of(job: Job) -> tuple[Notify, ...] | None:
     except InvalidInput:
         return None
     return spec.notify if spec else None
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret

@@ -21,12 +21,6 @@ def broken_pipeline(entries: Sequence[Entry], stages: dict[str, list[Stage]]) ->
     return [*compared, *_same_twice(entries, stages)]
 
 
-def where(work: Work) -> str:
-    """A target in a word: its kind, and its endpoint when that is not the kind's own."""
-    target = work.spec.target
-    return ":".join(filter(None, [target.kind, target.endpoint]))
-
-
 def _not_comparable(entry: Entry, stages: dict[str, list[Stage]]) -> Iterator[Problem]:
     """The best is told among models that answered the same rows by the same metric."""
     if entry.keys.keep != "best":
@@ -55,7 +49,7 @@ def _same_twice(entries: Sequence[Entry], stages: dict[str, list[Stage]]) -> Ite
     seen: dict[tuple[str, ...], Stage] = {}
     for entry in entries:
         for stage, variant in zip(stages[entry.name], entry.variants, strict=True):
-            model = (where(stage.work), new_tuned_model(stage.work).name, stage.source)
+            model = (stage.work.spec.target.where, new_tuned_model(stage.work).name, stage.source)
             if model not in seen:
                 seen[model] = stage
                 continue

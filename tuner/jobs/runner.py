@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from tuner.errors import NotFinished, Unavailable
 from tuner.jobs import events
 from tuner.jobs.flow import advance, look
+from tuner.jobs.pauses import jittered
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Runner:
             try:
                 return await step(job)
             except Unavailable as error:
-                pause = max(error.retry_after_s or 0.0, _jittered(wait_s))
+                pause = max(error.retry_after_s or 0.0, jittered(wait_s))
                 if not error.is_passing:
                     raise
                 if error.is_quota:  # the service is well, and will do it when it has the time
@@ -176,7 +176,7 @@ class Runner:
         if self.news is not None and job.operation:
             await self.news(job.operation, left)
         else:
-            await self.pace.sleep(min(_jittered(self.pace.poll_s), left))
+            await self.pace.sleep(min(jittered(self.pace.poll_s), left))
 
 
 def left_s(pace: Pace, job: Job) -> float:
@@ -210,8 +210,3 @@ def is_progress(before: Job, after: Job) -> bool:
 
 _TUNED = (Phase.TUNE, Phase.EVALUATE)
 _ASKED_AGAIN = (_TUNED, (Phase.SHARE, Phase.TRANSFER))
-
-
-def _jittered(seconds: float) -> float:
-    """Give or take a fifth, so that many watchers do not ask in step."""
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret

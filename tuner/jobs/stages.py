@@ -12,7 +12,7 @@ from tuner.errors import InvalidInput
 from tuner.jobs.draft import draft_of
 from tuner.jobs.material import limits_of, read_material
 from tuner.jobs.pipeline_keys import CHAINED
-from tuner.jobs.pipeline_rules import broken_pipeline, where
+from tuner.jobs.pipeline_rules import broken_pipeline
 from tuner.jobs.pipeline_spec import Grouping, Stage
 from tuner.jobs.plain import keys_of
 from tuner.jobs.spec import MetricSpec, Require
@@ -185,8 +185,8 @@ class _Maker:
         return new_tuned_model(stages[0].work).name
 
     def _refuse_another_target(self, entry: Entry, name: str, work: Work) -> None:
-        here = where(work)
-        there = {where(stage.work) for stage in self.stages.get(name, ())} - {here}
+        here = work.spec.target.where
+        there = {stage.work.spec.target.where for stage in self.stages.get(name, ())} - {here}
         if there:
             what = f"{name} is tuned at {min(there)}, and this at {here}: a model stays where it is"
             fix = "name one target in both"
