@@ -317,6 +317,20 @@ def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(be
     assert [event.job.attempt for event in run.heard(events.Retrying)] == [2]
 
 
+@pytest.mark.parametrize("losers", ["keep", "delete"])
+def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers):
+    made = pipeline(grid(losers=losers))
+    run = bench(PipelineTarget(GOOD, failing=(0.002,)))
+    first = run.run(made)
+    run.target.failing = ()
+
+    again = run.run(made, retry=True)
+
+    assert run.target.creates == 4
+    assert again.winners == first.winners == {"grid": made.stages[0].name}
+    assert (run.target.transfers, run.target.grants) == (1, len(GRANTS))
+
+
 def test_force_shares_the_best_of_those_that_missed_their_gate(bench):
     made = pipeline(grid())
     run = bench(PipelineTarget({0.001: 0, 0.002: 0, 0.003: 0}))

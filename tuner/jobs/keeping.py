@@ -47,10 +47,15 @@ async def choose(
     candidates, before_them = found
     digest = winner.digest([*(each.job for each in candidates), *before_them])
     by_key = {winner.key(each.job): each for each in candidates}
-    before = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
+    decided = pipelines.decided(store, pipeline.id, grouping.name)
+    before = decided.get(digest, "")
     if before in by_key:
         return by_key[before]
-    chosen = await _standing(candidates, begun, session) or _best(grouping, candidates)
+    chosen = (
+        _stays(candidates, set(decided.values()), begun)
+        or await _standing(candidates, begun, session)
+        or _best(grouping, candidates)
+    )
     pipelines.decide(store, pipeline.id, grouping.name, digest, winner.key(chosen.job))
     settled = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
     return by_key.get(settled, chosen)
@@ -81,6 +86,20 @@ def beaten(candidate: Candidate, begun: Begun) -> Job:
         ended = known if known.phase.is_end else job
         return replace(job, phase=ended.phase, error=ended.error)
     return replace(job, phase=Phase.BEATEN, error="")
+
+
+def _stays(
+    candidates: Sequence[Candidate], winners: set[str], begun: Mapping[str, Begun]
+) -> Candidate | None:
+    """The one that won before, asked the same: what a retry or force adds comes too late."""
+    stay = [each for each in candidates if winner.key(each.job) in winners]
+    for each in stay:
+        known = begun[each.stage].known
+        was = known.evaluation.digest if known and known.evaluation else ""
+        now = each.job.evaluation.digest if each.job.evaluation else ""
+        if was == now and known and known.phase is not Phase.BEATEN:
+            return each
+    return None
 
 
 async def _standing(
