@@ -9,6 +9,7 @@ import pytest
 from tests.fakes import one_target, postgresql
 from tuner import targets
 from tuner.jobs import runner
+from tuner.jobs.ledger import store
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def spec(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("\n".join(["text_input,output", *rows]))
     one_target.OneTarget.target = one_target.knowing(path)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledgers_unsynced():
+    """No test takes the power away, and all else that is committed is in the kernel's hands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "SYNCHRONOUS", "OFF")
+        yield
 
 
 @pytest.fixture(autouse=True)

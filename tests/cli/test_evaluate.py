@@ -10,6 +10,8 @@ from tests.fakes.one_target import SPEC, OneTarget, answers
 from tuner.__main__ import run as tuner
 from tuner.jobs.work import load_work, new_tuned_model
 
+pytestmark = pytest.mark.slow
+
 
 def generated():
     return OneTarget.target.calls.count("generate")

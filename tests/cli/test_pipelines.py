@@ -12,6 +12,8 @@ from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
 from tuner.jobs.ledger import open_ledger
 
+pytestmark = pytest.mark.slow
+
 PIPE = """\
 pipeline: pipe
 jobs:
@@ -160,3 +162,58 @@ def test_the_outcome_of_a_pipeline_is_one_document(pipe, capsys):
     assert told["pipeline"] == "pipe"
     assert [stage["phase"] for stage in told["stages"]] == ["DONE", "FAILED", "SKIPPED"]
     assert "the loss is not a number" in told["error"]
+
+
+CHAIN = """\
+pipeline: chain
+jobs:
+  - name: grid
+    spec: capitals.yaml
+    set: {permissions: [], transfer_ownership: null, evaluation.require: null}
+    matrix: {hyperparameters.learning_rate: [1e-3, 2e-3]}
+    keep: best
+  - name: further
+    after: grid
+    spec: capitals.yaml
+    set: {base_model: null, job: further, evaluation: null, permissions: [], transfer_ownership: null}
+  - name: furthest
+    after: further
+    spec: capitals.yaml
+    set: {base_model: null, job: furthest, evaluation: null, permissions: [], transfer_ownership: null}
+"""
+
+
+def test_the_plan_of_a_chain_that_is_done_has_nothing_to_do(spec, capsys):
+    OneTarget.target = PipelineTarget()
+    path = spec.parent / "chain.yaml"
+    path.write_text(CHAIN)
+    detailed = ["plan", "--detailed-exitcode", "-o", "json", str(path)]
+
+    def actions():
+        return [row["action"] for row in json.loads(capsys.readouterr().out)]
+
+    assert tuner(detailed) == 6
+    assert actions() == ["create", "create", "after", "after"]
+    assert tuner(["run", "-o", "jsonl", str(path)]) == 0
+    capsys.readouterr()
+
+    assert tuner(detailed) == 0
+    assert actions() == ["unchanged"] * 4
+
+    gone = next(name for name in OneTarget.target.models if "furthest" in name)
+    del OneTarget.target.models[gone]
+    assert tuner(detailed) == 6
+    assert actions() == ["unchanged"] * 3 + ["create"]
+
+
+def test_what_hangs_on_a_winner_that_misses_a_new_gate_comes_after_again(spec, capsys):
+    OneTarget.target = PipelineTarget()
+    path = spec.parent / "chain.yaml"
+    path.write_text(CHAIN)
+    assert tuner(["run", str(path)]) == 0
+    path.write_text(CHAIN.replace("require: null", "require: {at_least: 1.0}"))
+    capsys.readouterr()
+
+    assert tuner(["plan", "-o", "json", str(path)]) == 0
+    actions = [row["action"] for row in json.loads(capsys.readouterr().out)]
+    assert actions[2:] == ["after", "after"]

@@ -15,6 +15,8 @@ from tuner.errors import NotAllowed, Unavailable
 from tuner.jobs.work import load_work, new_tuned_model
 from tuner.types import Feature
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(spec):
@@ -82,7 +84,6 @@ def test_programs_get_every_field_of_a_plan(folder, capsys):
     }
 
 
-@pytest.mark.slow
 def test_detailed_exit_codes_tell_something_to_do_from_nothing(spec, capsys):
     assert tuner(["plan", str(spec), "--detailed-exitcode"]) == 6
     assert tuner(["run", str(spec)]) == 0
@@ -119,7 +120,6 @@ def test_a_target_that_cannot_be_asked_is_named_once_and_decides_the_exit_code(
     assert said.err.count(f"error: {error.what}") == 1
 
 
-@pytest.mark.slow
 def test_another_target_is_planned_for_with_its_limits(spec, capsys, monkeypatch):
     gemini = targets.TARGETS["gemini"]._replace(opener=f"{one_target.__name__}:open_fake")
     monkeypatch.setitem(targets.TARGETS, "gemini", gemini)
@@ -138,7 +138,6 @@ def test_another_target_is_planned_for_with_its_limits(spec, capsys, monkeypatch
     assert "rows.csv:42:1: text_input has 40,001 characters" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_pipeline_is_planned_for_another_target_with_its_limits_too(spec, capsys, monkeypatch):
     gemini = targets.TARGETS["gemini"]._replace(opener=f"{one_target.__name__}:open_fake")
     monkeypatch.setitem(targets.TARGETS, "gemini", gemini)
@@ -171,7 +170,6 @@ def test_a_run_of_a_folder_leaves_alone_what_is_unchanged(folder, capsys):
     assert changes() == (3, 3, 3)
 
 
-@pytest.mark.slow
 def test_programs_get_the_unchanged_jobs_of_a_run_too(folder, capsys):
     assert tuner(["run", str(folder / "birds.yaml")]) == 0
     capsys.readouterr()
@@ -216,7 +214,6 @@ def test_one_spec_alone_goes_its_way_without_a_plan(spec):
     assert "tuned_models" not in OneTarget.target.calls
 
 
-@pytest.mark.slow
 def test_a_job_with_another_owner_is_told_and_nothing_is_shared(folder, capsys):
     assert tuner(["run", str(folder)]) == 0
     path = folder / "birds.yaml"
@@ -235,7 +232,6 @@ def test_a_job_with_another_owner_is_told_and_nothing_is_shared(folder, capsys):
     assert "cities: unchanged" in said
 
 
-@pytest.mark.slow
 def test_a_gate_that_was_missed_is_missed_again_without_asking_and_then_overruled(folder, capsys):
     OneTarget.target.answers = {}
     assert tuner(["run", str(folder)]) == 3
@@ -251,7 +247,6 @@ def test_a_gate_that_was_missed_is_missed_again_without_asking_and_then_overrule
     assert changes() == (3, 3, 3)
 
 
-@pytest.mark.slow
 def test_a_model_that_is_gone_is_begun_anew_though_the_ledger_says_it_is_tuning(folder, capsys):
     assert tuner(["submit", str(folder)]) == 0
     OneTarget.target.held.clear()
@@ -264,7 +259,6 @@ def test_a_model_that_is_gone_is_begun_anew_though_the_ledger_says_it_is_tuning(
     assert OneTarget.target.creates == 6
 
 
-@pytest.mark.slow
 def test_a_new_one_of_each_is_tuned_where_that_is_asked_for(folder):
     assert tuner(["run", str(folder)]) == 0
     assert tuner(["submit", str(folder), "--new"]) == 0
@@ -281,7 +275,6 @@ def pipeline(spec):
     return path
 
 
-@pytest.mark.slow
 def test_a_folder_with_a_pipeline_is_validated_planned_and_run(folder, capsys):
     path = pipeline(folder / "capitals.yaml")
     (folder / "capitals.yaml").rename(folder / "capitals.spec")
@@ -299,7 +292,6 @@ def test_a_folder_with_a_pipeline_is_validated_planned_and_run(folder, capsys):
     assert changes() == (3, 3, 3)
 
 
-@pytest.mark.slow
 def test_a_pipeline_is_resumed_as_a_whole(folder, capsys):
     path = pipeline(folder / "capitals.yaml")
     OneTarget.target.faults = {n: Unavailable("gone") for n in range(12, 99)}

@@ -14,6 +14,8 @@ from tuner.cli import following
 from tuner.errors import Unavailable
 from tuner.types import Role
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_goes_all_the_way_and_a_second_one_has_nothing_to_do(spec, capsys):
     assert tuner(["run", str(spec)]) == 0

@@ -17,6 +17,8 @@ from tuner.jobs.verdict import Action
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Grant, GranteeType, Phase, Role
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ledger(tmp_path):

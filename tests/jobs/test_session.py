@@ -18,13 +18,15 @@ from tuner import targets
 from tuner.errors import NotFinished, TunerError, Unavailable
 from tuner.jobs import events
 from tuner.jobs.leases import Times
-from tuner.jobs.ledger import Ledger, claims, store
+from tuner.jobs.ledger import Ledger, claims
 from tuner.jobs.runner import Pace
 from tuner.jobs.session import Session
 from tuner.jobs.spec import Notify, Require
 from tuner.jobs.start import begin
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Phase, Role, TargetConfig
+
+pytestmark = pytest.mark.slow
 
 JOB = replace(job_of(WORK), spec="")
 WHOSE = (JOB.where, JOB.tuned_model)
@@ -35,7 +37,6 @@ CHANGES = ("create", "update", "delete", "cancel", "grant", "change_role", "revo
 def in_memory(monkeypatch):
     local = targets.TARGETS["local"]._replace(opener="tests.fakes.one_target:open_fake")
     monkeypatch.setitem(targets.TARGETS, "local", local)
-    monkeypatch.setattr(store, "SYNCHRONOUS", "OFF")
 
 
 def fresh(kind=FakeTarget, **changes):
@@ -262,7 +263,6 @@ class Thief(FakeTarget):
         super()._strike()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("steal_at", range(40))
 def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tmp_path, steal_at):
     target, told = fresh(Thief), []
@@ -280,7 +280,6 @@ def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tm
     assert not set(target.changed) & set(CHANGES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["begin", "commit", "committed"])
 @pytest.mark.parametrize("number", range(1, 10))
 def test_the_ledger_may_be_deleted_at_any_moment(tmp_path, moment, number):
@@ -556,7 +555,6 @@ async def open_mortal(_config):
     return Mortal(OneTarget.target)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dies_after", range(5, 60, 18))
 def test_a_local_service_that_dies_is_started_once_for_all_jobs(tmp_path, monkeypatch, dies_after):
     jobs, target = many(12)

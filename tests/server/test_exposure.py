@@ -56,6 +56,7 @@ def told(settings, folder):
     return [each.what.split(":")[0].split()[0] + each.fix for each in caught.value.problems]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", OPEN)
 @pytest.mark.parametrize("door", ["grpc", "rest"])
 def test_neither_door_opens_to_others_without_tls_and_a_key_in_force(tmp_path, door, address):

@@ -13,6 +13,8 @@ from tuner.server.access import groups as desk
 from tuner.server.refusals import Refused
 from tuner.server.store import groups
 
+pytestmark = pytest.mark.slow
+
 TEAM = "team@x.org"
 
 
@@ -65,7 +67,6 @@ def test_what_cannot_be_done_is_explained_and_changes_nothing(home, capsys, argu
     assert members(capsys) == {TEAM: ["ana@x.org"]}
 
 
-@pytest.mark.slow
 def test_who_joins_and_leaves_a_group_gains_and_loses_its_models(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
@@ -84,7 +85,6 @@ def test_who_joins_and_leaves_a_group_gains_and_loses_its_models(tmp_path):
     asyncio.run(go())
 
 
-@pytest.mark.slow
 def test_a_running_service_knows_of_a_change_by_another_process_within_a_second(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:

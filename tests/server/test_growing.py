@@ -12,6 +12,8 @@ from tuner.server.handlers import growing, shapes
 from tuner.server.store import models, operations, queue
 from tuner.server.store.database import open_store
 
+pytestmark = pytest.mark.slow
+
 NAME = "tunedModels/m"
 
 

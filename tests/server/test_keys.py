@@ -13,6 +13,8 @@ from tuner.server.access.identity import identify
 from tuner.server.refusals import Refused
 from tuner.server.store.database import open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

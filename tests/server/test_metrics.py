@@ -12,6 +12,8 @@ from tests.server.room import open_room, refusal
 from tuner.server.rest import watching
 from tuner.server.store.database import StoreFailed
 
+pytestmark = pytest.mark.slow
+
 
 async def samples(service):
     status, content_type, body = await watching.metrics_page(service)
