@@ -143,6 +143,8 @@ class Storm:
             Unavailable("RESOURCE_EXHAUSTED", retry_after_s=60.0, is_quota=True),
             NotAllowed("UNAUTHENTICATED"),
         ])  # fmt: skip
+        if how != "lost" and name in CHANGES and isinstance(error, NotAllowed):
+            error = Unavailable("INTERNAL")  # what was refused was not done
         self.history.append(f"  {name} {how}: {error.what}")
         raise error
 
