@@ -24,7 +24,7 @@ from tuner.jobs.session import Session
 from tuner.jobs.spec import Notify, Require
 from tuner.jobs.start import begin
 from tuner.jobs.work import new_tuned_model
-from tuner.types import Phase, Role, TargetConfig
+from tuner.types import Grant, Phase, Role, TargetConfig
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +153,44 @@ def test_one_job_asked_for_twice_is_followed_once(tmp_path):
 
     assert (first.job.phase, second.job.phase) == (Phase.EVALUATE, Phase.DONE)
     assert_once(target)
+
+
+def test_two_specs_of_one_content_each_get_what_they_ask_for(tmp_path):
+    target = FakeTarget(answers={JOB.tuned_model: {"question 10": "answer 10"}})  # half of them
+    OneTarget.target = target
+    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    more = with_spec(grants=(Grant(Role.READER, email_address="ana@example.com"),))
+    works = [with_spec(transfer_ownership=""), strict, more]
+    jobs = [replace(JOB, spec=name) for name in ("/a.yaml", "/b.yaml", "/c.yaml")]
+
+    async def all_at_once(session):
+        pairs = zip(jobs, works, strict=True)
+        return await asyncio.gather(*(session.follow(job, work) for job, work in pairs))
+
+    outcomes = within(tmp_path, all_at_once)
+
+    assert [each.job.phase for each in outcomes] == [Phase.DONE, Phase.REJECTED, Phase.DONE]
+    assert (target.creates, target.grants, target.transfers) == (1, 3, 1)
+
+
+def test_who_watched_another_spec_s_job_asks_its_own_gate(tmp_path):
+    fresh()
+    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    OneTarget.target.answers = {JOB.tuned_model: {"question 10": "answer 10"}}
+
+    async def other_ends_it(session):
+        me = other_runner(session.ledger.store)
+        theirs = replace(JOB, spec="/theirs.yaml")
+        assert isinstance(session.ledger.begin(theirs, me), claims.Claim)
+        mine = asyncio.create_task(session.follow(replace(JOB, spec="/mine.yaml"), strict))
+        await asyncio.sleep(3)
+        tuned = await OneTarget.target.create(new_tuned_model(WORK))
+        OneTarget.target.grants = 0
+        session.ledger.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
+        return await mine
+
+    assert within(tmp_path, other_ends_it).job.phase is Phase.REJECTED
+    assert OneTarget.target.grants == 0
 
 
 def test_a_process_that_was_killed_is_succeeded_at_once(tmp_path):

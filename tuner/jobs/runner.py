@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from tuner.errors import NotFinished, Unavailable
 from tuner.jobs import events
 from tuner.jobs.flow import advance, look
+from tuner.jobs.job import rewound
 from tuner.jobs.pauses import jittered
 from tuner.types import Phase
 
@@ -57,6 +58,19 @@ def reached(phase: Phase, until: Phase | None) -> bool:
     """Whether a job at ``phase`` has come as far as ``until``; None is never reached."""
     order = list(Phase)
     return until is not None and order.index(phase) >= order.index(until)
+
+
+def as_left(job: Job, known: Job, until: Phase | None) -> Job:
+    """``known``, as somebody else left it, for ``job`` to go on with.
+
+    Whoever followed it for another spec did not look at this one's gate, nor give what this one
+    asks for: what they ended is begun anew, which finds done whatever is done.
+    """
+    is_same = (job.spec, job.overrides, job.label) == (known.spec, known.overrides, known.label)
+    if is_same or (reached(known.phase, until) and not known.phase.is_end):
+        return known
+    own = replace(known, name=job.name, spec=job.spec, overrides=job.overrides, label=job.label)
+    return replace(own, phase=rewound(known.phase), force=job.force, error="")
 
 
 class Book(Protocol):

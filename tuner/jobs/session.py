@@ -24,7 +24,7 @@ from tuner.jobs.notes import Notes
 from tuner.jobs.notify import Outbox
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.reach import Reach
-from tuner.jobs.runner import PATIENCE_S, POLL_S, TUNING, Runner, left_s, reached
+from tuner.jobs.runner import PATIENCE_S, POLL_S, TUNING, Runner, as_left, left_s, reached
 from tuner.jobs.sending import send as really_send
 from tuner.jobs.sharing import listed
 from tuner.types import Phase
@@ -121,7 +121,7 @@ class Session:
         self._outbox.knows(job, work)
         async with lock:
             if waited:
-                job = self._latest(job)
+                job = as_left(job, self._latest(job), until)
             if waited and (job.phase.is_end or reached(job.phase, until)):
                 return Outcome(job)
             if job.phase.is_end:
@@ -176,7 +176,7 @@ class Session:
                 self.leases.lost(job)
             except TunerError as error:
                 return Outcome(self._latest(job), error)
-            job = self._latest(job)
+            job = as_left(job, self._latest(job), until)
             if job.phase.is_end or reached(job.phase, until):
                 return await self._seen_off(job)
 
