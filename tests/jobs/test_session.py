@@ -467,6 +467,24 @@ def test_whoever_should_know_of_the_end_is_told_once(tmp_path):
     assert sent == ["done"]
 
 
+def test_what_is_tuned_anew_after_its_model_was_deleted_is_told_again(tmp_path):
+    work, heard = with_spec(transfer_ownership="", notify=(Notify(command="true"),)), []
+    target = fresh()
+
+    async def send(_sink, notice):
+        heard.append(notice.id)
+
+    follow(tmp_path, work=work, send=send)
+    asyncio.run(target.delete(JOB.tuned_model))
+    job = replace(begin_again(tmp_path, work), tuned_model=JOB.tuned_model)
+    assert follow(tmp_path, job, work, send=send).job.phase is Phase.DONE
+
+    assert target.creates == 2
+    assert len(set(heard)) == 2
+    follow(tmp_path, begin_again(tmp_path, work), work, send=send)
+    assert len(heard) == 2
+
+
 def test_a_ledger_that_breaks_on_the_way_stops_the_run_there(tmp_path):
     target = fresh()
     commits = Counter()

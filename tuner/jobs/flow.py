@@ -64,6 +64,8 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
         found = None
     if found is None and others_content(job, work):
         return replace(job, content=content_id(work))  # written down before it is made
+    if found is None and _had_a_model(job) and not job.retry:
+        return _anew(job)
     if found is None:
         created = await _create(job, work, target, tell)
         if created is not None:
@@ -76,6 +78,16 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     if not gate.stands(job.evaluation, work, found):  # of another model that had this name
         job = replace(job, evaluation=None)
     return replace(job, phase=Phase.TUNE)
+
+
+def _had_a_model(job: Job) -> bool:
+    return bool(job.operation or job.completed_steps or job.evaluation)
+
+
+def _anew(job: Job) -> Job:
+    """What is made in place of a model that is gone ends as another one, and is told of again."""
+    job = replace(job, operation="", total_steps=0, completed_steps=0, mean_loss=None)
+    return replace(job, attempt=job.attempt + 1, evaluation=None, allowed="", stopping="")
 
 
 async def _delete_failed(job: Job, target: Target, tell: Tell) -> None:

@@ -97,7 +97,7 @@ class Job:
         allowed: Why sharing is allowed: the gate was met, none was asked for, or it was overruled.
         force: Whether ``--force-share`` overrules the gate.
         retry: Whether a failed model of this id is deleted, once, before the next create.
-        attempt: Raised by every retry.
+        attempt: Raised by every retry, and where a model that is gone is tuned anew.
         stopping: Why the tuning is to be cancelled; committed before it is.
     """
 
