@@ -103,6 +103,22 @@ def test_a_value_of_null_leaves_the_choice_to_the_service(tmp_path):
     ] == [4, None]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "set: {hyperparameters.batch_size: null}",
+        "set: {hyperparameters.batch_size: }",
+        "matrix: {list: [{hyperparameters.batch_size: null}]}",
+    ],
+)
+def test_what_is_set_to_null_is_taken_out_of_the_spec(tmp_path, change):
+    (tmp_path / "four.yaml").write_text(f"{FIRST}hyperparameters: {{batch_size: 4}}\n")
+
+    [stage] = load(tmp_path, f"- {{spec: four.yaml, {change}}}").stages
+
+    assert stage.work.spec.hyperparameters.batch_size is None
+
+
 def test_a_grown_matrix_keeps_the_models_that_it_had(tmp_path):
     jobs = "- {spec: first.yaml, name: grid, matrix: {hyperparameters.batch_size: [4, 8%s]}}"
     before, after = models(load(tmp_path, jobs % "")), models(load(tmp_path, jobs % ", 16"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner import names
 from tuner.errors import InvalidInput
@@ -13,6 +13,7 @@ from tuner.jobs.document import read_document
 from tuner.jobs.draft import given_keys, once
 from tuner.jobs.overrides import override
 from tuner.jobs.pipeline_keys import PipelineKeys
+from tuner.jobs.plain import items_of, keys_of
 from tuner.jobs.reading import read
 from tuner.jobs.work import new_tuned_model
 
@@ -119,7 +120,7 @@ def load_pipeline(
     from tuner.jobs.stages import expand
 
     document = override(read_document(path), overrides)
-    document = document._replace(value=given_keys(document.value))
+    document = document._replace(value=_given(document.value))
     keys, problems = _top(document)
     if keys is None:
         raise InvalidInput(problems)
@@ -138,6 +139,18 @@ def load_pipeline(
         keys.fail_fast,
         tuple(overrides),
     )
+
+
+def _given(value: Any) -> Any:
+    """Empty keys count as not written, but where an empty one clears a key of the spec."""
+    given = given_keys(value)
+    jobs = [keys_of(entry) for entry in items_of(keys_of(value).get("jobs"))]
+    for entry, kept in zip(jobs, items_of(keys_of(given).get("jobs")), strict=True):
+        if entry.get("set"):
+            kept["set"] = entry["set"]
+        if variants := items_of(keys_of(entry.get("matrix")).get("list")):
+            kept["matrix"]["list"] = variants
+    return given
 
 
 def _top(document: Document) -> tuple[PipelineKeys | None, list[Problem]]:
