@@ -200,8 +200,8 @@ def test_the_plan_of_a_chain_that_is_done_has_nothing_to_do(spec, capsys):
     assert tuner(detailed) == 0
     assert actions() == ["unchanged"] * 4
 
-    gone = next(name for name in OneTarget.target.models if "furthest" in name)
-    del OneTarget.target.models[gone]
+    [gone] = [name for name in OneTarget.target.held if "furthest" in name]
+    del OneTarget.target.held[gone], OneTarget.target.shared[gone]
     assert tuner(detailed) == 6
     assert actions() == ["unchanged"] * 3 + ["create"]
 

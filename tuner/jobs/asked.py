@@ -21,6 +21,7 @@ class Asked(NamedTuple):
         source: The grouping of a pipeline whose winner it tunes further, empty once that is known.
         competes: Whether one of its grouping alone is shared and handed over.
         force: Whether ``--force-share`` overrules its gate.
+        pipeline, grouping: The id of its pipeline, and what it is a variant of; empty alone.
     """
 
     title: str
@@ -29,6 +30,8 @@ class Asked(NamedTuple):
     source: str = ""
     competes: bool = False
     force: bool = False
+    pipeline: str = ""
+    grouping: str = ""
 
 
 def alone(work: Work, *, force: bool = False) -> Asked:
@@ -44,6 +47,8 @@ def stages(pipeline: Pipeline, *, force: bool = False) -> list[Asked]:
             *(stage.name, pipeline.path, stage.work, stage.source),
             competes=stage.grouping in best,
             force=force,
+            pipeline=pipeline.id,
+            grouping=stage.grouping,
         )
         for stage in pipeline.stages
     ]

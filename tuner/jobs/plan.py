@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
 from tuner.errors import InvalidInput, NotAllowed, TunerError, TuningFailed
+from tuner.jobs.chained import resolved
 from tuner.jobs.job import Job
 from tuner.jobs.outcome import gravest
 from tuner.jobs.steps import total_steps
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tuner.jobs.asked import Asked
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.work import Work
+    from tuner.jobs.world import World
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
@@ -124,9 +126,11 @@ async def _on_one(
 ) -> list[Item]:
     """Those of one target; where it cannot be asked, what is known without."""
     names_of = [_name(each) for each in asked]
+    chained = _chained(asked, ledger)
     try:
         target = await open_(config)
-        world = await read_world([name for name in names_of if name], target)
+        wanted = [*names_of, *map(_name, chained.values())]
+        world = await read_world([name for name in wanted if name], target)
     except TunerError as error:
         return [
             _unknown(_item(each, name, None, _unasked(each.work)), error)
@@ -144,7 +148,46 @@ async def _on_one(
         if found.action is Action.CREATE:
             first.setdefault(name, item)
         items.append(item)
+    for at, each in chained.items():
+        if _stand([items[mate] for mate in _sources(asked[at], asked)], each):
+            items[at] = _known(each, items[at], world, ledger)
     return items
+
+
+def _chained(asked: Sequence[Asked], ledger: Ledger) -> dict[int, Asked]:
+    """Those whose source won before, by their places, as they are with it."""
+    found = {}
+    for at, each in enumerate(asked):
+        sources = [asked[mate].title for mate in _sources(each, asked)]
+        if with_it := resolved(each, sources, ledger) if sources else None:
+            found[at] = with_it
+    return found
+
+
+def _sources(each: Asked, asked: Sequence[Asked]) -> list[int]:
+    """Where the stages stand whose winner it tunes further."""
+    source = (each.pipeline, each.source)
+    return [
+        at
+        for at, mate in enumerate(asked)
+        if each.source and (mate.pipeline, mate.grouping) == source
+    ]
+
+
+def _stand(sources: Sequence[Item], asked: Asked) -> bool:
+    """Whether a run would leave them as they are, and the winner past its gate."""
+    model = asked.work.spec.tuned_model_source
+    return all(each.action is Action.UNCHANGED for each in sources) and any(
+        each.tuned_model == model and not each.fix for each in sources
+    )
+
+
+def _known(asked: Asked, later: Item, world: World, ledger: Ledger) -> Item:
+    """The item of a stage whose source is known; what speaks against it is left to the run."""
+    name = _name(asked)
+    job = _bookmark(asked, name, ledger)
+    found = verdict(name, asked.work, job, world)
+    return later if found.action in _BLOCKED else _item(asked, name, job, found)
 
 
 def _again(found: Verdict, same: Item) -> Verdict:

@@ -1,0 +1,40 @@
+"""Which model a stage tunes further, once the winner it waits for is in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tuner.jobs.ledger import pipelines
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tuner.jobs.asked import Asked
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.work import Work
+
+
+def with_source(work: Work, source: str) -> Work:
+    """The same job, tuned from the model ``source``; as it is without one."""
+    if not source:
+        return work
+    return replace(work, spec=replace(work.spec, base_model="", tuned_model_source=source))
+
+
+def resolved(asked: Asked, grouping: Collection[str], ledger: Ledger) -> Asked | None:
+    """The stage with the model that won in its source, as the ledger has it; None for not yet.
+
+    Args:
+        asked: A stage that waits for the winner of a grouping.
+        grouping: The names of that grouping's stages.
+        ledger: Read only.
+    """
+    known = pipelines.members(ledger.store, asked.pipeline)
+    stages = [known[name] for name in grouping if name in known]
+    won = [each for each in stages if each.state == "won"]
+    if len(stages) == 1:
+        won = stages
+    if len(won) != 1 or not won[0].tuned_model:
+        return None
+    return asked._replace(work=with_source(asked.work, won[0].tuned_model), source="")
