@@ -230,3 +230,15 @@ def test_many_processes_lose_no_entry_of_each_other(tmp_path):
 
     assert [writer.wait() for writer in writers] == [0] * 4
     assert len(lock.entries(tmp_path / lock.NAME)) == 100
+
+
+def test_no_address_of_a_receiver_is_locked_and_telling_others_changes_no_entry(spec):
+    told = "notify=[{url: 'https://127.0.0.1:9/T0/s3cret', on: [failed]}]"
+    locked(spec, ["hyperparameters.epoch_count=2", told])
+
+    text = (spec.parent / lock.NAME).read_text()
+
+    assert "s3cret" not in text
+    assert list(lock.entries(spec.parent / lock.NAME)) == [
+        f"{spec.name}#hyperparameters.epoch_count=2"
+    ]

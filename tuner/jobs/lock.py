@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
 from tuner.jobs import events
+from tuner.jobs.overrides import made_of
 from tuner.jobs.specs import is_pipeline
 from tuner.types import Phase
 
@@ -90,7 +91,7 @@ def stage_of(job: Job) -> str:
     """Tells the jobs of one file apart: in a pipeline's, its title; else what ``--set`` changed."""
     if is_pipeline(Path(job.spec)):
         return job.title
-    return job.label or " ".join(job.overrides)
+    return job.label or " ".join(made_of(job.overrides))
 
 
 def key(spec: Path, stage: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import Problem, SpecError
@@ -10,7 +11,7 @@ from tuner.jobs.document import parse
 from tuner.jobs.nodes import Builder, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tuner.jobs.document import Document
     from tuner.jobs.nodes import KeyPath, Value
@@ -100,3 +101,8 @@ def _without(places: dict[KeyPath, _T], at: KeyPath) -> dict[KeyPath, _T]:
 
 def _refused(own: Place, what: str, fix: str) -> SpecError:
     return SpecError([Problem(*own, what, fix, "bad-set")])
+
+
+def made_of(overrides: Iterable[str]) -> list[str]:
+    """Those of ``--set`` that say what is made; whom to tell of it may hold a receiver's token."""
+    return [each for each in overrides if "notify" not in re.split(r"\W+", each.partition("=")[0])]

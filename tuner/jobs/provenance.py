@@ -13,6 +13,7 @@ from tuner.data.sources import files
 from tuner.jobs import versions
 from tuner.jobs.log import timestamp
 from tuner.jobs.outcome import permission_rows
+from tuner.jobs.overrides import made_of
 from tuner.jobs.work import digest
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def described(
         "tuned_model": job.tuned_model,
         "content": digest(work),
         "spec": sha256(Path(job.spec)),
-        "overrides": list(job.overrides),
+        "overrides": made_of(job.overrides),
         "data": data_of(spec, Path(job.spec).parent),
         "examples": {"tuned_on": len(work.examples), "held_out": len(work.holdout)},
         "seed": LOCAL_SEED if job.target.kind == "local" else None,
