@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import one_target, postgresql
 from tuner import targets
 from tuner.jobs import runner
 from tuner.jobs.ledger import store
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine proves nothing wrong
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

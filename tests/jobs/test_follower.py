@@ -149,6 +149,7 @@ def test_few_are_asked_for_one_by_one() -> None:
     assert service.count("get") <= 5 * 27
 
 
+@pytest.mark.slow
 def test_without_a_listing_not_all_are_asked_for_at_once() -> None:
     late, service = followed(all_of_them, ends(60), lacks={Feature.LISTING: "no"})
 
@@ -229,6 +230,7 @@ def test_a_young_one_is_looked_at_soon_and_an_old_one_seldom() -> None:
     assert late[1] <= 1.2
 
 
+@pytest.mark.slow
 def test_thousands_of_young_ones_are_not_looked_at_all_the_time() -> None:
     _, service = followed(all_of_them, ends(2000, 10.0), quickest_s=0.02)
 

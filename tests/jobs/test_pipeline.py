@@ -15,12 +15,14 @@ from tests.fakes.work import GRANTS, job_of
 from tuner import targets
 from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
 from tuner.jobs import events, runner
-from tuner.jobs.ledger import Ledger, pipelines, store
+from tuner.jobs.ledger import Ledger, pipelines
 from tuner.jobs.pipeline import run_pipeline
 from tuner.jobs.runner import Pace
 from tuner.jobs.session import Session
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Phase, Role, State
+
+pytestmark = pytest.mark.slow
 
 GOOD = {0.001: 1, 0.002: 2, 0.003: 1}
 """The second of the matrix is the best."""
@@ -81,7 +83,6 @@ def bench(tmp_path, monkeypatch):
     local = targets.TARGETS["local"]._replace(opener="tests.fakes.one_target:open_fake")
     monkeypatch.setitem(targets.TARGETS, "local", local)
     monkeypatch.setitem(runner.POLL_S, "local", 0.1)
-    monkeypatch.setattr(store, "SYNCHRONOUS", "OFF")
     monkeypatch.chdir(tmp_path)  # where the pipeline's tuner.lock is
     (tmp_path / "capitals.yaml").touch()  # beside its spec
     return lambda target=None: Bench(tmp_path, target or PipelineTarget(GOOD))
@@ -153,7 +154,6 @@ def test_no_more_are_tuned_at_a_time_than_max_parallel_says(bench, most):
     assert run.target.most == most
 
 
-@pytest.mark.slow
 def test_a_restart_counts_what_is_tuning_already(bench):
     made = pipeline(grid([n / 1000 for n in range(1, 7)]), max_parallel=2)
     run = bench()
@@ -421,7 +421,6 @@ SMALL = pipeline(
 )
 
 
-@pytest.mark.slow
 def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
     made = pipeline(grid(losers="delete"), single("polish", after=("grid",)), max_parallel=2)
     run = bench()
@@ -438,7 +437,6 @@ def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
     assert (first.exit_code, second.exit_code) == (0, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False], ids=["ledger kept", "ledger lost"])
 def test_a_crash_at_any_moment_changes_nothing_but_the_time(bench, tmp_path, keep):
     for moment in range(undisturbed_moments(bench, tmp_path)):
@@ -468,7 +466,6 @@ def undisturbed_moments(bench, tmp_path):
 KEPT = ("grid[r=0.002]", "polish")
 
 
-@pytest.mark.slow
 def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
     commits = count()
 

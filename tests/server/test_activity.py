@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room, refusal
 from tuner.server.refusals import Code, Refused
+
+pytestmark = pytest.mark.slow
 
 PROMPT = {"model": "models/tiny", "contents": [{"parts": [{"text": "one two"}]}]}
 
