@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import Unavailable
+from tuner.jobs.chained import with_source as _with_source
 from tuner.jobs.ledger.pipelines import Member, Origin, origins
 from tuner.jobs.runner import PATIENCE_S
 from tuner.jobs.start import begin
@@ -142,12 +143,6 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
         job = replace(job, phase=Phase.SUBMIT, error="", retry=True, attempt=job.attempt + 1)
     origin = _origin(job, known, model, session)
     return Begun(job, work, Member(stage.name, job.where, job.tuned_model, origin), known, model)
-
-
-def _with_source(work: Work, source: str) -> Work:
-    if not source:
-        return work
-    return replace(work, spec=replace(work.spec, base_model="", tuned_model_source=source))
 
 
 def _has_ended_badly(known: Job | None, model: TunedModel | None) -> bool:
