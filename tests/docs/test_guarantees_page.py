@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash import test_kill_everywhere, test_simulator
+from tests.crash import test_kill_in_recovery, test_simulator
 from tests.crash.guards import BREAKS
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_a_promise_is_shown_by_tests_that_there_are(row):
 
 
 def test_the_figures_are_those_of_the_tests():
-    pairs = test_kill_everywhere.SECONDS, test_kill_everywhere.PAIRS
+    pairs = test_kill_in_recovery.SECONDS, test_kill_in_recovery.PAIRS
     figures = [row[2] for row in ROWS]
 
     assert (
@@ -44,7 +44,7 @@ def test_the_figures_are_those_of_the_tests():
         in figures
     )
     assert (
-        f"{test_kill_everywhere.SEEDS} seeds, 1 to {test_kill_everywhere.MOST_KILLS} kills each"
+        f"{test_kill_in_recovery.SEEDS} seeds, 1 to {test_kill_in_recovery.MOST_KILLS} kills each"
         in figures
     )
     assert f"{test_simulator.SEEDS} seeds, 10,000 in `make soak`" in figures
