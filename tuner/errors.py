@@ -19,6 +19,7 @@ TunerError                1   a job failed
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Severity = Literal["error", "warning"]
+
+_MOVES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def inert(text: str) -> str:
+    """``text`` that moves no cursor and turns no line around: a service, or a file, may say anything."""
+    return _MOVES.sub(" ", text)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +68,7 @@ class Problem:
         """Two lines: the place with the complaint, then the fix."""
         place = f"{self.where}: " if self.path else ""
         fix = f"\n  fix: {self.fix}" if self.fix else ""
-        return f"{self.severity}: {place}{self.what}{fix}"
+        return inert(f"{self.severity}: {place}{self.what}{fix}")
 
 
 class TunerError(Exception):

@@ -7,9 +7,10 @@ import json
 from dataclasses import replace
 
 from tests.jobs.test_ledger import EVALUATION, JOB
+from tuner.errors import TunerError
 from tuner.jobs import events
 from tuner.jobs.reporters import JsonLines, Lines
-from tuner.types import Operation, Snapshot
+from tuner.types import Operation, Phase, Snapshot
 
 
 def steps(done, total=200):
@@ -84,3 +85,15 @@ def test_what_is_about_to_be_changed_is_no_line_but_an_object_for_programs():
 
     assert lines.getvalue() == ""
     assert json.loads(objects.getvalue())["action"] == "grant"
+
+
+def test_what_a_service_says_moves_no_cursor_and_forges_no_line():
+    said = "no \x1b]0;owned\x07\x1b[2J\x9b1m\r\u202e\nerror: forged"
+    stream = io.StringIO()
+
+    Lines(stream)(events.Ended(replace(JOB, phase=Phase.FAILED, error=said), changed=True))
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert "owned" in line
+    assert not set(str(TunerError(said))) & set("\x1b\x07\x9b\r\u202e")

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner.errors import inert
 from tuner.jobs import events
 from tuner.types import Phase
 
@@ -86,7 +87,7 @@ def _line(event: Event) -> Text:
         isinstance(event, events.Ended) and event.job.phase is not Phase.DONE
     )
     mark = Text("✔ " if good else "! ", style="green" if good else "yellow")
-    return Text.assemble(mark, (f"{event.job.title}  ", "bold"), str(event))
+    return Text.assemble(mark, (f"{event.job.title}  ", "bold"), inert(str(event)))
 
 
 def _panel(row: Row) -> RenderableType:

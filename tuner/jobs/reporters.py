@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
+from tuner.errors import inert
 from tuner.jobs import events
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Lines:
     def __call__(self, event: Event) -> None:
         """Write a line, unless it would say what the last one said, or what the next one will."""
         if self.is_news(event) and not isinstance(event, events.Changing):
-            print(f"{event.job.title}: {event}", file=self.stream, flush=True)
+            line = " ".join(inert(f"{event.job.title}: {event}").splitlines())
+            print(line, file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
