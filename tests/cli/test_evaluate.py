@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.one_target import SPEC, OneTarget, answers
 from tuner.__main__ import run as tuner
+from tuner.jobs.outcome import fitting
 from tuner.jobs.work import load_work, new_tuned_model
 
 pytestmark = pytest.mark.slow
@@ -160,6 +161,16 @@ def test_rows_that_models_differ_on_are_listed(tuned, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {row["text_input"]: row["capitals"] for row in rows} == answers(tuned)
     assert rows[0]["models/tiny"] == ""
+
+
+def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
+    row = {"line": 3, "text_input": "Translate.\n\n" + "word " * 40, "expected": "x" * 99}
+
+    assert fitting(row) == {
+        "line": 3,
+        "text_input": "word " * 11 + "word…",
+        "expected": "x" * 23 + "…",
+    }
 
 
 @pytest.mark.usefixtures("tuned")

@@ -19,9 +19,11 @@ def home(tmp_path, monkeypatch):
 
 
 def test_without_a_log_nothing_is_shown(capsys):
-    assert run(["logs"]) == 0
+    assert run(["logs", "capitals"]) == 0
 
-    assert capsys.readouterr().out == ""
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("nothing of capitals in ")
 
 
 def test_a_program_gets_a_json_object_a_line(capsys):

@@ -47,7 +47,8 @@ AGAIN = click.option("--again", is_flag=True, help="Ask anew what was answered b
     "kinds",
     multiple=True,
     metavar="KIND",
-    help="Compare by this metric in place of the spec's. Repeatable.",
+    help="Compare by this metric in place of the spec's: normalized_match, contains, json, token_f1, "
+    "rouge_l, chrf, numeric, or module:function. Repeatable.",
 )
 @click.option("--rows", is_flag=True, help="Print every row with both answers and their scores.")
 @click.option("--gate", is_flag=True, help="Exit code 3 when the gate of the spec is not met.")
@@ -115,6 +116,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     from tuner.jobs import comparison
     from tuner.jobs.connections import Connections
     from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.outcome import fitting
 
     with open_ledger() as ledger:
         first = find(subjects[0], spec, ledger, overrides)
@@ -134,6 +136,8 @@ def compare(  # noqa: PLR0913 -- one parameter an option
         standings = asyncio.run(compared())
     metric = _metric(first.work)
     shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
+    if rows and output == "table":
+        shown = list(map(fitting, shown))
     if shown or output != "table":
         show(shown, output)
     else:

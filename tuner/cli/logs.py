@@ -38,7 +38,9 @@ def logs(
     oldest = 0.0 if since is None else time.time() - _seconds(since)
     path = log.audit_file() if audit else log.events_file()
     records = log.followed(path) if follow else log.written(path)
-    _print(log.wanted(records, jobs, oldest), output)
+    if not _print(log.wanted(records, jobs, oldest), output):
+        about = f" of {', '.join(jobs)}" if jobs else ""
+        click.echo(f"nothing{about} in {path}", err=True)
 
 
 def _seconds(since: str) -> float:
@@ -49,9 +51,12 @@ def _seconds(since: str) -> float:
     return seconds(since)
 
 
-def _print(records: Iterable[dict[str, Any]], output: str) -> None:
-    for record in records:
+def _print(records: Iterable[dict[str, Any]], output: str) -> int:
+    """How many there were."""
+    count = 0
+    for count, record in enumerate(records, start=1):  # noqa: B007 -- the last one counts them
         click.echo(json.dumps(record, ensure_ascii=False) if output == "jsonl" else _line(record))
+    return count
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from tuner.jobs.reporters import scores
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tuner.jobs.job import Evaluation, Job, Judged
     from tuner.types import Permission
@@ -171,6 +171,14 @@ def sample(row: Judged) -> dict[str, object]:
     }
 
 
+def fitting(row: Mapping[str, object]) -> dict[str, object]:
+    """A row that models are compared on, its texts as far as they fit into a line."""
+    text = _short(str(row["text_input"]).rpartition("\n")[2], 60)
+    given = {key: value if key == "line" else _short(str(value), 24) for key, value in row.items()}
+    return {**given, "text_input": text}
+
+
 def _short(text: str, width: int) -> str:
+    """A text on one line, cut to ``width`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 1]}…"
