@@ -7,16 +7,15 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.api_core.exceptions import GoogleAPICallError
 
 from tuner.targets.actions import Call
 from tuner.targets.failures import explain, read_failure
-from tuner.targets.methods import Method
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from tuner.targets.connect import Connection
+    from tuner.targets.methods import Method
 
 READ_TIMEOUT_S = 30.0
 CHANGE_TIMEOUT_S = 60.0
@@ -25,7 +24,7 @@ RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
 
 
 class Calls:
-    """Every call has a timeout; Google's clients' own retries are off.
+    """Every call has a timeout.
 
     All raise what ``failures.explain`` makes of a failure.
     """
@@ -34,7 +33,7 @@ class Calls:
         """Nothing is sent yet."""
         self._connection = connection
 
-    async def pages(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any]:
+    async def pages(self, method: Method, request: Any) -> AsyncGenerator[Any]:
         """Every page of a listing, each read on its own."""
         while True:
             page = await self.read(method, request)
@@ -45,7 +44,7 @@ class Calls:
 
     async def read(
         self,
-        method: Callable[..., Any],
+        method: Method,
         request: Any,
         timeout_s: float = READ_TIMEOUT_S,
         call: Call = Call.READ,
@@ -54,7 +53,7 @@ class Calls:
         for delay_s in RETRY_DELAYS_S:
             try:
                 return await self._attempt(method, request, timeout_s)
-            except (GoogleAPICallError, grpc.RpcError) as error:
+            except grpc.RpcError as error:
                 failure = read_failure(error)
                 if not failure.is_repeated(call):
                     raise explain(failure, self._connection) from error
@@ -62,33 +61,28 @@ class Calls:
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         return await self.send(method, request, timeout_s)
 
-    async def generate(self, method: Callable[..., Any], request: Any) -> Any:
+    async def generate(self, method: Method, request: Any) -> Any:
         """Ask a model; it changes nothing."""
         return await self.read(method, request, GENERATE_TIMEOUT_S, Call.GENERATE)
 
-    async def stream(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+    async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
         """Ask a model; once the first piece is out, a failure is final."""
         pieces = await self.generate(method, request)
         try:
             async for piece in pieces:
                 yield piece
-        except (GoogleAPICallError, grpc.RpcError) as error:
+        except grpc.RpcError as error:
             raise explain(read_failure(error), self._connection) from error
         finally:
             pieces.cancel()
 
-    async def send(
-        self, method: Callable[..., Any], request: Any, timeout_s: float = CHANGE_TIMEOUT_S
-    ) -> Any:
+    async def send(self, method: Method, request: Any, timeout_s: float = CHANGE_TIMEOUT_S) -> Any:
         """Send once, and say what went wrong in our own errors."""
         try:
             return await self._attempt(method, request, timeout_s)
-        except (GoogleAPICallError, grpc.RpcError) as error:
+        except grpc.RpcError as error:
             raise explain(read_failure(error), self._connection) from error
 
-    def _attempt(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Begin one call with our metadata; Google's clients retry by themselves unless told not to."""
-        metadata = self._connection.metadata
-        if isinstance(method, Method):
-            return method(request, timeout_s, metadata)
-        return method(request, retry=None, timeout=timeout_s, metadata=metadata)
+    def _attempt(self, method: Method, request: Any, timeout_s: float) -> Any:
+        """Begin one call with our metadata."""
+        return method(request, timeout_s, self._connection.metadata)

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 KNOCK_TIMEOUT_S = 10.0
 CREATE_TIMEOUT_S = 120.0
 TUNABLE_S = 60.0  # for so long a base model that could be tuned is not looked at again
-ASYNC = "grpc_asyncio"
 FEW_PAGES = 2  # of a listing, and one more for so many operations:
 A_PAGE_EACH = 500
 
@@ -71,19 +70,15 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
 
 
 class GenerativeLanguage:
-    """One channel, with the methods of the API on it, and Google's own client for streams.
+    """One channel, with the methods of the API on it.
 
     Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once.
     """
 
     def __init__(self, connection: Connection) -> None:
         """Put the methods on the connection's channel."""
-        channel = connection.channel
         self._connection, self._calls = connection, Calls(connection)
-        self._to = Methods(channel)
-        self._generative = gl.GenerativeServiceAsyncClient(
-            transport=gl.GenerativeServiceAsyncClient.get_transport_class(ASYNC)(channel=channel)
-        )
+        self._to = Methods(connection.channel)
         self._seen = Seen()
         self._tunable_until: dict[str, float] = {}
         self._checking = asyncio.Lock()
@@ -240,7 +235,7 @@ class GenerativeLanguage:
     ) -> AsyncIterator[Answer]:
         """StreamGenerateContent."""
         request = wire.generate_request(model, prompt, config)
-        method = self._generative.stream_generate_content
+        method = self._to.stream_generate_content
         async for message in self._calls.stream(method, request):
             yield wire.answer(message)
 

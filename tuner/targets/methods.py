@@ -17,7 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from tuner.targets.wire import unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     import grpc
 
@@ -28,16 +28,11 @@ CLIENT: Metadata = (ClientInfo(gapic_version=gl.gapic_version.__version__).to_gr
 
 
 class Method:
-    """One call with one answer; both are protobuf's own messages, and a request may be a wrapped one."""
+    """One call; both sides are protobuf's own messages, and a request may be a wrapped one."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, path: str, answer: type[Any], routed_by: str = ""
-    ) -> None:
+    def __init__(self, begin: Callable[..., Any], routed_by: str = "") -> None:
         """``routed_by`` is the field of the request that Google's front end routes by."""
-        self._call = channel.unary_unary(
-            path, request_serializer=_bytes, response_deserializer=answer.FromString
-        )
-        self._routed_by = routed_by
+        self._begin, self._routed_by = begin, routed_by
         self._route = attrgetter(routed_by) if routed_by else None
 
     def __call__(self, request: Any, timeout: float, metadata: Metadata) -> Awaitable[Any]:
@@ -46,7 +41,7 @@ class Method:
         if self._route:
             said = ((self._routed_by, self._route(request)),)
             metadata = (*metadata, routing_header.to_grpc_metadata(said))
-        call: Awaitable[Any] = self._call(request, timeout=timeout, metadata=metadata)
+        call: Awaitable[Any] = self._begin(request, timeout=timeout, metadata=metadata)
         return call
 
 
@@ -57,8 +52,9 @@ class Methods:
         """Nothing is sent yet."""
 
         def of(service: str, name: str, answer: Any, routed_by: str = "") -> Method:
-            kind = answer.pb() if hasattr(answer, "pb") else answer
-            return Method(channel, f"/{service}/{name}", kind, routed_by)
+            reads = (answer.pb() if hasattr(answer, "pb") else answer).FromString
+            begin = channel.unary_unary(f"/{service}/{name}", _bytes, reads)
+            return Method(begin, routed_by)
 
         models = f"{_V1BETA}.ModelService"
         self.get_model = of(models, "GetModel", gl.Model, "name")
@@ -80,6 +76,18 @@ class Methods:
         self.generate_content = of(
             generative, "GenerateContent", gl.GenerateContentResponse, "model"
         )
+        streaming = channel.unary_stream(
+            f"/{generative}/StreamGenerateContent",
+            _bytes,
+            gl.GenerateContentResponse.pb().FromString,
+        )
+
+        async def begun(*args: Any, **options: Any) -> Any:
+            call = streaming(*args, **options)
+            await call.wait_for_connection()
+            return call
+
+        self.stream_generate_content = Method(begun, "model")
         self.count_tokens = of(generative, "CountTokens", gl.CountTokensResponse, "model")
         operations = "google.longrunning.Operations"
         self.get_operation = of(operations, "GetOperation", operations_pb2.Operation, "name")
