@@ -151,3 +151,21 @@ def test_with_a_follower_an_operation_is_looked_at_by_it_alone():
     seen, calls = asyncio.run(looks())
     assert {each.completed_steps for each in seen} == {0}
     assert calls == ["create"]
+
+
+def test_who_has_access_is_not_asked_twice_in_a_moment_unless_the_job_changed_it():
+    clock = [0.0]
+    target = with_a_model()
+
+    async def looks():
+        guarded = Guarded(target, Rate(0), now=lambda: clock[0])
+        before = [await guarded.permissions(NEW.name) for _ in range(2)]
+        await guarded.grant(NEW.name, Grant(Role.READER, email_address="bo@example.com"))
+        after = [await guarded.permissions(NEW.name) for _ in range(2)]
+        clock[0] += 1.5
+        return [*before, *after, await guarded.permissions(NEW.name)]
+
+    seen = asyncio.run(looks())
+
+    assert [len(each) for each in seen] == [2, 2, 3, 3, 3]
+    assert target.calls == ["permissions", "grant", "permissions", "permissions"]

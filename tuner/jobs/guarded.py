@@ -23,12 +23,15 @@ if TYPE_CHECKING:
         TunedModel,
     )
 
+FRESH_S = 1.0
+
 
 class Guarded:
     """All of ``Target``; each call waits for its turn, and a changing one is allowed first.
 
     ``allow`` raises what forbids a change, such as Superseded; nothing awaits between it and the
-    call. With a ``follower`` an operation is looked at together with those of all other jobs.
+    call. With a ``follower`` an operation is looked at together with those of all other jobs. With
+    ``now`` who has access is not asked again within ``FRESH_S`` seconds, unless the job changed it.
     """
 
     def __init__(
@@ -37,13 +40,17 @@ class Guarded:
         rate: Rate,
         allow: Callable[[], None] = lambda: None,
         follower: Follower | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         """Guard ``target``; closing it is left to whoever opened it."""
         self._target, self._rate, self._allow, self._follower = target, rate, allow, follower
+        self._now = now
+        self._listed: tuple[str, float, Sequence[Permission]] = ("", 0.0, ())
 
     async def _change(self) -> Target:
         await self._rate()
         self._allow()
+        self._listed = ("", 0.0, ())
         return self._target
 
     async def _read(self) -> Target:
@@ -115,8 +122,12 @@ class Guarded:
         await (await self._change()).cancel(operation)
 
     async def permissions(self, tuned_model: str) -> Sequence[Permission]:
-        """As the target's."""
-        return await (await self._read()).permissions(tuned_model)
+        """As the target's, or as it was a moment ago."""
+        model, seen_at, listed = self._listed
+        if self._now is None or model != tuned_model or self._now() - seen_at > FRESH_S:
+            listed = await (await self._read()).permissions(tuned_model)
+            self._listed = (tuned_model, self._now() if self._now else 0.0, listed)
+        return listed
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         """As the target's."""

@@ -26,12 +26,13 @@ class Place:
     raw: Target
     rate: Rate
     follower: Follower
+    now: Callable[[], float]
 
     def guarded(self, allow: Callable[[], None] | None = None) -> Guarded:
         """The target for one job: ``allow`` raises what forbids a change."""
         if allow is None:
             return Guarded(self.raw, self.rate)
-        return Guarded(self.raw, self.rate, allow, self.follower)
+        return Guarded(self.raw, self.rate, allow, self.follower, self.now)
 
 
 class Reach:
@@ -78,4 +79,4 @@ class Reach:
         pace = replace(pace, poll_s=POLL_S[config.kind])
         follower = Follower(Guarded(raw, rate), pace, QUICKEST_S[config.kind])
         self._followers.append(follower)
-        return Place(raw, rate, follower)
+        return Place(raw, rate, follower, pace.now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
-    Step = Callable[[Job, Place], Awaitable[Job]]
+    Step = Callable[[Job, Target, Place], Awaitable[Job]]
 
 RESTARTS = 3
 _TIMES = Times()
@@ -138,8 +138,7 @@ class Session:
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
         """Watch a tuning to its end, after asking for that end with ``cancel``; claims nothing."""
 
-        async def step(job: Job, place: Place) -> Job:
-            target = place.guarded()
+        async def step(job: Job, target: Target, _place: Place) -> Job:
             if cancel:
                 await self._cancel(job, target)
             runner = Runner(self.ledger, self.tell, self._paced(job), Seen(self.ledger))
@@ -190,16 +189,13 @@ class Session:
                 await slot.enter_async_context(self._reach.slots(job.target).one(order))
             pace = replace(self._paced(job, work.spec.timeout_s), until=until)
 
-            async def step(job: Job, place: Place) -> Job:
-                target, news = place.guarded(allow), place.follower.news
-                if not pace.measures:
-                    runner = Runner(self.ledger, self.tell, pace, book, news, slot.aclose)
-                    return await runner.follow(job, work, target)
-                with closing(Meter(work, target, self.tell)) as meter:
-                    runner = Runner(self.ledger, meter, pace, book, news, slot.aclose)
+            async def step(job: Job, target: Target, place: Place) -> Job:
+                meter = closing(Meter(work, target, self.tell)) if pace.measures else None
+                with meter or nullcontext(self.tell) as tell:
+                    runner = Runner(self.ledger, tell, pace, book, place.follower.news, slot.aclose)
                     return await runner.follow(job, work, target)
 
-            return await self._outcome(job, step)
+            return await self._outcome(job, step, allow)
 
     async def _look_on(self, job: Job, until: Phase | None, watch: Watch) -> None:
         """Until the job's holder has brought it that far, has given it back, or is gone.
@@ -262,7 +258,9 @@ class Session:
             self.pace, poll_s=POLL_S[kind], patience_s=PATIENCE_S[kind], deadline=deadline
         )
 
-    async def _outcome(self, job: Job, step: Step) -> Outcome:
+    async def _outcome(
+        self, job: Job, step: Step, allow: Callable[[], None] | None = None
+    ) -> Outcome:
         """Follow one job; a local service that died is started again, ``RESTARTS`` times at most.
 
         Raises:
@@ -272,7 +270,8 @@ class Session:
         for restarts_left in reversed(range(RESTARTS + 1)):
             try:
                 place = await self._reach.to(job.target, gone=place)
-                job = await step(job, place)
+                target = place.guarded(allow)
+                job = await step(job, target, place)
             except Superseded:
                 raise
             except TunerError as error:
@@ -282,9 +281,9 @@ class Session:
                     return Outcome(job, error)
             else:
                 break
-        if job.phase is not Phase.DONE or place is None:
+        if job.phase is not Phase.DONE:
             return Outcome(job)
-        return Outcome(job, permissions=await listed(job, place.guarded()))
+        return Outcome(job, permissions=await listed(job, target))
 
     async def _cancel(self, job: Job, target: Target) -> None:
         if job.phase not in TUNING:
