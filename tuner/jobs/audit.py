@@ -56,6 +56,7 @@ class Audit:
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         """``path`` in place of ``audit_file()``; ``clock`` gives seconds since 1970."""
         self._path = path or audit_file()
+        self._journal = journal.Journal(self._path)
         self._clock = clock
         self._credentials: dict[str, str] = {}
 
@@ -83,7 +84,7 @@ class Audit:
         }
         try:
             is_first = state == "intended" and change.action != "create"
-            journal.append(self._path, record, durable=is_first)
+            self._journal.append(record, durable=is_first)
         except OSError as error:
             raise TunerError(
                 f"the audit log {self._path} cannot be written: {error.strerror}",

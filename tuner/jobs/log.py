@@ -49,6 +49,7 @@ class Log:
         ``stream``, in place of stderr, is where it says that the disk is full.
         """
         self._path = path or events_file()
+        self._journal = journal.Journal(self._path)
         self._clock = clock
         self._stream = stream or sys.stderr
         self._is_news = Sparing()
@@ -69,7 +70,7 @@ class Log:
         try:
             if self._seq % LOOKS_EVERY == 1:
                 journal.rotate(self._path, MOST_BYTES)
-            journal.append(self._path, record)
+            self._journal.append(record)
         except OSError as error:
             self._say_once(error)
 

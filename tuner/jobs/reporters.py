@@ -89,7 +89,7 @@ class JsonLines:
 
 def as_record(event: Event) -> dict[str, object]:
     """The event as plain data, without the texts of examples."""
-    own = {each.name: getattr(event, each.name) for each in fields(event) if each.name != "job"}
+    own = {name: getattr(event, name) for name in _own_fields(event)}
     if isinstance(event, events.Evaluated):
         own["evaluation"] = scores(event.evaluation)
     if isinstance(event, events.Progress):
@@ -105,6 +105,16 @@ def as_record(event: Event) -> dict[str, object]:
         "phase": event.job.phase,
         **own,
     }
+
+
+def _own_fields(event: Event) -> tuple[str, ...]:
+    kind = type(event)
+    if kind not in _known:
+        _known[kind] = tuple(each.name for each in fields(event) if each.name != "job")
+    return _known[kind]
+
+
+_known: dict[type, tuple[str, ...]] = {}
 
 
 def scores(evaluation: Evaluation) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
@@ -177,12 +178,22 @@ def open_ledger() -> Ledger:
 
 def _body(job: Job) -> dict[str, Any]:
     """What is written of a job beside the columns; asdict would copy every part of every part."""
-    body = {each.name: getattr(job, each.name) for each in fields(job) if each.name != "phase"}
-    body["target"] = asdict(job.target)
+    body = {name: getattr(job, name) for name in _JOB}
+    body["target"] = _target(job.target)
     if job.evaluation is not None:
-        body["evaluation"] = asdict(replace(job.evaluation, rows=()))
-        del body["evaluation"]["rows"]
+        body["evaluation"] = {name: getattr(job.evaluation, name) for name in _EVALUATION}
+        if job.evaluation.interval is not None:
+            body["evaluation"]["interval"] = asdict(job.evaluation.interval)
     return body
+
+
+_JOB = tuple(each.name for each in fields(Job) if each.name != "phase")
+_EVALUATION = tuple(each.name for each in fields(Evaluation) if each.name != "rows")
+
+
+@lru_cache
+def _target(config: TargetConfig) -> dict[str, Any]:
+    return asdict(config)
 
 
 def _job(phase: str, body: str) -> Job:

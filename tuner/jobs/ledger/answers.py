@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from tuner.jobs.job import Judged
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.jobs.job import Job
     from tuner.jobs.ledger.store import Store
 
+_ROW = tuple(each.name for each in fields(Judged))
 _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
 
 
@@ -64,7 +65,10 @@ def keep_rows(db: sqlite3.Connection, job: Job) -> None:
     db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
     db.executemany(
         "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
-        [(*its, place, json.dumps(asdict(row))) for place, row in enumerate(evaluation.rows)],
+        [
+            (*its, place, json.dumps({name: getattr(row, name) for name in _ROW}))
+            for place, row in enumerate(evaluation.rows)
+        ],
     )
 
 
