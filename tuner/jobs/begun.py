@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import Unavailable
-from tuner.jobs.chained import with_source as _with_source
 from tuner.jobs.ledger.pipelines import Member, Origin, origins
 from tuner.jobs.runner import PATIENCE_S
 from tuner.jobs.start import begin
 from tuner.jobs.winner import key
+from tuner.jobs.work import with_source
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
     ``source`` is the model that it tunes further, where its work leaves that open; ``is_best`` says
     that only one of its grouping is kept, so that it must not be handed over before that is known.
     """
-    work = _with_source(stage.work, source)
+    work = with_source(stage.work, source)
     fresh = begin(work, session.ledger)
     known = session.ledger.find(fresh.where, fresh.tuned_model)
     model = world.get(key(fresh))

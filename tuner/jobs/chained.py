@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.jobs.ledger import pipelines
+from tuner.jobs.work import with_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tuner.jobs.asked import Asked
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.work import Work
-
-
-def with_source(work: Work, source: str) -> Work:
-    """The same job, tuned from the model ``source``; as it is without one."""
-    if not source:
-        return work
-    return replace(work, spec=replace(work.spec, base_model="", tuned_model_source=source))
 
 
 def resolved(asked: Asked, grouping: Collection[str], ledger: Ledger) -> Asked | None:

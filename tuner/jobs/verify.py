@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
@@ -11,7 +10,7 @@ from tuner.jobs.draft import read_draft
 from tuner.jobs.pipeline_spec import load_pipeline
 from tuner.jobs.provenance import access, sha256, shown
 from tuner.jobs.specs import is_pipeline
-from tuner.jobs.work import Work, digest, load_work
+from tuner.jobs.work import Work, digest, load_work, with_source
 from tuner.names import tuned_model
 from tuner.types import TargetConfig
 
@@ -102,9 +101,7 @@ def _of_stage(entry: Entry, pipeline: Pipeline) -> Work:
         if (stage.work.spec.job, stage.label) == (entry["job"], entry["label"]):
             if not stage.source:
                 return stage.work
-            source = entry["tuned_model_source"]
-            spec = replace(stage.work.spec, base_model="", tuned_model_source=source)
-            return replace(stage.work, spec=spec)
+            return with_source(stage.work, entry["tuned_model_source"])
     what = f"the pipeline has no job {_titles(entry)[bool(entry['label'])]} any more"
     raise InvalidInput([Problem(str(pipeline.path), 0, 0, what)])
 

@@ -158,6 +158,13 @@ def new_tuned_model(work: Work) -> NewTunedModel:
     )
 
 
+def with_source(work: Work, source: str) -> Work:
+    """The same job, tuned from the model ``source``; as it is without one."""
+    if not source:
+        return work
+    return replace(work, spec=replace(work.spec, base_model="", tuned_model_source=source))
+
+
 def content_id(work: Work) -> str:
     """``{slug of the job's name}-{10 hex digits of the digest}``."""
     return names.content_id(work.spec.job, digest(work))
