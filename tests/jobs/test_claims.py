@@ -72,7 +72,9 @@ def test_a_process_that_is_gone_is_succeeded_at_once(store, changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"host": NOWHERE, "pid": ended_process()}, {"started": ""}, {}], ids=str
+    "changes",
+    [{"host": NOWHERE, "pid": ended_process()}, {"started": ""}, {}],
+    ids=["elsewhere", "unknown-start", "alive"],
 )
 def test_one_that_cannot_be_seen_to_be_gone_is_left_alone(store, changes):
     claims.take(store, *MODEL, runner(store, **changes))
