@@ -70,6 +70,7 @@ def test_a_gate_is_overruled_where_that_is_asked_for(spec):
     assert job.allowed.startswith("forced by --force-share")
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_run_to_its_end(spec):
     path = spec.with_name("pipeline.yaml")
     path.write_text("pipeline: one\njobs: [capitals.yaml]\n")

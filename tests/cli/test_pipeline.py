@@ -78,6 +78,7 @@ grid  2 variants, the best by exact_match is shared, the others are kept
     )
 
 
+@pytest.mark.slow
 def test_a_graph_shows_how_far_each_stage_came(night, capsys):
     OneTarget.target.answers = {}
     tuner(["run", str(night)])

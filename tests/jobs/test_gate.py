@@ -157,6 +157,7 @@ def knowing_many(**more):
     return target
 
 
+@pytest.mark.slow
 def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
     target, memory, lives = knowing_many(), Memory(), 0
     for crash_at in (200, 160, 90, 80):
@@ -202,6 +203,7 @@ def test_a_change_of_metric_asks_nobody_again():
     assert result.tuned == {"exact_match": 1, "normalized_match": 1, "token_f1": 1}
 
 
+@pytest.mark.slow
 def test_the_base_answers_once_for_a_matrix_of_four_side_by_side():
     target, memory = knowing_many(), Memory()
     jobs = [JOB, *(replace(JOB, tuned_model=f"tunedModels/other-{n}") for n in range(3))]

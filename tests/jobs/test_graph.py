@@ -110,6 +110,7 @@ def test_what_keeps_all_says_so():
     assert as_text(one) == "a  1 variant, all are kept\n`-- a[x=1]\n"
 
 
+@pytest.mark.slow
 def test_a_chain_longer_than_python_s_stack_is_drawn():
     chain = [
         stage("s0"),

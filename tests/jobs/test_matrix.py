@@ -113,6 +113,7 @@ def test_a_larger_count_begins_with_the_draws_of_a_smaller_one(tmp_path):
     assert draw(tmp_path, 6) != draw(tmp_path, 6, seed=8)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_another_process_with_another_hash_seed(tmp_path):
     here = draw(tmp_path, 6)
     code = (

@@ -129,6 +129,7 @@ def test_a_pattern_must_match_the_answer_as_a_whole(pattern, expected, answer, m
     assert score("regex", expected, answer, pattern=pattern) == matches
 
 
+@pytest.mark.slow
 def test_a_pattern_that_never_comes_to_an_end_is_stopped(monkeypatch):
     monkeypatch.setattr(patterns, "LONGEST_S", 0.3)
     judge = scorer(MetricSpec("regex", pattern="(a+)+b|{expected}"), HERE)

@@ -210,6 +210,7 @@ def test_the_id_is_of_what_is_tuned_and_not_of_how_it_is_written(tmp_path):
     assert one.id != other.id
 
 
+@pytest.mark.slow
 def test_the_same_file_is_the_same_pipeline_in_another_process(tmp_path):
     jobs = "- {spec: first.yaml, matrix: {random: {count: 4, from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}}}}"  # fmt: skip
     here = load(tmp_path, jobs)
@@ -380,6 +381,7 @@ def test_what_set_breaks_on_the_command_line_is_located_there(tmp_path):
     assert problem.what == "top_k must be at least 1, not 0"
 
 
+@pytest.mark.slow
 def test_hundreds_of_variants_are_hundreds_of_models(tmp_path):
     many = "{random: {count: 300, from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}}}"
     pipeline = load(tmp_path, f"- {{spec: first.yaml, matrix: {many}}}")

@@ -208,6 +208,7 @@ def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
     assert item.action is Action.ADOPT
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_are_planned_within_a_second(ledger):
     works = [with_spec(job=f"job-{n}", base_model=TUNABLE.name) for n in range(1_000)]
     target = FakeTarget()
