@@ -1,0 +1,38 @@
+"""What stopped a job, and the way on that is told with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.work import WORK, job_of
+from tuner.jobs.outcome import failure
+from tuner.types import Phase
+
+JOB = job_of(WORK)
+GATE = "more epochs, more or better data may help; `evaluation.require` is the gate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fix"),
+    [
+        ({"phase": Phase.FAILED}, "`tuner retry capitals` tunes it again, whole"),
+        (
+            {"phase": Phase.CANCELLED, "stopping": "the loss has not sunk"},
+            "change early_stopping or what is tuned; `tuner retry capitals` tunes it again, whole",
+        ),
+        (
+            {"phase": Phase.REJECTED},
+            f"{GATE}, and `tuner run --force-share` overrules it",
+        ),
+        (
+            {"phase": Phase.REJECTED, "spec": ""},
+            f"{GATE}, and force_share=True overrules it",
+        ),
+    ],
+)
+def test_the_way_on_fits_what_stopped_it(changes, fix):
+    told = failure(replace(JOB, **{"spec": "capitals.yaml", **changes}))
+
+    assert told.fix == fix
