@@ -25,6 +25,8 @@ def interval(differences: Sequence[float], seed: str) -> Interval | None:
     count = len(differences)
     if count < 2:  # noqa: PLR2004 -- said above
         return None
+    if min(differences) == max(differences):  # every draw has this mean
+        return Interval(differences[0], differences[0])
     import numpy as np
 
     digest = hashlib.sha256(seed.encode()).digest()
