@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from itertools import count
 
 import pytest
@@ -14,7 +15,7 @@ from tests.fakes.target import Crash
 from tests.fakes.work import GRANTS, job_of
 from tuner import targets
 from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
-from tuner.jobs import events, runner
+from tuner.jobs import events, pipeline_spec, runner
 from tuner.jobs.ledger import Ledger, pipelines
 from tuner.jobs.pipeline import run_pipeline
 from tuner.jobs.runner import Pace
@@ -329,6 +330,20 @@ def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers
     assert run.target.creates == 4
     assert again.winners == first.winners == {"grid": made.stages[0].name}
     assert (run.target.transfers, run.target.grants) == (1, len(GRANTS))
+
+
+def test_a_long_chain_is_not_gone_through_again_for_each_of_its_stages(bench, monkeypatch):
+    named, original = [], pipeline_spec._model
+    monkeypatch.setattr(
+        pipeline_spec, "_model", lambda stage: named.append(stage) or original(stage)
+    )
+    chain = [f"s{number}" for number in range(20)]
+    later = [single(name, after=(one,), source=one) for one, name in pairwise(chain)]
+    parts = [single("s0"), *later]
+
+    assert bench().run(pipeline(*parts)).exit_code == 0
+
+    assert len(named) < 10 * len(parts)
 
 
 def test_force_shares_the_best_of_those_that_missed_their_gate(bench):

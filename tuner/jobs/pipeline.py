@@ -84,7 +84,7 @@ class _Run:
 
     def __init__(self, pipeline: Pipeline, session: Session, asked: Asked, world: World) -> None:
         self.pipeline, self.session, self.asked, self.world = pipeline, session, asked, world
-        self.store = session.ledger.store
+        self.id, self.store = pipeline.id, session.ledger.store  # the id is made of all stages
         self.stages = {stage.name: stage for stage in pipeline.stages}
         self.order = {name: number for number, name in enumerate(self.stages)}
         self.groupings = {grouping.name: grouping for grouping in pipeline.groupings}
@@ -109,7 +109,7 @@ class _Run:
         known = {name: each.member for name, each in self.begun.items()}
         members = {**known, **unknown}
         pipelines.begin(self.store, self.pipeline, [members[name] for name in self.stages])
-        for name, member in pipelines.members(self.store, self.pipeline.id).items():
+        for name, member in pipelines.members(self.store, self.id).items():
             if name in self.begun:
                 self.begun[name] = self.begun[name]._replace(member=member)
         found = self.begun.values()
@@ -182,8 +182,8 @@ class _Run:
             return
         kept = self.winners.get(stage.source) or self.groupings[stage.source].stages[0]
         found = self._begin(stage, self.outcomes[kept].job.tuned_model)
-        pipelines.know(self.store, self.pipeline.id, found.member)
-        known = pipelines.members(self.store, self.pipeline.id)  # empty in a ledger begun anew
+        pipelines.know(self.store, self.id, found.member)
+        known = pipelines.members(self.store, self.id)  # empty in a ledger begun anew
         member = known.get(stage.name, found.member)
         self.begun[stage.name] = found._replace(member=member)
 
@@ -246,7 +246,7 @@ class _Run:
 
     def _mark(self, states: dict[str, str]) -> None:
         self.states.update(states)
-        pipelines.mark(self.store, self.pipeline.id, states)
+        pipelines.mark(self.store, self.id, states)
 
     async def _keep_best(self, grouping: Grouping) -> End:
         """Share and hand over the best one alone."""
@@ -293,5 +293,5 @@ class _Run:
         return await patiently(
             session,
             job.target,
-            lambda target: remove(job, member, self.pipeline.id, target, session),
+            lambda target: remove(job, member, self.id, target, session),
         )

@@ -26,6 +26,8 @@ ON CONFLICT (pipeline, stage) DO UPDATE SET target = excluded.target,
 WHERE stage.target != excluded.target OR stage.tuned_model != excluded.tuned_model
 """
 
+_MEMBER = "SELECT stage, target, tuned_model, made, state FROM stage WHERE pipeline = ?"
+
 
 class Origin(IntEnum):
     """Where a stage's model was when the pipeline first named it; decides what it may delete."""
@@ -87,12 +89,14 @@ def mark(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
 
 def members(store: Store, pipeline: str) -> dict[str, Member]:
     """The stages of a pipeline as they were written down, by name, in the order of the file."""
-    query = (
-        "SELECT stage, target, tuned_model, made, state FROM stage WHERE pipeline = ? "
-        "ORDER BY rowid"
-    )
-    found = store.rows(query, (pipeline,))
+    found = store.rows(f"{_MEMBER} ORDER BY rowid", (pipeline,))
     return {row[0]: Member(row[0], row[1], row[2], Origin(row[3]), row[4]) for row in found}
+
+
+def member(store: Store, pipeline: str, stage: str) -> Member:
+    """One of them, which is there."""
+    ((name, where, model, made, state),) = store.rows(f"{_MEMBER} AND stage = ?", (pipeline, stage))
+    return Member(name, where, model, Origin(made), state)
 
 
 def decide(store: Store, pipeline: str, grouping: str, digest: str, winner: str) -> None:
