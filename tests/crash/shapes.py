@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from tests.fakes.pipelines import PipelineTarget, grid, model, pipeline, single
 from tests.fakes.work import GRANTS, job_of
 from tests.fakes.work import WORK as GIVEN
-from tuner.jobs.begun import _with_source
 from tuner.jobs.spec import Notify, Require
-from tuner.jobs.work import new_tuned_model
+from tuner.jobs.work import new_tuned_model, with_source
 
 if TYPE_CHECKING:
     from tuner.jobs.pipeline_spec import Pipeline
@@ -28,7 +27,7 @@ _POLISH = single("polish", after=("grid",), source="grid", evaluation=_GATE, not
 PIPELINE: Pipeline = pipeline(_GRID, _POLISH, max_parallel=2)
 LOSERS = [model(stage) for stage in _GRID[0] if "0.002" not in stage.name]
 WINNER = next(model(stage) for stage in _GRID[0] if "0.002" in stage.name)
-POLISHED = f"tunedModels/{new_tuned_model(_with_source(_POLISH[0][0].work, WINNER)).id}"
+POLISHED = f"tunedModels/{new_tuned_model(with_source(_POLISH[0][0].work, WINNER)).id}"
 FILES = (WORK.spec.path, PIPELINE.path)
 """They must be there, for a notice of a file that is gone is given up; nobody reads them here."""
 
