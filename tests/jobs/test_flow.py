@@ -390,6 +390,19 @@ def test_a_loss_that_stands_still_gives_the_tuning_up_once_that_is_written_down(
     assert (target.grants, target.transfers) == (0, 0)
 
 
+def test_a_spec_that_no_longer_gives_up_cancels_nothing():
+    target, work = standing_still()
+    job = JOB
+    while not job.stopping:
+        job = asyncio.run(advance(job, work, target, lambda _: None))
+
+    for _ in range(3):
+        job = asyncio.run(advance(job, with_spec(early_stopping=None), target, lambda _: None))
+
+    assert (job.phase, job.stopping) == (Phase.TUNE, "")
+    assert "cancel" not in target.calls
+
+
 def test_a_tuning_that_ends_well_before_it_can_be_given_up_counts():
     target, work = standing_still()
     job = JOB

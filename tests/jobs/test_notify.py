@@ -342,6 +342,19 @@ def test_a_spec_that_is_broken_just_now_loses_no_notice(ledger, spec):
     assert len(outbox.due(ledger.store)) == 1
 
 
+def test_a_spec_that_may_not_be_looked_at_just_now_loses_no_notice(ledger, spec, monkeypatch):
+    job, _ = ends(ledger)
+    ledger.save(replace(job, spec=str(spec)))
+
+    def locked(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.exists", locked)
+    Run(ledger, Receivers()).deliver()
+
+    assert len(outbox.due(ledger.store)) == 1
+
+
 def test_a_spec_is_read_once_however_many_of_its_notices_are_left(ledger, spec, monkeypatch):
     spec.write_text(f"{spec.read_text()}notify: [{{url: '{HOOK.url}'}}]\n")
     for name in ("first", "second", "third"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import pairwise
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 

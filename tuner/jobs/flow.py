@@ -186,6 +186,8 @@ async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -
 async def _stop_early(
     job: Job, work: Work, operation: Operation, target: Target, tell: Tell
 ) -> Job:
+    if job.stopping and work.spec.early_stopping is None:
+        return replace(job, stopping="")  # it was taken out of the spec before that was done
     if job.stopping and not operation.cancelled:
         tell(events.Changing(job, "cancel", job.tuned_model, job.stopping))
         await target.cancel(operation.name)

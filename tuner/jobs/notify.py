@@ -262,10 +262,10 @@ def _receivers_of(job: Job) -> tuple[Notify, ...] | None:
 
     if not job.spec:  # started from Python, where another run may name them again
         return None
-    if not Path(job.spec).exists():
-        return ()
     try:
+        if not Path(job.spec).exists():
+            return ()
         spec = read_draft(Path(job.spec), job.overrides).spec
-    except InvalidInput:
+    except (InvalidInput, OSError):  # a folder that is locked just now may be open again
         return None
     return spec.notify if spec else None
