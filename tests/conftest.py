@@ -9,8 +9,8 @@ from hypothesis import settings
 
 from tests.fakes import one_target, postgresql
 from tuner import targets
-from tuner.jobs import runner
 from tuner.jobs.ledger import store
+from tuner.jobs.running import runner
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine proves nothing wrong
 settings.load_profile("unhurried")

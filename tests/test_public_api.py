@@ -15,7 +15,7 @@ import tuner
 from tests.fakes.one_target import OneTarget
 from tuner.__main__ import run as command
 from tuner.errors import InvalidInput, Unavailable
-from tuner.jobs.blocking import run_to_end
+from tuner.jobs.running.blocking import run_to_end
 from tuner.types import Phase
 
 

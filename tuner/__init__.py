@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tuner.data.prepare import Examples
     from tuner.jobs.job import Job
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.pipeline_outcome import PipelineOutcome
-    from tuner.jobs.plan import Item
+    from tuner.jobs.pipelines.outcome import PipelineOutcome
+    from tuner.jobs.planning.plan import Item
     from tuner.jobs.work import Work
     from tuner.types import TargetConfig
 
@@ -74,7 +74,7 @@ def run(
             on from there.
     """
     from tuner import aio
-    from tuner.jobs.blocking import run_to_end
+    from tuner.jobs.running.blocking import run_to_end
 
     return run_to_end(lambda: aio.run(spec, overrides, examples, force_share=force_share))
 
@@ -91,7 +91,7 @@ def submit(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None 
         InvalidInput, NotAllowed, Unavailable, RequestRefused: As ``run``.
     """
     from tuner import aio
-    from tuner.jobs.blocking import run_to_end
+    from tuner.jobs.running.blocking import run_to_end
 
     return run_to_end(lambda: aio.submit(spec, overrides, examples))
 
@@ -130,7 +130,7 @@ def plan(*specs: str | Path | Work, target: str | TargetConfig | None = None) ->
         InvalidInput: Everything that is wrong with the specs and their data.
     """
     from tuner import aio
-    from tuner.jobs.blocking import run_to_end
+    from tuner.jobs.running.blocking import run_to_end
 
     return run_to_end(lambda: aio.plan(*specs, target=target))
 
@@ -155,7 +155,7 @@ def run_pipeline(
         TunerError: The ledger cannot be used, or a target cannot be asked at all.
     """
     from tuner import aio
-    from tuner.jobs.blocking import run_to_end
+    from tuner.jobs.running.blocking import run_to_end
 
     return run_to_end(lambda: aio.run_pipeline(path, overrides, force_share=force_share))
 

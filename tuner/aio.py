@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import tuner
 from tuner.errors import InvalidInput
-from tuner.jobs.begun import Asked
-from tuner.jobs.connections import Connections
 from tuner.jobs.ledger import open_ledger
-from tuner.jobs.loading import Loaded, load
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.pipeline_spec import load_pipeline
-from tuner.jobs.plan import plan as planned
-from tuner.jobs.runner import Pace
-from tuner.jobs.start import begin, follow_all
-from tuner.jobs.together import follow_both
+from tuner.jobs.pipelines.begun import Manner
+from tuner.jobs.pipelines.spec import load_pipeline
+from tuner.jobs.pipelines.together import follow_both
+from tuner.jobs.planning.loading import Loaded, load
+from tuner.jobs.planning.plan import plan as planned
+from tuner.jobs.running.reach import Connections
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.start import begin, follow_all
 from tuner.jobs.work import Work
 from tuner.tokens.long import long_examples
 from tuner.tokens.works import token_counter
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from tuner.data.prepare import Examples
     from tuner.errors import Problem
     from tuner.jobs.job import Job
-    from tuner.jobs.pipeline_outcome import PipelineOutcome
-    from tuner.jobs.pipeline_spec import Pipeline
-    from tuner.jobs.plan import Item
+    from tuner.jobs.pipelines.outcome import PipelineOutcome
+    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.jobs.planning.plan import Item
 
 __all__ = ["plan", "run", "run_pipeline", "status", "submit"]
 
@@ -75,7 +75,7 @@ async def run_pipeline(
 ) -> PipelineOutcome:
     """As ``tuner.run_pipeline``."""
     pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, long_examples)
-    asked = Asked(force=force_share)
+    asked = Manner(force=force_share)
     with open_ledger() as ledger:
         [ended] = await follow_both(([], [pipeline]), ledger, asked, _quietly, Pace())
     assert not isinstance(ended, Outcome)  # noqa: S101 -- for the type checker

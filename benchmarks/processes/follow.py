@@ -24,8 +24,8 @@ STACK_BYTES = 256 * 1024
 
 def tuner(address: str, names: list[str], interval_s: float) -> Callable[[], Heard]:
     """All of them by one follower."""
-    from tuner.jobs.follower import QUICKEST_S, Follower
-    from tuner.jobs.runner import Pace
+    from tuner.jobs.running.follower import QUICKEST_S, Follower
+    from tuner.jobs.running.runner import Pace
     from tuner.targets import open_target
     from tuner.types import TargetConfig
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from meter import measured, tell
 
-from tuner.jobs import events
-from tuner.jobs.evaluation_spec import Evaluation, Require
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.pipeline import run_pipeline
-from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
-from tuner.jobs.runner import Pace
-from tuner.jobs.session import Session
-from tuner.jobs.spec import JobSpec, TrainingData
-from tuner.jobs.start import begin
+from tuner.jobs.pipelines.running import run_pipeline
+from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.session import Session
+from tuner.jobs.running.start import begin
+from tuner.jobs.spec.evaluation_keys import Evaluation, Require
+from tuner.jobs.spec.keys import JobSpec, TrainingData
+from tuner.jobs.telling import events
 from tuner.jobs.work import Work
 from tuner.types import Example, Grant, Phase, Role, TargetConfig
 

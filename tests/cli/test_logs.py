@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from tests.jobs.test_ledger import JOB
+from tests.jobs.ledger.test_ledger import JOB
 from tuner.__main__ import run
-from tuner.jobs import events, log
-from tuner.jobs.audit import Audit
+from tuner.jobs.records import log
+from tuner.jobs.records.audit import Audit
+from tuner.jobs.telling import effects, events
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +58,8 @@ def test_other_jobs_and_older_events_are_left_out(capsys):
 
 def test_the_audit_tells_who_did_what_and_why(capsys):
     audit = Audit()
-    audit(events.Changing(JOB, "change_role", "ana@example.com (writer)", "the gate was met"))
-    audit(events.Deleted(JOB, "another is better"))
+    audit(effects.Changing(JOB, "change_role", "ana@example.com (writer)", "the gate was met"))
+    audit(effects.Deleted(JOB, "another is better"))
 
     run(["logs", "--audit", "-o", "table"])
 
@@ -71,7 +72,7 @@ def test_the_audit_tells_who_did_what_and_why(capsys):
 
 def test_control_characters_of_others_stay_inert(capsys):
     audit = Audit()
-    audit(events.Changing(JOB, "grant", "\x07ana\nforged", ""))
+    audit(effects.Changing(JOB, "grant", "\x07ana\nforged", ""))
 
     run(["logs", "--audit", "-o", "table"])
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.target import ME
 from tuner.__main__ import run
-from tuner.jobs import log
+from tuner.jobs.records import log
 from tuner.types import Grant, NewTunedModel, Role, State
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tuner.__main__ import run
-from tuner.jobs import lock
+from tuner.jobs.records import lock
 from tuner.types import Grant, Hyperparameters, Role, State
 
 pytestmark = pytest.mark.slow  # whole runs, one a test

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.jobs import events, flow, gate, keeping, losers, sharing
+from tuner.jobs import flow, sharing
+from tuner.jobs.evaluation import gate
 from tuner.jobs.ledger import Ledger, claims, pipelines
-from tuner.jobs.session import Session
+from tuner.jobs.pipelines import keeping, losers
+from tuner.jobs.running.session import Session
+from tuner.jobs.telling import effects, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +25,7 @@ def no_intent() -> None:
     tell = Session.tell
 
     def silent(session: Session, event: events.Event) -> None:
-        if not isinstance(event, events.Changing):
+        if not isinstance(event, effects.Changing):
             tell(session, event)
 
     Session.tell = silent

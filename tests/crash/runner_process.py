@@ -16,12 +16,12 @@ from pathlib import Path
 from tests.fakes.piped import PipedTarget
 from tests.fakes.work import WORK, job_of
 from tuner import targets
-from tuner.jobs import runner
-from tuner.jobs.leases import Times
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.runner import Pace
-from tuner.jobs.session import Session
-from tuner.jobs.start import begin
+from tuner.jobs.running import runner
+from tuner.jobs.running.leases import Times
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.session import Session
+from tuner.jobs.running.start import begin
 
 SOON = Times(beat_s=0.1, look_s=0.05, lease_s=0.5)
 WORK_IN_MEMORY = replace(WORK, is_on_disk=False)

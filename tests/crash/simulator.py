@@ -27,16 +27,17 @@ from tests.crash.storm import CALM, Storm, Weather
 from tests.fakes import clock
 from tuner import targets
 from tuner.errors import TunerError
-from tuner.jobs import asking, events
+from tuner.jobs.evaluation import asking
 from tuner.jobs.ledger import Ledger, claims
-from tuner.jobs.pipeline import run_pipeline
-from tuner.jobs.runner import Pace
-from tuner.jobs.session import Session
-from tuner.jobs.start import begin
+from tuner.jobs.pipelines.running import run_pipeline
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.session import Session
+from tuner.jobs.running.start import begin
+from tuner.jobs.telling import effects, events
 
 STORMY_LIVES = 6
 LONGEST_S = 20_000.0
-TOLD = (events.Spared, events.Watching, events.TakenOver, events.Undelivered, events.Skipped)
+TOLD = (effects.Spared, events.Watching, events.TakenOver, events.Undelivered, events.Skipped)
 YEAR_S = 365 * 86400.0
 
 
@@ -89,7 +90,7 @@ class Life(Mortal):
         return 1.8e9 + clock.now() + self.storm.chance.uniform(-YEAR_S, YEAR_S)
 
     def _hear(self, event: events.Event) -> None:
-        if isinstance(event, events.Changing):
+        if isinstance(event, effects.Changing):
             heard = self.storm.intended.setdefault(self, set())
             heard.add((event.action, event.job.tuned_model))
         elif isinstance(event, TOLD):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.crash.shapes import NOTIFY, Service
 from tests.fakes.pipelines import RATES, grid, pipeline, single, variant
 from tests.fakes.work import GRANTS
-from tuner.jobs.spec import EarlyStopping, Evaluation, Require
+from tuner.jobs.spec.keys import EarlyStopping, Evaluation, Require
 from tuner.jobs.work import new_tuned_model
 
 if TYPE_CHECKING:
     from random import Random
 
-    from tuner.jobs.pipeline_spec import Pipeline
+    from tuner.jobs.pipelines.spec import Pipeline
     from tuner.jobs.work import Work
 
 HEIR = "lead@example.com"

@@ -14,9 +14,9 @@ from tests.crash.shapes import WORK, Service, effects
 from tests.fakes import clock
 from tuner import targets
 from tuner.jobs.ledger import Ledger, store
-from tuner.jobs.runner import Pace
-from tuner.jobs.session import Session
-from tuner.jobs.start import begin
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.session import Session
+from tuner.jobs.running.start import begin
 from tuner.targets.connect import Connection, parse_endpoint
 from tuner.targets.credentials import Identity
 from tuner.targets.failures import Failure, explain

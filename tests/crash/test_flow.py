@@ -12,8 +12,10 @@ from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import Unavailable
 from tuner.jobs.flow import advance
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.runner import Pace, Runner
+from tuner.jobs.running.runner import Pace, Runner
 from tuner.types import Phase, Role
+
+pytestmark = pytest.mark.slow
 
 JOB = job_of(WORK)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.jobs.test_ledger import JOB, WHOSE, first, opened
+from tests.jobs.ledger.test_ledger import JOB, WHOSE, first, opened
 from tuner.jobs.ledger import VERSION
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ Ledger(pathlib.Path(sys.argv[1]), float)
 SAVES_UNTIL_FULL = """
 import pathlib, resource, signal, sys
 from dataclasses import replace
-from tests.jobs.test_ledger import JOB, opened
+from tests.jobs.ledger.test_ledger import JOB, opened
 from tuner.errors import TunerError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -60,7 +60,7 @@ with opened(pathlib.Path(sys.argv[1])) as ledger:
 SAVES_BESIDE_OTHERS = """
 import pathlib, sys
 from dataclasses import replace
-from tests.jobs.test_ledger import JOB, opened
+from tests.jobs.ledger.test_ledger import JOB, opened
 
 for number in range(20):
     with opened(pathlib.Path(sys.argv[1])) as ledger:

@@ -9,8 +9,8 @@ import yaml
 
 from tests.docs.blocks import ROOT, blocks, broken_links
 from tuner.__main__ import run as tuner
-from tuner.jobs.draft import read_draft
-from tuner.jobs.evaluation_spec import METRICS
+from tuner.jobs.spec.draft import read_draft
+from tuner.jobs.spec.evaluation_keys import METRICS
 
 PAGE = ROOT / "docs/evaluation.md"
 

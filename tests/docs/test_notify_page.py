@@ -11,11 +11,11 @@ import pytest
 
 from tests.docs.blocks import ROOT, blocks
 from tests.fakes.work import WORK, job_of, with_spec
-from tests.jobs.test_ledger import EVALUATION
-from tuner.jobs import sending
-from tuner.jobs.audit import Audit, Change
-from tuner.jobs.notify import notices
-from tuner.jobs.spec import Notify
+from tests.jobs.ledger.test_ledger import EVALUATION
+from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.spec.keys import Notify
+from tuner.jobs.telling import sending
+from tuner.jobs.telling.notify import notices
 from tuner.types import Phase
 
 PAGE = ROOT / "docs/notify.md"
@@ -70,7 +70,7 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
 
 
 def test_the_lock_on_the_other_page_has_the_keys_of_one_that_is_written(tmp_path):
-    from tuner.jobs.provenance import described
+    from tuner.jobs.records.provenance import described
 
     page = Path(ROOT / "docs/provenance.md")
     (block,) = [each.text for each in blocks(page) if each.kind == "json"]

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check
-from tuner.jobs.pipeline_spec import load_pipeline
-from tuner.jobs.reference import pipeline_tables
+from tuner.jobs.pipelines.spec import load_pipeline
+from tuner.jobs.spec.reference import pipeline_tables
 
 PAGE = ROOT / "docs/pipelines.md"
 

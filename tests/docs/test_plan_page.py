@@ -11,8 +11,8 @@ import pytest
 import tuner
 from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tests.fakes.work import WORK
-from tuner.jobs.plan import Item, exit_code
-from tuner.jobs.verdict import Action
+from tuner.jobs.planning.plan import Item, exit_code
+from tuner.jobs.planning.verdict import Action
 
 PLAN, PYTHON = ROOT / "docs/plan.md", ROOT / "docs/python.md"
 

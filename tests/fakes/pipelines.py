@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK
-from tuner.jobs.pipeline_spec import Grouping, Pipeline, Stage
+from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Hyperparameters, State
 

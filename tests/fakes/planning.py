@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
-from tuner.jobs import start
-from tuner.jobs.asked import Asked
-from tuner.jobs.plan import plan
-from tuner.jobs.runner import Pace
+from tuner.jobs.planning.asked import Asked
+from tuner.jobs.planning.plan import plan
+from tuner.jobs.running import start
+from tuner.jobs.running.runner import Pace
 
 JOB = job_of(WORK)
 
@@ -37,7 +37,7 @@ def planned(target, ledger, *works, tokens=lambda _: None):
 
 def run(target, ledger, monkeypatch, work=WORK, **changes):
     """As `tuner run` does."""
-    monkeypatch.setattr("tuner.jobs.connections.open_target", lambda _: _Opened(target))
+    monkeypatch.setattr("tuner.jobs.running.reach.open_target", lambda _: _Opened(target))
 
     async def followed():
         job = replace(start.begin(work, ledger), **changes)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.jobs.job import Job
-from tuner.jobs.spec import Evaluation, JobSpec, Require, TrainingData
+from tuner.jobs.spec.keys import Evaluation, JobSpec, Require, TrainingData
 from tuner.jobs.work import Work, content_id, new_tuned_model
 from tuner.types import Example, Grant, GranteeType, Role
 

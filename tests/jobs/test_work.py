@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.jobs.spec import JobSpec, TrainingData
+from tuner.jobs.spec.keys import JobSpec, TrainingData
 from tuner.jobs.work import Work, content_id, digest, load_work, new_tuned_model
 from tuner.types import Example, Hyperparameters
 

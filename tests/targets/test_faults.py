@@ -18,8 +18,8 @@ from tests.fakes.service_process import running_service
 from tests.fakes.work import WORK, job_of, with_spec
 from tuner.errors import NotAllowed
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.runner import Pace
-from tuner.jobs.start import follow_all
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.start import follow_all
 from tuner.targets import calls, open_target
 from tuner.targets.actions import Code
 from tuner.types import Grant, Hyperparameters, Phase, Role, TargetConfig

@@ -12,10 +12,10 @@ from google.ai import generativelanguage_v1beta as gl
 from tests.fakes.grpc_server import Refusal, Script, serving
 from tests.fakes.planning import asked
 from tests.fakes.work import WORK, with_spec
-from tuner.jobs.connections import Connections
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.plan import plan
-from tuner.jobs.verdict import Action
+from tuner.jobs.planning.plan import plan
+from tuner.jobs.planning.verdict import Action
+from tuner.jobs.running.reach import Connections
 from tuner.types import TargetConfig
 
 CHAINED = with_spec(base_model="", tuned_model_source="tunedModels/first")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tuner.cli.subjects import Subject
-    from tuner.jobs.answers import Answers
-    from tuner.jobs.comparison import Standing
-    from tuner.jobs.events import Event
+    from tuner.jobs.evaluation.answers import Answers
+    from tuner.jobs.evaluation.comparison import Standing
     from tuner.jobs.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
+    from tuner.jobs.telling.events import Event
     from tuner.jobs.work import Work
 
 DATA = click.option(
@@ -113,10 +113,10 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.cli.show import show
     from tuner.cli.subjects import find, find_model
-    from tuner.jobs import comparison
-    from tuner.jobs.connections import Connections
+    from tuner.jobs.evaluation import comparison
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.outcome import fitting
+    from tuner.jobs.running.reach import Connections
 
     with open_ledger() as ledger:
         first = find(subjects[0], spec, ledger, overrides)
@@ -145,14 +145,14 @@ def compare(  # noqa: PLR0913 -- one parameter an option
 
 
 def _metric(work: Work) -> str:
-    from tuner.jobs.gate import metric_of
+    from tuner.jobs.evaluation.gate import metric_of
 
     return metric_of(work).kind
 
 
 def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
     """The ledger's answers by target; ``again`` those of this run alone."""
-    from tuner.jobs.answers import Anew
+    from tuner.jobs.evaluation.answers import Anew
 
     known: dict[str, Answers] = {}
 
@@ -167,7 +167,7 @@ def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
 
 def _by(work: Work, kind: str) -> Work:
     """``work`` with another metric, which is a word."""
-    from tuner.jobs.evaluation_spec import METRICS, Evaluation, MetricSpec
+    from tuner.jobs.spec.evaluation_keys import METRICS, Evaluation, MetricSpec
 
     words = [name for name in METRICS if name not in ("regex", "judge")]
     if kind not in words and ":" not in kind:
@@ -186,7 +186,7 @@ async def _evaluated(
     tell: Callable[[Event], None],
 ) -> list[Evaluation]:
     """An evaluation a work; the answers are those of the first."""
-    from tuner.jobs import gate
+    from tuner.jobs.evaluation import gate
     from tuner.targets import open_target
 
     evaluations = []
@@ -202,14 +202,14 @@ def _nobody(_: Event) -> None:
 
 
 def _reporter(ctx: click.Context) -> Callable[[Event], None]:
-    from tuner.jobs.reporters import Lines
+    from tuner.jobs.telling.reporters import Lines
 
     return _nobody if ctx.obj["quiet"] else Lines(sys.stderr)
 
 
 def _misses(work: Work, evaluations: Sequence[Evaluation]) -> list[str]:
     """What the gate of the spec misses, of the evaluation by the spec's own metric."""
-    from tuner.jobs.gate import shortfalls
+    from tuner.jobs.evaluation.gate import shortfalls
 
     asked = work.spec.evaluation
     its = [each for each in evaluations if each.metric == _metric(work)]
@@ -238,7 +238,7 @@ def _show(
 def _record(
     found: Subject, evaluations: Sequence[Evaluation], misses: Sequence[str]
 ) -> dict[str, object]:
-    from tuner.jobs.reporters import scores
+    from tuner.jobs.telling.reporters import scores
 
     return {
         "job": found.job.title,

@@ -17,16 +17,16 @@ from tuner.cli.show import show
 from tuner.errors import Detached, TunerError
 from tuner.jobs import outcome as outcomes_of
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.runner import Pace
+from tuner.jobs.running.runner import Pace
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tuner.jobs.events import Event, Tell
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.pipeline_outcome import PipelineOutcome
+    from tuner.jobs.pipelines.outcome import PipelineOutcome
+    from tuner.jobs.telling.events import Event, Tell
 
     Ended = Outcome | PipelineOutcome
     Follow = Callable[[Tell, Pace], Coroutine[None, None, Sequence[Ended]]]
@@ -145,7 +145,7 @@ def pace_until(until: Phase | None, timeout_s: float | None) -> Pace:
 def _reporter(
     output: str, *, quiet: bool, live: bool
 ) -> AbstractContextManager[Callable[[Event], None]]:
-    from tuner.jobs.reporters import JsonLines, Lines
+    from tuner.jobs.telling.reporters import JsonLines, Lines
 
     if output == "jsonl":
         return JsonLines(sys.stdout)
@@ -155,7 +155,7 @@ def _reporter(
         return Lines(sys.stderr)
     from rich.console import Console
 
-    from tuner.jobs.live import Terminal
+    from tuner.jobs.telling.live import Terminal
 
     return Terminal(Console(stderr=True))
 
@@ -176,14 +176,14 @@ def _print(outcomes: Sequence[Ended], output: str) -> None:
 def _record(ended: Ended) -> dict[str, object]:
     if isinstance(ended, Outcome):
         return outcomes_of.record(ended)
-    from tuner.jobs.pipeline_outcome import record
+    from tuner.jobs.pipelines.outcome import record
 
     return record(ended)
 
 
 def _print_pipeline(ended: PipelineOutcome) -> None:
     """A line a stage, and the tables of those that are kept."""
-    from tuner.jobs.pipeline_outcome import rows
+    from tuner.jobs.pipelines.outcome import rows
 
     click.echo(f"\n{ended.pipeline.name}: its stages")
     show(rows(ended), "table")

@@ -33,7 +33,7 @@ def logs(
     """
     import time
 
-    from tuner.jobs import log
+    from tuner.jobs.records import log
 
     oldest = 0.0 if since is None else time.time() - _seconds(since)
     path = log.audit_file() if audit else log.events_file()
@@ -44,7 +44,7 @@ def logs(
 
 
 def _seconds(since: str) -> float:
-    from tuner.jobs.durations import seconds
+    from tuner.jobs.spec.durations import seconds
 
     if not seconds(since):
         raise click.UsageError(f"--since {since}: write a time such as 90s, 20m, 2h or 7d")
@@ -64,7 +64,7 @@ def _line(record: dict[str, Any]) -> str:
     from datetime import datetime
 
     from tuner.cli.show import cell
-    from tuner.jobs.log import seconds_of
+    from tuner.jobs.records.log import seconds_of
 
     when = datetime.fromtimestamp(seconds_of(record.get("time"))).astimezone()
     said = _change(record) if "state" in record else _event(record)

@@ -174,7 +174,7 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
     One that is tuning is cancelled first.
     """
     from tuner.cli.asking import ask, find_tuned_model
-    from tuner.jobs.audit import by_hand
+    from tuner.jobs.records.audit import by_hand
 
     async def found(target: Target) -> list[str]:
         return [(await find_tuned_model(target, each)).name for each in model]

@@ -73,7 +73,7 @@ async def _granted(
 ) -> tuple[Permission, str]:
     """Look first: the same grant twice is no error, and a role is changed in place."""
     from tuner.cli.asking import find_tuned_model
-    from tuner.jobs.audit import by_hand
+    from tuner.jobs.records.audit import by_hand
 
     name = (await find_tuned_model(target, model)).name
     held = _held_by(await target.permissions(name), wanted)
@@ -108,7 +108,7 @@ def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
 
 async def _revoked(config: TargetConfig, target: Target, model: str, grantee: str | None) -> str:
     from tuner.cli.asking import find_tuned_model
-    from tuner.jobs.audit import by_hand
+    from tuner.jobs.records.audit import by_hand
     from tuner.names import permission_parent
 
     if grantee is None:

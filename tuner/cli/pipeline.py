@@ -11,7 +11,7 @@ from tuner.cli import LazyGroup
 from tuner.cli.options import output_option
 
 if TYPE_CHECKING:
-    from tuner.jobs.pipeline_spec import Pipeline, Stage
+    from tuner.jobs.pipelines.spec import Pipeline, Stage
 
 FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 SET = click.option(
@@ -74,9 +74,9 @@ def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
 
     As the ledger has it: no service is asked.
     """
-    from tuner.jobs.drawing import as_svg
-    from tuner.jobs.graph import as_text
-    from tuner.jobs.pipeline_spec import load_pipeline
+    from tuner.jobs.pipelines.drawing import as_svg
+    from tuner.jobs.pipelines.graph import as_text
+    from tuner.jobs.pipelines.spec import load_pipeline
 
     loaded = load_pipeline(file, overrides)
     states, notes = _states(loaded)
@@ -90,7 +90,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     Raises:
         InvalidInput: Everything that is wrong with it.
     """
-    from tuner.jobs.pipeline_spec import load_pipeline
+    from tuner.jobs.pipelines.spec import load_pipeline
     from tuner.tokens.long import long_examples
 
     loaded = load_pipeline(file, overrides, looks=long_examples)
@@ -120,7 +120,7 @@ def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     """How far each stage is, and the score of its model, when it was begun."""
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.ledger.pipelines import find
-    from tuner.jobs.pipeline_outcome import known_rows
+    from tuner.jobs.pipelines.outcome import known_rows
 
     with open_ledger() as ledger:
         known = find(ledger.store, loaded.id)

@@ -15,8 +15,8 @@ from tuner.cli.options import output_option, target_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.loading import Loaded
-    from tuner.jobs.plan import Item
+    from tuner.jobs.planning.loading import Loaded
+    from tuner.jobs.planning.plan import Item
     from tuner.types import TargetConfig
 
 
@@ -52,7 +52,7 @@ def plan(
     done. Unlike terraform's, exit code 2 of --detailed-exitcode is no change to be made: that is 6.
     """
     from tuner.cli.validate import load_all
-    from tuner.jobs.plan import exit_code
+    from tuner.jobs.planning.plan import exit_code
 
     given = _target(config)
     loaded = load_all(specs, overrides, given)
@@ -67,9 +67,9 @@ def plan(
 
 async def planned(loaded: Loaded, *, force: bool = False) -> list[Item]:
     """What is to be done about jobs and the stages of pipelines, as their targets are now."""
-    from tuner.jobs.connections import Connections
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.plan import plan as planned_
+    from tuner.jobs.planning.plan import plan as planned_
+    from tuner.jobs.running.reach import Connections
     from tuner.tokens.works import token_counter
 
     with open_ledger() as ledger:

@@ -36,9 +36,9 @@ def retry(
     """
     from tuner.cli.following import follow, pace_until
     from tuner.cli.reloading import pipelines_of
-    from tuner.jobs.begun import Asked
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.together import follow_both
+    from tuner.jobs.pipelines.begun import Manner
+    from tuner.jobs.pipelines.together import follow_both
 
     with open_ledger() as ledger:
         found, files = _named(ledger, jobs) if jobs else _all(ledger)
@@ -46,14 +46,14 @@ def retry(
             click.echo("nothing has failed: there is nothing to try again", err=True)
             return 0
         both = [_again(job) for job in found], pipelines_of(files)
-        follows = partial(follow_both, both, ledger, Asked(retry=True))
+        follows = partial(follow_both, both, ledger, Manner(retry=True))
         return follow(ctx, follows, pace_until(None, timeout_s), output)
 
 
 def _all(ledger: Ledger) -> tuple[list[Job], Files]:
     from tuner.cli.from_python import on_disk
     from tuner.cli.reloading import parted
-    from tuner.jobs.begun import RETRIED
+    from tuner.jobs.pipelines.begun import RETRIED
 
     failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
     return parted(on_disk(failed, are_named=False))
@@ -64,7 +64,7 @@ def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
     from tuner.cli.from_python import on_disk
     from tuner.cli.reloading import parted
     from tuner.jobs.ledger.pipelines import find
-    from tuner.jobs.specs import is_pipeline
+    from tuner.jobs.spec.files import is_pipeline
 
     jobs: list[Job] = []
     files: Files = {}
@@ -83,7 +83,7 @@ def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
 
 def _refuse_others(jobs: Sequence[Job]) -> None:
     from tuner.errors import InvalidInput, Problem
-    from tuner.jobs.begun import RETRIED
+    from tuner.jobs.pipelines.begun import RETRIED
     from tuner.types import Phase
 
     problems = []
@@ -102,7 +102,7 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
 
 
 def _again(job: Job) -> tuple[Job, Work]:
-    from tuner.jobs.start import unchanged
+    from tuner.jobs.running.start import unchanged
     from tuner.jobs.work import load_work
 
     work = load_work(Path(job.spec), job.overrides)

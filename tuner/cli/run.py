@@ -14,15 +14,15 @@ from tuner.cli.options import output_option, timeout_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tuner.jobs.events import Tell
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.loading import Loaded
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.pipeline_outcome import PipelineOutcome
-    from tuner.jobs.runner import Pace
-    from tuner.jobs.settled import Pair
-    from tuner.jobs.together import Both
+    from tuner.jobs.pipelines.outcome import PipelineOutcome
+    from tuner.jobs.pipelines.together import Both
+    from tuner.jobs.planning.loading import Loaded
+    from tuner.jobs.planning.settled import Pair
+    from tuner.jobs.running.runner import Pace
+    from tuner.jobs.telling.events import Tell
     from tuner.jobs.work import Work
 
 SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
@@ -116,9 +116,9 @@ def resume(
 
 def _of(jobs: Sequence[Job]) -> Both:
     """The files of bookmarks: jobs go on by themselves, the stages of a pipeline all together."""
-    from tuner.jobs.pipeline_spec import load_pipeline
-    from tuner.jobs.specs import is_pipeline
-    from tuner.jobs.start import unchanged
+    from tuner.jobs.pipelines.spec import load_pipeline
+    from tuner.jobs.running.start import unchanged
+    from tuner.jobs.spec.files import is_pipeline
     from tuner.jobs.work import load_work
 
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
@@ -158,13 +158,13 @@ def _following(
 ) -> Callable[[Tell, Pace], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
     async def follows(tell: Tell, pace: Pace) -> Sequence[Outcome | PipelineOutcome]:
         if not both[1]:
-            from tuner.jobs.start import follow_all
+            from tuner.jobs.running.start import follow_all
 
             return [*settled, *await follow_all(both[0], ledger, tell, pace)]
-        from tuner.jobs.begun import Asked
-        from tuner.jobs.together import follow_both
+        from tuner.jobs.pipelines.begun import Manner
+        from tuner.jobs.pipelines.together import follow_both
 
-        return [*settled, *await follow_both(both, ledger, Asked(force=force), tell, pace)]
+        return [*settled, *await follow_both(both, ledger, Manner(force=force), tell, pace)]
 
     return follows
 
@@ -178,7 +178,7 @@ def _left_to_do(
         InvalidInput: One of them cannot be done; nothing was sent.
     """
     from tuner.cli.plan import planned
-    from tuner.jobs.settled import parted, refuse_blocked
+    from tuner.jobs.planning.settled import parted, refuse_blocked
 
     is_one = len(loaded.parts) == 1 and bool(loaded.works) and not Path(asked.specs[0]).is_dir()
     if asked.new or is_one:
@@ -204,7 +204,7 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[Work]) -> None:
 def _pairs(works: Sequence[Work], ledger: Ledger, asked: _Asked) -> list[Pair]:
     """Two specs of the same content are one job: following it twice would do its steps twice."""
     from tuner.errors import InvalidInput, Problem
-    from tuner.jobs.start import begin
+    from tuner.jobs.running.start import begin
 
     pairs = [
         (replace(begin(work, ledger, asked.overrides, new=asked.new), force=asked.force), work)

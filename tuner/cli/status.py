@@ -31,7 +31,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.cli.show import show
     from tuner.jobs.ledger import open_ledger, pipelines
     from tuner.jobs.outcome import summary
-    from tuner.jobs.pipeline_outcome import counts, known_rows
+    from tuner.jobs.pipelines.outcome import counts, known_rows
 
     with open_ledger() as ledger:
         known = pipelines.known(ledger.store)
@@ -88,7 +88,7 @@ def _watch(
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.start import watch_all
+    from tuner.jobs.running.start import watch_all
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)

@@ -10,9 +10,9 @@ from tuner.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.asked import Asked
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
+    from tuner.jobs.planning.asked import Asked
     from tuner.jobs.work import Work
 
 
@@ -78,7 +78,7 @@ def _model(given: str, work: Work) -> Job:
 def _begun(asked: Asked, ledger: Ledger) -> Job:
     from dataclasses import replace
 
-    from tuner.jobs.start import begin
+    from tuner.jobs.running.start import begin
 
     return replace(begin(asked.work, ledger), name=asked.title, label="")
 
@@ -86,7 +86,7 @@ def _begun(asked: Asked, ledger: Ledger) -> Job:
 def _of_job(job: Job, overrides: Sequence[str]) -> Work:
     """The work of a bookmark, alone or as a stage of its pipeline."""
     from tuner.cli.from_python import on_disk
-    from tuner.jobs.loading import load
+    from tuner.jobs.planning.loading import load
 
     on_disk([job], are_named=True)
     all_of = load([job.spec], [*job.overrides, *overrides]).asked()
@@ -99,7 +99,7 @@ def _load(spec: str, overrides: Sequence[str]) -> Work:
 
 
 def _one_of(spec: str, overrides: Sequence[str]) -> Asked:
-    from tuner.jobs.loading import load
+    from tuner.jobs.planning.loading import load
 
     asked = load([spec], overrides).asked()
     if len(asked) > 1:

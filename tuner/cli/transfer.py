@@ -41,7 +41,7 @@ def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None
 
 
 async def _transferred(config: TargetConfig, target: Target, name: str, email: str) -> None:
-    from tuner.jobs.audit import by_hand
+    from tuner.jobs.records.audit import by_hand
 
     with by_hand(config, target, name, "transfer", f"{name} to {email}"):
         await target.transfer(name, email)

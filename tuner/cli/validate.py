@@ -12,8 +12,8 @@ from tuner.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.asked import Asked
-    from tuner.jobs.loading import Loaded
+    from tuner.jobs.planning.asked import Asked
+    from tuner.jobs.planning.loading import Loaded
     from tuner.types import TargetConfig
 
 
@@ -55,7 +55,7 @@ def load_all(
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    from tuner.jobs.loading import load
+    from tuner.jobs.planning.loading import load
     from tuner.tokens.long import long_examples
 
     loaded = load(specs, overrides, long_examples, target)

@@ -11,16 +11,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
-from tuner.jobs import events, gate, stopping
-from tuner.jobs.answers import NOTHING_KEPT
+from tuner.jobs import stopping
+from tuner.jobs.evaluation import gate
+from tuner.jobs.evaluation.answers import NOTHING_KEPT
 from tuner.jobs.sharing import share, transfer
+from tuner.jobs.telling import effects, events
 from tuner.jobs.work import content_id, new_tuned_model
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
-    from tuner.jobs.answers import Answers
-    from tuner.jobs.events import Tell
+    from tuner.jobs.evaluation.answers import Answers
     from tuner.jobs.job import Job
+    from tuner.jobs.telling.events import Tell
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import Operation, TunedModel
@@ -72,7 +74,7 @@ async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
             return created
         found = await target.tuned_model(job.tuned_model)
     _refuse_another(found, job, work)
-    tell(events.Adopted(job))
+    tell(effects.Adopted(job))
     if job.retry:  # killed right after the create: this is the new model already
         job = replace(job, retry=False, stopping="", operation="")
     if not gate.stands(job.evaluation, work, found):  # of another model that had this name
@@ -93,23 +95,23 @@ def _anew(job: Job) -> Job:
 async def _delete_failed(job: Job, target: Target, tell: Tell) -> None:
     tell(events.Retrying(job))
     why = "it failed and is tuned again"
-    tell(events.Changing(job, "delete", job.tuned_model, why))
+    tell(effects.Changing(job, "delete", job.tuned_model, why))
     with suppress(NotFound):  # the reply to our own call was lost
         await target.delete(job.tuned_model)
-    tell(events.Deleted(job, why))
+    tell(effects.Deleted(job, why))
 
 
 async def _create(job: Job, work: Work, target: Target, tell: Tell) -> Job | None:
     """None when the model is there already: somebody was faster, or our own reply was lost."""
     new = replace(new_tuned_model(work), id=job.tuned_model.removeprefix("tunedModels/"))
-    tell(events.Changing(job, "create", job.tuned_model, ""))
+    tell(effects.Changing(job, "create", job.tuned_model, ""))
     try:
         operation = await target.create(new)
     except AlreadyExists:
         if await _visible(job.tuned_model, target) is None:
             raise
         return None
-    tell(events.Submitted(job, len(new.examples)))
+    tell(effects.Submitted(job, len(new.examples)))
     job = replace(job, evaluation=None, allowed="")
     return replace(job, phase=Phase.TUNE, operation=operation.name, retry=False, stopping="")
 
@@ -189,7 +191,7 @@ async def _stop_early(
     if job.stopping and work.spec.early_stopping is None:
         return replace(job, stopping="")  # it was taken out of the spec before that was done
     if job.stopping and not operation.cancelled:
-        tell(events.Changing(job, "cancel", job.tuned_model, job.stopping))
+        tell(effects.Changing(job, "cancel", job.tuned_model, job.stopping))
         await target.cancel(operation.name)
     if job.stopping:
         return job
@@ -241,12 +243,12 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: A
     misses = "; ".join(gate.shortfalls(evaluation, asked))
     if not misses:
         allowed = gate.why(evaluation, asked)
-        tell(events.Allowed(job, allowed))
+        tell(effects.Allowed(job, allowed))
         return replace(job, phase=Phase.SHARE, allowed=allowed)
     if kept and gate.was_forced(job.allowed, misses):
         return replace(job, phase=Phase.SHARE)
     if job.force:
-        tell(events.Forced(job, misses))
+        tell(effects.Forced(job, misses))
         return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses))
     return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from tuner.data import Batch
     from tuner.errors import Problem
-    from tuner.jobs.draft import Draft
-    from tuner.jobs.spec import JobSpec, TrainingData
+    from tuner.jobs.spec.draft import Draft
+    from tuner.jobs.spec.keys import JobSpec, TrainingData
 
     Look: TypeAlias = Callable[[Batch], Iterable[Problem]]
 

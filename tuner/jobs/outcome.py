@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
-from tuner.jobs.reporters import scores
+from tuner.jobs.telling.reporters import scores
 from tuner.types import Phase
 
 if TYPE_CHECKING:

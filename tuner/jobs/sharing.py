@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, RequestRefused, TunerError
-from tuner.jobs import events
+from tuner.jobs.telling import effects
 from tuner.types import Permission, Phase, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.events import Tell
     from tuner.jobs.job import Job
+    from tuner.jobs.telling.events import Tell
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import Grant, GranteeType
@@ -32,10 +32,10 @@ async def share(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     changed = False
     for grant in work.spec.grants:
         if await _ensure(grant, held.get(grant.grantee), job, target, tell):
-            tell(events.Granted(job, str(grant)))
+            tell(effects.Granted(job, str(grant)))
             changed = True
         else:
-            tell(events.AlreadyGranted(job, str(grant)))
+            tell(effects.AlreadyGranted(job, str(grant)))
     if changed:
         held = _by_grantee(await target.permissions(job.tuned_model))
     _compare(held, job, work, tell)
@@ -47,7 +47,7 @@ async def _ensure(
 ) -> bool:
     """Make ``grant`` true; False when it was. An owner has every right, so nothing is changed."""
     if held is None:
-        tell(events.Changing(job, "grant", str(grant), job.allowed))
+        tell(effects.Changing(job, "grant", str(grant), job.allowed))
         try:
             await target.grant(job.tuned_model, grant)
         except AlreadyExists:
@@ -58,7 +58,7 @@ async def _ensure(
             return True
     if held.grant.role in (grant.role, Role.OWNER):
         return False
-    tell(events.Changing(job, "change_role", str(grant), job.allowed))
+    tell(effects.Changing(job, "change_role", str(grant), job.allowed))
     await target.change_role(held.name, grant.role)
     return True
 
@@ -75,7 +75,7 @@ def _compare(
             )
     for permission in held.values():
         if permission.grant.role is not Role.OWNER:
-            tell(events.Stranger(job, str(permission.grant)))
+            tell(effects.Stranger(job, str(permission.grant)))
 
 
 async def transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
@@ -88,9 +88,9 @@ async def transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     if not heir:
         return replace(job, phase=Phase.DONE)
     if await _owner(job, target) == heir.casefold():
-        tell(events.AlreadyTransferred(job, heir))
+        tell(effects.AlreadyTransferred(job, heir))
         return replace(job, phase=Phase.DONE, handed_to=heir)
-    tell(events.Changing(job, "transfer", f"{job.tuned_model} to {heir}", job.allowed))
+    tell(effects.Changing(job, "transfer", f"{job.tuned_model} to {heir}", job.allowed))
     try:
         await target.transfer(job.tuned_model, heir)
     except (NotAllowed, RequestRefused):  # two of us at once: the slower one is a writer by now
@@ -101,7 +101,7 @@ async def transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
             f"{job.tuned_model} was transferred to {heir}, but the service names another owner",
             "look with `tuner permissions list`, then run it again",
         )
-    tell(events.Transferred(job, heir))
+    tell(effects.Transferred(job, heir))
     return replace(job, phase=Phase.DONE, handed_to=heir)
 
 

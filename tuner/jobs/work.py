@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tuner import names
 from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput
-from tuner.jobs.draft import read_draft
 from tuner.jobs.material import read_material
+from tuner.jobs.spec.draft import read_draft
 from tuner.jobs.steps import total_steps
 from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tuner.errors import Problem
-    from tuner.jobs.draft import Draft
     from tuner.jobs.material import Look, Material
-    from tuner.jobs.spec import JobSpec
+    from tuner.jobs.spec.draft import Draft
+    from tuner.jobs.spec.keys import JobSpec
     from tuner.types import Example
 
 
@@ -115,7 +115,7 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
 
 def _no_metric(draft: Draft, spec: JobSpec) -> Iterator[Problem]:
     """Why answers cannot be compared as asked: a library or the user's own code is missing."""
-    from tuner.jobs.metrics import check
+    from tuner.jobs.evaluation.metrics import check
 
     if spec.evaluation:
         for what, fix in check(spec.evaluation.metric, spec.path.parent):

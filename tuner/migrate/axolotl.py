@@ -23,7 +23,7 @@ from tuner.migrate.parts import (
 from tuner.migrate.theirs import Remark
 
 if TYPE_CHECKING:
-    from tuner.jobs.nodes import KeyPath
+    from tuner.jobs.yaml.nodes import KeyPath
     from tuner.migrate.theirs import Theirs
 
 _REASONS = (

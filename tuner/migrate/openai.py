@@ -20,7 +20,7 @@ from tuner.migrate.parts import (
 )
 
 if TYPE_CHECKING:
-    from tuner.jobs.nodes import KeyPath
+    from tuner.jobs.yaml.nodes import KeyPath
     from tuner.migrate.theirs import Theirs
 
 END = "2027-01-06"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
-from tuner.jobs.writing import Line
+from tuner.jobs.spec.writing import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from tuner.jobs.nodes import KeyPath
+    from tuner.jobs.yaml.nodes import KeyPath
     from tuner.migrate.theirs import Theirs
 
     Fetch: TypeAlias = Callable[[str, str], str]

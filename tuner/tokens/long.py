@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuner.data.checks.check import Checks
     from tuner.errors import Problem
     from tuner.jobs.material import Look
-    from tuner.jobs.spec import JobSpec
+    from tuner.jobs.spec.keys import JobSpec
 
 FEW_CHARS = 1_900
 """Every model known takes so many, whatever they are: a character is four tokens at most, and the

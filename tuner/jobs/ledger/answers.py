@@ -20,7 +20,7 @@ _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
 
 
 class Kept:
-    """The answers of one target's models, as ``tuner.jobs.answers.Answers`` wants them.
+    """The answers of one target's models, as ``tuner.jobs.evaluation.answers.Answers`` wants them.
 
     Both methods raise TunerError as ``Store`` does.
     """

@@ -1,0 +1,150 @@
+"""The audit log: an effect has its intention on the disk before it, whatever happens then."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.target import Crash, FakeTarget
+from tests.fakes.work import WORK, job_of, right_answers
+from tuner.errors import TunerError
+from tuner.jobs.flow import advance
+from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.telling import effects, events
+
+JOB = replace(job_of(WORK), allowed="the gate was met")
+GRANT = "ana@example.com (reader)"
+BY_HAND = Change("local", JOB.tuned_model, "grant", GRANT, "by hand")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "logs" / "audit.jsonl"
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_line_says_who_did_what_when_with_whose_credentials_and_why(path):
+    audit = Audit(path, clock=lambda: 1764000000.25)
+    audit.speaks_for("local", "TUNER_API_KEY")
+
+    audit(effects.Changing(JOB, "grant", GRANT, "the gate was met"))
+
+    (line,) = lines(path)
+    assert line.pop("who").endswith(f"@{socket.gethostname()}")
+    assert line == {
+        "time": "2025-11-24T16:00:00.250Z",
+        "pid": os.getpid(),
+        "credentials": "TUNER_API_KEY",
+        "target": "local",
+        "tuned_model": JOB.tuned_model,
+        "action": "grant",
+        "what": GRANT,
+        "why": "the gate was met",
+        "state": "intended",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (effects.Submitted(JOB, 3), ("done", "create", JOB.tuned_model, "")),
+        (effects.Adopted(JOB), ("found", "create", JOB.tuned_model, "")),
+        (effects.Granted(JOB, GRANT), ("done", "grant", GRANT, JOB.allowed)),
+        (effects.AlreadyGranted(JOB, GRANT), ("found", "grant", GRANT, JOB.allowed)),
+        (effects.Transferred(JOB, "lead@x"), ("done", "transfer", "lead@x", JOB.allowed)),
+        (effects.AlreadyTransferred(JOB, "lead@x"), ("found", "transfer", "lead@x", JOB.allowed)),
+        (effects.Deleted(JOB, "beaten"), ("done", "delete", JOB.tuned_model, "beaten")),
+        (events.Stopping(JOB, "no better"), ("decided", "cancel", JOB.tuned_model, "no better")),
+        (effects.Forced(JOB, "it is 0.1"), ("decided", "overrule", JOB.tuned_model, "it is 0.1")),
+        (events.Tuned(JOB), None),
+    ],
+)
+def test_every_event_about_a_change_has_its_line(path, event, said):
+    Audit(path)(event)
+
+    found = [(each["state"], each["action"], each["what"], each["why"]) for each in lines(path)]
+    assert found == ([said] if said else [])
+
+
+def test_what_cannot_be_written_down_is_not_done(tmp_path):
+    (tmp_path / "file").touch()
+    audit = Audit(tmp_path / "file" / "audit.jsonl")
+
+    with pytest.raises(TunerError, match="audit log") as raised:
+        audit(effects.Changing(JOB, "grant", GRANT, ""))
+
+    assert "unrecorded" in raised.value.fix
+
+
+def test_a_change_made_by_hand_is_intended_then_done(path):
+    with Audit(path).of(BY_HAND):
+        assert [each["state"] for each in lines(path)] == ["intended"]
+
+    assert [each["state"] for each in lines(path)] == ["intended", "done"]
+
+
+def test_a_change_that_was_refused_is_not_said_to_be_done(path):
+    with pytest.raises(TunerError), Audit(path).of(BY_HAND):
+        raise TunerError("no")
+
+    assert [each["state"] for each in lines(path)] == ["intended"]
+
+
+class Watched(FakeTarget):
+    """Notes how many intended lines there were at every change of access."""
+
+    def __init__(self, path, **fields):
+        super().__init__(**fields)
+        self.path, self.unannounced = path, []
+
+    async def grant(self, tuned_model, grant):
+        self._look_up("grant", str(grant))
+        return await super().grant(tuned_model, grant)
+
+    async def transfer(self, tuned_model, email_address):
+        self._look_up("transfer", email_address)
+        await super().transfer(tuned_model, email_address)
+
+    def _look_up(self, action, what):
+        said = [
+            (each["action"], each["state"]) for each in lines(self.path) if what in each["what"]
+        ]
+        if (action, "intended") not in said:
+            self.unannounced.append((action, what))
+
+
+async def _to_the_end(job, target, audit):
+    while not job.phase.is_end:
+        job = await advance(job, WORK, target, audit)
+
+
+def moments():
+    target = FakeTarget(answers=right_answers(JOB.tuned_model))
+    asyncio.run(_to_the_end(job_of(WORK), target, lambda _: None))
+    return target.moment
+
+
+@pytest.mark.parametrize("crash_at", range(moments()))
+def test_every_effect_was_announced_and_is_acknowledged_wherever_it_crashes(path, crash_at):
+    target = Watched(path, crash_at=crash_at, answers=right_answers(JOB.tuned_model))
+    audit = Audit(path)
+    with pytest.raises(Crash):
+        asyncio.run(_to_the_end(job_of(WORK), target, audit))
+
+    asyncio.run(_to_the_end(job_of(WORK), target, audit))
+
+    assert target.unannounced == []
+    ended = {(each["action"], each["what"]) for each in lines(path) if each["state"] != "intended"}
+    changed = {(a, w) for a, w in ended if a in ("grant", "transfer")}
+    assert changed == {
+        *(("grant", str(grant)) for grant in WORK.spec.grants),
+        ("transfer", WORK.spec.transfer_ownership),
+    }

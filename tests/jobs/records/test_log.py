@@ -1,0 +1,190 @@
+"""The event log on disk: whole lines only, no example text, and a full disk stops no run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tuner.jobs.records import journal, log
+from tuner.jobs.telling import effects, events
+from tuner.types import Operation
+
+NAMED = replace(JOB, name="other", label="rate=1", tuned_model="tunedModels/other")
+
+WRITER = """
+import sys
+from pathlib import Path
+from tuner.jobs.records import journal
+for n in range(200):
+    journal.append(Path(sys.argv[1]), {"writer": sys.argv[2], "n": n, "pad": "x" * 3000})
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "logs" / "events.jsonl"
+
+
+def step(done, total=200):
+    return events.Progress(JOB, Operation("op", "m", total_steps=total, completed_steps=done))
+
+
+def test_every_event_is_a_line_with_its_words_and_its_number(path):
+    told = log.Log(path, clock=lambda: 1000.5)
+
+    told(effects.Submitted(JOB, 3))
+    told(events.Tuned(JOB))
+
+    first, second = log.written(path)
+    assert (first["event"], first["job"], first["rows"]) == ("Submitted", "capitals", 3)
+    assert first["text"] == str(effects.Submitted(JOB, 3))
+    assert (first["time"], first["run"]) == (1000.5, os.getpid())
+    assert (first["seq"], second["seq"]) == (1, 2)
+
+
+def test_progress_is_a_line_a_tenth(path):
+    told = log.Log(path)
+
+    for done in range(201):
+        told(step(done))
+
+    assert len(list(log.written(path))) == 11
+
+
+def test_no_text_of_an_example_is_written(path):
+    log.Log(path)(events.Evaluated(JOB, EVALUATION))
+
+    assert "Lima" not in path.read_text()
+    assert "0.9" in path.read_text()
+
+
+def test_only_its_owner_may_read_it(path):
+    log.Log(path)(events.Tuned(JOB))
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_line_that_a_crash_tore_is_left_out_and_the_next_is_whole(path):
+    told = log.Log(path)
+    told(events.Tuned(JOB))
+    with path.open("ab") as file:
+        file.write(b'{"event": "Tor')
+
+    told(events.Ended(JOB, changed=True))
+
+    assert [each["event"] for each in log.written(path)] == ["Tuned", "Ended"]
+
+
+def test_a_file_that_has_grown_makes_room_and_is_read_on(path, monkeypatch):
+    monkeypatch.setattr(log, "MOST_BYTES", 3000)
+    monkeypatch.setattr(log, "LOOKS_EVERY", 2)
+    told = log.Log(path)
+
+    for _ in range(20):
+        told(events.Tuned(JOB))
+
+    assert path.stat().st_size < 4000
+    assert journal.older(path).stat().st_size < 4000
+    numbers = [each["seq"] for each in log.written(path)]
+    assert numbers == list(range(numbers[0], 21))
+    assert len(numbers) > 5
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path):
+    said = io.StringIO()
+    (tmp_path / "file").touch()
+    told = log.Log(tmp_path / "file" / "events.jsonl", stream=said)
+
+    for _ in range(3):
+        told(events.Tuned(JOB))
+
+    assert said.getvalue().count("cannot be written: Not a directory") == 1
+
+
+@pytest.mark.slow
+def test_a_line_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(path):
+    journal.append(path, {"n": 1})
+    before = path.read_bytes()
+    small = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{small}\n{WRITER}", path, "a"], capture_output=True, check=False
+    )
+
+    assert b"File too large" in done.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_many_processes_write_whole_lines_only(path):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, str(n)]) for n in range(20)]
+
+    assert [writer.wait() for writer in writers] == [0] * 20
+    found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert len({(each["writer"], each["n"]) for each in found}) == len(found) == 4000
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), ["capitals", "other"]),
+        (("capitals",), ["capitals"]),
+        (("other[rate=1]",), ["other"]),
+        (("other",), ["other"]),
+        ((JOB.tuned_model,), ["capitals"]),
+        ((JOB.tuned_model.removeprefix("tunedModels/"), "nobody"), ["capitals"]),
+    ],
+)
+def test_a_job_is_found_by_its_name_its_title_or_its_model(path, names, found):
+    told = log.Log(path)
+    told(events.Tuned(JOB))
+    told(events.Tuned(NAMED))
+
+    assert [each["job"] for each in log.wanted(log.written(path), names)] == found
+
+
+def test_what_is_older_is_left_out():
+    records = [{"time": 5.0}, {"time": log.timestamp(15.0)}, {"time": "never"}]
+
+    assert list(log.wanted(records, (), since=10.0)) == [records[1]]
+
+
+def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
+    told = log.Log(path)
+    told(events.Tuned(JOB))
+
+    def torn():
+        with path.open("ab") as file:
+            file.write(b'{"event": "Half')
+
+    def mended():
+        with path.open("ab") as file:
+            file.write(b' done"}\n')
+
+    def rotated():
+        told(events.Ended(JOB, changed=True))
+        journal.rotate(path, 1)
+
+    happens = iter([torn, mended, rotated, lambda: told(effects.Adopted(JOB))])
+
+    seen = islice(log.followed(path, sleep=lambda _: next(happens)()), 4)
+
+    assert [each["event"] for each in seen] == ["Tuned", "Half done", "Ended", "Adopted"]
+
+
+def test_a_log_that_is_not_there_yet_is_waited_for(path):
+    happens = iter([lambda: log.Log(path)(events.Tuned(JOB))])
+
+    (first,) = islice(log.followed(path, sleep=lambda _: next(happens)()), 1)
+
+    assert first["event"] == "Tuned"

@@ -1,0 +1,1 @@
+"""What a run would do, and why, before it does anything."""

@@ -1,0 +1,1 @@
+"""One process's work on many jobs, side by side with other processes."""

@@ -1,0 +1,1 @@
+"""What a job spec may say: its keys, what must hold between them, what is wrong with one."""

@@ -1,0 +1,1 @@
+"""Who hears of what happens: events, and those who pass them on."""

@@ -1,0 +1,1 @@
+"""YAML files that know where each of their values stands."""
