@@ -127,19 +127,24 @@ def test_of_two_one_works_and_the_other_watches_it_to_the_end(tmp_path):
 @pytest.mark.parametrize("call", ["create", "operation", "generate", "grant", "transfer"])
 def test_one_that_is_killed_is_succeeded_within_two_seconds(tmp_path, call):
     killed_at = []
+    has_asked, is_watched = threading.Event(), threading.Event()
+
+    def hold(_):
+        has_asked.set()
+        is_watched.wait()
 
     def kill(runner):
         runner.kill()
         killed_at.append(time.monotonic())
 
     with world_in(tmp_path) as world:
-        first = world.start()
-        heard(first, "Changing")  # so that the second is the one that watches
-        stand_still(first)
+        world.at("tuned_model", hold)  # so that the second is the one that watches
+        world.start()
+        has_asked.wait()
         second = world.start()
         heard(second, "Watching")
         world.at(call, kill)
-        go_on(first)
+        is_watched.set()
 
         heard(second, "TakenOver")
         seconds = time.monotonic() - killed_at[0]
