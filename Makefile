@@ -13,7 +13,7 @@ demo: .venv/.local  ## tune a real model on real data, evaluate it, share it, ha
 	$(BIN)/tuner run $(EXAMPLE)
 
 test: .venv/.dev  ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
 	$(BIN)/python -m pytest -m "not slow and not model" --ignore tests/engine --ignore tests/sdk

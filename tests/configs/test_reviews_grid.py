@@ -15,6 +15,8 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
+ROWS = "{evaluation.holdout: 0.6, evaluation.max_examples: 40}"
+FEWER_ROWS = "{evaluation.holdout: 0.75, evaluation.max_examples: 16}"
 CHANGES = ("CreateTunedModel", "CreatePermission", "TransferOwnership", "DeleteTunedModel")
 
 
@@ -23,6 +25,10 @@ def folder(tmp_path):
     """The files of the repository beside a home of their own."""
     for name in ("configs", "datasets"):
         shutil.copytree(ROOT / name, tmp_path / name)
+    grid = tmp_path / "configs" / "reviews-grid.yaml"
+    text = grid.read_text()
+    assert ROWS in text
+    grid.write_text(text.replace(ROWS, FEWER_ROWS))
     yield tmp_path
     tuner(tmp_path, "serve", "--stop")
 
