@@ -20,6 +20,7 @@ DOMAIN = "tuner"
 # gRPC sends message and details as metadata: from 8 KiB on clients hear RESOURCE_EXHAUSTED instead.
 MAX_VIOLATIONS = 16
 MAX_MESSAGE_BYTES = 1500
+MAX_FOREIGN_BYTES = 1000  # of a message that is not all ASCII: gRPC writes three bytes for each of its letters' bytes
 MAX_TEXT_BYTES = 300
 MAX_TEXTS_BYTES = 2400
 
@@ -106,7 +107,8 @@ def to_status(refused: Refused) -> Any:
     """The google.rpc.Status of a refusal, small enough for metadata: a long message is cut off."""
     info = error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN)
     details = [info, *_bad_request(refused), *_quota(refused), *_retry_info(refused)]
-    status = status_pb2.Status(code=refused.code, message=_cut(refused.message, MAX_MESSAGE_BYTES))
+    most = MAX_MESSAGE_BYTES if refused.message.isascii() else MAX_FOREIGN_BYTES
+    status = status_pb2.Status(code=refused.code, message=_cut(refused.message, most))
     status.details.extend(map(_packed, details))
     return status
 
