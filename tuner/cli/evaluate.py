@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import output_option
+from tuner.cli.options import output_option, set_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +28,7 @@ DATA = click.option(
     metavar="SPEC",
     help="The spec whose held-out rows are asked, in place of the job's own.",
 )
-SET = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a key of the spec, e.g. evaluation.metric.rubric=... Repeatable.",
-)
+SET = set_option("evaluation.max_examples=50")
 AGAIN = click.option("--again", is_flag=True, help="Ask anew what was answered before.")
 
 

@@ -20,6 +20,14 @@ TARGETS = ("local", "gemini")  # a test compares it with tuner.targets.TARGETS, 
 _JSON = "tuner.cli.options.json"
 
 
+def set_option(
+    example: str = "hyperparameters.epoch_count=3", of: str = "spec"
+) -> Callable[[F], F]:
+    """Add ``--set KEY=VALUE``; the command gets ``overrides``."""
+    text = f"Set a key of the {of}, e.g. {example}. Repeatable."
+    return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)
+
+
 def output_option(command: F) -> F:
     """Add ``-o table|json|jsonl|yaml`` and ``--json``; the command gets ``output``."""
     return output_among(OUTPUTS)(command)

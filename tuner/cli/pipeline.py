@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli import LazyGroup
-from tuner.cli.options import output_option
+from tuner.cli.options import output_option, set_option
 
 if TYPE_CHECKING:
     from tuner.jobs.pipelines.spec import Pipeline, Stage
 
 FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-SET = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a key of the pipeline, e.g. max_parallel=4 or jobs.0.keep=all. Repeatable.",
-)
+SET = set_option("max_parallel=4 or jobs.0.keep=all", of="pipeline")
 COMMANDS = {
     "validate": (
         "tuner.cli.pipeline:validate",

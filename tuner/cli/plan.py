@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import output_option, target_options
+from tuner.cli.options import output_option, set_option, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
-)
+@set_option()
 @click.option(
     "--detailed-exitcode",
     "is_detailed",

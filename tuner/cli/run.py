@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from tuner.cli.options import output_option, timeout_option
+from tuner.cli.options import output_option, set_option, timeout_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     from tuner.jobs.work import Work
 
 SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
-SET = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
-)
+SET = set_option()
 NEW = click.option(
     "--new",
     is_flag=True,

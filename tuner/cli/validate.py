@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import output_option
+from tuner.cli.options import output_option, set_option
 from tuner.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a key of the spec, e.g. hyperparameters.epoch_count=3. Repeatable.",
-)
+@set_option()
 @click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
 @output_option
 def validate(

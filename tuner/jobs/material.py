@@ -53,11 +53,7 @@ def read_material(
     limits = replace(limits_of(draft), request_bytes=None)  # it depends on the rows held out
     checks = Checks(limits, data.instruction, data.ignore)
     extra = looks(draft.spec) if looks and draft.spec else _nothing
-    if examples is None:
-        rows, problems = _read(draft, data, ("training_data", "path"), _both(checks.train, extra))
-    else:
-        columns = Columns(data.text_input, data.output)
-        rows, problems = _looked_at(draft, batches(examples, columns), _both(checks.train, extra))
+    rows, problems = _given(draft, data, examples, _both(checks.train, extra))
     held: Sequence[Example] = ()
     parted: Sequence[Example] = ()
     evaluation = draft.evaluation
@@ -99,6 +95,15 @@ def source_of(data: TrainingData) -> Source:
     """Which files to read, and how."""
     columns = Columns(data.text_input, data.output)
     return Source(data.paths, columns, data.format, data.encoding, data.multi_turn)
+
+
+def _given(
+    draft: Draft, data: TrainingData, examples: Any, look: Look
+) -> tuple[Sequence[Example], list[Problem]]:
+    """What is to be tuned on and evaluated with, from memory or from its files."""
+    if examples is None:
+        return _read(draft, data, ("training_data", "path"), look)
+    return _looked_at(draft, batches(examples, Columns(data.text_input, data.output)), look)
 
 
 def _read(
