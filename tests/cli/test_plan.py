@@ -303,3 +303,51 @@ def test_a_pipeline_is_resumed_as_a_whole(folder, capsys):
 
     assert changes() == (1, 1, 1)
     assert "two: its stages" in capsys.readouterr().out
+
+
+def test_a_gate_that_is_raised_later_rejects_by_the_scores_kept_whoever_asks(folder, capsys):
+    for known in OneTarget.target.answers.values():
+        known.popitem()
+    assert tuner(["run", str(folder)]) == 0
+    asked, shared = OneTarget.target.calls.count("generate"), changes()
+    path = folder / "birds.yaml"
+    path.write_text(path.read_text().replace("better_than_base: true", "at_least: 1.0"))
+
+    code, items = planned(capsys, folder, "--detailed-exitcode")
+    assert (code, items["birds"]["action"]) == (3, "rejected")
+    assert "at_least: 1 is required; what it was given before stays" in items["birds"]["reasons"][0]
+    for again in (folder, path, folder):
+        capsys.readouterr()
+        assert tuner(["run", str(again)]) == 3
+        assert "nothing more is done, what it was given before stays" in capsys.readouterr().err
+        assert planned(capsys, folder, "--detailed-exitcode") == (code, items)
+
+    path.write_text(path.read_text().replace("at_least: 1.0", "at_least: 0.5"))
+    assert planned(capsys, folder, "--detailed-exitcode")[1]["birds"]["action"] == "resume"
+    assert tuner(["run", str(folder)]) == 0
+    assert planned(capsys, folder, "--detailed-exitcode")[0] == 0
+    assert (OneTarget.target.calls.count("generate"), changes()) == (asked, shared)
+
+
+@pytest.mark.parametrize("gives", [True, False])
+def test_a_gate_that_is_lowered_later_shares_without_tuning_or_evaluating_again(
+    folder, capsys, gives
+):
+    for known in OneTarget.target.answers.values():
+        known.popitem()
+    path = folder / "birds.yaml"
+    text = path.read_text() if gives else path.read_text().partition("permissions")[0]
+    path.write_text(text.replace("better_than_base: true", "at_least: 1.0"))
+    assert tuner(["run", str(folder)]) == 3
+    asked, before = OneTarget.target.calls.count("generate"), changes()
+
+    path.write_text(text.replace("better_than_base: true", "at_least: 0.5"))
+
+    code, items = planned(capsys, folder, "--detailed-exitcode")
+    assert (code, items["birds"]["action"]) == (6, "resume")
+    assert items["birds"]["reasons"] == ["was rejected, and passes the gate asked now"]
+    assert len(items["birds"]["changes"]) == (2 if gives else 0)
+    assert tuner(["run", str(folder)]) == 0
+    assert (OneTarget.target.calls.count("generate"), before[0]) == (asked, changes()[0])
+    assert changes()[1:] == ((3, 3) if gives else (2, 2))
+    assert planned(capsys, folder, "--detailed-exitcode")[0] == 0

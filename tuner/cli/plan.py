@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--detailed-exitcode",
     "is_detailed",
     is_flag=True,
-    help="Exit 6 when there is something to do, 4 when an owner differs, 1 when a tuning failed.",
+    help="Exit 6 when there is something to do, 4 when an owner differs, 3 when a gate is missed, 1 when a tuning failed.",
 )
 @target_options
 @output_option
@@ -121,6 +121,7 @@ _WORDS = {
     "owner differs": "with another owner",
     "base model gone": "without a base model",
     "cannot": "that cannot be done",
+    "rejected": "rejected by the gate",
     "failed": "failed",
     "unknown": "unknown",
 }

@@ -250,7 +250,7 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: A
     if job.force:
         tell(effects.Forced(job, misses))
         return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses))
-    return replace(job, phase=Phase.REJECTED, error=misses, allowed="")
+    return replace(job, phase=Phase.REJECTED, error=misses, allowed=gate.lapsed(job.allowed))
 
 
 async def _give_away(job: Job, work: Work, target: Target, tell: Tell) -> Job:

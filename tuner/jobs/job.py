@@ -80,7 +80,7 @@ class Job:
     """What the ledger remembers of one job; everything else is asked of the service.
 
     Attributes:
-        name: ``job:`` of the spec.
+        name: ``job:`` of the spec; of a pipeline's stage, the name of its entry there.
         target: Where it runs.
         tuned_model: ``tunedModels/ID``; settled before anything is sent.
         content: The content-addressed id of what was submitted; differs from ``tuned_model`` when
@@ -94,7 +94,8 @@ class Job:
         handed_to: The new owner, once the model was transferred; it may then be hidden from us.
         error: Why it ended, when it did not end well.
         label: Which one of a matrix it is, e.g. ``learning_rate=0.001 batch_size=4``.
-        allowed: Why sharing is allowed: the gate was met, none was asked for, or it was overruled.
+        allowed: Why sharing is allowed: the gate was met, none was asked for, or it was overruled;
+            of a job that was rejected later, why it had been.
         force: Whether ``--force-share`` overrules the gate.
         retry: Whether a failed model of this id is deleted, once, before the next create.
         attempt: Raised by every retry, and where a model that is gone is tuned anew.

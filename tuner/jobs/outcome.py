@@ -58,8 +58,9 @@ def failure(job: Job) -> TunerError | None:
         case Phase.CANCELLED:
             return Cancelled(what, again)
         case Phase.REJECTED:
+            done = "nothing more is done, what it was given before stays"
             return GateNotMet(
-                f"{what}; nothing was shared or transferred",
+                f"{what}; {done if job.allowed else 'nothing was shared or transferred'}",
                 "more epochs, more or better data may help; `evaluation.require` is the gate, and "
                 f"{overrule} overrules it",
             )

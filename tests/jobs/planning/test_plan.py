@@ -12,8 +12,10 @@ import pytest
 
 from tests.fakes.planning import JOB, asked, knowing, planned, run
 from tests.fakes.target import TUNABLE, FakeTarget
-from tests.fakes.work import WORK, with_spec
+from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, Unavailable
+from tuner.jobs.evaluation import gate
+from tuner.jobs.job import Evaluation
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.jobs.planning.asked import Asked, stages
@@ -22,6 +24,7 @@ from tuner.jobs.planning.verdict import Action
 from tuner.jobs.work import new_tuned_model
 from tuner.types import Feature, State, TargetConfig
 
+BAD = Evaluation(gate.digest(WORK), "exact_match", {"exact_match": 0.0}, {"exact_match": 0.0}, 2)
 CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="second")
 
 
@@ -109,6 +112,24 @@ def test_where_all_are_kept_all_are_shared(ledger):
     assert "transfer to lead@example.com" in items[0].changes
 
 
+def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_passes(
+    ledger, monkeypatch
+):
+    made = pipeline()
+    first, second = (stage.work for stage in made.stages[:2])
+    target = FakeTarget(answers=right_answers(job_of(first).tuned_model))
+    for work in (first, second):
+        run(target, ledger, monkeypatch, work)
+
+    def actions(target):
+        items = planned(target, ledger, *stages(made))
+        return [item.action.value for item in items[:2]], exit_code(items[:2], is_detailed=True)
+
+    assert actions(target) == (["unchanged", "unchanged"], 0)
+    ledger.save(replace(ledger.find(JOB.where, job_of(first).tuned_model), evaluation=BAD))
+    assert actions(target) == (["rejected", "rejected"], 3)
+
+
 def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
     gemini = TargetConfig("gemini")
     chained, plain = replace(CHAINED.spec, target=gemini), replace(WORK.spec, target=gemini)
@@ -156,6 +177,7 @@ def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(ledger):
         (Action.UNCHANGED, 0, 0),
         *((action, 0, 6) for action in ("create", "adopt", "resume", "drift", "after")),
         (Action.OWNER, 0, 4),
+        (Action.REJECTED, 0, 3),
         (Action.FAILED, 0, 1),
         (Action.CANNOT, 2, 2),
         (Action.BASE_GONE, 2, 2),

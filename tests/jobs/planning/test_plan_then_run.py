@@ -96,7 +96,7 @@ WORLDS = {
     tuning: Action.RESUME,
     deleted: Action.CREATE,
     failed: Action.FAILED,
-    rejected: Action.UNCHANGED,
+    rejected: Action.REJECTED,
 }
 
 
@@ -116,7 +116,7 @@ def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
     said = Counter(change.partition(" ")[0] for change in item.changes)
     assert changed(target) - before == said - Counter(evaluate=9)
     assert outcome.error is None
-    assert again.action in (Action.UNCHANGED, Action.FAILED)
+    assert again.action in (Action.UNCHANGED, Action.REJECTED, Action.FAILED)
     assert again.changes == ()
 
 
@@ -127,7 +127,7 @@ def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
     [item] = planned(target, ledger, asked(force=True))
     run(target, ledger, monkeypatch, force=True)
 
-    assert item.action is Action.DRIFT
+    assert item.action is Action.RESUME
     assert len(item.changes) == 3
     assert (target.grants, target.transfers) == (2, 1)
     assert planned(target, ledger)[0].action is Action.UNCHANGED
@@ -174,7 +174,7 @@ def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(
     rejected(target, ledger, monkeypatch)
     ledger.save(replace(ledger.find(JOB.where, JOB.tuned_model), force=True))
 
-    assert planned(target, ledger)[0].action is Action.UNCHANGED
+    assert planned(target, ledger)[0].action is Action.REJECTED
 
 
 def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(ledger, monkeypatch):

@@ -121,10 +121,11 @@ CASES = [
     ("a stranger", WORK, known(), world(*SHARED, user("bob@example.com", Role.READER)), Action.UNCHANGED, "bob@example.com (reader) is not in the spec", ()),
     ("a reader who is owner by now", with_spec(grants=(user("lead@example.com", Role.READER),)), known(), DONE, Action.UNCHANGED, "tuned from", ()),
     ("beaten", WORK, known(Phase.BEATEN), MINE, Action.UNCHANGED, "another of its matrix was kept", ()),
-    ("rejected", WORK, known(Phase.REJECTED, evaluation=BAD), MINE, Action.UNCHANGED, "did not pass its gate: exact_match is 0.000", ()),
-    ("rejected, and forced", WORK, known(Phase.REJECTED, evaluation=BAD, force=True), MINE, Action.DRIFT, "differ", ALL),
-    ("rejected, and the gate is lower now", with_spec(evaluation=replace(WORK.spec.evaluation, require=type(WORK.spec.evaluation.require)())), known(Phase.REJECTED, evaluation=BAD), MINE, Action.DRIFT, "differ", ALL),
-    ("done, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4)), DONE, Action.UNCHANGED, "did not pass its gate", ()),
+    ("rejected", WORK, known(Phase.REJECTED, evaluation=BAD, allowed=""), MINE, Action.REJECTED, "misses its gate: exact_match is 0.000", ()),
+    ("rejected, and forced", WORK, known(Phase.REJECTED, evaluation=BAD, force=True), MINE, Action.RESUME, "its gate is overruled", ALL),
+    ("rejected, and the gate is lower now", with_spec(evaluation=replace(WORK.spec.evaluation, require=type(WORK.spec.evaluation.require)())), known(Phase.REJECTED, evaluation=BAD), MINE, Action.RESUME, "passes the gate asked now", ALL),
+    ("done, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4)), DONE, Action.REJECTED, "required; what it was given before stays", ()),
+    ("handed over and hidden, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4), handed_to="lead@example.com"), world(), Action.REJECTED, "misses its gate", ()),
     ("forced through its gate", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED)), DONE, Action.UNCHANGED, "tuned from the same content", ()),
     ("shared already where sharing is not possible now", WORK, known(), DONE._replace(lacks=dict.fromkeys(Feature, "no")), Action.UNCHANGED, "tuned from", ()),
     ("a setting differs", with_spec(display_name="Capitals"), known(), DONE, Action.UNCHANGED, "display_name differs: `tuner models update`", ()),
@@ -143,7 +144,7 @@ def test_every_state_of_the_world_has_its_action(case):
 
 
 def test_every_way_that_is_barred_has_a_way_out():
-    barred = {Action.CANNOT, Action.BASE_GONE, Action.OWNER, Action.FAILED}
+    barred = {Action.CANNOT, Action.BASE_GONE, Action.OWNER, Action.FAILED, Action.REJECTED}
     said = [verdict(NAME, *case[1:4]) for case in CASES if case[4] in barred]
 
     assert len(said) > 10

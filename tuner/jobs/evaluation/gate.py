@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SPARE_TOKENS = 8
 NO_GATE = "no gate was asked for"
 _FORCED = "forced by --force-share"
+_LAPSED = "no longer: "
 
 
 async def evaluate(
@@ -200,6 +201,11 @@ def why(evaluation: Evaluation, asked: Wanted) -> str:
 def forced(misses: str) -> str:
     """Why a model that missed its gate may be shared nevertheless: who said so."""
     return f"{_FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+
+
+def lapsed(allowed: str) -> str:
+    """Why a model might be shared until a gate refused it; empty for one that never might."""
+    return allowed if not allowed or allowed.startswith(_LAPSED) else f"{_LAPSED}{allowed}"
 
 
 def is_forced(allowed: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
-from tuner.errors import InvalidInput, NotAllowed, TunerError, TuningFailed
+from tuner.errors import GateNotMet, InvalidInput, NotAllowed, TunerError, TuningFailed
 from tuner.jobs.job import Job
 from tuner.jobs.outcome import gravest
 from tuner.jobs.planning.chained import resolved
@@ -16,6 +16,7 @@ from tuner.jobs.planning.world import read_world
 from tuner.jobs.steps import total_steps
 from tuner.jobs.work import new_tuned_model
 from tuner.targets import TARGETS
+from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +40,7 @@ _IN_THE_WAY = {
     Action.BASE_GONE: InvalidInput.exit_code,
     Action.OWNER: NotAllowed.exit_code,
     Action.FAILED: TuningFailed.exit_code,
+    Action.REJECTED: GateNotMet.exit_code,
     Action.UNCHANGED: 0,
 }
 
@@ -103,8 +105,8 @@ async def plan(
 def exit_code(items: Sequence[Item], *, is_detailed: bool) -> int:
     """The gravest of: 5 or 4 for a target that cannot be asked, 2 for what cannot be done.
 
-    With ``is_detailed`` also 4 where the owner is another, 1 for a tuning that failed, and 6 where
-    there is something to do.
+    With ``is_detailed`` also 4 where the owner is another, 1 for a tuning that failed, 3 for a gate
+    that is missed, and 6 where there is something to do.
     """
     return gravest({_code(item, is_detailed=is_detailed) for item in items})
 
@@ -148,6 +150,7 @@ async def _on_one(
         if found.action is Action.CREATE:
             first.setdefault(name, item)
         items.append(item)
+    items = _beside_others(items, asked)
     for at, each in chained.items():
         if _stand([items[mate] for mate in _sources(asked[at], asked)], each):
             items[at] = _known(each, items[at], world, ledger)
@@ -180,6 +183,24 @@ def _stand(sources: Sequence[Item], asked: Asked) -> bool:
     return all(each.action is Action.UNCHANGED for each in sources) and any(
         each.tuned_model == model and not each.fix for each in sources
     )
+
+
+def _beside_others(items: Sequence[Item], asked: Sequence[Asked]) -> list[Item]:
+    """Of a matrix that keeps its best, those that missed the gate are as they should be if others did not."""
+    places = [(each.pipeline, each.grouping) if each.competes else None for each in asked]
+    pairs = list(zip(items, places, strict=True))
+    may_win = {place for item, place in pairs if place and not _is_out(item)}
+    return [
+        item._replace(action=Action.UNCHANGED)
+        if item.action is Action.REJECTED and place in may_win
+        else item
+        for item, place in pairs
+    ]
+
+
+def _is_out(item: Item) -> bool:
+    is_beaten = item.job is not None and item.job.phase is Phase.BEATEN
+    return is_beaten or item.action is Action.REJECTED
 
 
 def _known(asked: Asked, later: Item, world: World, ledger: Ledger) -> Item:

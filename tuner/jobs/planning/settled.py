@@ -58,9 +58,16 @@ def parted(pairs: Sequence[Pair], items: Sequence[Item]) -> tuple[list[Pair], li
 
 def _settled(job: Job, item: Item) -> Outcome | None:
     """What became of a job that is not followed; None for one that is."""
-    if item.action is Action.UNCHANGED and item.job:
-        return Outcome(item.job, is_news=False)
+    known = item.job
+    if known and (item.action is Action.UNCHANGED or _is_rejected(known, item)):
+        return Outcome(known, is_news=False)
     if item.action is Action.OWNER:
         what = f"{item.title}: {'; '.join(item.reasons)}"
         return Outcome(job, NotAllowed(what, item.fix), is_news=False)
     return None
+
+
+def _is_rejected(known: Job, item: Item) -> bool:
+    """Whether the ledger says so already: what another gate refuses is followed, and written down."""
+    is_told = known.phase is Phase.REJECTED and known.error in "; ".join(item.reasons)
+    return item.action is Action.REJECTED and is_told

@@ -33,6 +33,7 @@ class Action(StrEnum):
     OWNER = "owner differs"
     BASE_GONE = "base model gone"
     CANNOT = "cannot"
+    REJECTED = "rejected"
     FAILED = "failed"
     AFTER = "after"
     UNKNOWN = "unknown"
@@ -174,16 +175,23 @@ def _of_tuned(found: TunedModel, work: Work, job: Job | None, world: World) -> V
     name, asked = found.name, work.spec.evaluation
     if job and job.phase is Phase.BEATEN:
         return Verdict(Action.UNCHANGED, ("another of its matrix was kept",))
+    is_evaluated = not asked or gate.stands(job.evaluation if job else None, work, found)
+    if job and is_evaluated and (missed := _missed(job, work)):
+        stays = "; what it was given before stays" if job.allowed else ""
+        fix = "`tuner run --force-share` shares it nevertheless"
+        return Verdict(Action.REJECTED, (f"misses its gate: {missed}{stays}",), (), fix)
     if obstacle := _obstacle(name, work, job, world):
         return obstacle
-    kept = job.evaluation if job and asked else None
-    if asked and not gate.stands(kept, work, found):
+    if not is_evaluated:
         return _unevaluated(name, work, job, world)
-    missed = "; ".join(gate.shortfalls(kept, asked)) if kept and asked else ""
-    if missed and job and not job.force and not gate.was_forced(job.allowed, missed):
-        fix = "`tuner run --force-share` shares it nevertheless"
-        return Verdict(Action.UNCHANGED, (f"did not pass its gate: {missed}",), (), fix)
     return _shared(found, work, job, world)
+
+
+def _missed(job: Job, work: Work) -> str:
+    """What the gate asked now misses by the scores kept, and nobody has overruled."""
+    asked, kept = work.spec.evaluation, job.evaluation
+    missed = "; ".join(gate.shortfalls(kept, asked)) if kept and asked else ""
+    return "" if job.force or gate.was_forced(job.allowed, missed) else missed
 
 
 def _obstacle(name: str, work: Work, job: Job | None, world: World) -> Verdict | None:
@@ -227,6 +235,11 @@ def _shared(found: TunedModel, work: Work, job: Job | None, world: World) -> Ver
         return Verdict(Action.CANNOT, tuple(cannot), (), _elsewhere(work))
     if job is None:
         return Verdict(Action.ADOPT, (*_unknown(work), *more), changes)
+    if job.phase is Phase.REJECTED:
+        why = (
+            "its gate is overruled" if job.force else "was rejected, and passes the gate asked now"
+        )
+        return Verdict(Action.RESUME, (why, *more), changes)
     if not job.phase.is_end:
         return Verdict(Action.RESUME, ("tuned; what comes after is not finished", *more), changes)
     if changes:
