@@ -11,6 +11,7 @@ from tests.fakes.pipelines import PipelineTarget
 from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
 from tuner.jobs.ledger import open_ledger
+from tuner.jobs.records import lock
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,36 @@ def test_status_of_a_pipeline_shows_every_stage(pipe, capsys):
     assert phases(capsys) == phases(capsys, pipe) == {**states, "after": "SKIPPED"}
 
 
+def test_a_stage_has_one_name_wherever_it_is_told_of(pipe, capsys):
+    stages = {"grid[learning_rate=0.001]", "grid[learning_rate=0.002]", "after"}
+    tuner(["-q", "run", str(pipe)])
+    told = [list(phases(capsys))]
+    for command in ("plan", str(pipe)), ("status",):
+        assert tuner([*command, "-o", "json"]) in (0, 1)
+        told.append([row["job"] for row in json.loads(capsys.readouterr().out)])
+    assert tuner(["logs", "-o", "table"]) == 0
+    told.append(
+        [line.split(None, 2)[2].partition(": ")[0] for line in capsys.readouterr().out.splitlines()]
+    )
+    told.append([key.partition("#")[2] for key in lock.entries(pipe.parent / lock.NAME)])
+
+    assert [set(each) - stages for each in told] == [set()] * len(told)
+    assert tuner(["logs", "grid[learning_rate=0.001]"]) == 0
+    named = {json.loads(line)["job"] for line in capsys.readouterr().out.splitlines()}
+    assert named == {"grid"}
+
+
+def test_a_stage_that_is_run_as_a_job_of_its_own_has_the_name_of_its_spec(pipe, spec):
+    tuner(["-q", "run", str(pipe)])
+    alone = ["--set", "hyperparameters.learning_rate=1e-3", "--set", "evaluation=null"]
+
+    assert tuner(["-q", "run", str(spec), *alone, "--set", "permissions=[]"]) == 0
+
+    with open_ledger() as ledger:
+        titles = {each.job.title for each in ledger.jobs()}
+    assert titles == {"capitals", "grid[learning_rate=0.002]"}
+
+
 def test_status_of_all_counts_each_pipeline_in_a_line(pipe, capsys):
     tuner(["run", str(pipe)])
     capsys.readouterr()
@@ -68,10 +99,10 @@ def test_status_of_all_counts_each_pipeline_in_a_line(pipe, capsys):
 
     told = capsys.readouterr()
     assert told.err == "pipe: 1 done, 1 failed, 1 skipped of 3\n"
-    assert "capitals[learning_rate=0.002]" in told.out
+    assert "grid[learning_rate=0.002]" in told.out
 
 
-@pytest.mark.parametrize("named", ["pipe", "pipe.yaml", "", "capitals[learning_rate=0.002]"])
+@pytest.mark.parametrize("named", ["pipe", "pipe.yaml", "", "grid[learning_rate=0.002]"])
 def test_retry_tunes_the_failed_again_and_goes_on_from_there(pipe, capsys, monkeypatch, named):
     monkeypatch.chdir(pipe.parent)
     tuner(["run", "pipe.yaml"])
@@ -133,11 +164,11 @@ def test_a_name_that_stands_for_a_matrix_is_refused_where_one_is_meant(pipe, cap
     tuner(["run", str(pipe)])
     capsys.readouterr()
 
-    assert tuner(["watch", "capitals"]) == 2
+    assert tuner(["watch", "grid"]) == 2
 
     told = capsys.readouterr().err
-    assert "2 jobs are called 'capitals'" in told
-    assert "'capitals[learning_rate=0.001]'" in told
+    assert "2 jobs are called 'grid'" in told
+    assert "'grid[learning_rate=0.001]'" in told
 
 
 def test_cancel_of_a_pipeline_cancels_what_is_tuning(pipe, capsys):

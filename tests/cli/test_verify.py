@@ -245,7 +245,7 @@ def test_a_job_that_the_pipeline_no_longer_has_is_said_so(piped, capsys):
     assert run(["verify", str(piped), "--offline"]) == 1
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "the pipeline has no job capitals[" in said
+    assert "the pipeline has no job grid[" in said
 
 
 def test_what_was_hidden_when_it_was_locked_is_no_difference(locked, capsys):

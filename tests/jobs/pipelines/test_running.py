@@ -144,7 +144,7 @@ def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_furth
     polish = next(m for m in run.target.held.values() if m.name.startswith("tunedModels/polish-"))
     assert polish.tuned_model_source == model(made.stages[1])
     order = [event.job.name for event in run.heard(effects.Submitted)]
-    assert order == ["capitals", "capitals", "capitals", "polish", "alone"]
+    assert order == ["grid", "grid", "grid", "polish", "alone"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])

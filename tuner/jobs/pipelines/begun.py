@@ -130,6 +130,7 @@ def begun(  # noqa: PLR0913 -- what a stage is, and how it was found
     model = world.get(key(fresh))
     job = replace(
         fresh,
+        name=stage.grouping,
         label=stage.label,
         spec=str(pipeline.path.absolute()),
         overrides=pipeline.overrides,

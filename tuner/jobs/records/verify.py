@@ -99,7 +99,7 @@ def load(found: Found) -> Work | InvalidInput:
 def _of_stage(entry: Entry, pipeline: Pipeline) -> Work:
     """The work of the entry's stage, tuned further from the model that it was tuned from."""
     for stage in pipeline.stages:
-        if (stage.work.spec.job, stage.label) == (entry["job"], entry["label"]):
+        if (stage.grouping, stage.label) == (entry["job"], entry["label"]):
             if not stage.source:
                 return stage.work
             return with_source(stage.work, entry["tuned_model_source"])

@@ -56,6 +56,7 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
     return replace(
         known,
         name=job.name,
+        label="",
         target=job.target,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
