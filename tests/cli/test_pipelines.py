@@ -179,6 +179,39 @@ def test_cancel_of_a_pipeline_cancels_what_is_tuning(pipe, capsys):
     assert sorted(phases(capsys).values()) == ["CANCELLED", "CANCELLED", "WAITING"]
 
 
+def test_a_pipeline_that_is_unchanged_is_one_table(spec, capsys):
+    OneTarget.target = PipelineTarget()
+    path = spec.parent / "chain.yaml"
+    path.write_text(CHAIN)
+    assert tuner(["run", str(path)]) == 0
+    capsys.readouterr()
+
+    assert tuner(["run", str(path)]) == 0
+
+    told = capsys.readouterr()
+    phases_of = [line.split()[1] for line in told.out.splitlines()[3:]]
+    assert told.err == ""
+    assert told.out.startswith("\nchain: unchanged\n")
+    assert phases_of == ["WON", "BEATEN", "DONE", "DONE"]
+
+
+def test_of_a_pipeline_with_a_change_only_the_changed_is_told(spec, capsys):
+    OneTarget.target = PipelineTarget()
+    path = spec.parent / "chain.yaml"
+    path.write_text(CHAIN)
+    assert tuner(["run", str(path)]) == 0
+    [gone] = [name for name in OneTarget.target.held if "furthest" in name]
+    del OneTarget.target.held[gone], OneTarget.target.shared[gone]
+    capsys.readouterr()
+
+    assert tuner(["run", str(path)]) == 0
+
+    told = capsys.readouterr()
+    assert {line.partition(":")[0] for line in told.err.splitlines()} == {"furthest"}
+    assert told.out.startswith("\nchain: its stages\n")
+    assert "held-out" not in told.out
+
+
 def test_a_pipeline_cannot_be_left_to_itself(pipe, capsys):
     assert tuner(["submit", str(pipe)]) == 2
 

@@ -18,6 +18,7 @@ from tuner.errors import Detached, TunerError
 from tuner.jobs import outcome as outcomes_of
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.running.runner import Pace
+from tuner.jobs.telling.findings import Findings
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
@@ -95,14 +96,16 @@ def follow(
     """
     try:
         live = output != "jsonl" and not ctx.obj["quiet"] and sys.stderr.isatty()
-        with _reporter(output, quiet=ctx.obj["quiet"], live=live) as tell:
+        with _reporter(output, quiet=ctx.obj["quiet"], live=live) as reporter:
+            told = Findings(reporter)
+            tell = reporter if output == "jsonl" else told
             outcomes = asyncio.run(_until_interrupted(follows(tell, replace(pace, measures=live))))
     except KeyboardInterrupt:
         raise Detached(
             "stopped watching; nothing is cancelled and tunings that were submitted go on",
             "`tuner resume` goes on from here, `tuner status` shows where, `tuner cancel JOB` cancels",
         ) from None
-    _print(outcomes, output)
+    _print(outcomes, output, told)
     failures = [failure for each in outcomes for failure in _failures(each, wanted)]
     for failure in failures:
         click.echo(str(failure), err=True)
@@ -160,7 +163,7 @@ def _reporter(
     return Terminal(Console(stderr=True))
 
 
-def _print(outcomes: Sequence[Ended], output: str) -> None:
+def _print(outcomes: Sequence[Ended], output: str, told: Findings) -> None:
     if output == "jsonl":
         return
     if output != "table":
@@ -168,7 +171,7 @@ def _print(outcomes: Sequence[Ended], output: str) -> None:
         return
     for ended in outcomes:
         if not isinstance(ended, Outcome):
-            _print_pipeline(ended)
+            _print_pipeline(ended, told)
         elif ended.is_news:
             _print_one(ended)
 
@@ -181,14 +184,16 @@ def _record(ended: Ended) -> dict[str, object]:
     return record(ended)
 
 
-def _print_pipeline(ended: PipelineOutcome) -> None:
-    """A line a stage, and the tables of those that are kept."""
+def _print_pipeline(ended: PipelineOutcome, told: Findings) -> None:
+    """A line a stage, and the tables of those that are kept and of which there is news."""
     from tuner.jobs.pipelines.outcome import rows
 
-    click.echo(f"\n{ended.pipeline.name}: its stages")
+    news = [name for name, each in ended.outcomes.items() if told.has_told(each.job)]
+    is_unchanged = not news and not ended.failures
+    click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'its stages'}")
     show(rows(ended), "table")
     for name in ended.winners.values():
-        if name in ended.outcomes:
+        if name in news:
             _print_one(ended.outcomes[name])
 
 
