@@ -15,6 +15,7 @@ from tuner import home
 from tuner.jobs.job import Evaluation, Interval, Job
 from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.answers import Kept, forget_answers, keep_rows, rows_of
+from tuner.jobs.ledger.commits import Commits
 from tuner.jobs.ledger.notices import insert
 from tuner.jobs.ledger.schema import VERSION
 from tuner.jobs.ledger.store import Store, nothing
@@ -61,6 +62,7 @@ class Ledger:
         ``around`` is told of the moments of every transaction, as ``Store`` says.
         """
         self.store = Store(path, around)
+        self._commits = Commits(self.store)
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -80,12 +82,14 @@ class Ledger:
             Superseded: ``claim`` is another runner's by now; nothing is written.
         """
         with self.store.transaction() as db:
-            if claim is not None:
-                claims.confirm(db, claim)
-            db.execute(_SAVE, self._row(job))
-            keep_rows(db, job)
-            insert(db, notices)
+            self._save(db, job, claim, notices)
         return job
+
+    async def saved(
+        self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notice] = ()
+    ) -> None:
+        """As ``save``, in one transaction with what other jobs write in the same moment."""
+        await self._commits.made(lambda db: self._save(db, job, claim, notices))
 
     def begin(
         self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
@@ -96,14 +100,13 @@ class Ledger:
         to delete what it beat.
         """
         with self.store.transaction() as db:
-            is_over = _is_over(db, job)
-            gone = (lambda _: True) if is_over else is_gone
-            claim = claims.taken(db, job.where, job.tuned_model, me, gone)
-            if isinstance(claim, claims.Claim):
-                claim = claim._replace(former=None) if is_over else claim
-                db.execute(_SAVE, self._row(job))
-                keep_rows(db, job)
-        return claim
+            return self._begin(db, job, me, is_gone)
+
+    async def begun(
+        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
+    ) -> Claim | Holder:
+        """As ``begin``, in one transaction with what other jobs write in the same moment."""
+        return await self._commits.made(lambda db: self._begin(db, job, me, is_gone))
 
     def note(self, jobs: Iterable[tuple[Job, Claim | None]]) -> None:
         """Write down the progress of many in one transaction; losing it costs nothing.
@@ -151,6 +154,31 @@ class Ledger:
     def answers(self, where: str) -> Kept:
         """What the models of one target (``Job.where``) answered so far."""
         return Kept(self.store, where)
+
+    def _save(
+        self, db: sqlite3.Connection, job: Job, claim: Claim | None, notices: Sequence[Notice]
+    ) -> None:
+        if claim is not None:
+            claims.confirm(db, claim)
+        db.execute(_SAVE, self._row(job))
+        keep_rows(db, job)
+        insert(db, notices)
+
+    def _begin(
+        self,
+        db: sqlite3.Connection,
+        job: Job,
+        me: Me,
+        is_gone: Callable[[Holder], bool] | None,
+    ) -> Claim | Holder:
+        is_over = _is_over(db, job)
+        gone = (lambda _: True) if is_over else is_gone
+        claim = claims.taken(db, job.where, job.tuned_model, me, gone)
+        if isinstance(claim, claims.Claim):
+            claim = claim._replace(former=None) if is_over else claim
+            db.execute(_SAVE, self._row(job))
+            keep_rows(db, job)
+        return claim
 
     def _row(self, job: Job) -> tuple[str | float, ...]:
         body = json.dumps(_body(job))

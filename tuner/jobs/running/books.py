@@ -66,11 +66,11 @@ class Own:
     def begin(self, job: Job) -> None:
         """It was written down with its claim."""
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Write it down; its end together with whom to tell of it."""
         told = notices(job, self.work) if job.phase.is_end else ()
-        self.ledger.save(job, claim=self.claim, notices=told)
-        self.notes.drop(job)
+        self.notes.drop(job)  # or else, written down right after this, it would go back
+        await self.ledger.saved(job, claim=self.claim, notices=told)
         self.leases.wrote(job, self.claim)
 
     def note(self, job: Job) -> None:
@@ -88,7 +88,7 @@ class Seen:
     def begin(self, job: Job) -> None:
         """Nothing is new yet."""
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Write down what was seen."""
         self.ledger.note([(job, None)])
 

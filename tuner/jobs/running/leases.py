@@ -46,13 +46,13 @@ class Leases:
             self._beats = asyncio.create_task(self._beat())
         return self._me
 
-    def begin(self, job: Job, watch: Watch | None = None) -> Claim | Holder:
+    async def begin(self, job: Job, watch: Watch | None = None) -> Claim | Holder:
         """Claim ``job`` and write it down, or tell who has it."""
         key = (job.where, job.tuned_model)
         held = self._held.get(key)
         if held is not None and held[1] == job:
             return held[0]
-        claim = self._ledger.begin(job, self.me, watch.is_gone if watch else None)
+        claim = await self._ledger.begun(job, self.me, watch.is_gone if watch else None)
         if isinstance(claim, Claim):
             self.wrote(job, claim)
         return claim

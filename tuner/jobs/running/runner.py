@@ -79,7 +79,7 @@ class Book(Protocol):
     def begin(self, job: Job) -> None:
         """Write down what is about to be done, before anything is."""
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Write down what must survive a crash."""
 
     def note(self, job: Job) -> None:
@@ -96,7 +96,7 @@ class Plain:
         """Save it."""
         self.ledger.save(job)
 
-    def save(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Save it."""
         self.ledger.save(job)
 
@@ -156,8 +156,10 @@ class Runner:
         book.begin(job)
         while not job.phase.is_end and not reached(job.phase, until):
             after = await self._patiently(job, step)
-            if after != job:
-                (book.note if is_progress(job, after) else book.save)(after)
+            if after != job and is_progress(job, after):
+                book.note(after)
+            elif after != job:
+                await book.save(after)
             if self.tuned and after.phase not in TUNING:
                 await self.tuned()
             if after.phase is job.phase and after.stopping == job.stopping:

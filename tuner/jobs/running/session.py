@@ -163,7 +163,7 @@ class Session:
         job = self._caught_up(job)
         while True:
             try:
-                claim = self.leases.begin(job, watch)
+                claim = await self.leases.begin(job, watch)
                 if isinstance(claim, Claim):
                     if claim.former:
                         self.tell(events.TakenOver(job, str(claim.former)))
