@@ -84,6 +84,17 @@ def test_a_metric_that_needs_more_than_a_word_says_how_to_write_it(capsys):
     assert "--set evaluation.metric='{kind: ...}'" in capsys.readouterr().err
 
 
+def test_a_metric_of_ones_own_that_is_not_there_is_said_before_anybody_is_asked(tuned, capsys):
+    OneTarget.target.calls.clear()
+    tuned.with_name("grading.py").write_text("def grade(a, b): return len(b) / 100")
+
+    assert tuner(["eval", "capitals", "--again", "--metric", "grading:missing"]) == 2
+    assert "module grading has no function missing" in capsys.readouterr().err
+    assert "generate" not in OneTarget.target.calls
+    assert tuner(["eval", "capitals", "--metric", "grading:grade"]) == 0
+    assert "grading:grade" in capsys.readouterr().out
+
+
 def test_the_rows_come_one_by_one_for_programs(tuned, capsys):
     tuner(["eval", "capitals", "--rows", "-o", "jsonl"])
 

@@ -161,6 +161,7 @@ def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
 
 def _by(work: Work, kind: str) -> Work:
     """``work`` with another metric, which is a word."""
+    from tuner.jobs.evaluation.metrics import check
     from tuner.jobs.spec.evaluation_keys import METRICS, Evaluation, MetricSpec
 
     words = [name for name in METRICS if name not in ("regex", "judge")]
@@ -169,6 +170,8 @@ def _by(work: Work, kind: str) -> Work:
         raise click.UsageError(
             f"--metric {kind}: {known}; write others as --set evaluation.metric='{{kind: ...}}'"
         )
+    for what, fix in check(MetricSpec(kind), work.spec.path.parent):
+        raise click.UsageError(f"--metric {kind}: {what}; {fix}")
     asked = replace(work.spec.evaluation or Evaluation(), metric=MetricSpec(kind))
     return replace(work, spec=replace(work.spec, evaluation=asked))
 

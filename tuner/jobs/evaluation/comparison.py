@@ -71,8 +71,7 @@ async def compared(
     """
     first = jobs[0]
     target = await open_(first.target)
-    spec, path = gate.metric_of(work), work.spec.path
-    examiner = Examiner(spec, path, target, answers(first.where))
+    examiner = Examiner(gate.metric_of(work), work, target, answers(first.where))
     said = await asking.together(_answered(job, work, open_, answers, tell) for job in jobs)
     scores = await examiner.scores(
         work.holdout, said, lambda done, total: tell(events.Judging(first, done, total))

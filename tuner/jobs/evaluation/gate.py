@@ -47,7 +47,7 @@ async def evaluate(
         TunerError: As ``asking.ask`` and ``Examiner``.
     """
     rows, config = work.holdout, settings(work.holdout)
-    examiner = Examiner(metric_of(work), work.spec.path, target, answers)
+    examiner = Examiner(metric_of(work), work, target, answers)
     done = 0
 
     def count(answered: int) -> None:

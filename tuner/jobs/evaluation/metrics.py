@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tuner.errors import InvalidInput, TunerError
+from tuner.jobs.evaluation import own_metric
+from tuner.jobs.evaluation.overlap import chrf, rouge_l
 from tuner.jobs.evaluation.values import numbers_agree, same_json
 
 if TYPE_CHECKING:
@@ -19,8 +21,17 @@ if TYPE_CHECKING:
     Score = Callable[[str, str], float]
     """Takes what was expected and the answer."""
 
+
+@runtime_checkable
+class Closing(Protocol):
+    """A score that holds a process."""
+
+    def close(self) -> None:
+        """End it, whatever it is at; from any thread."""
+
+
 JUDGE = "judge"
-_LIBRARIES = {"rouge_l": "rouge_score", "chrf": "sacrebleu"}
+_LIBRARIES = {"chrf": "sacrebleu"}
 _UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 """Characters of Chinese and Japanese, which put no space between words."""
 
@@ -47,12 +58,11 @@ def scorer(spec: MetricSpec, folder: Path) -> Score:
     """How ``spec`` compares; ``folder`` is where its own module may lie, that of the job's spec.
 
     Raises:
-        TunerError: A library is not installed; there is no such module or function.
+        TunerError: A library is not installed. What is wrong with a module of the user's own is said
+            by the first score.
     """
     if ":" in spec.kind:
-        from tuner.jobs.evaluation.own_metric import own_metric
-
-        return own_metric(spec.kind, folder)
+        return own_metric.OwnMetric(spec.kind, folder)
     return METRICS[spec.kind](spec)
 
 
@@ -64,7 +74,10 @@ def check(spec: MetricSpec, folder: Path) -> list[tuple[str, str]]:
     if spec.kind == JUDGE or _is_installed(_LIBRARIES.get(spec.kind)):
         return []
     try:
-        scorer(spec, folder)
+        if ":" in spec.kind:
+            own_metric.check(spec.kind, folder)
+        else:
+            scorer(spec, folder)
     except InvalidInput as error:
         return [(problem.what, problem.fix) for problem in error.problems]
     except TunerError as error:
@@ -98,31 +111,13 @@ def token_f1(expected: str, answer: str) -> float:
 
 
 def _regex(spec: MetricSpec) -> Score:
-    from tuner.jobs.evaluation.patterns import Matcher
+    from tuner.jobs.evaluation.patterns import Pattern
 
-    matcher = Matcher()
-
-    def matches(expected: str, answer: str) -> float:
-        pattern = spec.pattern.replace("{expected}", re.escape(expected))
-        return float(matcher.matches(pattern, answer.strip()))
-
-    return matches
+    return Pattern(spec.pattern)
 
 
 def _numeric(spec: MetricSpec) -> Score:
     return lambda expected, answer: float(numbers_agree(expected, answer, spec.tolerance))
-
-
-def _rouge_l(_: MetricSpec) -> Score:
-    from tuner.jobs.evaluation.overlap import rouge_l
-
-    return rouge_l(tokens)
-
-
-def _chrf(_: MetricSpec) -> Score:
-    from tuner.jobs.evaluation.overlap import chrf
-
-    return chrf()
 
 
 METRICS: dict[str, Callable[[MetricSpec], Score]] = {
@@ -132,8 +127,8 @@ METRICS: dict[str, Callable[[MetricSpec], Score]] = {
     "regex": _regex,
     "json": lambda _: lambda expected, answer: float(same_json(expected, answer)),
     "token_f1": lambda _: token_f1,
-    "rouge_l": _rouge_l,
-    "chrf": _chrf,
+    "rouge_l": lambda _: lambda expected, answer: rouge_l(tokens(expected), tokens(answer)),
+    "chrf": lambda _: chrf(),
     "numeric": _numeric,
 }
 """By ``evaluation.metric.kind``; a judge is no function of two texts, ``jobs/evaluation/judge.py`` has it."""

@@ -1,4 +1,4 @@
-"""How much of a text stands in another, by the libraries that papers report: ROUGE-L and chrF."""
+"""How much of a text stands in another, as papers report it: ROUGE-L and chrF."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from typing import TYPE_CHECKING
 from tuner.errors import TunerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
-def rouge_l(tokens: Callable[[str], list[str]]) -> Callable[[str, str], float]:
-    """The F measure of ROUGE-L (Lin 2004) over ``tokens``, as ``rouge-score`` computes it.
+def rouge_l(expected: Sequence[str], answer: Sequence[str]) -> float:
+    """The F measure of ROUGE-L (Lin 2004) over words, to the last digit that of ``rouge-score``."""
+    if not expected or not answer:
+        return float(expected == answer)
+    common = _in_common(expected, answer)
+    precision, recall = common / len(answer), common / len(expected)
+    return 2 * precision * recall / (precision + recall) if common else 0.0
 
-    Its own tokenizer keeps the letters a to z alone: any other script would score 0.
 
-    Raises:
-        TunerError: ``rouge-score`` is not installed.
+def _in_common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How long their longest common subsequence is, a bit a word (Hyyrö 2004).
+
+    Bit n of ``row`` is unset where the length, against what was seen of ``other``, grows with word
+    n of ``one``: a row of the usual table in one number, so that 6,000 words each take milliseconds.
     """
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError as error:
-        raise _missing("rouge_l", "rouge-score") from error
-
-    class Tokenizer:
-        def tokenize(self, text: str) -> list[str]:
-            return tokens(text)
-
-    library = RougeScorer(["rougeL"], tokenizer=Tokenizer())
-
-    def score(expected: str, answer: str) -> float:
-        if not tokens(expected) or not tokens(answer):
-            return float(tokens(expected) == tokens(answer))
-        return float(library.score(expected, answer)["rougeL"].fmeasure)
-
-    return score
+    places: dict[str, int] = {}
+    for at, word in enumerate(one):
+        places[word] = places.get(word, 0) | 1 << at
+    row = whole = (1 << len(one)) - 1
+    for word in other:
+        if met := row & places.get(word, 0):
+            row = (row + met | row - met) & whole
+    return len(one) - row.bit_count()
 
 
 def chrf() -> Callable[[str, str], float]:
@@ -46,7 +44,9 @@ def chrf() -> Callable[[str, str], float]:
     try:
         from sacrebleu.metrics import CHRF
     except ImportError as error:
-        raise _missing("chrf", "sacrebleu") from error
+        raise TunerError(
+            "metric chrf needs sacrebleu, which is not installed", "pip install 'tuner[evaluation]'"
+        ) from error
     library = CHRF()
 
     def score(expected: str, answer: str) -> float:
@@ -55,10 +55,3 @@ def chrf() -> Callable[[str, str], float]:
         return float(library.sentence_score(answer, [expected]).score / 100)
 
     return score
-
-
-def _missing(metric: str, library: str) -> TunerError:
-    return TunerError(
-        f"metric {metric} needs {library}, which is not installed",
-        "pip install 'tuner[evaluation]'",
-    )

@@ -3,50 +3,93 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
+import json
 import sys
-from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any, SupportsFloat
+from contextlib import closing
+from pathlib import Path
 
 from tuner.errors import Problem, SpecError
+from tuner.jobs.evaluation.apart import Apart
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from types import ModuleType
+LONGEST_S = 60.0
+"""For one row."""
+LONGEST_IMPORT_S = 120.0
+"""For the module, which may load a model of its own."""
 
+_PROCESS = str(Path(__file__).with_name("own_process.py"))
 _FIX = "write module:function, the module beside the spec or installed"
 
 
 class NoScoreError(Exception):
-    """A metric of the user's own gave no number from 0 to 1; says what it did instead."""
+    """A metric gave no number from 0 to 1; says what it did instead."""
 
 
-def own_metric(kind: str, folder: Path) -> Callable[[str, str], float]:
-    """The function that ``kind`` names; it raises NoScoreError where it gives no share.
+class OwnMetric:
+    """The function that ``kind`` names, in a process of its own: it may take its time, or never end."""
 
-    Raises:
-        SpecError: There is no such module or function, or the module cannot be imported.
-    """
-    name, _, attribute = kind.partition(":")
-    found: Any = _imported(kind, name, folder)
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        raise _wrong(kind, folder, f"module {name} has no function {attribute}", _FIX)
+    def __init__(self, kind: str, folder: Path) -> None:
+        """Nothing is begun yet; ``folder`` is where the module may lie, that of the job's spec."""
+        self._kind, self._folder = kind, folder
+        name, _, attribute = kind.partition(":")
+        asked = {
+            "path": sys.path,
+            "name": name,
+            "attribute": attribute,
+            "file": str(_path(name, folder) or ""),
+            "folder": str(folder.absolute()),
+        }
+        self._process = Apart([sys.executable, "-PB", _PROCESS, json.dumps(asked)])
+        self._is_there = False
 
-    def score(expected: str, answer: str) -> float:
+    def __call__(self, expected: str, answer: str) -> float:
+        """The score, from 0 to 1.
+
+        Raises:
+            SpecError: There is no such module or function, or the module cannot be imported.
+            NoScoreError: The function gives none, raises, or is not done after ``LONGEST_S``.
+        """
+        self.begin()
         try:
-            given = found(expected, answer)
-        except Exception as error:
-            raise NoScoreError(f"{kind} raised {type(error).__name__}: {error}") from error
-        if not isinstance(given, SupportsFloat) or not 0 <= float(given) <= 1:
-            raise NoScoreError(f"{kind} gave {given!r}, not a number from 0 to 1")
-        return float(given)
+            reply = self._process.ask([expected, answer], LONGEST_S)
+        except TimeoutError as error:
+            raise NoScoreError(f"{self._kind} was not done after {LONGEST_S:g} s") from error
+        except EOFError as error:
+            raise NoScoreError(f"{self._kind} took its process with it: {error}") from error
+        if "wrong" in reply:
+            raise NoScoreError(f"{self._kind} {reply['wrong']}")
+        return float(reply["score"])
 
-    return score
+    def begin(self) -> None:
+        """Import the module, unless it is there. Raises SpecError."""
+        if self._is_there:
+            return
+        name = self._kind.partition(":")[0]
+        try:
+            reply = self._process.ask(None, LONGEST_IMPORT_S)
+        except TimeoutError as error:
+            raise self._wrong(
+                f"module {name} was not imported after {LONGEST_IMPORT_S:g} s"
+            ) from error
+        except EOFError as error:
+            raise self._wrong(f"module {name} fails when it is imported: {error}") from error
+        if "wrong" in reply:
+            fix = f"`python -m {name}` shows where" if reply["where"] else _FIX
+            raise self._wrong(reply["wrong"], fix)
+        self._is_there = True
+
+    def close(self) -> None:
+        """End its process, whatever it is at; from any thread."""
+        self._process.end()
+
+    def _wrong(self, what: str, fix: str = _FIX) -> SpecError:
+        what = f"metric {self._kind}: {what}"
+        return SpecError([Problem(f"{self._folder}/", 0, 0, what, fix, "bad-metric")])
+
+
+def check(kind: str, folder: Path) -> None:
+    """Import the module in passing. Raises SpecError."""
+    with closing(OwnMetric(kind, folder)) as metric:
+        metric.begin()
 
 
 def code_of(kind: str, folder: Path) -> str:
@@ -55,44 +98,6 @@ def code_of(kind: str, folder: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else ""
 
 
-def _imported(kind: str, name: str, folder: Path) -> ModuleType:
-    path = _path(name, folder)
-    try:
-        with _importable(folder):
-            return _loaded(name, path) if path else importlib.import_module(name)
-    except ImportError as error:
-        raise _wrong(kind, folder, f"module {name} cannot be imported: {error}", _FIX) from error
-    except Exception as error:
-        what = f"module {name} fails when it is imported: {type(error).__name__}: {error}"
-        raise _wrong(kind, folder, what, f"`python -m {name}` shows where") from error
-
-
-@cache
-def _loaded(name: str, path: Path) -> ModuleType:
-    """By its file: beside another spec there may be another module of the same name."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _path(name: str, folder: Path) -> Path | None:
     path = folder.absolute().joinpath(*name.split(".")).with_suffix(".py")
     return path if path.is_file() else None
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """What lies in ``folder`` can be imported by the module, too."""
-    before = list(sys.path)
-    sys.path.insert(0, str(folder.absolute()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _wrong(kind: str, folder: Path, what: str, fix: str) -> SpecError:
-    return SpecError([Problem(f"{folder}/", 0, 0, f"metric {kind}: {what}", fix, "bad-metric")])

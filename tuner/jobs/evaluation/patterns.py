@@ -5,12 +5,10 @@ Python's matcher lets no other thread run meanwhile, and cannot be stopped from 
 
 from __future__ import annotations
 
-import json
-import select
-import subprocess
+import re
 import sys
-import weakref
 
+from tuner.jobs.evaluation.apart import Apart
 from tuner.jobs.evaluation.own_metric import NoScoreError
 
 LONGEST_S = 10.0
@@ -29,49 +27,34 @@ for line in sys.stdin:
 """
 
 
-class Matcher:
-    """Tells whether whole texts match; the process is begun with the first of them."""
+class Pattern:
+    """Tells whether whole answers match; the process is begun with the first of them."""
 
-    def __init__(self) -> None:
-        """Nothing is begun yet."""
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(self, pattern: str) -> None:
+        """Nothing is begun yet; ``{expected}`` in ``pattern`` stands for what was expected."""
+        self._pattern = pattern
+        self._process = Apart([sys.executable, "-I", "-S", "-c", _MATCHER])
 
-    def matches(self, pattern: str, text: str) -> bool:
-        """Whether all of ``text`` matches; a dot is any character.
+    def __call__(self, expected: str, answer: str) -> float:
+        """1 when all of the answer matches, white space around it aside; a dot is any character.
 
         Raises:
             NoScoreError: The pattern cannot be compiled, or does not come to an end in ``LONGEST_S``.
         """
-        process = self._begun()
-        if process.stdin is None or process.stdout is None:
-            raise NoScoreError("regex has no process to match in")
-        process.stdin.write(json.dumps([pattern, text]) + "\n")
-        process.stdin.flush()
-        if not select.select([process.stdout], [], [], LONGEST_S)[0]:
-            _end(process)
+        pattern = self._pattern.replace("{expected}", re.escape(expected))
+        try:
+            said = self._process.ask([pattern, answer.strip()], LONGEST_S)
+        except TimeoutError as error:
             raise NoScoreError(
                 f"regex was not done after {LONGEST_S:g} s: a pattern that repeats what repeats, "
                 "such as (a+)+, may take for ever"
-            )
-        said = json.loads(process.stdout.readline() or '"its process ended"')
+            ) from error
+        except EOFError as error:
+            raise NoScoreError(f"regex lost its process: {error}") from error
         if isinstance(said, str):
             raise NoScoreError(f"regex has no such pattern: {said}")
-        return bool(said)
+        return float(said)
 
-    def _begun(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _MATCHER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="ascii",
-                start_new_session=True,  # Ctrl-C is for us
-            )
-            weakref.finalize(self, _end, self._process)
-        return self._process
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+    def close(self) -> None:
+        """End its process, whatever it is at; from any thread."""
+        self._process.end()
