@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -39,6 +39,8 @@ def run_to_end(main: Callable[[], Coroutine[None, None, T]]) -> T:
     thread = Thread(target=work, name="tuner")
     try:
         thread.start()
+        while not ended.done():  # Ctrl-C in the instant before a wait is only seen after it
+            wait((ended,), ASK_AGAIN_S)
         return ended.result()
     except KeyboardInterrupt:
         with suppress(RuntimeError, TimeoutError):  # it has ended by itself, or not begun
