@@ -212,6 +212,48 @@ def test_of_a_pipeline_with_a_change_only_the_changed_is_told(spec, capsys):
     assert "held-out" not in told.out
 
 
+@pytest.fixture
+def noted(spec):
+    """A pipeline that tells a file of its ends."""
+    OneTarget.target = PipelineTarget()
+    told = spec.parent / "told.jsonl"
+    spec.write_text(f"{spec.read_text()}notify: [{{command: 'cat >> {told}'}}]\n")
+    path = spec.parent / "chain.yaml"
+    path.write_text(CHAIN)
+    assert tuner(["-q", "run", str(path)]) == 0
+    return told
+
+
+def told_in(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_of_a_matrix_the_end_of_the_best_is_told_and_of_how_many_it_is(noted):
+    told = told_in(noted)
+
+    assert [(each["job"], each["event"], each["best_of"]) for each in told] == [
+        ("grid", "done", 2),
+        ("further", "done", None),
+        ("furthest", "done", None),
+    ]
+    assert told[0]["label"] == "learning_rate=0.001"
+
+
+def test_what_a_pipeline_has_still_to_tell_is_told_by_any_run_after_it(noted, capsys):
+    noted.unlink()
+    with open_ledger() as ledger, ledger.store.transaction() as db:
+        db.execute("UPDATE notice SET state = 'due'")
+    capsys.readouterr()
+
+    assert tuner(["status"]) == 0
+    assert "3 notices are still to be told; `tuner resume` tries again" in capsys.readouterr().err
+    assert tuner(["resume"]) == 0
+
+    assert [each["job"] for each in told_in(noted)] == ["grid", "further", "furthest"]
+    assert tuner(["status"]) == 0
+    assert "to be told" not in capsys.readouterr().err
+
+
 def test_a_pipeline_cannot_be_left_to_itself(pipe, capsys):
     assert tuner(["submit", str(pipe)]) == 2
 

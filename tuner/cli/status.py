@@ -29,7 +29,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     """
     from tuner.cli.from_python import note_started_from_python
     from tuner.cli.show import show
-    from tuner.jobs.ledger import open_ledger, pipelines
+    from tuner.jobs.ledger import notices, open_ledger, pipelines
     from tuner.jobs.outcome import summary
     from tuner.jobs.pipelines.outcome import counts, known_rows
 
@@ -42,6 +42,9 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         if output == "table" and not jobs:
             for each in known:
                 click.echo(f"{each.name}: {counts(known_rows(each, ledger))}", err=True)
+        if output == "table" and (late := len(notices.due(ledger.store))):
+            what = "one notice is" if late == 1 else f"{late} notices are"
+            click.echo(f"{what} still to be told; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]
     if not rows and not tables and output == "table":
         click.echo("no jobs yet; `tuner run SPEC` starts one", err=True)

@@ -100,6 +100,7 @@ class Job:
         retry: Whether a failed model of this id is deleted, once, before the next create.
         attempt: Raised by every retry, and where a model that is gone is tuned anew.
         stopping: Why the tuning is to be cancelled; committed before it is.
+        best_of: Of how many variants it is the one that is kept; 0 where nothing was chosen.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Job:
     retry: bool = False
     attempt: int = 1
     stopping: str = ""
+    best_of: int = 0
 
     @property
     def title(self) -> str:

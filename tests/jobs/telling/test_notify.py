@@ -61,6 +61,7 @@ def test_the_body_says_what_a_person_wants_to_know_first():
         "time": "2025-11-24T16:00:00.000Z",
         "job": "capitals",
         "label": "",
+        "best_of": None,
         "target": "local",
         "tuned_model": JOB.tuned_model,
         "phase": "DONE",

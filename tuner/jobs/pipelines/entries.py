@@ -53,6 +53,10 @@ class Entry(NamedTuple):
         """Whether it has variants, be it one."""
         return self.variants != (AS_IT_IS,)
 
+    def stage(self, variant: Variant) -> str:
+        """What the stage that a variant makes is called."""
+        return f"{self.name}[{variant.label}]" if self.has_matrix else self.name
+
     def changed(self, document: Document, settings: Iterable[Setting]) -> Document:
         """A spec's document with these settings laid over it, located where they stand here.
 

@@ -265,7 +265,8 @@ class _Run:
         chosen = await keeping.choose(self.pipeline, grouping, found, self.begun, self.session)
         self.winners[grouping.name] = chosen.stage
         await self._beat([each for each in candidates if each is not chosen], chosen)
-        await self._to(self.stages[chosen.stage], chosen.job, None)
+        best = replace(chosen.job, best_of=len(grouping.stages))
+        await self._to(self.stages[chosen.stage], best, None)
         if self.outcomes[chosen.stage].job.phase is not Phase.DONE:
             return End(f"{grouping.name} is not finished", waits=True)
         self._mark({chosen.stage: "won"})

@@ -119,9 +119,7 @@ def load_pipeline(
     from tuner.jobs.pipelines.entries import read_entries
     from tuner.jobs.pipelines.stages import expand
 
-    document = override(read_document(path), overrides)
-    document = document._replace(value=_given(document.value))
-    keys, problems = _top(document)
+    document, keys, problems = read_top(path, overrides)
     if keys is None:
         raise InvalidInput(problems)
     entries, found = read_entries(document)
@@ -139,6 +137,21 @@ def load_pipeline(
         keys.fail_fast,
         tuple(overrides),
     )
+
+
+def read_top(
+    path: Path, overrides: Sequence[str] = ()
+) -> tuple[Document, PipelineKeys | None, list[Problem]]:
+    """A pipeline file, its keys at the top, and what is wrong with those.
+
+    The keys are None when there is nothing that could be read below them.
+
+    Raises:
+        SpecError: The file is no YAML at all, or cannot be read.
+    """
+    document = override(read_document(path), overrides)
+    document = document._replace(value=_given(document.value))
+    return document, *_top(document)
 
 
 def _given(value: Any) -> Any:

@@ -126,7 +126,7 @@ class _Maker:
         if earlier:
             self._refuse_another_target(entry, earlier, work)
         return Stage(
-            name=f"{entry.name}[{variant.label}]" if entry.has_matrix else entry.name,
+            name=entry.stage(variant),
             label=variant.label,
             work=work,
             after=entry.keys.after,

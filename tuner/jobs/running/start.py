@@ -57,6 +57,7 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         known,
         name=job.name,
         label="",
+        best_of=0,
         target=job.target,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,

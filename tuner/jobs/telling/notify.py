@@ -19,12 +19,13 @@ from tuner.jobs.ledger.notices import Notice
 from tuner.jobs.outcome import failure
 from tuner.jobs.pauses import jittered
 from tuner.jobs.records.log import timestamp
+from tuner.jobs.spec.files import is_pipeline
 from tuner.jobs.telling import events
 from tuner.jobs.telling.sending import NotDelivered, send
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from tuner.jobs.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
     from tuner.jobs.telling.events import Tell
     from tuner.jobs.work import Work
 
+    Receivers = Mapping[str, tuple[Notify, ...]]
+
 LAST_S = 10.0
+ANY_JOB = ""
+"""In place of a title: of a spec that is no pipeline, whatever its job was called."""
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 KINDS = {
     Phase.DONE: "done",
@@ -93,6 +98,7 @@ def _body(job: Job, kind: str, when: float) -> dict[str, object]:
         "time": timestamp(when),
         "job": job.name,
         "label": job.label,
+        "best_of": job.best_of or None,
         "target": job.where,
         "tuned_model": job.tuned_model,
         "phase": job.phase.value,
@@ -132,7 +138,7 @@ class Outbox:
         self._ledger, self._tell = ledger, tell
         self._send, self._sleep = send, sleep
         self._known: dict[tuple[str, str], tuple[Notify, ...]] = {}
-        self._named: dict[tuple[str, ...], tuple[Notify, ...] | None] = {}  # by spec and overrides
+        self._named: dict[tuple[str, ...], Receivers | None] = {}  # by spec and overrides
         self._left: set[str] = set()  # receivers that this run tries no more
         self._why: dict[str, str] = {}  # what a receiver said last
         self._lock = asyncio.Lock()
@@ -205,7 +211,8 @@ class Outbox:
         origin = (job.spec, *job.overrides)
         if origin not in self._named:
             self._named[origin] = _receivers_of(job)
-        return self._named[origin]
+        named = self._named[origin]
+        return None if named is None else named.get(job.title) or named.get(ANY_JOB, ())
 
     async def _in_order(self, line: list[_Delivery]) -> None:
         for each in line:
@@ -257,16 +264,20 @@ def shown(sink: Notify | None) -> str:
     return "a command" if sink.command else urlsplit(sink.url).hostname or "a webhook"
 
 
-def _receivers_of(job: Job) -> tuple[Notify, ...] | None:
-    """Those of a job that is not of this run; None when its spec is at present none."""
+def _receivers_of(job: Job) -> Receivers | None:
+    """Those of a file's jobs that are not of this run, by title; None when it is at present no spec."""
+    from tuner.jobs.pipelines.receivers import receivers
     from tuner.jobs.spec.draft import read_draft
 
     if not job.spec:  # started from Python, where another run may name them again
         return None
+    path = Path(job.spec)
     try:
-        if not Path(job.spec).exists():
-            return ()
-        spec = read_draft(Path(job.spec), job.overrides).spec
+        if not path.exists():
+            return {}
+        if is_pipeline(path):
+            return receivers(path, job.overrides)
+        spec = read_draft(path, job.overrides).spec
     except (InvalidInput, OSError):  # a folder that is locked just now may be open again
         return None
-    return spec.notify if spec else None
+    return {ANY_JOB: spec.notify} if spec else None
