@@ -239,7 +239,7 @@ class TargetConfig:
     @property
     def where(self) -> str:
         """In a word: the kind, and the endpoint when that is not the kind's own."""
-        return ":".join(filter(None, [self.kind, self.endpoint]))
+        return f"{self.kind}:{self.endpoint}" if self.endpoint else self.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB, opened
@@ -13,8 +14,8 @@ MODEL = f"{JOB.tuned_model}@1.5"
 
 def test_answers_are_found_by_target_model_and_question(tmp_path):
     with opened(tmp_path / "l.db") as ledger:
-        ledger.answers("here").keep(MODEL, {"q1": "Lima", "q2": "東京\n🙂"})
-        ledger.answers("here").keep(MODEL, {"q1": "Rome"})
+        asyncio.run(ledger.answers("here").keep(MODEL, {"q1": "Lima", "q2": "東京\n🙂"}))
+        asyncio.run(ledger.answers("here").keep(MODEL, {"q1": "Rome"}))
 
     with opened(tmp_path / "l.db") as ledger:
         kept = ledger.answers("here")
@@ -26,7 +27,7 @@ def test_answers_are_found_by_target_model_and_question(tmp_path):
 def test_more_questions_than_one_statement_takes_are_all_found(tmp_path):
     many = {f"q{n}": f"a{n}" for n in range(1203)}
     with opened(tmp_path / "l.db") as ledger:
-        ledger.answers("here").keep(MODEL, many)
+        asyncio.run(ledger.answers("here").keep(MODEL, many))
 
         assert ledger.answers("here").find(MODEL, many) == many
 
@@ -64,7 +65,7 @@ def test_what_is_forgotten_takes_its_answers_along_and_leaves_those_of_its_base(
         ledger.save(DONE)
         kept = ledger.answers(JOB.where)
         for model in (MODEL, f"{JOB.tuned_model}-2@1.5", "models/tiny"):
-            kept.keep(model, {"q": "a"})
+            asyncio.run(kept.keep(model, {"q": "a"}))
 
         ledger.forget(DONE)
 

@@ -75,7 +75,7 @@ class Memory:
     def find(self, model, questions):
         return {key: self.held[model, key] for key in questions if (model, key) in self.held}
 
-    def keep(self, model, answers):
+    async def keep(self, model, answers):
         self.written += 1
         self.largest = max(self.largest, len(answers))
         self.held |= {(model, key): text for key, text in answers.items()}

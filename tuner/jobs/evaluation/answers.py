@@ -14,7 +14,7 @@ class Answers(Protocol):
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
         """Those of these questions that ``model`` has answered, with the answers."""
 
-    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
         """Write answers down, by question, so that they survive a crash."""
 
 
@@ -25,7 +25,7 @@ class NothingKept:
         """Nothing."""
         return {}
 
-    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
         """Forget them."""
 
 
@@ -44,7 +44,7 @@ class Anew:
         """Of these questions those that were answered since."""
         return self._kept.find(model, [each for each in questions if (model, each) in self._heard])
 
-    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
         """Write answers down."""
-        self._kept.keep(model, answers)
+        await self._kept.keep(model, answers)
         self._heard |= {(model, question) for question in answers}

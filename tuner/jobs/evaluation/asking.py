@@ -63,16 +63,16 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
             for key, prompt in queue:
                 async with shared.permits:
                     answer = await _patiently(target, model, prompt, config)
-                notebook.write(key, answer)
+                await notebook.write(key, answer)
                 tell(times[key])
 
         queue = iter(left.items())
         try:
             await together(work(queue) for _ in range(min(CONCURRENCY, len(left))))
         except (Exception, asyncio.CancelledError):
-            notebook.keep()
+            await notebook.keep()
             raise
-        notebook.keep()
+        await notebook.keep()
     return [found[key] for key in keys]
 
 
@@ -100,15 +100,15 @@ class _Notebook:
         self._new: dict[str, str] = {}
         self._since = time.monotonic()
 
-    def write(self, key: str, answer: str) -> None:
+    async def write(self, key: str, answer: str) -> None:
         self._found[key] = self._new[key] = answer
         if len(self._new) >= KEPT_AT_ONCE or time.monotonic() - self._since >= KEPT_AFTER_S:
-            self.keep()
+            await self.keep()
 
-    def keep(self) -> None:
-        if self._new:
-            self._answers.keep(self._who, self._new)
-        self._new, self._since = {}, time.monotonic()
+    async def keep(self) -> None:
+        new, self._new, self._since = self._new, {}, time.monotonic()
+        if new:
+            await self._answers.keep(self._who, new)
 
 
 class _Shared:

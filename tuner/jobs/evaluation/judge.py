@@ -147,8 +147,8 @@ class _Elsewhere:
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
         return self._answers.find(f"{self._where}/{model}", questions)
 
-    def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        self._answers.keep(f"{self._where}/{model}", answers)
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        await self._answers.keep(f"{self._where}/{model}", answers)
 
 
 def _no_score(model: str, line: int, reply: str) -> TunerError:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tuner.types import Example
 
 
+FEW = 32
+QUICK = frozenset({"exact_match", "normalized_match", "contains", "token_f1"})
+"""Compared with these, so few rows are done before a thread has begun."""
 AT_A_TIME = 4
 _THREADS = ThreadPoolExecutor(AT_A_TIME, "scoring")
 """Of their own, as a metric may take its time; few, as it may need a process and memory."""
@@ -57,13 +60,15 @@ class Examiner:
         """A list of scores for each model's answers, a score a row.
 
         ``tell`` hears of a judge's work, judgements done and of how many. Others are computed in a
-        thread, to be called once; whoever cancels this waits for no row.
+        thread, unless they are few and quick, to be called once; whoever cancels this waits for no row.
 
         Raises:
             TunerError: A metric of the user's own gave no score; as ``judge.judged``.
         """
         if self._score is None:
             return await self._judged(rows, said, tell)
+        if self._spec.kind in QUICK and len(rows) <= FEW:
+            return [self._each(self._score, rows, answers) for answers in said]
         call = asyncio.get_running_loop().run_in_executor
         try:
             return [await call(_THREADS, self._each, self._score, rows, each) for each in said]

@@ -153,7 +153,7 @@ class Ledger:
 
     def answers(self, where: str) -> Kept:
         """What the models of one target (``Job.where``) answered so far."""
-        return Kept(self.store, where)
+        return Kept(self.store, self._commits, where)
 
     def _save(
         self, db: sqlite3.Connection, job: Job, claim: Claim | None, notices: Sequence[Notice]
@@ -162,7 +162,8 @@ class Ledger:
             claims.confirm(db, claim)
         db.execute(_SAVE, self._row(job))
         keep_rows(db, job)
-        insert(db, notices)
+        if notices:
+            insert(db, notices)
 
     def _begin(
         self,
@@ -187,7 +188,7 @@ class Ledger:
     def _select(self, where: str, values: tuple[str, ...]) -> list[Bookmark]:
         query = f"SELECT phase, updated, body FROM job {where} ORDER BY updated DESC"  # noqa: S608 -- where is one of three constants above
         found = self.store.rows(query, values)
-        with self.store.explained():
+        with self.store.explained:
             return [Bookmark(_job(phase, body), updated) for phase, updated, body in found]
 
 

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tuner.jobs.job import Job
+    from tuner.jobs.ledger.commits import Commits
     from tuner.jobs.ledger.store import Store
 
 _ROW = tuple(each.name for each in fields(Judged))
+_KEEP = "INSERT OR REPLACE INTO answer (target, model, prompt, text) VALUES (?, ?, ?, ?)"
 _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
 
 
@@ -25,9 +27,9 @@ class Kept:
     Both methods raise TunerError as ``Store`` does.
     """
 
-    def __init__(self, store: Store, where: str) -> None:
+    def __init__(self, store: Store, commits: Commits, where: str) -> None:
         """``where`` is the target, as ``Job.where`` says it."""
-        self._store, self._where = store, where
+        self._store, self._commits, self._where = store, commits, where
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
         """Those of these questions that ``model`` has answered, with the answers."""
@@ -40,14 +42,10 @@ class Kept:
             found.update(self._store.rows(query, (self._where, model, *some)))
         return found
 
-    def keep(self, model: str, answers: Mapping[str, str]) -> None:
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
         """Write answers down, by question, in one transaction."""
         rows = [(self._where, model, question, text) for question, text in answers.items()]
-        with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO answer (target, model, prompt, text) VALUES (?, ?, ?, ?)",
-                rows,
-            )
+        await self._commits.made(lambda db: db.executemany(_KEEP, rows))
 
 
 def keep_rows(db: sqlite3.Connection, job: Job) -> None:
@@ -81,7 +79,7 @@ def rows_of(store: Store, job: Job) -> tuple[Judged, ...]:
         "ORDER BY position",
         (job.where, job.tuned_model, job.evaluation.digest),
     )
-    with store.explained():
+    with store.explained:
         return tuple(Judged(**json.loads(body)) for (body,) in found)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.errors import NotFinished, Unavailable
 from tuner.jobs.flow import advance, look
-from tuner.jobs.job import rewound
+from tuner.jobs.job import Job, rewound
 from tuner.jobs.pauses import jittered
 from tuner.jobs.telling import effects, events
 from tuner.types import Phase
@@ -18,7 +19,6 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.telling.events import Event, Tell
     from tuner.jobs.work import Work
@@ -213,16 +213,11 @@ def is_progress(before: Job, after: Job) -> bool:
     way = (before.phase, after.phase)
     if before.phase is not after.phase and way not in _ASKED_AGAIN:
         return False
-    return before == replace(
-        after,
-        phase=before.phase,
-        operation=before.operation,
-        total_steps=before.total_steps,
-        completed_steps=before.completed_steps,
-        mean_loss=before.mean_loss,
-        stopping=before.stopping if way == _TUNED else after.stopping,
-    )
+    is_same = before.stopping == after.stopping or way == _TUNED
+    return is_same and _lasting(before) == _lasting(after)
 
 
 _TUNED = (Phase.TUNE, Phase.EVALUATE)
 _ASKED_AGAIN = (_TUNED, (Phase.SHARE, Phase.TRANSFER))
+_SEEN = {"phase", "operation", "total_steps", "completed_steps", "mean_loss", "stopping"}
+_lasting = attrgetter(*(each.name for each in fields(Job) if each.name not in _SEEN))
