@@ -390,6 +390,20 @@ def test_a_loss_that_stands_still_gives_the_tuning_up_once_that_is_written_down(
     assert (target.grants, target.transfers) == (0, 0)
 
 
+def test_a_cancel_is_acknowledged_also_by_a_run_after_a_crash_in_the_middle_of_it():
+    target, work = standing_still()
+    told, job = [], JOB
+    while not job.stopping:
+        job = asyncio.run(advance(job, work, target, lambda _: None))
+
+    drive(target, job, work, told)
+    drive(target, job, work, after := [])  # as the ledger has it when we were killed
+
+    kinds = (effects.Changing, effects.Cancelling, effects.AlreadyCancelled)
+    assert [type(event) for event in told if isinstance(event, kinds)] == list(kinds)
+    assert [type(event) for event in after if isinstance(event, kinds)] == [kinds[-1]]
+
+
 def test_a_spec_that_no_longer_gives_up_cancels_nothing():
     target, work = standing_still()
     job = JOB

@@ -177,6 +177,8 @@ async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -
     tell(events.Progress(job, operation))
     if not operation.done:
         return job if work is None else await _stop_early(job, work, operation, target, tell)
+    if operation.cancelled and job.stopping:
+        tell(effects.AlreadyCancelled(job))
     if operation.cancelled:
         return replace(job, phase=Phase.CANCELLED, error=_cancelled(job))
     if operation.error:
@@ -193,6 +195,7 @@ async def _stop_early(
     if job.stopping and not operation.cancelled:
         tell(effects.Changing(job, "cancel", job.tuned_model, job.stopping))
         await target.cancel(operation.name)
+        tell(effects.Cancelling(job, job.stopping))
     if job.stopping:
         return job
     why = stopping.reason(work.spec.early_stopping, operation)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.jobs.job import Job
-    from tuner.jobs.telling.events import Tell
+    from tuner.jobs.telling.events import Event, Tell
     from tuner.jobs.work import Work
     from tuner.targets import Target
     from tuner.types import Grant, GranteeType
@@ -31,11 +31,9 @@ async def share(job: Job, work: Work, target: Target, tell: Tell) -> Job:
     held = _by_grantee(await target.permissions(job.tuned_model))
     changed = False
     for grant in work.spec.grants:
-        if await _ensure(grant, held.get(grant.grantee), job, target, tell):
-            tell(effects.Granted(job, str(grant)))
-            changed = True
-        else:
-            tell(effects.AlreadyGranted(job, str(grant)))
+        told = await _ensure(grant, held.get(grant.grantee), job, target, tell)
+        tell(told)
+        changed = changed or effects.is_change(told)
     if changed:
         held = _by_grantee(await target.permissions(job.tuned_model))
     _compare(held, job, work, tell)
@@ -44,8 +42,8 @@ async def share(job: Job, work: Work, target: Target, tell: Tell) -> Job:
 
 async def _ensure(
     grant: Grant, held: Permission | None, job: Job, target: Target, tell: Tell
-) -> bool:
-    """Make ``grant`` true; False when it was. An owner has every right, so nothing is changed."""
+) -> Event:
+    """Make ``grant`` true, and say how it became so. An owner has every right: nothing is changed."""
     if held is None:
         tell(effects.Changing(job, "grant", str(grant), job.allowed))
         try:
@@ -55,12 +53,12 @@ async def _ensure(
             if held is None:
                 raise
         else:
-            return True
+            return effects.Granted(job, str(grant))
     if held.grant.role in (grant.role, Role.OWNER):
-        return False
+        return effects.AlreadyGranted(job, str(grant))
     tell(effects.Changing(job, "change_role", str(grant), job.allowed))
     await target.change_role(held.name, grant.role)
-    return True
+    return effects.RoleChanged(job, str(grant))
 
 
 def _compare(

@@ -376,7 +376,8 @@ def test_a_cancel_reaches_a_job_that_another_follows_and_is_audited(tmp_path):
 
     assert within(tmp_path, beside).job.phase is Phase.CANCELLED
     lines = (tmp_path / "logs" / "audit.jsonl").read_text().splitlines()
-    assert [json.loads(line)["action"] for line in lines] == ["cancel"]
+    said = [(each["action"], each["state"]) for each in map(json.loads, lines)]
+    assert said == [("cancel", "intended"), ("cancel", "done")]
 
 
 def test_what_is_shared_is_in_the_audit_before_it_is_done(tmp_path):

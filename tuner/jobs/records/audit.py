@@ -138,18 +138,22 @@ def _said(event: Event) -> tuple[str, str, str, str] | None:
         state,
         action,
         getattr(event, what, job.tuned_model),
-        getattr(event, why, job.allowed if action in ("grant", "transfer") else ""),
+        getattr(event, why, job.allowed if action in _ALLOWED else ""),
     )
 
 
+_ALLOWED = ("grant", "change_role", "transfer")
 _SAID = {
     effects.Submitted: ("done", "create", "", ""),
     effects.Adopted: ("found", "create", "", ""),
     effects.Granted: ("done", "grant", "grant", ""),
+    effects.RoleChanged: ("done", "change_role", "grant", ""),
     effects.AlreadyGranted: ("found", "grant", "grant", ""),
     effects.Transferred: ("done", "transfer", "owner", ""),
     effects.AlreadyTransferred: ("found", "transfer", "owner", ""),
     effects.Deleted: ("done", "delete", "", "why"),
+    effects.Cancelling: ("done", "cancel", "", "why"),
+    effects.AlreadyCancelled: ("found", "cancel", "", ""),
     events.Stopping: ("decided", "cancel", "", "why"),
     effects.Forced: ("decided", "overrule", "", "misses"),
 }

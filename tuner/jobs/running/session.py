@@ -296,3 +296,4 @@ class Session:
         for operation in running:
             self.tell(effects.Changing(job, "cancel", job.tuned_model, "`tuner cancel`"))
             await target.cancel(operation)
+            self.tell(effects.Cancelling(job, "`tuner cancel`"))

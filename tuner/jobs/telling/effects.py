@@ -29,13 +29,24 @@ class Adopted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Granted(Event):
-    """A permission was created or its role was changed."""
+    """A permission was created."""
 
     grant: str
 
     def __str__(self) -> str:
         """To whom."""
         return f"granted {self.grant}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged(Event):
+    """A permission was there with another role, and has this one now."""
+
+    grant: str
+
+    def __str__(self) -> str:
+        """To whom, and which."""
+        return f"changed the role of {self.grant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,26 @@ class Forced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelling(Event):
+    """The service has taken the request to cancel the tuning."""
+
+    why: str
+
+    def __str__(self) -> str:
+        """Why."""
+        return f"asked the service to cancel it: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyCancelled(Event):
+    """The service shows as cancelled what this job has given up."""
+
+    def __str__(self) -> str:
+        """That it is."""
+        return "the service has cancelled it"
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted(Event):
     """The model was deleted."""
 
@@ -149,4 +180,8 @@ def is_change(event: Event) -> bool:
     """Whether the event stands for work done, not for something found to be so."""
     if isinstance(event, Evaluated):
         return not event.kept
-    return isinstance(event, Submitted | Granted | Transferred | Deleted)
+    return isinstance(event, Submitted | Granted | RoleChanged | Transferred | Deleted)
+
+
+UNSAID = (Changing, Cancelling, AlreadyCancelled)
+"""For the logs: people are told before it why, and after it what came of it."""

@@ -30,7 +30,7 @@ SPARK_WIDTH = 24
 RECENT_STEPS = 16
 STEPS = (Phase.SUBMIT, Phase.TUNE, Phase.EVALUATE, Phase.SHARE, Phase.TRANSFER)
 
-_PASSING = (events.Progress, events.Evaluating, effects.Changing)
+_PASSING = (events.Progress, events.Evaluating, *effects.UNSAID)
 """Drawn, not printed; what is about to be changed is printed once it is."""
 _DOUBTFUL = (
     *(events.Waiting, effects.Stranger, effects.Forced, events.Stopping),

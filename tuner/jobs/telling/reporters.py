@@ -57,7 +57,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Write a line, unless it would say what the last one said, or what the next one will."""
-        if self.is_news(event) and not isinstance(event, effects.Changing):
+        if self.is_news(event) and not isinstance(event, effects.UNSAID):
             line = " ".join(inert(f"{event.job.title}: {event}").splitlines())
             print(line, file=self.stream, flush=True)
 
