@@ -40,8 +40,21 @@ def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
 
     assert run(["logs", "-o", "table"]) == 0
 
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(0))
+    when = "1970-01-01T00:00:00.000Z"
     assert capsys.readouterr().out == f"{when}  capitals: tuned: {JOB.tuned_model} is ACTIVE\n"
+
+
+def test_a_line_that_counted_seconds_is_shown_as_one_of_today(capsys):
+    log.Log(clock=lambda: 0.0)(events.Tuned(JOB))
+    with log.events_file().open("a") as file:
+        file.write('{"time": 1764000000.25, "event": "Tuned", "job": "older", "text": "tuned"}\n')
+
+    assert run(["logs"]) == 0
+    times = [json.loads(line)["time"] for line in capsys.readouterr().out.splitlines()]
+    assert run(["logs", "older", "-o", "table"]) == 0
+
+    assert times == ["1970-01-01T00:00:00.000Z", "2025-11-24T16:00:00.250Z"]
+    assert capsys.readouterr().out == "2025-11-24T16:00:00.250Z  older: tuned\n"
 
 
 def test_other_jobs_and_older_events_are_left_out(capsys):
@@ -89,8 +102,8 @@ def test_a_time_that_is_none_is_refused(capsys):
 def test_what_is_in_the_file_but_no_event_is_no_traceback(capsys):
     log.Log()(events.Tuned(JOB))
     with log.events_file().open("a") as file:
-        file.write('{"time": "never"}\n[]\n\x00\n')
+        file.write('{"time": "never"}\n{"time": 1e300}\n[]\n\x00\n')
 
     assert run(["logs", "-o", "table"]) == 0
 
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -60,15 +60,11 @@ def _print(records: Iterable[dict[str, Any]], output: str) -> int:
 
 
 def _line(record: dict[str, Any]) -> str:
-    """One event or change for people, in local time; other people's control characters stay inert."""
-    from datetime import datetime
-
+    """One event or change for people; other people's control characters stay inert."""
     from tuner.cli.show import cell
-    from tuner.jobs.records.log import seconds_of
 
-    when = datetime.fromtimestamp(seconds_of(record.get("time"))).astimezone()
     said = _change(record) if "state" in record else _event(record)
-    return f"{when:%Y-%m-%d %H:%M:%S}  {cell(said)}"
+    return f"{cell(record.get('time'))}  {cell(said)}"
 
 
 def _event(record: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from itertools import islice
 import pytest
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal, log
 from tuner.jobs.telling import effects, events
 from tuner.types import Operation
@@ -47,7 +48,7 @@ def test_every_event_is_a_line_with_its_words_and_its_number(path):
     first, second = log.written(path)
     assert (first["event"], first["job"], first["rows"]) == ("Submitted", "capitals", 3)
     assert first["text"] == str(effects.Submitted(JOB, 3))
-    assert (first["time"], first["run"]) == (1000.5, os.getpid())
+    assert (first["time"], first["run"]) == ("1970-01-01T00:16:40.500Z", os.getpid())
     assert (first["seq"], second["seq"]) == (1, 2)
 
 
@@ -154,7 +155,7 @@ def test_a_job_is_found_by_its_name_its_title_or_its_model(path, names, found):
 
 
 def test_what_is_older_is_left_out():
-    records = [{"time": 5.0}, {"time": log.timestamp(15.0)}, {"time": "never"}]
+    records = [{"time": 5.0}, {"time": timestamp(15.0)}, {"time": "never"}]
 
     assert list(log.wanted(records, (), since=10.0)) == [records[1]]
 

@@ -15,8 +15,9 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
+from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal
-from tuner.jobs.records.log import audit_file, timestamp
+from tuner.jobs.records.log import audit_file
 from tuner.jobs.telling import effects, events
 
 if TYPE_CHECKING:

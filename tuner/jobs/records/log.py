@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tuner import home
+from tuner.jobs.moments import seconds_of, timestamp
 from tuner.jobs.records import journal
 from tuner.jobs.telling.reporters import Sparing, as_record
 
@@ -62,7 +63,7 @@ class Log:
             return
         self._seq += 1
         record = as_record(event) | {
-            "time": self._clock(),
+            "time": timestamp(self._clock()),
             "text": str(event),
             "run": os.getpid(),
             "seq": self._seq,
@@ -137,20 +138,13 @@ def wanted(
         job, label = record.get("job"), record.get("label")
         known = {job, f"{job}[{label}]", record.get("tuned_model")}
         if seconds_of(record.get("time")) >= since and (not asked or asked & known):
-            yield record
+            yield _dated(record)
 
 
-def seconds_of(moment: object) -> float:
-    """A record's time, a number or a text of ISO 8601, as seconds since 1970; 0 when it is none."""
+def _dated(record: dict[str, Any]) -> dict[str, Any]:
+    """A line of a log that counted seconds, as one is now."""
+    moment = record.get("time")
     if isinstance(moment, int | float):
-        return float(moment)
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return 0.0
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since 1970 as UTC, e.g. ``2026-11-22T09:30:00.250Z``."""
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+        with suppress(ValueError, OverflowError, OSError):  # a number that is no moment
+            return record | {"time": timestamp(moment)}
+    return record

@@ -16,9 +16,9 @@ from tuner.errors import InvalidInput, TunerError
 from tuner.jobs.evaluation import gate
 from tuner.jobs.ledger import notices as outbox
 from tuner.jobs.ledger.notices import Notice
+from tuner.jobs.moments import timestamp
 from tuner.jobs.outcome import failure
 from tuner.jobs.pauses import jittered
-from tuner.jobs.records.log import timestamp
 from tuner.jobs.spec.files import is_pipeline
 from tuner.jobs.telling import events
 from tuner.jobs.telling.sending import NotDelivered, send

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tuner.errors import inert
+from tuner.jobs.moments import timestamp
 from tuner.jobs.telling import effects, events
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def as_record(event: Event) -> dict[str, object]:
         own["operation"].pop("snapshots")
         own["mean_loss"] = event.mean_loss
     return {
-        "time": time.time(),
+        "time": timestamp(time.time()),
         "event": type(event).__name__,
         "job": event.job.name,
         "label": event.job.label,

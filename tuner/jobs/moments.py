@@ -1,0 +1,21 @@
+"""Moments as people and programs read them: ISO 8601, in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as UTC, e.g. ``2026-11-22T09:30:00.250Z``."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def seconds_of(moment: object) -> float:
+    """A moment, a number or a text of ISO 8601, as seconds since 1970; 0 when it is none."""
+    if isinstance(moment, int | float):
+        return float(moment)
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return 0.0
