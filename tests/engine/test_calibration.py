@@ -17,7 +17,7 @@ ROWS = [(each.text_input, each.output) for each in EXAMPLES]
 @pytest.fixture(autouse=True)
 def as_before():
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 def test_every_step_has_its_time_and_its_tokens():

@@ -68,7 +68,7 @@ def measure(trial: Trial) -> Iterator[Timed]:
     from tuner.engine.loop import Plan, train
 
     folder = Path(trial.folder)
-    torch.use_deterministic_algorithms(True)  # as a worker does: it costs time
+    torch.set_deterministic_debug_mode("error")  # as a worker does: it costs time
     model = causal.load(folder)
     rows = _rows(trial, open_chat(folder))
     count = threads.available()

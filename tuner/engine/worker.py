@@ -71,7 +71,7 @@ def tune(folder: Path, orders: Orders) -> None:
         config = json.loads((model_folder / "config.json").read_text("utf-8"))
         own = str(causal.best_dtype(config)).removeprefix("torch.")
         count, dtype = task_folder.machine(folder, threads.available(), own)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # the other way loads torch's compiler: 2 s
         torch.manual_seed(task.seed)
         model = causal.load(model_folder, getattr(torch, dtype))
         limit = min(model.context, base.input_token_limit or model.context)
