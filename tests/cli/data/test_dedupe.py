@@ -24,8 +24,11 @@ def rows(tmp_path):
     [
         ([], {(4, 2): "duplicate"}),
         (["--ignore-case"], {(4, 2): "duplicate", (2, 5): "similar-case"}),
-        (["--near"], {(4, 2): "duplicate", (7, 8): "near-duplicate"}),
-        (["--near", "0.99"], {(4, 2): "duplicate"}),
+        (
+            ["--near"],
+            {(4, 2): "duplicate", (2, 5): "near-duplicate", (7, 8): "near-duplicate"},
+        ),
+        (["--near", "0.99"], {(4, 2): "duplicate", (2, 5): "near-duplicate"}),
     ],
 )
 def test_each_row_that_goes_is_named_with_the_one_it_repeats(rows, capsys, options, dropped):

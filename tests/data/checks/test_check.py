@@ -125,7 +125,7 @@ def test_without_similar_case_only_what_is_the_same_to_the_letter_counts():
     rows = [("A b", "y"), ("a b", "y"), ("a b", "z"), ("A b", "y")]
 
     assert [rule for _, rule, _ in looked([batch(rows)], ignore={"similar-case"})] == [
-        "conflict", "duplicate",
+        "conflict", "duplicate", "near-duplicate",
     ]  # fmt: skip
 
 

@@ -97,6 +97,26 @@ def test_honest_data_and_templates_give_no_false_alarm(pairs, texts):
 
 
 @PATHS
+@pytest.mark.parametrize(
+    "other", ["where is my order", "Where is my order??", "Where is: MY order."]
+)
+def test_of_short_texts_the_words_must_be_the_same(pairs, other):
+    texts = ["Where is my order?", *COUNTRIES, "Where is my older order?", other]
+
+    assert pairs(texts) == [(len(texts) - 1, 0, 1.0)]
+
+
+@PATHS
+def test_short_texts_that_symbols_tell_apart_are_left_alone(pairs):
+    sums = [
+        f"What is {one} {sign} {two}?" for one in range(9) for two in range(9) for sign in "+-*/"
+    ]
+    signs = [f"{sign}{one}" for one in range(99) for sign in ("", "-", "$", "#")]
+
+    assert pairs([*sums, *signs, "C", "C++", "C#", "F", "F#", "A", "A*", "R", "R&D"]) == []
+
+
+@PATHS
 def test_of_several_the_nearest_earlier_row_is_named_and_the_first_of_equals(pairs):
     near_one, far_one = LONG.replace("four", "five"), LONG.replace("seven", "three thirty")
     rows = pairs([far_one, near_one, near_one, LONG, *REVIEWS[:30]])

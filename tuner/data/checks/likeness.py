@@ -89,6 +89,8 @@ class Likeness:
     def _nearly(self, row: int, earlier: int, similarity: float, rule: str) -> Problem:
         path, line = self._seen.place(row)
         share = f"{int(similarity * 100)}% of their five-letter pieces are the same"
+        if similarity == 1:
+            share = "they differ in case, punctuation or what they repeat, if at all"
         if rule == "near-leak":
             what = f"this text_input is nearly tuned on, {self._named(earlier)}: {share}"
             fix = "delete one of the two rows, or the evaluation is too kind"

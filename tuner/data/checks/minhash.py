@@ -15,7 +15,15 @@ from weakref import finalize
 
 import numpy as np
 
-from tuner.data.checks.near import LEAST_CHARS, MOST_CHARS, SHINGLE, best, many, shingles
+from tuner.data.checks.near import (
+    LEAST_CHARS,
+    MOST_CHARS,
+    SHINGLE,
+    best,
+    many,
+    shingles,
+    symbols,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +69,7 @@ class Sketches:
         self._starts: list[Ints] = []
         self._size = self._rows = 0
         self._counts = np.zeros(1 << COUNTER_BITS, np.int64)
-        self._made: tuple[Sketch, Ints, set[str]] | None = None
+        self._made: tuple[Sketch, Ints, Bools, set[str]] | None = None
 
     def add(self, texts: Sequence[str]) -> None:
         """Take the next rows."""
@@ -82,25 +90,26 @@ class Sketches:
         """As ``Near.pairs``; of those just near enough a few are missed."""
         if self._made is None:
             self._made = self._make()
-        sketches, whole, common = self._made
-        yield from self._verified(likely(sketches, whole, held_from), common)
+        sketches, whole, is_long, common = self._made
+        yield from self._verified(likely(sketches, whole, is_long, held_from), common)
 
-    def _make(self) -> tuple[Sketch, Ints, set[str]]:
-        """The sketch and a number for the whole of each text, and the shingles left out of all."""
+    def _make(self) -> tuple[Sketch, Ints, Bools, set[str]]:
+        """Of each text the sketch, a number for the whole, and its use; the shingles left out of all."""
         common = _Common(self._counts > many(self._rows))
         sketches = np.zeros((self._rows, BINS), np.uint8)
         whole = np.zeros(self._rows, np.int64)
+        is_long = np.zeros(self._rows, np.bool_)
         row = 0
         for starts in self._starts:
             text = self._read(starts[0], starts[-1])
             rows = slice(row, row := row + len(starts) - 1)
-            whole[rows] = [
-                hash(each) if len(each) >= LEAST_CHARS else 0 for each in text.split(_END)
-            ]
+            texts = text.split(_END)
+            whole[rows] = [hash(each) if each else 0 for each in texts]
+            is_long[rows] = [len(each) >= LEAST_CHARS for each in texts]
             hashes, row_of = common.left_out(text)
-            used = whole[rows][row_of] != 0
+            used = is_long[rows][row_of]
             sketches[rows] = sketched(hashes[used], row_of[used], len(starts) - 1)
-        return sketches, whole, common.names
+        return sketches, whole, is_long, common.names
 
     def _verified(self, pairs: Iterator[tuple[int, set[int]]], common: set[str]) -> Iterator[Pair]:
         starts = np.concatenate([each[:-1] for each in self._starts] + [np.array([self._size])])
@@ -142,8 +151,21 @@ def normalised(texts: Sequence[str]) -> str:
     after_word = np.concatenate(([False], word[:-1]))
     kept = np.where(word | end, codes, _SPACE)[word | end | after_word]
     last = (kept == _SPACE) & np.concatenate((kept[1:] == 0, [True]))
-    raw: bytes = kept[~last].tobytes()
-    return raw.decode("utf-32-le" if codes.itemsize > 1 else "ascii", "surrogatepass")
+    kept = kept[~last]
+    raw: bytes = kept.tobytes()
+    text = raw.decode("utf-32-le" if codes.itemsize > 1 else "ascii", "surrogatepass")
+    sizes = np.diff(np.flatnonzero(np.concatenate((kept, [0])) == 0), prepend=-1) - 1
+    return _without_symbols(text, texts, np.flatnonzero(sizes < LEAST_CHARS))
+
+
+def _without_symbols(text: str, texts: Sequence[str], short: Ints) -> str:
+    """Without the ``short`` ones whose words are not all that they say."""
+    if left_out := [row for row in short.tolist() if symbols.search(texts[row])]:
+        each = text.split(_END)
+        for row in left_out:
+            each[row] = ""
+        return _END.join(each)
+    return text
 
 
 def codes_of(text: str) -> Codes:
@@ -223,19 +245,23 @@ def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
     return filled.astype(np.uint8)
 
 
-def likely(sketches: Sketch, whole: Ints, held_from: int | None) -> Iterator[tuple[int, set[int]]]:
+def likely(
+    sketches: Sketch, whole: Ints, is_long: Bools, held_from: int | None
+) -> Iterator[tuple[int, set[int]]]:
     """Yield rows with one or two earlier ones to compare them with.
 
     Args:
         sketches: One a row.
         whole: A number for the whole of each row's text; 0 leaves the row out.
+        is_long: Whether its sketch counts; others are compared as a whole alone.
         held_from: As ``Near.pairs``.
     """
-    used = np.flatnonzero(whole)
+    used, long = np.flatnonzero(whole), np.flatnonzero(is_long)
     agreement = np.zeros((2, len(whole)), np.uint8)
     partner = np.zeros((2, len(whole)), np.int32)
     for key in (whole, *sketches.view(np.uint32).T):
-        order = used[np.argsort(key[used], kind="stable")]
+        rows_used = used if key is whole else long
+        order = rows_used[np.argsort(key[rows_used], kind="stable")]
         for slot, (rows, earlier) in enumerate(_links(key[order], order, held_from)):
             found = _agreement(sketches, rows, earlier)
             more = found > agreement[slot, rows]

@@ -3,7 +3,7 @@
 Two texts are near when the sets of their shingles, of five characters after case and punctuation are
 taken away, have a Jaccard similarity of ``THRESHOLD`` (A. Broder, On the resemblance and containment of
 documents, 1997), and that not for a template alone: shingles that are in many rows put aside, half of
-the others must be shared too. A few rows are compared here, in plain Python; of more, numpy finds the
+the others must be shared too. Short texts are near when they have the same words. A few rows are compared here, in plain Python; of more, numpy finds the
 likely pairs first (``tuner.data.checks.minhash``).
 """
 
@@ -30,7 +30,7 @@ THRESHOLD = 0.8
 RARE_THRESHOLD = 0.5
 SHINGLE = 5
 LEAST_CHARS = 44
-"""Shorter texts are not compared: one more letter is a small change there, and another word."""
+"""Of shorter texts the words must be the same: one more letter is a small change, and another word."""
 FEW_PAIRS = 6
 """A text of fewer words has them too long, or too few, to be judged by them."""
 MOST_CHARS = 50_000
@@ -40,6 +40,10 @@ FEW_CHARS = 200_000
 """Up to both of these plain Python is as quick as importing numpy."""
 
 _words = re.compile(r"\w+")
+symbols = re.compile(
+    r"[^\w\s.,;:!?\"'()«»¿¡\u2018-\u201f\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]"
+)
+"""What may make another text of the same few words, as in C++ and C#, 3 + 4 and 3 - 4."""
 
 
 class Near:
@@ -80,8 +84,9 @@ class Near:
 
 
 def normalised(text: str) -> str:
-    """Its words in lower case with one space between them."""
-    return " ".join(_words.findall(text[:MOST_CHARS].casefold()))
+    """Its words in lower case with one space between them; "" for a short text with ``symbols``."""
+    words = " ".join(_words.findall(text[:MOST_CHARS].casefold()))
+    return "" if len(words) < LEAST_CHARS and symbols.search(text) else words
 
 
 def shingles(text: str) -> set[str]:
@@ -119,16 +124,17 @@ def _pairs(texts: Sequence[str], held_from: int | None) -> Iterator[Pair]:
     """Those with the same text, then the others."""
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
-        if len(text) >= LEAST_CHARS:
+        if text:
             first.setdefault(text, row)
+    long = {text: row for text, row in first.items() if len(text) >= LEAST_CHARS}
     most = many(len(texts))
 
     @cache
     def common() -> AbstractSet[str]:
-        counts = Counter(chain.from_iterable(map(shingles, first)))
+        counts = Counter(chain.from_iterable(map(shingles, long)))
         return {shingle for shingle, count in counts.items() if count > most}
 
-    sets = {row: shingles(text) for text, row in _likely(first, most)}
+    sets = {row: shingles(text) for text, row in _likely(long, most)}
     near = {
         row: pair
         for row, earlier in _candidates(sets, most, held_from)
