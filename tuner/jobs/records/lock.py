@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -10,8 +11,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
+from tuner.jobs.records.bursts import Bursts
 from tuner.jobs.spec.files import is_pipeline
 from tuner.jobs.telling import events
 from tuner.jobs.yaml.overrides import made_of
@@ -39,13 +42,17 @@ async def keep(
 ) -> None:
     """Lock a job that has ended, from what the service shows; NotLocked is told where that fails.
 
+    It is on the disk when this returns, written together with what other jobs lock there just then.
+
     Without a spec there is nothing to stand beside: the job was started from Python, or the file is
     gone.
     """
     if not _is_lockable(job):
         return
     try:
-        write(job, work, await _visible(job, target), permissions)
+        new = _new(job, work, await _visible(job, target), permissions)
+        spec = Path(job.spec)
+        await _bursts().put(spec.parent, key(spec, stage_of(job)), new)
     except TunerError as error:
         tell(events.NotLocked(job, error.what))
 
@@ -65,7 +72,7 @@ async def _visible(job: Job, target: Target) -> TunedModel | None:
 def write(
     job: Job, work: Work, model: TunedModel | None, permissions: Sequence[Permission]
 ) -> None:
-    """Lock a job: the same job gives the same bytes.
+    """Lock a job, now and alone: the same job gives the same bytes.
 
     Args:
         job: In an end phase.
@@ -77,14 +84,19 @@ def write(
     Raises:
         TunerError: The file is damaged, or cannot be read or written.
     """
+    put(Path(job.spec), stage_of(job), _new(job, work, model, permissions))
+
+
+def _new(
+    job: Job, work: Work, model: TunedModel | None, permissions: Sequence[Permission]
+) -> Entry:
     from tuner.jobs.records.provenance import described
 
-    spec = Path(job.spec)
     new = described(job, work, model, permissions)
-    old = entry(spec, stage_of(job)) or {}
+    old = entry(Path(job.spec), stage_of(job)) or {}
     if (old.get("tuned_model"), old.get("content")) == (new["tuned_model"], new["content"]):
-        new = {key: old.get(key) if value is None else value for key, value in new.items()}
-    put(spec, stage_of(job), new)
+        return {key: old.get(key) if value is None else value for key, value in new.items()}
+    return new
 
 
 def stage_of(job: Job) -> str:
@@ -126,18 +138,29 @@ def put(spec: Path, stage: str, new: Entry) -> None:
     Raises:
         TunerError: The file is damaged, or cannot be read or written.
     """
-    path = spec.parent / NAME
+    _put(spec.parent, {key(spec, stage): new})
+
+
+def _put(folder: Path, new: Mapping[str, Entry]) -> None:
+    path = folder / NAME
     try:
-        with _alone(spec.parent):
+        with _alone(folder):
             known = read(path)
-            name = key(spec, stage)
-            text = _member(name, new)
-            if known.get(name) != text:
-                _replace(path, known | {name: text})
+            members = known | {name: _member(name, each) for name, each in new.items()}
+            if members != known:
+                _replace(path, members)
     except OSError as error:
         raise TunerError(
             f"{path} cannot be written: {error.strerror}", "make its folder writable"
         ) from error
+
+
+def _bursts() -> Bursts:
+    """Those of the running event loop."""
+    return _all_bursts.setdefault(asyncio.get_running_loop(), Bursts(_put))
+
+
+_all_bursts: WeakKeyDictionary[asyncio.AbstractEventLoop, Bursts] = WeakKeyDictionary()
 
 
 def read(path: Path) -> dict[str, str]:
