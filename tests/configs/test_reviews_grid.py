@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.models import lend
+
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ def folder(tmp_path):
     text = grid.read_text()
     assert ROWS in text
     grid.write_text(text.replace(ROWS, FEWER_ROWS))
+    lend(tmp_path / "home")
     yield tmp_path
     tuner(tmp_path, "serve", "--stop")
 

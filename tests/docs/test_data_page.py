@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.docs.blocks import ROOT, broken_links, check, stop_service
+from tests.fakes.models import lend
 from tuner.cli.data import COMMANDS
 from tuner.cli.data.rules import rules
 from tuner.data import READERS
@@ -25,7 +26,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def home(tmp_path):
-    yield tmp_path / "home"
+    yield lend(tmp_path / "home")
     stop_service(tmp_path / "home")
 
 

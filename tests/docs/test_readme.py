@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check, stop_service
+from tests.fakes.models import lend
 from tuner.jobs.work import load_work
 
 README = ROOT / "README.md"
@@ -12,7 +13,7 @@ README = ROOT / "README.md"
 
 @pytest.fixture
 def home(tmp_path):
-    yield tmp_path
+    yield lend(tmp_path)
     stop_service(tmp_path)
 
 

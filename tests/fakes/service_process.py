@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_S = 60.0
+LOOK_S = 0.02
 
 
 @contextmanager
@@ -31,8 +31,11 @@ def running_service(home: Path, *options: str) -> Iterator[str]:
 
 
 def _address(home: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if (file := home / "service" / "address.json").exists():
+    file = home / "service" / "address.json"
+    for _ in range(round(START_S / LOOK_S)):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_S)
+            break
+        if file.exists():
             return str(json.loads(file.read_text())["grpc"])
     pytest.fail(f"the service did not start: {(home / 'log').read_text()}")

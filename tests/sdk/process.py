@@ -19,7 +19,7 @@ from google.ai.generativelanguage_v1beta.services import (
 )
 from google.longrunning import operations_pb2
 
-from tests.fakes.models import MODELS
+from tests.fakes.models import lend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -65,10 +65,7 @@ def serving(home: Path, *arguments: str) -> Iterator[Serving]:
     doors = ("--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0")
     command = tuner(home, "serve", *doors, "--base-model", "tiny=builtin:tiny")
     environment = os.environ | {"TUNER_HOME": str(home)}
-    home.mkdir(exist_ok=True)
-    if not (home / "models").exists():  # fetched and converted once, not once a test
-        MODELS.mkdir(parents=True, exist_ok=True)
-        (home / "models").symlink_to(MODELS)
+    lend(home)
     with subprocess.Popen(
         [*command, *arguments], stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
