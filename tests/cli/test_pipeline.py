@@ -107,6 +107,16 @@ def test_a_drawing_is_one_document_of_svg(night, capsys):
 def test_what_is_no_pipeline_is_one_line_and_code_2(spec, capsys, command):
     assert tuner(["pipeline", command, str(spec)]) == 2
 
-    shown = capsys.readouterr().err
-    assert f"{spec}:1:1: pipeline is missing" in shown
-    assert "Traceback" not in shown
+    assert capsys.readouterr().err == (
+        f"error: {spec}: this is the spec of one job, and no pipeline\n"
+        f"  fix: `tuner validate {spec}` checks it; a pipeline names jobs, below jobs:\n"
+    )
+
+
+def test_a_pipeline_whose_keys_are_misspelt_is_told_each_of_them(spec, capsys):
+    path = spec.parent / "pipe.yaml"
+    path.write_text("pipeline: pipe\njobs: [capitals.yaml]\njob: capitals\n")
+
+    assert tuner(["pipeline", "graph", str(path)]) == 2
+
+    assert "there is no key 'job'" in capsys.readouterr().err

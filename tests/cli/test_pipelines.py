@@ -70,7 +70,7 @@ def test_a_stage_has_one_name_wherever_it_is_told_of(pipe, capsys):
         told.append([row["job"] for row in json.loads(capsys.readouterr().out)])
     assert tuner(["logs", "-o", "table"]) == 0
     told.append(
-        [line.split(None, 2)[2].partition(": ")[0] for line in capsys.readouterr().out.splitlines()]
+        [line.split(None, 1)[1].partition(": ")[0] for line in capsys.readouterr().out.splitlines()]
     )
     told.append([key.partition("#")[2] for key in lock.entries(pipe.parent / lock.NAME)])
 
@@ -78,6 +78,15 @@ def test_a_stage_has_one_name_wherever_it_is_told_of(pipe, capsys):
     assert tuner(["logs", "grid[learning_rate=0.001]"]) == 0
     named = {json.loads(line)["job"] for line in capsys.readouterr().out.splitlines()}
     assert named == {"grid"}
+
+
+def test_status_of_a_stage_by_its_name_is_of_it_alone(pipe, capsys):
+    tuner(["-q", "run", str(pipe)])
+    capsys.readouterr()
+
+    assert tuner(["status", "grid[learning_rate=0.002]", "-o", "json"]) == 0
+
+    assert [row["phase"] for row in json.loads(capsys.readouterr().out)] == ["FAILED"]
 
 
 def test_a_stage_that_is_run_as_a_job_of_its_own_has_the_name_of_its_spec(pipe, spec):

@@ -193,6 +193,17 @@ def test_status_without_jobs_says_how_to_start_one(capsys):
     assert "tuner run SPEC" in capsys.readouterr().err
 
 
+def test_status_of_what_is_not_there_is_one_error_and_code_2(spec, capsys):
+    tuner(["run", str(spec)])
+    capsys.readouterr()
+
+    assert tuner(["status", "capitals", "nobody"]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: there is no job or pipeline 'nobody' in the ledger\n  fix: ")
+
+
 def test_watch_changes_nothing(spec):
     tuner(["submit", str(spec)])
     before = OneTarget.target.calls.count("create")

@@ -153,8 +153,10 @@ def test_offline_asks_nobody(locked):
 @pytest.mark.usefixtures("locked")
 def test_what_is_not_locked_is_said_with_the_way_to_lock_it(capsys):
     assert run(["verify", "nobody"]) == 2
-
-    assert "`tuner run SPEC` writes tuner.lock" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: nothing is locked of 'nobody'\n  fix: `tuner run SPEC` writes tuner.lock beside the "
+        "spec when a job ends; --lock FILE names another lock\n"
+    )
 
 
 @pytest.mark.usefixtures("locked")

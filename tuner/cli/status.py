@@ -13,6 +13,8 @@ from tuner.cli.options import output_option, timeout_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuner.jobs.job import Job
+    from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.pipelines import Known
 
 JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
@@ -37,7 +39,8 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         known = pipelines.known(ledger.store)
         stages = [each for name in jobs if (each := _pipeline(known, name))]
         names = [name for name in jobs if not _pipeline(known, name)]
-        found = [each.job for each in ledger.jobs(*names)] if names or not jobs else []
+        found = [job for name in names for job in _called(name, ledger)]
+        found = found if jobs else [each.job for each in ledger.jobs()]
         tables = [known_rows(each, ledger) for each in stages]
         if output == "table" and not jobs:
             for each in known:
@@ -54,6 +57,23 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     for table in [rows, *tables] if output == "table" else ():
         show(table, output)
     note_started_from_python(found)
+
+
+def _called(name: str, ledger: Ledger) -> list[Job]:
+    """The jobs of this name, title in a pipeline, or tuned model; the latest first.
+
+    Raises:
+        UnknownJob: There is none.
+    """
+    found = [each.job for each in ledger.jobs(name, name.partition("[")[0])]
+    models = (name, f"tunedModels/{name}")
+    mine = [job for job in found if name in (job.name, job.title) or job.tuned_model in models]
+    if not mine:
+        from tuner.cli.following import UnknownJob
+
+        what = f"there is no job or pipeline {name!r} in the ledger"
+        raise UnknownJob(what, "`tuner status` lists the jobs; `tuner run SPEC` starts one")
+    return mine
 
 
 def _pipeline(known: Sequence[Known], name: str) -> Known | None:

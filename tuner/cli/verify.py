@@ -68,10 +68,12 @@ def _found(what: str, file: str | None) -> list[Found]:
     """What is locked of it.
 
     Raises:
-        NotLocked: Nothing is.
+        InvalidInput: Nothing is.
+        TunerError: A lock is damaged, or cannot be read.
     """
     from pathlib import Path
 
+    from tuner.errors import InvalidInput, Problem
     from tuner.jobs.records import lock
     from tuner.jobs.records.verify import named, of_spec
 
@@ -85,10 +87,9 @@ def _found(what: str, file: str | None) -> list[Found]:
         if not found and not file:
             found = named(what, _known(what))
     if not found:
-        raise click.UsageError(
-            f"nothing is locked of {what}; `tuner run SPEC` writes tuner.lock beside the spec "
-            "when a job ends, --lock FILE names another"
-        )
+        fix = "`tuner run SPEC` writes tuner.lock beside the spec when a job ends"
+        fix += "; --lock FILE names another lock" if file is None else ""
+        raise InvalidInput([Problem("", 0, 0, f"nothing is locked of {what!r}", fix)])
     return found
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner import names
-from tuner.errors import InvalidInput
+from tuner.errors import InvalidInput, Problem, SpecError
 from tuner.jobs.pipelines.keys import PipelineKeys
 from tuner.jobs.spec.complaints import complaints, described
 from tuner.jobs.spec.draft import given_keys, once
+from tuner.jobs.spec.files import JOB, PIPELINE
 from tuner.jobs.spec.reading import read
 from tuner.jobs.work import new_tuned_model
 from tuner.jobs.yaml.document import read_document
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tuner.errors import Problem
     from tuner.jobs.material import Look
     from tuner.jobs.spec.keys import JobSpec
     from tuner.jobs.work import Work
@@ -147,9 +148,14 @@ def read_top(
     The keys are None when there is nothing that could be read below them.
 
     Raises:
-        SpecError: The file is no YAML at all, or cannot be read.
+        SpecError: The file is no YAML at all, cannot be read, or is the spec of a job.
     """
-    document = override(read_document(path), overrides)
+    document = read_document(path)
+    if JOB in keys_of(document.value) and not {"pipeline", PIPELINE} & {*keys_of(document.value)}:
+        what = "this is the spec of one job, and no pipeline"
+        fix = f"`tuner validate {quote(str(path))}` checks it; a pipeline names jobs, below jobs:"
+        raise SpecError([Problem(str(path), 0, 0, what, fix, "no-pipeline")])
+    document = override(document, overrides)
     document = document._replace(value=_given(document.value))
     return document, *_top(document)
 
