@@ -33,21 +33,25 @@ def no_intent() -> None:
 
 def no_bookmark() -> None:
     """The ledger does not know of a job before it is begun."""
-    begin = Ledger.begin
+    begin = Ledger._begin
 
-    def forgetful(ledger: Ledger, job: Any, *rest: Any) -> Any:
-        claim = begin(ledger, job, *rest)
+    def forgetful(ledger: Ledger, db: Any, job: Any, *rest: Any) -> Any:
+        claim = begin(ledger, db, job, *rest)
         if job.phase == "SUBMIT":
-            with ledger.store.transaction() as db:
-                db.execute("DELETE FROM job WHERE tuned_model = ?", (job.tuned_model,))
+            db.execute("DELETE FROM job WHERE tuned_model = ?", (job.tuned_model,))
         return claim
 
-    Ledger.begin = forgetful
+    Ledger._begin = forgetful
 
 
 def no_gate() -> None:
     """Whatever was tuned may be shared."""
     gate.shortfalls = lambda *_: []
+
+
+def no_name_of_who_forced() -> None:
+    """Whoever overrules a gate is not recorded."""
+    gate.forced = lambda misses: f"{gate._FORCED}: {misses}"
 
 
 def no_adoption() -> None:
@@ -87,6 +91,7 @@ BREAKS: dict[str, Callable[[], None]] = {
         no_intent,
         no_bookmark,
         no_gate,
+        no_name_of_who_forced,
         no_adoption,
         no_look_at_permissions,
         no_look_at_losers,

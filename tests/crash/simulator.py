@@ -16,11 +16,12 @@ import tempfile
 import traceback
 from collections import Counter
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from tests.crash import guards, stories
+from tests.crash import guards, overruled, stories
 from tests.crash.lives import MEMORY, prepare
 from tests.crash.mortal import Mortal, MortalLoop
 from tests.crash.storm import CALM, Storm, Weather
@@ -73,16 +74,20 @@ class Life(Mortal):
         async with session:
             storm.runners[self] = session.leases.me.id
             if story.pipeline:
-                code = (await run_pipeline(story.pipeline, session, retry=story.retry)).exit_code
+                asked = {"retry": story.retry, "force": story.force}
+                code = (await run_pipeline(story.pipeline, session, **asked)).exit_code
             else:
                 code = await self._jobs(session, story)
-        phases = sorted(bookmark.job.phase.value for bookmark in ledger.jobs())
+        jobs = [bookmark.job for bookmark in ledger.jobs()]
+        storm.wrong += overruled.unsigned(story, jobs)
+        phases = sorted(job.phase.value for job in jobs)
         ledger.store.close()
         return code, phases
 
     async def _jobs(self, session: Session, story: stories.Story) -> int:
         jobs = [(begin(work, session.ledger), work) for work in story.works]
-        ended = await asyncio.gather(*(session.follow(job, work) for job, work in jobs))
+        forced = [(replace(job, force=story.force), work) for job, work in jobs]
+        ended = await asyncio.gather(*(session.follow(job, work) for job, work in forced))
         return max(each.failure.exit_code if each.failure else 0 for each in ended)
 
     def _wall(self) -> float:
@@ -91,8 +96,8 @@ class Life(Mortal):
 
     def _hear(self, event: events.Event) -> None:
         if isinstance(event, effects.Changing):
-            heard = self.storm.intended.setdefault(self, set())
-            heard.add((event.action, event.job.tuned_model))
+            heard = self.storm.intended.setdefault(self, {})
+            heard[event.action, event.job.tuned_model] = event.why
         elif isinstance(event, TOLD):
             words = str(event).replace(f"process {os.getpid()} ", "a process ")
             self.storm.history.append(f"  {event.job.tuned_model} {words}")
@@ -121,6 +126,7 @@ def _told(seed: int, weather: Weather | None) -> Trace:
     try:
         with chdir(folder):  # where the files are
             end = loop.run_until_complete(_lives(storm, folder, weather))
+        storm.wrong += overruled.unaudited(storm, folder / "logs" / "audit.jsonl")
     except RuntimeError as error:
         storm.wrong.append(f"{error}")
     finally:

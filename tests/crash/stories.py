@@ -39,6 +39,7 @@ class Story(NamedTuple):
     looks: int
     runners: int
     retry: bool
+    force: bool
     is_alone: bool
     is_elsewhere: bool
 
@@ -63,7 +64,7 @@ class Story(NamedTuple):
         return [*self.works, *(stage.work for stage in stages)]
 
     def unworthy(self) -> set[str]:
-        """The models that their gates must hold back."""
+        """The models that miss their gates: to be held back, unless those are overruled."""
         return {new_tuned_model(work).name for work in self.specs() if not self._passes(work)}
 
     def _passes(self, work: Work) -> bool:
@@ -100,6 +101,7 @@ def draw(chance: Random) -> Story:
         looks=chance.randint(1, 5),
         runners=chance.choice([1, 1, 2]),
         retry=chance.random() < 0.1,
+        force=chance.random() < 0.2,
         is_alone=chance.random() < 0.7,
         is_elsewhere=chance.random() < 0.5,
     )

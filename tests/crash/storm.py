@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.crash.mortal import Mortal, current
+from tests.crash.overruled import FORCED
 from tests.fakes.target import ME, Crash
 from tuner.errors import NotAllowed, Unavailable
 from tuner.types import Grant, Role, State
@@ -55,8 +56,9 @@ class Storm:
         self.history: list[str] = []
         self.wrong: list[str] = []
         self.by_others: list[tuple[str, ...]] = []
-        self.intended: dict[Mortal, set[tuple[str, str]]] = {}
+        self.intended: dict[Mortal, dict[tuple[str, str], str]] = {}
         self.runners: dict[Mortal, str] = {}
+        self.looked: dict[tuple[Mortal, str], int] = {}
 
     @property
     def address(self) -> str:
@@ -123,12 +125,16 @@ class Storm:
         self._fault(name, "lost")
         before = len(self.service.effects)
         if name == "delete":
-            self._check_delete(given[0])
+            self._check_delete(life, given[0])
+        looked = (life, _model(name, given)) if given else None
+        self.looked.pop(looked, None)
         answer = await getattr(self.service, name)(*given)
         for effect in self.service.effects[before:]:
             self.history.append(" ".join(effect))
             self._check(effect, life)
         self._fault(name, "done, reply lost")
+        if name == "permissions":
+            self.looked[looked] = len(answer)
         await asyncio.sleep(self.chance.uniform(0.0, 0.5))
         self.moment(f"after {name}")
         return answer
@@ -200,28 +206,32 @@ class Storm:
             return ""
         return found[0] if found else ""
 
-    def _check_delete(self, model: str) -> None:
+    def _check_delete(self, life: Mortal, model: str) -> None:
+        """Right before, it must have been seen that nobody else has access; then nobody can help it."""
         held = self.service.held.get(model)
-        if held and held.state is not State.FAILED and len(self.service.shared[model]) > 1:
-            self._blame(f"{model} is deleted though others have access")
+        if held and held.state is not State.FAILED and self.looked.get((life, model)) != 1:
+            self._blame(f"{model} is deleted, and nobody saw that no others have access")
 
     def _check(self, effect: tuple[str, ...], life: Mortal) -> None:
         action, model = effect[:2]
-        if (action, model) not in self.intended.get(life, set()):
+        if (action, model) not in self.intended.get(life, {}):
             self._blame(f"{action} {model} was not announced")
         if action == "create" and not self.losses and not self._is_written_down(model):
             self._blame(f"{model} is created before the ledger knows of it")
         if action in ("grant", "change_role", "transfer"):
-            self._check_worth(model)
+            self._check_worth(model, self.intended.get(life, {}).get((action, model), ""))
         done = Counter(self.service.effects)
         again = sum(count for each, count in done.items() if each[:2] == ("delete", model))
         revoked = done[("revoke", *effect[1:])]
         if action in ("create", "grant", "transfer") and done[effect] > 1 + again + revoked:
             self._blame(f"{' '.join(effect)} for the {done[effect]}th time")
 
-    def _check_worth(self, model: str) -> None:
-        if model in self.story.unworthy():
-            self._blame(f"{model} is given away though it missed its gate")
+    def _check_worth(self, model: str, why: str) -> None:
+        is_unworthy, is_named = model in self.story.unworthy(), why.startswith(FORCED)
+        if is_unworthy and not (self.story.force and is_named):
+            self._blame(f"{model} is given away though it missed its gate: {why or 'no reason'}")
+        if is_named and not is_unworthy:
+            self._blame(f"{model} passed its gate, and is said to be forced")
         rivals = self.story.rivals() - {model}
         given = {each[1] for each in self.ours if each[0] in ("grant", "transfer")}
         if model in self.story.rivals() and rivals & given and self.story.is_alone:
