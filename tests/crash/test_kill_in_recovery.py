@@ -11,6 +11,7 @@ from tests.crash.ends import KEPT, broken
 pytestmark = pytest.mark.slow
 
 SEEDS = 300
+SEEDS_OF = {"job": range(SEEDS // 2), "pipeline": range(SEEDS // 2, SEEDS)}
 MOST_KILLS = 6
 SECONDS = 2
 PAIRS = 60
@@ -37,12 +38,13 @@ def test_a_pipeline_killed_in_its_recovery_ends_as_it_would_have(world):
     assert broken(world, "pipeline", pairs) == {}
 
 
-@pytest.mark.timeout(900)
-def test_a_pipeline_killed_again_and_again_does_everything_once(world):
-    moments = len(world("pipeline", (), KEPT).moments)
+@pytest.mark.parametrize("what", SEEDS_OF)
+@pytest.mark.timeout(600)
+def test_what_is_killed_again_and_again_is_done_once(world, what):
+    moments = len(world(what, (), KEPT).moments)
     lists = []
-    for seed in range(SEEDS):
+    for seed in SEEDS_OF[what]:
         chance = random.Random(seed)
         lists.append(tuple(chance.randrange(moments) for _ in range(chance.randint(1, MOST_KILLS))))
 
-    assert broken(world, "pipeline", lists) == {}
+    assert broken(world, what, lists) == {}
