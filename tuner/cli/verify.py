@@ -11,7 +11,7 @@ from tuner.cli.options import output_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobs.records.verify import Found, Row
+    from tuner.jobs.verify import Found, Row
 
 PATH = click.Path(exists=True, dir_okay=False)
 
@@ -46,7 +46,7 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
 
 def _checked(found: Found, *, offline: bool) -> list[Row]:
     from tuner.cli.asking import ask
-    from tuner.jobs.records.verify import load, on_disk, on_service, target_of
+    from tuner.jobs.verify import load, on_disk, on_service, target_of
 
     now = load(found)
     rows = on_disk(found, now)
@@ -75,7 +75,7 @@ def _found(what: str, file: str | None) -> list[Found]:
 
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.records import lock
-    from tuner.jobs.records.verify import named, of_spec
+    from tuner.jobs.verify import named, of_spec
 
     spec = Path(what)
     if spec.suffix in (".yaml", ".yml") and spec.is_file():

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.sources import files
+from tuner.jobs import versions
 from tuner.jobs.moments import timestamp
 from tuner.jobs.outcome import permission_rows
-from tuner.jobs.records import versions
 from tuner.jobs.work import digest
 from tuner.jobs.yaml.overrides import made_of
 

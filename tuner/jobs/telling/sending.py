@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tuner.jobs.records import versions
+from tuner.jobs import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
