@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def timestamp(seconds: float) -> str:
     """Seconds since 1970 as UTC, e.g. ``2026-11-22T09:30:00.250Z``."""
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    whole, part = divmod(round(seconds * 1_000_000) // 1000, 1000)
+    return f"{_second(whole)}.{part:03d}Z"
+
+
+@lru_cache(8)
+def _second(seconds: int) -> str:
+    """Many events fall into one."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def seconds_of(moment: object) -> float:

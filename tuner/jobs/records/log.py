@@ -62,8 +62,7 @@ class Log:
         if not self._is_news(event):
             return
         self._seq += 1
-        record = as_record(event) | {
-            "time": timestamp(self._clock()),
+        record = as_record(event, self._clock()) | {
             "text": str(event),
             "run": os.getpid(),
             "seq": self._seq,

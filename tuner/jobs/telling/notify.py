@@ -66,6 +66,8 @@ def notices(job: Job, work: Work, at: float | None = None) -> list[Notice]:
         work: Its spec says whom to tell.
         at: When it ended, seconds since 1970; now when left out.
     """
+    if not work.spec.notify:
+        return []
     kinds = [KINDS[job.phase]] if job.phase in KINDS else []
     if job.phase is Phase.DONE and job.handed_to:
         kinds.append("transferred")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LINE_EVERY_PERCENT = 10
 
 
+_GRADUAL = (events.Progress, events.Evaluating)
+
+
 class Reporter(Protocol):
     """Takes events from ``__enter__`` to ``__exit__``."""
 
@@ -39,7 +42,7 @@ class Sparing:
 
     def __call__(self, event: Event) -> bool:
         """Whether the event is worth a line."""
-        if not isinstance(event, events.Progress | events.Evaluating):
+        if not isinstance(event, _GRADUAL):
             return True
         done, total = event.amounts
         key = f"{event.job.tuned_model} {type(event).__name__}"
@@ -78,7 +81,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write one object."""
-        print(json.dumps(as_record(event)), file=self.stream, flush=True)
+        print(json.dumps(as_record(event, time.time())), file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -88,8 +91,8 @@ class JsonLines:
         """Nothing to clean."""
 
 
-def as_record(event: Event) -> dict[str, object]:
-    """The event as plain data, without the texts of examples."""
+def as_record(event: Event, at: float) -> dict[str, object]:
+    """The event, told ``at`` seconds since 1970, as plain data without the texts of examples."""
     own = {name: getattr(event, name) for name in _own_fields(event)}
     if isinstance(event, events.Evaluated):
         own["evaluation"] = scores(event.evaluation)
@@ -98,7 +101,7 @@ def as_record(event: Event) -> dict[str, object]:
         own["operation"].pop("snapshots")
         own["mean_loss"] = event.mean_loss
     return {
-        "time": timestamp(time.time()),
+        "time": timestamp(at),
         "event": type(event).__name__,
         "job": event.job.name,
         "label": event.job.label,
