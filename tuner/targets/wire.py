@@ -139,7 +139,7 @@ def tuned_model(message: gl.TunedModel) -> TunedModel:
     source = raw.tuned_model_source
     return TunedModel(
         raw.name,
-        _state(raw.state),
+        _STATES.get(raw.state, State.CREATING),  # one that is new to us is none to use it in
         base_model=raw.base_model or source.base_model,
         tuned_model_source=source.tuned_model,
         display_name=raw.display_name,
@@ -177,11 +177,9 @@ def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> 
 def permission(message: gl.Permission) -> Permission:
     """A permission; a role this client has never heard of counts as the least one."""
     raw = unwrapped(message)
-    roles = {raw.OWNER: Role.OWNER, raw.WRITER: Role.WRITER}
-    kinds = {raw.GROUP: GranteeType.GROUP, raw.EVERYONE: GranteeType.EVERYONE}
     grant = Grant(
-        roles.get(raw.role, Role.READER),
-        kinds.get(raw.grantee_type, GranteeType.USER),
+        _ROLES.get(raw.role, Role.READER),
+        _GRANTEES.get(raw.grantee_type, GranteeType.USER),
         raw.email_address,
     )
     return Permission(raw.name, grant)
@@ -235,11 +233,14 @@ def _read(raw: Any, fields: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _state(number: int) -> State:
-    """A state unknown to this client is not one to use a model in."""
-    names = gl.TunedModel.pb().State
-    known = {names.Value("ACTIVE"): State.ACTIVE, names.Value("FAILED"): State.FAILED}
-    return known.get(number, State.CREATING)
+def _numbers(enum: Any, *known: Any) -> dict[int, Any]:
+    """Some of our words by the numbers that an enum of Google's gives them."""
+    return {enum.Value(word): word for word in known}
+
+
+_STATES: dict[int, State] = _numbers(gl.TunedModel.pb().State, State.ACTIVE, State.FAILED)
+_ROLES = _numbers(gl.Permission.pb().Role, Role.OWNER, Role.WRITER)
+_GRANTEES = _numbers(gl.Permission.pb().GranteeType, GranteeType.GROUP, GranteeType.EVERYONE)
 
 
 def _snapshots(raw: Any) -> tuple[Snapshot, ...]:
@@ -266,7 +267,10 @@ def _enum_name(enum: Any, number: int) -> str:
     """Empty for the unspecified, the bare number for what is newer than this client."""
     if number == 0:
         return ""
-    return str(enum.Name(number)) if number in enum.values() else str(number)
+    try:
+        return str(enum.Name(number))
+    except ValueError:
+        return str(number)
 
 
 def _error(raw: operations_pb2.Operation) -> str:
