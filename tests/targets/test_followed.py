@@ -76,7 +76,17 @@ def test_what_is_not_on_the_first_pages_is_left_out() -> None:
     script = Script({"ListOperations": [page(9, token="more")]})
 
     assert ask(script, lambda target: target.followed([name(1)])) == {}
-    assert script.count("ListOperations") == 2
+    assert script.count("ListOperations") == 3
+
+
+@pytest.mark.slow
+def test_a_first_page_is_no_longer_than_it_takes_to_show_the_newest() -> None:
+    script = Script({"ListOperations": [page(9, token="2"), page(8, token="3"), page(7)]})
+
+    ask(script, lambda target: target.followed([name(7), name(1)]))
+
+    asked = [operations_pb2.ListOperationsRequest.FromString(each.request) for each in script.calls]
+    assert [each.page_size for each in asked] == [24, 1000, 1000]
 
 
 @pytest.mark.slow

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 KNOCK_TIMEOUT_S = 10.0
 CREATE_TIMEOUT_S = 120.0
 TUNABLE_S = 60.0  # for so long a base model that could be tuned is not looked at again
-FEW_PAGES = 2  # of a listing, and one more for so many operations:
+SHORT_PAGE = 20  # and twice as many as are looked for
+FEW_PAGES = 2  # whole ones of a listing after the short one, and one more for so many operations:
 A_PAGE_EACH = 500
 
 
@@ -173,20 +174,23 @@ class GenerativeLanguage:
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
         """ListOperations of all tuned models, page by page until all of ``names`` are seen.
 
-        Ended operations pile up behind the running ones: what is not on the first pages is left out.
+        Ended operations pile up behind the running ones: a first page is short, and what is not on
+        the first pages is left out.
         """
         if why := self.lacks.get(Feature.LISTING):
             raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
         wanted, found = frozenset(names), dict[str, Operation]()
         self._seen.keep(wanted)
-        pages_left = FEW_PAGES + len(wanted) // A_PAGE_EACH
+        pages_left = 1 + FEW_PAGES + len(wanted) // A_PAGE_EACH
         request = wire.list_operations_request("tunedModels/-")
+        request.page_size = min(SHORT_PAGE + 2 * len(wanted), wire.PAGE_SIZE)
         async with aclosing(self._calls.pages(self._to.list_operations, request)) as pages:
             async for page in pages:
                 found |= self._seen.read(page.operations, wanted)
                 pages_left -= 1
                 if len(found) == len(wanted) or not pages_left:
                     break
+                request.page_size = wire.PAGE_SIZE
         return found
 
     async def cancel(self, operation: str) -> None:
