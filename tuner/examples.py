@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    Text: TypeAlias = str | bytes
+    from tuner.spans import Spans
 
 
 class Example(NamedTuple):
@@ -39,23 +39,29 @@ class Example(NamedTuple):
 
 
 class Column(Sequence[str]):
-    """Texts in UTF-8: of a large file most are never asked for, and no ``str`` is made of them."""
+    """Texts where they stand in the bytes of a large file: most are never asked for one by one."""
 
-    __slots__ = ("encoded", "foreign", "has_nul")
+    __slots__ = ("foreign", "has_nul", "spans")
 
-    def __init__(self, encoded: list[bytes], foreign: Sequence[int], *, has_nul: bool) -> None:
+    def __init__(self, spans: Spans, foreign: Sequence[int], *, has_nul: bool) -> None:
         """Take texts that are known to be UTF-8.
 
         Args:
-            encoded: The texts.
-            foreign: The indexes of those that may hold more than ASCII.
+            spans: The texts.
+            foreign: The indexes of those that hold more than ASCII.
             has_nul: Whether one may hold a NUL.
         """
-        self.encoded, self.foreign, self.has_nul = encoded, foreign, has_nul
+        self.spans, self.foreign, self.has_nul = spans, foreign, has_nul
+
+    def encoded(self) -> list[bytes]:
+        """Every one, made now."""
+        buffer, begins, ends = self.spans
+        places = zip(begins.tolist(), ends.tolist(), strict=True)
+        return [buffer[begin:end] for begin, end in places]
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self.encoded)
+        return len(self.spans)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -63,13 +69,14 @@ class Column(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         """One of them, or some."""
+        buffer, begins, ends = self.spans
         if isinstance(index, slice):
-            return [text.decode() for text in self.encoded[index]]
-        return self.encoded[index].decode()
+            return [self[each] for each in range(*index.indices(len(self)))]
+        return buffer[begins[index] : ends[index]].decode()
 
     def __iter__(self) -> Iterator[str]:
         """Every one, made now."""
-        return map(bytes.decode, self.encoded)
+        return map(bytes.decode, self.encoded())
 
 
 class Examples(Sequence[Example]):
@@ -86,10 +93,14 @@ class Examples(Sequence[Example]):
             self._parts.append((text_inputs, outputs, lines))
             self._ends.append(len(self) + len(lines))
 
-    def texts(self) -> Iterator[tuple[Text, Text]]:
-        """Inputs and outputs, in UTF-8 where that is what is there."""
-        for text_inputs, outputs, _ in self._parts:
-            yield from zip(_as_held(text_inputs), _as_held(outputs), strict=True)
+    @property
+    def are_many(self) -> bool:
+        """Whether some stand in the bytes of a large file."""
+        return any(isinstance(part[0], Column) for part in self._parts)
+
+    def columns(self) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        """Inputs and outputs, as they were added."""
+        return ((text_inputs, outputs) for text_inputs, outputs, _ in self._parts)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -120,7 +131,3 @@ def made(
     """Examples of columns."""
     rows = zip(text_inputs, outputs, lines, strict=True)
     return map(partial(tuple.__new__, Example), rows)  # a quarter of what Example(...) takes
-
-
-def _as_held(texts: Sequence[str]) -> Sequence[Text]:
-    return texts.encoded if isinstance(texts, Column) else texts

@@ -23,7 +23,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     from tuner.data.checks.check import Checks
     from tuner.examples import Examples
     from tuner.targets import TARGETS
-    from tuner.targets.wire import create_request
+    from tuner.targets.wire import create_bytes
     from tuner.types import NewTunedModel
 
     limits = replace(TARGETS["gemini"].limits, request_bytes=None)  # a million rows exceed it
@@ -40,7 +40,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
         if errors:
             sys.exit(f"{len(errors)} errors, the first: {errors[0]}")
         new = NewTunedModel(ID, rows, base_model=BASE, display_name=NAME)
-        return type(message := create_request(new)).serialize(message)
+        return create_bytes(new)
 
     return encode
 

@@ -126,7 +126,7 @@ class GenerativeLanguage:
         """CreateTunedModel, after a look whether the base model can be tuned at all."""
         if new.base_model:
             await self._check_tunable(new.base_model)
-        request = wire.create_request(new)
+        request = wire.create_bytes(new)
         started = await self._calls.send(self._to.create_tuned_model, request, CREATE_TIMEOUT_S)
         return wire.operation(started)
 

@@ -15,7 +15,7 @@ from google.api_core.gapic_v1.client_info import ClientInfo
 from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
-from tuner.targets.wire import unwrapped
+from tuner.targets.wire import serialized
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,7 +60,7 @@ class Methods:
 
         def of(service: str, name: str, answer: Any, routed_by: str = "") -> Method:
             reads = (answer.pb() if hasattr(answer, "pb") else answer).FromString
-            begin = channel.unary_unary(f"/{service}/{name}", _bytes, reads)
+            begin = channel.unary_unary(f"/{service}/{name}", serialized, reads)
             return Method(begin, routed_by)
 
         models = f"{_V1BETA}.ModelService"
@@ -85,7 +85,7 @@ class Methods:
         )
         streaming = channel.unary_stream(
             f"/{generative}/StreamGenerateContent",
-            _bytes,
+            serialized,
             gl.GenerateContentResponse.pb().FromString,
         )
 
@@ -105,8 +105,3 @@ class Methods:
 
 
 _V1BETA = "google.ai.generativelanguage.v1beta"
-
-
-def _bytes(request: Any) -> bytes:
-    message: bytes = unwrapped(request).SerializeToString()
-    return message

@@ -7,6 +7,7 @@ exclusive fields in silence.
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,27 @@ def create_request(new: NewTunedModel) -> gl.CreateTunedModelRequest:
     _fill(model, new, SETTINGS)
     _fill(model.tuning_task.hyperparameters, new.hyperparameters, Hyperparameters.__slots__)
     add = model.tuning_task.training_data.examples.examples.add
-    held = new.examples
-    texts = held.texts() if isinstance(held, Examples) else map(itemgetter(0, 1), held)
-    for text_input, output in texts:
+    for text_input, output in map(itemgetter(0, 1), new.examples):
         row = add()  # with its fields as arguments this takes longer
         row.text_input, row.output = text_input, output
     return gl.CreateTunedModelRequest.wrap(raw)
+
+
+def create_bytes(new: NewTunedModel) -> bytes:
+    """The same on the wire; the examples of a large file get there without becoming messages."""
+    if not isinstance(new.examples, Examples) or not new.examples.are_many:
+        return serialized(create_request(new))
+    from tuner.targets.many_examples import write
+
+    return write(unwrapped(create_request(replace(new, examples=()))), new.examples)
+
+
+def serialized(request: Any) -> bytes:
+    """The bytes of a request, which may be made already."""
+    if isinstance(request, bytes):
+        return request
+    encoded: bytes = unwrapped(request).SerializeToString()
+    return encoded
 
 
 def update_request(name: str, changes: dict[str, str | float | int]) -> gl.UpdateTunedModelRequest:

@@ -5,6 +5,7 @@ import pytest
 from tuner.data.checks.private import is_card
 from tuner.data.checks.screen import Screen, fold
 from tuner.data.checks.texts import Limit, find_flaws, find_mojibake, mended
+from tuner.data.checks.wide import WideScreen
 
 
 def found(*texts):
@@ -173,12 +174,12 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", [Screen, WideScreen])
 @pytest.mark.parametrize(
     "texts", [TEXTS, [" x", "x"], ["x", "x "], [text for text in TEXTS if "\0" not in text]]
 )
-def test_keys_are_the_same_where_folded_texts_are(texts, many):
-    keys = Screen(texts, many=many).keys()
+def test_keys_are_the_same_where_folded_texts_are(texts, kind):
+    keys = kind(texts).keys()
 
     for one, key in zip(texts, keys, strict=True):
         for other, other_key in zip(texts, keys, strict=True):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from itertools import compress, count
-from operator import contains
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem
@@ -21,6 +19,10 @@ LEAST_WORDS = 4
 MOST_ROWS = 0.5
 """In more rows than this it is the task, to find the answer in a text, and is said once."""
 LEAST_ROWS = 20
+SAMPLE = 1000
+SAMPLED_AT_ONCE = 100
+SHARED = 0.75
+"""Of the words of an output, at the least, where it is the input put right, or cut short."""
 _FIX = "take the answer out of the input, if it will not be there when the model is asked"
 
 
@@ -28,7 +30,7 @@ class Answers:
     """Remembers which inputs hold their output; 20 bytes each."""
 
     def __init__(self) -> None:
-        self._rows = self._ending = 0
+        self._rows = self._ending = self._sampled = self._rewritten = 0
         self._lines, self._columns = array("Q"), array("Q")
         self._starts: list[int] = []
         self._paths: list[str] = []
@@ -39,8 +41,10 @@ class Answers:
             self._starts.append(len(self._lines))
             self._paths.append(batch.path)
         self._rows += len(batch.lines)
-        holding = map(contains, inputs.encoded, outputs.encoded)
-        for row in compress(count(), holding):
+        holding = inputs.holding(outputs)
+        if self._sampled < SAMPLE:
+            self._sample(batch, set(holding))
+        for row in holding:
             text, output = batch.text_inputs[row], batch.outputs[row]
             self._ending += bool(output.strip()) and text.rstrip().endswith(output.rstrip())
             if len(output.split()) >= LEAST_WORDS:
@@ -50,6 +54,8 @@ class Answers:
 
     def problems(self) -> Iterator[Problem]:
         """Each row of which it is telling, or one for all when it is so in most."""
+        if self._sampled >= LEAST_ROWS and self._rewritten > MOST_ROWS * self._sampled:
+            return  # a row that needs no correction holds its output
         if self._rows >= LEAST_ROWS and self._ending > MOST_ROWS * self._rows:
             what = f"{self._ending:,} of {self._rows:,} inputs end with their output"
             yield Problem(self._paths[0], 0, 0, what, _FIX, "output-in-input", "warning")
@@ -58,3 +64,14 @@ class Answers:
                 path = self._paths[bisect_right(self._starts, index) - 1]
                 what = "the text_input holds its output, word for word"
                 yield Problem(path, line, column, what, _FIX, "output-in-input", "warning")
+
+    def _sample(self, batch: Batch, holding: set[int]) -> None:
+        """Whether the other rows say their input in nearly the same words, looked at in some of them."""
+        step = max(1, len(batch.outputs) // SAMPLED_AT_ONCE)
+        for row in range(0, len(batch.outputs), step):
+            words = batch.outputs[row].casefold().split()
+            if row in holding or len(words) < LEAST_WORDS:
+                continue
+            known = set(batch.text_inputs[row].casefold().split())
+            self._sampled += 1
+            self._rewritten += sum(word in known for word in words) >= SHARED * len(words)

@@ -12,6 +12,7 @@ from tuner.data.checks.rules import RULES
 from tuner.data.checks.screen import Screen
 from tuner.data.checks.texts import Limit, find_flaws
 from tuner.errors import Problem
+from tuner.examples import Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -28,6 +29,8 @@ FEW = 20
 """Google's least number of examples for tuning Gemini 1.5, which it recommended to exceed."""
 MANY = 20_000
 """Rows after which importing numpy, some 80 ms, pays."""
+MUCH = 4 * 2**20
+"""Bytes of texts after which it does."""
 _FRAME = 6
 """Bytes at least that an example takes in a request beside its texts."""
 _OF_NO_ROW = frozenset({"no-header", "no-column", "repeated-column"})
@@ -67,7 +70,7 @@ class Checks:
         self._labels, self._answers = Labels(), Answers()
         self._path = ""
         self._bytes = self._train_rows = 0
-        self._is_clean = True
+        self._is_clean, self._are_wide = True, False
         self.rows = self.bad_rows = 0
 
     def train(self, batch: Batch) -> Iterator[Problem]:
@@ -111,10 +114,9 @@ class Checks:
             yield from found
 
     def _of(self, batch: Batch, is_held: bool) -> Iterator[Problem]:
-        many = self.rows > MANY
-        inputs, outputs = Screen(batch.text_inputs, many=many), Screen(batch.outputs, many=many)
-        if not is_held and self._limits.request_bytes is not None:
-            self._bytes += len(inputs.plain) + len(outputs.plain)
+        inputs, outputs = self._screens(batch)
+        if not is_held:
+            self._bytes += inputs.size + outputs.size
         if not is_held and "output-in-input" not in self._ignore:
             self._answers.add(batch, inputs, outputs)
         longest = (
@@ -128,6 +130,15 @@ class Checks:
                 yield Problem(batch.path, *place, flaw.what, flaw.fix, flaw.rule, severity)
         yield from self._likeness.add(batch, inputs, outputs)
         yield from self._tokens(batch)
+
+    def _screens(self, batch: Batch) -> tuple[Screen, Screen]:
+        is_much = self.rows > MANY or self._bytes > MUCH
+        self._are_wide = self._are_wide or is_much or isinstance(batch.text_inputs, Column)
+        if not self._are_wide:
+            return Screen(batch.text_inputs), Screen(batch.outputs)
+        from tuner.data.checks.wide import wide_screens
+
+        return wide_screens(batch)
 
     def _tokens(self, batch: Batch) -> Iterator[Problem]:
         most = self._max_tokens

@@ -4,53 +4,62 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 from itertools import compress, count
-from operator import not_
+from operator import contains, not_
 from typing import TYPE_CHECKING
-
-from tuner.examples import Column
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from tuner.spans import Words
+
+    Hashes: TypeAlias = Sequence[int] | Words
 
 _COMMON = b"abcdefghijklmnopqrstuvwxyz0123456789 ,.\t\n\r"
 """What most texts are made of, and no sign of anything; what is left without it is soon looked through."""
-_CONTROLS = (*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
+CONTROLS = (*range(1, 9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 """Every digit, and the hyphen, made a 0."""
-_BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
 """What ``str.split`` parts ASCII at, but for the space."""
-_SPACES = bytes.maketrans(_BLANKS, b" " * len(_BLANKS))
+_SPACES = bytes.maketrans(BLANKS, b" " * len(BLANKS))
 _FOREIGN_BLANKS = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """What else it parts texts at."""
-_SEEN = range(ord("!"), 0x7F)
+SEEN = range(ord("!"), 0x7F)
 """Bytes of UTF-8 that are no part of a blank."""
 _EACH = 4
 
 
 class Screen:
-    """One column of a batch, as texts and as one row of bytes in which C searches."""
+    """One column of a batch, as texts and as one row of bytes in which C searches.
 
-    def __init__(self, texts: Sequence[str], *, many: bool = False) -> None:
-        """Take a column; ``many`` more are to come, which makes importing numpy worth its time."""
+    Attributes:
+        is_wide: Whether its hashes are those of wide screens, and numpy makes them.
+    """
+
+    is_wide = False
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Take a column."""
         self.texts = texts
-        self._many = many
 
     @cached_property
     def plain(self) -> bytes:
         """All texts in UTF-8, a NUL between."""
-        if isinstance(self.texts, Column):
-            return b"\0".join(self.texts.encoded)
         return "\0".join(self.texts).encode("utf-8", "surrogatepass")
 
     @cached_property
     def encoded(self) -> list[bytes]:
         """Each in UTF-8."""
-        if isinstance(self.texts, Column):
-            return self.texts.encoded
         if self.has_nul:
             return [text.encode("utf-8", "surrogatepass") for text in self.texts]
         return self.plain.split(b"\0") if self.texts else []
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all texts, and one between each and the next."""
+        return len(self.plain)
 
     @cached_property
     def rest(self) -> bytes:
@@ -60,45 +69,46 @@ class Screen:
     @cached_property
     def has_nul(self) -> bool:
         """Whether a text holds what parts them in ``plain``."""
-        if isinstance(self.texts, Column):
-            return self.texts.has_nul
         return self.plain.count(0) >= max(1, len(self.texts))
 
     @cached_property
     def foreign(self) -> Sequence[int]:
         """The rows that are not all ASCII."""
-        if isinstance(self.texts, Column):
-            texts = self.encoded
-            return [row for row in self.texts.foreign if not texts[row].isascii()]
         if self.plain.isascii():
             return ()
         return list(compress(count(), map(not_, map(str.isascii, self.texts))))
 
     @cached_property
-    def foreign_texts(self) -> Sequence[str]:
-        """Their texts."""
-        return list(map(self.texts.__getitem__, self.foreign))
-
-    @cached_property
     def foreign_text(self) -> str:
-        """Those, one after the other."""
-        return "\n".join(self.foreign_texts)
+        """Their texts, one after the other."""
+        return "\n".join(map(self.texts.__getitem__, self.foreign))
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
         wanted = needle.encode()
-        if wanted.translate(None, _COMMON) not in self.rest or wanted not in self.plain:
-            return ()
-        return [row for row, text in enumerate(self.encoded) if wanted in text]
+        return self.rows_with(wanted) if self.may_have(wanted) else ()
+
+    def may_have(self, needle: bytes) -> bool:
+        """Whether a row may hold some bytes."""
+        return needle.translate(None, _COMMON) in self.rest and needle in self.plain
+
+    def rows_with(self, needle: bytes) -> Sequence[int]:
+        """The rows that hold some bytes."""
+        return [row for row, text in enumerate(self.encoded) if needle in text]
 
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
-        if self.has_nul or any(map(self.rest.__contains__, _CONTROLS)):
+        if self.has_nul or any(map(self.rest.__contains__, CONTROLS)):
             return range(len(self.texts))
         return ()
 
     def with_cards(self) -> Sequence[int]:
-        """The rows that may hold a card number.
+        """The rows that may hold a card number."""
+        return self.rows_at(self.card_places)
+
+    @cached_property
+    def card_places(self) -> Sequence[int]:
+        """Some bytes of ``plain`` that may be part of a card number, in order.
 
         A quarter of the characters is enough to tell: of 13 digits in a row every fourth is a
         digit three times over; of digits in groups one of those may be a hyphen or a blank.
@@ -110,7 +120,7 @@ class Screen:
             while at >= 0:
                 places |= {at * _EACH, (at + len(needle) - 1) * _EACH}
                 at = sample.find(needle, at + len(needle))
-        return self._rows_at(sorted(places))
+        return sorted(places)
 
     def blank(self) -> Sequence[int]:
         """The rows with nothing but blanks, or with nothing at all."""
@@ -119,7 +129,7 @@ class Screen:
         if not all(texts):
             rows.update(compress(count(), map(not_, texts)))
         ends = ((row, texts[row][-1]) for row in self.foreign)
-        rows.update(row for row, last in ends if last not in _SEEN and self.texts[row].isspace())
+        rows.update(row for row, last in ends if last not in SEEN and self.texts[row].isspace())
         return sorted(rows)
 
     def longer(self, most: int) -> Sequence[int]:
@@ -129,30 +139,36 @@ class Screen:
         texts = enumerate(self.encoded)
         return [row for row, text in texts if len(text) > most and len(self.texts[row]) > most]
 
-    def hashes(self) -> list[int]:
+    def hashes(self) -> Hashes:
         """A hash of each text."""
         return list(map(hash, self.encoded))
 
-    def keys(self) -> list[int]:
+    def keys(self) -> Hashes:
         """A hash of each text that is the same when only case and blanks differ."""
         if self.has_nul:
             return [hash(fold(text)) for text in self.texts]
-        pieces = _tidy(self.plain.lower(), many=self._many).split(b"\0")
+        pieces = _tidy(self.plain.lower()).split(b"\0")
         if self.foreign:
-            whole = _foreign_blank().sub(" ", "\0".join(self.foreign_texts).casefold())
-            folded = _tidy(whole.encode("utf-8", "surrogatepass"), many=self._many)
-            for row, piece in zip(self.foreign, folded.split(b"\0"), strict=True):
+            texts = "\0".join(map(self.texts.__getitem__, self.foreign))
+            again = folded(texts.encode("utf-8", "surrogatepass"))
+            for row, piece in zip(self.foreign, again, strict=True):
                 pieces[row] = piece
         return list(map(hash, pieces))
 
-    def _rows_at(self, places: Sequence[int]) -> list[int]:
+    def holding(self, others: Screen) -> Sequence[int]:
+        """The rows that hold the text of another column in the same row."""
+        return list(compress(count(), map(contains, self.encoded, others.encoded)))
+
+    def rows_at(self, places: Sequence[int]) -> Sequence[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
+        if self.has_nul:
+            return range(len(self.texts)) if places else ()
         rows, row, last = [], 0, 0
         for place in places:
             row += self.plain.count(0, last, place)
             last = place
             rows.append(row)
-        return [] if len(self.texts) <= row else list(dict.fromkeys(rows))
+        return list(dict.fromkeys(rows))
 
 
 def fold(text: str) -> bytes:
@@ -160,26 +176,19 @@ def fold(text: str) -> bytes:
     return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
 
 
-def _tidy(data: bytes, *, many: bool) -> bytes:
+def folded(texts: bytes) -> list[bytes]:
+    """``fold`` of each of some texts in UTF-8 that have a NUL between."""
+    whole = texts.decode("utf-8", "surrogatepass").casefold()
+    return _tidy(_foreign_blank().sub(" ", whole).encode("utf-8", "surrogatepass")).split(b"\0")
+
+
+def _tidy(data: bytes) -> bytes:
     """What ``fold`` makes of blanks, for texts of ASCII with a NUL between them."""
-    if any(map(data.__contains__, _BLANKS)):
+    if any(map(data.__contains__, BLANKS)):
         data = data.translate(_SPACES)
-    if many and not _has_two_blanks(data):
-        return data
     while b"  " in data:
         data = data.replace(b"  ", b" ")
     return data.strip(b" ").replace(b" \0", b"\0").replace(b"\0 ", b"\0")
-
-
-def _has_two_blanks(data: bytes) -> bool:
-    """Whether two spaces, or a space and a NUL, stand side by side, or a space at an end.
-
-    Looking for two spaces takes bytes ten times longer, as every word ends with one.
-    """
-    import numpy as np
-
-    blank = np.frombuffer(data, np.uint8) <= ord(" ")
-    return bool(blank[:1].any() or blank[-1:].any() or (blank[1:] & blank[:-1]).any())
 
 
 @cache

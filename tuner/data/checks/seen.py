@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from itertools import compress, count
-from operator import ne
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from tuner.data import nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.data import Batch
-    from tuner.data.checks.screen import Screen
+    from tuner.data.checks.screen import Hashes, Screen
 
 Kind: TypeAlias = Literal["duplicate", "similar-case", "conflict", "leak"]
 
@@ -38,15 +39,39 @@ class _Part(NamedTuple):
 
     path: str
     lines: Sequence[int]
-    inputs: array[int]
-    outputs: array[int]
+    inputs: Hashes
+    outputs: Hashes
 
 
-class Seen:
-    """Remembers every row by hashes: some 130 bytes each, whatever the texts are."""
+class _Rows(Protocol):
+    """Remembers the first row of each key."""
+
+    def repeated(self, keys: Any, start: int) -> Iterator[tuple[int, int]]:
+        """Of the keys of some rows that begin with ``start``, each that was there before, and its first row."""
+
+
+class _FewRows:
+    """In a dictionary."""
 
     def __init__(self) -> None:
         self._first: dict[int, int] = {}
+
+    def repeated(self, keys: Sequence[int], start: int) -> Iterator[tuple[int, int]]:
+        for index, key in enumerate(keys):
+            first = self._first.setdefault(key, start + index)
+            if first != start + index:
+                yield index, first
+
+
+class Seen:
+    """Remembers every row by hashes: some 60 bytes each when they are many, whatever the texts are.
+
+    Of the first ones the texts are kept, which wide screens hash in another way.
+    """
+
+    def __init__(self) -> None:
+        self._rows: _Rows = _FewRows()
+        self._few: list[tuple[Batch, bool]] | None = []
         self._parts: list[_Part] = []
         self._starts: list[int] = []
         self._count = 0
@@ -68,30 +93,44 @@ class Seen:
         return self._held_from
 
     def add(
-        self, batch: Batch, columns: tuple[Screen, Screen], keys: Sequence[int] | None
+        self, batch: Batch, columns: tuple[Screen, Screen], keys: Hashes | None
     ) -> Iterator[Again]:
         """Remember the rows of a batch, and yield those whose input was there before.
 
         Args:
             batch: The next rows.
-            columns: Their inputs and their outputs.
+            columns: Their inputs and their outputs; once they are wide, they stay so.
             keys: A hash of each input, the same for those that count as the same; of the text as
                 it is when it is None.
         """
+        if columns[0].is_wide:
+            self._widen()
+        elif self._few is not None:
+            self._few.append((batch._replace(problems=(), locate=nowhere), keys is not None))
         start = len(self)
         inputs, outputs = (column.hashes() for column in columns)
         lines = batch.lines if isinstance(batch.lines, range) else array("Q", batch.lines)
-        self._parts.append(_Part(batch.path, lines, array("q", inputs), array("q", outputs)))
+        self._parts.append(_Part(batch.path, lines, inputs, outputs))
         self._starts.append(start)
         self._count += len(lines)
-        rows = range(start, len(self))
-        known = len(self._first)
-        first = list(map(self._first.setdefault, inputs if keys is None else keys, rows))
-        if len(self._first) == known + len(first):
-            return
-        for row in compress(count(), map(ne, first, rows)):
+        for row, first in self._rows.repeated(inputs if keys is None else keys, start):
             if batch.text_inputs[row].strip():  # that it is empty is said already
-                yield self._compared(first[row], row, start + row)
+                yield self._compared(first, row, start + row)
+
+    def _widen(self) -> None:
+        """Look at the first rows once more, if they were few."""
+        if self._few is None:
+            return
+        from tuner.data.checks.many_rows import ManyRows
+        from tuner.data.checks.wide import wide_screens
+
+        few, self._few, self._rows = self._few, None, ManyRows()
+        self._count = 0
+        for rows in (self._parts, self._starts, self._variants):
+            rows.clear()
+        for batch, has_keys in few:
+            columns = wide_screens(batch)
+            deque(self.add(batch, columns, columns[0].keys() if has_keys else None), maxlen=0)
 
     def place(self, row: int) -> tuple[str, int]:
         """File and line of a row."""
@@ -106,7 +145,7 @@ class Seen:
     def _hashes(self, row: int) -> tuple[int, int]:
         """Of its input and of its output."""
         part, at = self._part(row)
-        return part.inputs[at], part.outputs[at]
+        return int(part.inputs[at]), int(part.outputs[at])
 
     def _compared(self, first: int, row: int, now: int) -> Again:
         """Look among the rows that have the key of ``first`` for the one most like ``now``."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_ROW = 16 * 2**20
 """Bytes of the largest row, or line, that is read; no model takes a hundredth of it."""
-BLOCK = 2**18
+BLOCK = 2**20
 """Bytes that are read at a time."""
 UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"

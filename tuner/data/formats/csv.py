@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 """Excel's own first line, which is no row."""
-_MANY = 16
+_MANY = 4
 """Blocks after which importing numpy, some 80 ms, pays."""
 _BLANK = re.compile(r"(?:[ \t\r]*\n)*")
 

@@ -17,6 +17,7 @@ from tuner.data import Batch
 from tuner.data.formats.csv_rows import place_in, walk
 from tuner.data.formats.csv_text import place_of
 from tuner.examples import Column
+from tuner.spans import PADDING, Spans, rows_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,8 @@ _QUOTE, _RETURN, _NEWLINE = b'"\r\n'
 _ASCII = 0x80
 _FEW = 4
 """Letters beyond ASCII a row, up to which it pays to decode the rows alone that hold them."""
+_LITTLE = 2
+"""A block is kept unless so many times the wanted cells are less than all of it."""
 _LARGEST = 2**20
 """Bytes of a row that has not ended, up to which it is worth a second look."""
 
@@ -62,9 +65,8 @@ def take(block: Block, table: Table) -> Taken:
     """
     marks = _marks(block.raw, ord(table.delimiter))
     begins, ends, is_whole = _cells(marks, table.width)
-    foreign = _foreign(marks.data, ends[:, -1])
-    count = _first_unreadable(block.raw, foreign, begins[:, 0], ends[:, -1])
-    rows = foreign[foreign < count].tolist()
+    beyond = _beyond(marks.data, len(begins))
+    count = _first_unreadable(block.raw, beyond, begins[:, 0], ends[:, -1])
     is_stuck = not is_whole or count < len(begins)
     begins, ends = begins[:count], ends[:count]
     end = int(ends[-1, -1]) + 1 if count else 0
@@ -73,8 +75,7 @@ def take(block: Block, table: Table) -> Taken:
     lines: Sequence[int] = range(block.line, block.line + count)
     if passed != count:
         lines = array("Q", (before + block.line).astype(np.uint64).tobytes())
-    texts = (_texts(marks, begins[:, each], ends[:, each]) for each in table.wanted or ())
-    one, other = (Column(each, rows, has_nul=b"\0" in block.raw) for each in texts)
+    one, other = _columns(marks, begins, ends, beyond, table)
     locate = _locator(table, block.raw, begins[:, 0], ends[:, -1], lines)
     batch = Batch(table.path, one, other, lines, (), locate)
     rest = block.behind(end, passed)
@@ -169,18 +170,25 @@ def _cells(marks: _Marks, width: int) -> tuple[Places, Places, bool]:
     return begins, ends, is_whole and marks.is_sure
 
 
-def _foreign(data: Bytes, ends: Places) -> Places:
-    """The rows that hold more than ASCII; all when there is much of that."""
+def _beyond(data: Bytes, rows: int) -> Places | None:
+    """Where letters beyond ASCII are; None when there are many."""
     is_beyond = data >= _ASCII
-    letters = int(np.count_nonzero(is_beyond))
-    if letters > _FEW * len(ends):
-        return np.arange(len(ends))
-    return _rows_of(np.flatnonzero(is_beyond), ends) if letters else np.zeros(0, np.int64)
+    many = int(np.count_nonzero(is_beyond)) > _FEW * rows
+    return None if many else np.flatnonzero(is_beyond)
 
 
-def _first_unreadable(raw: bytes, rows: Places, begins: Places, ends: Places) -> int:
-    """The first of some rows that cannot be decoded; the number of all when they can."""
-    spans = _spans(raw, begins[rows], ends[rows])
+def _foreign(raw: bytes, beyond: Places | None, begins: Places, ends: Places) -> list[int]:
+    """The spans that hold more than ASCII."""
+    if beyond is not None:
+        return list(rows_at(beyond, begins, ends).tolist())
+    spans = enumerate(_slices(raw, begins, ends))
+    return [row for row, span in spans if not span.isascii()]
+
+
+def _first_unreadable(raw: bytes, beyond: Places | None, begins: Places, ends: Places) -> int:
+    """The first row that cannot be decoded; the number of all when they can."""
+    rows = np.arange(len(begins)) if beyond is None else rows_at(beyond, begins, ends)
+    spans = _slices(raw, begins[rows], ends[rows])
     is_good = _is_readable(b"\n".join(spans))
     bad = () if is_good else zip(rows.tolist(), map(_is_readable, spans), strict=True)
     return next((int(row) for row, is_readable in bad if not is_readable), len(begins))
@@ -194,26 +202,43 @@ def _is_readable(span: bytes) -> bool:
     return True
 
 
-def _texts(marks: _Marks, begins: Places, ends: Places) -> list[bytes]:
-    """One cell of every row, as it is meant."""
-    data = marks.data
+def _columns(
+    marks: _Marks, begins: Places, ends: Places, beyond: Places | None, table: Table
+) -> list[Column]:
+    """The wanted cells of every row, as they are meant.
+
+    Those that hold doubled quotes follow behind the block; when little of it is wanted, they all do.
+    """
+    cells = [_inner(marks.data, begins[:, each], ends[:, each]) for each in table.wanted or ()]
+    foreign = [_foreign(marks.raw, beyond, *each) for each in cells]
+    wanted = sum(int(inner_ends.sum() - inner_begins.sum()) for inner_begins, inner_ends in cells)
+    is_little = _LITTLE * wanted < len(marks.raw)
+    kept, size = [] if is_little else [marks.raw], 0 if is_little else len(marks.raw)
+    for inner_begins, inner_ends in cells:
+        doubled = rows_at(marks.doubled, inner_begins, inner_ends)
+        rows = np.arange(len(inner_ends)) if is_little else doubled
+        texts = _slices(marks.raw, inner_begins[rows], inner_ends[rows])
+        if len(doubled):
+            texts = [text.replace(b'""', b'"') for text in texts]
+        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        inner_ends[rows] = size + np.cumsum(sizes)
+        inner_begins[rows] = inner_ends[rows] - sizes
+        size += int(sizes.sum())
+        kept += texts
+    buffer = b"".join([*kept, PADDING])
+    has_nul = b"\0" in marks.raw
+    spans = (Spans(buffer, *each) for each in cells)
+    return [Column(each, rows, has_nul=has_nul) for each, rows in zip(spans, foreign, strict=True)]
+
+
+def _inner(data: Bytes, begins: Places, ends: Places) -> tuple[Places, Places]:
+    """Where cells begin and end without their quotes, and without a carriage return behind them."""
     ends = ends - ((data[ends - 1] == _RETURN) & (ends > begins))
     is_quoted = data[begins] == _QUOTE
-    texts = _spans(marks.raw, begins + is_quoted, ends - is_quoted)
-    if len(marks.doubled):
-        for row in _rows_of(marks.doubled, ends).tolist():
-            texts[row] = texts[row].replace(b'""', b'"')
-    return texts
+    return begins + is_quoted, ends - is_quoted
 
 
-def _rows_of(places: Places, ends: Places) -> Places:
-    """The rows, each once, whose end is the first behind one of some places."""
-    rows = np.searchsorted(ends, places)
-    is_first = np.concatenate([np.ones(1, np.bool_), rows[1:] > rows[:-1]])[: len(rows)]
-    return rows[is_first & (rows < len(ends))]
-
-
-def _spans(raw: bytes, begins: Places, ends: Places) -> list[bytes]:
+def _slices(raw: bytes, begins: Places, ends: Places) -> list[bytes]:
     return [raw[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 

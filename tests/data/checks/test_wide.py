@@ -1,0 +1,119 @@
+"""Wide screens, and the table behind them, find what the others do."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.checks.test_texts import TEXTS
+from tuner.data import Source, read
+from tuner.data.checks import check
+from tuner.data.checks.check import Checks
+from tuner.data.checks.many_rows import ManyRows
+from tuner.data.checks.screen import Screen
+from tuner.data.checks.wide import WideScreen
+from tuner.examples import Column
+from tuner.spans import joined
+from tuner.types import Limits
+
+PIECES = [
+    *TEXTS, "", " ", "\u3000", "\x1c", "4111 1111 1111 1111", "ana@example.com", "sk-a", "x" * 30,
+    "\x01", "\ufeff", "tab\t\tbed", "\u00c3\u00a9", "line\r\nend", "\ud800",
+]  # fmt: skip
+TEXT = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+
+
+def screens(texts):
+    """All that there are, of the same texts."""
+    yield Screen(texts)
+    yield WideScreen(texts)
+    if "\ud800" not in "".join(texts):
+        foreign = [row for row, text in enumerate(texts) if not text.isascii()]
+        encoded = joined([text.encode() for text in texts])
+        yield WideScreen(Column(encoded, foreign, has_nul="\0" in "".join(texts)))
+
+
+@settings(max_examples=40)
+@given(st.lists(TEXT, min_size=1))
+def test_they_find_the_same_rows(texts):
+    few, *others = screens(texts)
+
+    for wide in others:
+        assert list(wide.texts) == texts
+        assert wide.blank() == few.blank()
+        assert list(wide.longer(20)) == list(few.longer(20))
+        assert list(wide.foreign) == list(few.foreign)
+        assert wide.foreign_text == few.foreign_text
+        for needle in ("@", "sk-", "1111 1111", "nothing"):
+            assert list(wide.having(needle)) == list(few.having(needle))
+        assert set(wide.with_controls()) <= set(few.with_controls())
+        assert wide.size == few.size
+        cards = {row for row, text in enumerate(texts) if "1111 1111 1111" in text}
+        assert cards <= set(wide.with_cards())
+        assert cards <= set(few.with_cards())
+
+
+@settings(max_examples=40)
+@given(st.lists(TEXT, min_size=1))
+def test_they_have_the_same_keys_in_the_same_rows(texts):
+    few, *others = screens(texts)
+
+    for wide, name in itertools.product(others, ("keys", "hashes")):
+        theirs, ours = list(getattr(few, name)()), getattr(wide, name)().tolist()
+        assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs, strict=True)))
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(TEXT, st.sampled_from(PIECES))))
+def test_they_hold_their_outputs_in_the_same_rows(rows):
+    inputs, outputs = ([row[field] for row in rows] for field in (0, 1))
+
+    few, *others = (
+        one.holding(other) for one, other in zip(screens(inputs), screens(outputs), strict=False)
+    )
+
+    assert all(list(wide) == list(few) for wide in others)
+
+
+@pytest.mark.parametrize("different", [10, 3000, 10**9])
+def test_the_first_rows_of_many_keys_are_those_of_a_dictionary(different):
+    chance = random.Random(different)
+    values = [chance.getrandbits(64) >> 12 << 12 for _ in range(min(different, 20_000))]
+    table, known, start = ManyRows(), {}, 0
+    for size in (0, 1, 20_000, 999, 50_000):
+        keys = [chance.choice(values) for _ in range(size)]
+        first = [known.setdefault(key, start + index) for index, key in enumerate(keys)]
+        expected = [(index, row) for index, row in enumerate(first) if row != start + index]
+
+        assert list(table.repeated(np.array(keys, np.uint64), start)) == expected
+        start += size
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+@pytest.mark.parametrize("ignore", [(), ("similar-case",)])
+def test_becoming_many_on_the_way_changes_no_finding(tmp_path, monkeypatch, name, ignore):
+    rows = [(f"What is {number % 700} ?", f"It is {number % 900}") for number in range(9000)]
+    rows += [
+        (one.upper() if number % 3 else one, two) for number, (one, two) in enumerate(rows[:500])
+    ]
+    if name.endswith("csv"):
+        text = "text_input,output\n" + "".join(f"{one},{two}\n" for one, two in rows)
+    else:
+        text = "".join(f'{{"text_input": "{one}", "output": "{two}"}}\n' for one, two in rows)
+    (tmp_path / name).write_text(text)
+
+    def problems(many):
+        monkeypatch.setattr(check, "MANY", many)
+        checks = Checks(Limits(None, None, None), ignore=("near-duplicate", "near-leak", *ignore))
+        batches = list(read(Source((tmp_path / name,))))
+        found = [each for batch in batches for each in checks.train(batch)]
+        return [
+            *found,
+            *(each for batch in batches for each in checks.held(batch)),
+            *checks.finish(),
+        ]
+
+    assert problems(4096) == problems(10**9)
