@@ -180,6 +180,13 @@ def test_rows_that_are_nearly_the_same_are_told_once_all_were_seen():
     assert len(looked([batch(rows)], ignore={"near-duplicate"})) == 1
 
 
+def test_rows_of_the_same_few_words_are_told_without_a_share_of_them():
+    [(where, rule, what)] = looked([batch([("Where is it?", "y"), ("where is it", "y")])])
+
+    assert (where, rule) == ("x.csv:3", "near-duplicate")
+    assert what.endswith(": they differ in case, punctuation or what they repeat, if at all")
+
+
 def test_an_input_that_holds_its_output_is_told_unless_that_is_the_task():
     said = ("Say that we are open on Sunday", "we are open on Sunday")
     others = [(f"question {n}", f"answer {n}") for n in range(30)]
@@ -193,6 +200,21 @@ def test_an_input_that_holds_its_output_is_told_unless_that_is_the_task():
     assert [(where, what) for where, rule, what in told if rule == "output-in-input"] == [
         ("x.csv", "30 of 30 inputs end with their output")
     ]
+
+
+@pytest.mark.parametrize("unchanged", [10, 70])
+@pytest.mark.parametrize("task", ["", "Correct this: "])
+def test_a_row_that_needs_no_correction_holds_its_output_and_that_is_not_told(unchanged, task):
+    right = [f"On day {n} we walked home and were very tired by then." for n in range(100)]
+    wrong = [text.replace("were", "was") for text in right]
+    inputs = right[:unchanged] + wrong[unchanged:]
+    rows = [(task + text, output) for text, output in zip(inputs, right, strict=True)]
+    unrelated = [(f"{text} {rows[-1][1]}", rows[-1][1]) for text, _ in rows[:5]]
+
+    assert looked([batch(rows)], ignore={"near-duplicate", "similar-case"}) == []
+    answers = [(f"question {n}", f"an answer of some {n} words") for n in range(40)]
+    told = looked([batch([*answers, *unrelated])], ignore={"near-duplicate"})
+    assert [rule for _, rule, _ in told] == ["output-in-input"] * 5
 
 
 def test_a_request_is_known_to_be_too_large_without_making_it():
