@@ -89,8 +89,8 @@ def test_a_graph_shows_how_far_each_stage_came(night, capsys):
         capsys.readouterr().out
         == """\
 grid  2 variants, the best by exact_match is shared, the others are kept
-|-- grid[batch_size=4]  REJECTED  0.00
-|-- grid[batch_size=8]  REJECTED  0.00
+|-- grid[batch_size=4]  REJECTED  0.000
+|-- grid[batch_size=8]  REJECTED  0.000
 `-> polish              SKIPPED   tuned from the winner of grid
 """
     )

@@ -16,6 +16,7 @@ import click
 from tuner.cli.show import show
 from tuner.errors import Detached, TunerError
 from tuner.jobs import outcome as outcomes_of
+from tuner.jobs.figures import readable
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.telling.findings import Findings
@@ -191,7 +192,7 @@ def _print_pipeline(ended: PipelineOutcome, told: Findings) -> None:
     news = [name for name, each in ended.outcomes.items() if told.has_told(each.job)]
     is_unchanged = not news and not ended.failures
     click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'its stages'}")
-    show(rows(ended), "table")
+    show(list(map(readable, rows(ended))), "table")
     for name in ended.winners.values():
         if name in news:
             _print_one(ended.outcomes[name])

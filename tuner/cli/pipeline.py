@@ -112,6 +112,7 @@ def _row(stage: Stage) -> dict[str, object]:
 
 def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     """How far each stage is, and the score of its model, when it was begun."""
+    from tuner.jobs.figures import readable
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.ledger.pipelines import find
     from tuner.jobs.pipelines.outcome import known_rows
@@ -120,5 +121,5 @@ def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
         known = find(ledger.store, loaded.id)
         rows = known_rows(known, ledger) if known else []
     states = {str(row["stage"]): str(row["phase"]) for row in rows}
-    notes = {str(row["stage"]): f"{row['tuned']:.2f}" for row in rows if row["tuned"] is not None}
+    notes = {str(row["stage"]): str(row["tuned"] or "") for row in map(readable, rows)}
     return states, notes

@@ -31,6 +31,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     """
     from tuner.cli.from_python import note_started_from_python
     from tuner.cli.show import show
+    from tuner.jobs.figures import readable
     from tuner.jobs.ledger import notices, open_ledger, pipelines
     from tuner.jobs.outcome import summary
     from tuner.jobs.pipelines.outcome import counts, known_rows
@@ -55,7 +56,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     if output != "table":
         show([*rows, *(row for table in tables for row in table)], output)
     for table in [rows, *tables] if output == "table" else ():
-        show(table, output)
+        show(list(map(readable, table)), output)
     note_started_from_python(found)
 
 

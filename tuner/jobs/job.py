@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tuner.jobs.figures import figure
 from tuner.types import Phase, TargetConfig
 
 _WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
@@ -66,13 +67,14 @@ class Evaluation:
         return f"{'; '.join(told)}; {self.count} held-out rows"
 
     def _pair(self, name: str) -> str:
-        return f"{self.tuned[name]:.2f} tuned, {self.base[name]:.2f} base"
+        return f"{figure(self.tuned[name])} tuned, {figure(self.base[name])} base"
 
     def _difference(self) -> str:
         if self.interval is None:
             return ""
         difference = self.tuned[self.metric] - self.base[self.metric]
-        return f" ({difference:+.2f}, {self.interval.low:.2f} to {self.interval.high:.2f})"
+        span = f"{figure(self.interval.low)} to {figure(self.interval.high)}"
+        return f" ({'+' if difference > 0 else ''}{figure(difference)}, {span})"
 
 
 @dataclass(frozen=True, slots=True)

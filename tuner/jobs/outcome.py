@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
+from tuner.jobs.figures import figure
 from tuner.jobs.telling.reporters import scores
 from tuner.types import Phase
 
@@ -90,15 +91,15 @@ def record(outcome: Outcome) -> dict[str, object]:
 
 
 def summary(job: Job) -> dict[str, object]:
-    """One line of ``tuner status``; scores are those of the job's metric."""
+    """One line of ``tuner status``; scores are those of the job's metric, unrounded."""
     scored = job.evaluation
     return {
         "job": job.title,
         "phase": job.phase.value,
         "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
-        "loss": None if job.mean_loss is None else round(job.mean_loss, 4),
-        "tuned": None if scored is None else round(scored.tuned[scored.metric], 4),
-        "base": None if scored is None else round(scored.base[scored.metric], 4),
+        "loss": job.mean_loss,
+        "tuned": scored and scored.tuned[scored.metric],
+        "base": scored and scored.base[scored.metric],
         "target": job.where,
         "tuned_model": job.tuned_model,
     }
@@ -125,7 +126,7 @@ def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
     return [
         {
             "model": name,
-            **{metric: f"{score:.3f}" for metric, score in scores.items()},
+            **{metric: figure(score) for metric, score in scores.items()},
             "rows": evaluations[0].count,
         }
         for name, scores in (("base", base), ("tuned", tuned))
@@ -135,11 +136,11 @@ def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
 def difference(evaluation: Evaluation) -> str:
     """By how much tuned is better than base, and how sure that is, in a line."""
     metric, interval = evaluation.metric, evaluation.interval
-    by = f"difference of {metric} {evaluation.tuned[metric] - evaluation.base[metric]:.3f}"
+    by = f"difference of {metric} {figure(evaluation.tuned[metric] - evaluation.base[metric])}"
     if interval is None:
         return by
     how = f"paired bootstrap, {evaluation.count:,} rows"
-    return f"{by}, 95 % between {interval.low:.2f} and {interval.high:.2f} ({how})"
+    return f"{by}, 95 % between {figure(interval.low)} and {figure(interval.high)} ({how})"
 
 
 def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:

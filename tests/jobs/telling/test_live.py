@@ -71,7 +71,7 @@ def test_what_happened_once_stays_on_the_screen():
     )
 
     assert "submitted tunedModels/capitals-0123456789, 12 rows" in screen
-    assert "exact match 0.90 tuned, 0.00 base" in screen
+    assert "exact match 0.900 tuned, 0.000 base" in screen
     assert "trying again in 3 s: the service is away" in screen
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tuner.jobs.evaluation import asking, bootstrap, metrics
 from tuner.jobs.evaluation.own_metric import code_of
 from tuner.jobs.evaluation.scoring import FEW, Examiner
+from tuner.jobs.figures import figure
 from tuner.jobs.job import Evaluation, Judged
 from tuner.jobs.spec.evaluation_keys import MetricSpec
 from tuner.jobs.telling import events
@@ -163,12 +164,14 @@ def shortfalls(evaluation: Evaluation, asked: Wanted) -> list[str]:
     tuned, base = evaluation.tuned[metric], evaluation.base[metric]
     misses = []
     if require.at_least is not None and tuned < require.at_least:
-        misses.append(f"{metric} is {tuned:.3f}, at_least: {require.at_least:g} is required")
+        misses.append(f"{metric} is {figure(tuned)}, at_least: {require.at_least:g} is required")
     if require.better_than_base and tuned <= base:
-        misses.append(f"{metric} is {tuned:.3f}, not better than the base model's {base:.3f}")
+        misses.append(
+            f"{metric} is {figure(tuned)}, not better than the base model's {figure(base)}"
+        )
     elif require.better_than_base and tuned - base < require.better_by - _ROUNDING:
         misses.append(
-            f"{metric} is {tuned:.3f}, {tuned - base:.3f} better than the base model's, "
+            f"{metric} is {figure(tuned)}, {figure(tuned - base)} better than the base model's, "
             f"better_by: {require.better_by:g} is required"
         )
     if require.better_than_base and require.significant:
@@ -186,7 +189,7 @@ def _not_significant(evaluation: Evaluation, better_by: float) -> list[str]:
         return [f"significant: {evaluation.count} held-out row says nothing of chance"]
     if found.low > better_by:
         return []
-    span = f"{found.low:.3f} to {found.high:.3f} with 95 % confidence"
+    span = f"{figure(found.low)} to {figure(found.high)} with 95 % confidence"
     what = f"the difference in {evaluation.metric} is {span}, it must lie above {better_by:g}"
     return [f"significant: {what}"]
 
@@ -199,10 +202,10 @@ def why(evaluation: Evaluation, asked: Wanted) -> str:
         by = f" by {require.better_by:g}" if require.better_by else ""
         surely = ", significantly" if require.significant else ""
         base = evaluation.base[metric]
-        reasons.append(f"better than the base model's {base:.3f}{by}{surely}")
+        reasons.append(f"better than the base model's {figure(base)}{by}{surely}")
     if not reasons:
         return NO_GATE
-    return f"{metric} is {evaluation.tuned[metric]:.3f}, {', '.join(reasons)}"
+    return f"{metric} is {figure(evaluation.tuned[metric])}, {', '.join(reasons)}"
 
 
 def forced(misses: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuner.jobs.figures import figure
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Progress(Event):
         snapshots = self.operation.snapshots
         before = (snapshots[-1].step if snapshots else 0) - max(1, total // 8)
         recent = [each.mean_loss for each in snapshots if each.step > before]
-        loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
+        loss = f", loss {figure(sum(recent) / len(recent))}" if recent else ""
         return f"tuning, step {done} of {total}{loss}"
 
 
@@ -160,7 +161,7 @@ class Won(Event):
 
     def __str__(self) -> str:
         """By what, among how many."""
-        return f"the best of {self.of} by {self.metric}, {self.score:.3f}"
+        return f"the best of {self.of} by {self.metric}, {figure(self.score)}"
 
 
 @dataclass(frozen=True, slots=True)

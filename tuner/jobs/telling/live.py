@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.errors import inert
+from tuner.jobs.figures import figure
 from tuner.jobs.telling import effects, events
 from tuner.types import Phase
 
@@ -129,7 +130,7 @@ def _bar(event: events.Progress | events.Evaluating) -> Table:
 def _numbers(operation: Operation, tokens_per_step: int) -> Text:
     snapshots = operation.snapshots
     parts = [
-        f"    loss {snapshots[-1].mean_loss:.3f} {sparkline([s.mean_loss for s in snapshots])}"
+        f"    loss {figure(snapshots[-1].mean_loss)} {sparkline([s.mean_loss for s in snapshots])}"
     ]
     rate = steps_per_second(snapshots)
     if rate:
