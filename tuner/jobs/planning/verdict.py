@@ -200,7 +200,7 @@ def _obstacle(name: str, work: Work, job: Job | None, world: World) -> Verdict |
     if name not in world.permissions:
         if job and job.handed_to and job.phase is Phase.DONE:
             why = f"handed over to {job.handed_to}; permissions are theirs to see"
-            return Verdict(Action.UNCHANGED, (why,))
+            return Verdict(Action.UNCHANGED, (why, *_overruled(job)))
         return Verdict(Action.OWNER, ("is another's, who may use it is hidden",), (), _ASK_OWNER)
     if heir and owner != heir.casefold() and name not in world.mine:
         why = f"owner is {owner or 'another'}, the spec says {heir}"
@@ -229,7 +229,7 @@ def _shared(found: TunedModel, work: Work, job: Job | None, world: World) -> Ver
     """Tuned, and nothing is in the way of sharing it."""
     name = found.name
     changes = tuple(_left(name, work, world))
-    more = (*_settings(found, work), *_strangers(name, work, world))
+    more = (*_overruled(job), *_settings(found, work), *_strangers(name, work, world))
     cannot = [why for why in lacking(work, world.lacks) if "tuned_model_source" not in why]
     if changes and cannot:
         return Verdict(Action.CANNOT, tuple(cannot), (), _elsewhere(work))
@@ -260,6 +260,12 @@ def _left(name: str, work: Work, world: World) -> Iterator[str]:
     heir = work.spec.transfer_ownership
     if heir and world.owner(name) != heir.casefold():
         yield f"transfer to {heir}"
+
+
+def _overruled(job: Job | None) -> Iterator[str]:
+    """That a person let it be shared, not its gate."""
+    if job and gate.is_forced(job.allowed):
+        yield f"its gate was not met: {job.allowed}"
 
 
 def _settings(found: TunedModel, work: Work) -> Iterator[str]:
