@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.errors import InvalidInput, Problem
+from tuner.errors import InvalidInput, NotAllowed, NotFound, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tuner.jobs.job import Job
     from tuner.jobs.ledger import Ledger
@@ -50,6 +52,18 @@ def find_model(given: str, work: Work, ledger: Ledger) -> Job:
     if _is_file(given):
         return _begun(_one_of(given, ()), ledger)
     return _known(given, ledger) or _model(given, work)
+
+
+@contextmanager
+def unless_never_tuned(job: Job, ledger: Ledger) -> Iterator[None]:
+    """What to do about a model that is not to be had, where no run is known to have made it."""
+    try:
+        yield
+    except (NotAllowed, NotFound) as error:
+        if not job.spec or ledger.find(job.where, job.tuned_model):
+            raise
+        fix = f"`tuner run {quote(job.spec)}` tunes it, if nobody did yet"
+        raise type(error)(error.what, fix) from error
 
 
 def _is_file(given: str) -> bool:

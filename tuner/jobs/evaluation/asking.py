@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from tuner import names
-from tuner.errors import Unavailable
+from tuner.errors import NotFinished, TuningFailed, Unavailable
 from tuner.jobs.pauses import jittered
+from tuner.types import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -83,8 +84,20 @@ def question(prompt: str, config: GenerationConfig) -> str:
 
 
 async def identity(target: Target, model: str) -> str:
-    """A name for what answers: a model deleted and tuned again under its id is another one."""
-    return identity_of(await target.tuned_model(model)) if names.is_tuned_model(model) else model
+    """A name for what answers: a model deleted and tuned again under its id is another one.
+
+    Raises:
+        NotFinished, TuningFailed: It cannot answer, not yet or never.
+        TunerError: As the target's.
+    """
+    if not names.is_tuned_model(model):
+        return model
+    found = await target.tuned_model(model)
+    if found.state is State.CREATING:
+        raise NotFinished(f"{model} is still tuning", "`tuner status` says how far it is")
+    if found.state is State.FAILED:
+        raise TuningFailed(f"the tuning of {model} failed", "`tuner retry` tunes it again")
+    return identity_of(found)
 
 
 def identity_of(model: TunedModel) -> str:
