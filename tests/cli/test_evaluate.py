@@ -7,9 +7,11 @@ import json
 import pytest
 
 from tests.fakes.one_target import SPEC, OneTarget, answers
+from tests.fakes.target import FakeTarget
 from tuner.__main__ import run as tuner
 from tuner.jobs.outcome import fitting
 from tuner.jobs.work import load_work, new_tuned_model
+from tuner.types import State
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +36,7 @@ def test_a_job_is_evaluated_by_name_from_the_answers_that_were_kept(capsys):
     out = capsys.readouterr().out
     assert "base   0.000" in out
     assert "tuned  1.000" in out
-    assert "difference of exact_match 1.000, 95 % between 1.00 and 1.00 (paired bootstrap" in out
+    assert "difference of exact_match 1.000, 95 % between 1.000 and 1.000 (paired bootstrap" in out
     assert (generated(), OneTarget.target.grants) == (before, changes)
 
 
@@ -160,8 +162,8 @@ def test_models_are_compared_on_the_same_rows_the_best_first(tuned, capsys):
 
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert lines[1].split()[:5] == ["capitals", "1.0", "1.0", "1.0", "1.0"]
-    assert lines[2].split()[:2] == ["models/tiny", "0.0"]
+    assert lines[1].split()[:5] == ["capitals", *["1.000"] * 4]
+    assert lines[2].split()[:2] == ["models/tiny", "0.000"]
     assert "held-out rows of" in shown.err
     assert generated() == before
 
@@ -188,3 +190,26 @@ def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
 def test_models_that_score_alike_leave_nothing_to_list(capsys):
     assert tuner(["compare", "capitals", "capitals", "--rows"]) == 0
     assert "alike on every row" in capsys.readouterr().err
+
+
+def test_a_spec_that_was_never_run_is_said_to_be_so(spec, capsys):
+    OneTarget.target = FakeTarget()
+
+    assert tuner(["eval", str(spec)]) == 2
+
+    assert f"fix: `tuner run {spec}` tunes it, if nobody did yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("state", "code"), [(State.CREATING, 6), (State.FAILED, 1)])
+def test_a_model_that_cannot_answer_is_not_asked(tuned, capsys, state, code):
+    held = OneTarget.target.held
+    [name] = held
+    held[name] = held[name]._replace(state=state)
+    OneTarget.target.calls.clear()
+
+    assert tuner(["eval", str(tuned), "--again"]) == code
+    assert tuner(["compare", str(tuned), "--again"]) == code
+
+    said = capsys.readouterr().err
+    assert said.count("is still tuning" if code == 6 else "failed") == 2
+    assert "generate" not in OneTarget.target.calls

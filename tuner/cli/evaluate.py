@@ -66,7 +66,7 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     JOB is a job's name or its tuned model's; MODEL is any model, with --data. Nothing is changed or
     shared. What was answered before is not asked again.
     """
-    from tuner.cli.subjects import find
+    from tuner.cli.subjects import find, unless_never_tuned
     from tuner.jobs.ledger import open_ledger
 
     with open_ledger() as ledger:
@@ -74,7 +74,8 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
         own = [found.work] if gate or not kinds else []
         works = [*own, *(_by(found.work, kind) for kind in kinds)]
         answers = _memory(ledger, again=again)
-        evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
+        with unless_never_tuned(found.job, ledger):
+            evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
     misses = _misses(found.work, evaluations)
     if rows:
         _show_rows(evaluations[0], output)
@@ -103,39 +104,41 @@ def compare(  # noqa: PLR0913 -- one parameter an option
 ) -> None:
     """Ask several models the same held-out rows.
 
-    The rows are those of --data, else of the first job's spec. The best comes first; differences are to the first that is named. Nothing is changed.
+    The rows are those of --data, else of the first job's spec. The best comes first; differences are to the first that is named, low and high their 95 % interval. Nothing is changed.
     """
     from tuner.cli.show import show
     from tuner.cli.subjects import find, find_model
-    from tuner.jobs.evaluation import comparison
+    from tuner.jobs.figures import readable
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.outcome import fitting
-    from tuner.jobs.running.reach import Connections
 
     with open_ledger() as ledger:
         first = find(subjects[0], spec, ledger, overrides)
-        others = [find_model(name, first.work, ledger) for name in subjects[1:]]
+        jobs = [first.job, *(find_model(name, first.work, ledger) for name in subjects[1:])]
         click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
-
-        async def compared() -> list[Standing]:
-            async with Connections() as connections:
-                return await comparison.compared(
-                    [first.job, *others],
-                    first.work,
-                    connections.get,
-                    _memory(ledger, again=again),
-                    _reporter(ctx),
-                )
-
-        standings = asyncio.run(compared())
+        answers = _memory(ledger, again=again)
+        standings = asyncio.run(_compared(jobs, first.work, answers, _reporter(ctx)))
     metric = _metric(first.work)
     shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
-    if rows and output == "table":
-        shown = list(map(fitting, shown))
+    if output == "table":
+        shown = list(map(fitting if rows else readable, shown))
     if shown or output != "table":
         show(shown, output)
     else:
         click.echo("they score alike on every row", err=True)
+
+
+async def _compared(
+    jobs: Sequence[Job],
+    work: Work,
+    answers: Callable[[str], Answers],
+    tell: Callable[[Event], None],
+) -> list[Standing]:
+    from tuner.jobs.evaluation import comparison
+    from tuner.jobs.running.reach import Connections
+
+    async with Connections() as connections:
+        return await comparison.compared(jobs, work, connections.get, answers, tell)
 
 
 def _metric(work: Work) -> str:
@@ -266,10 +269,10 @@ def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object
     return [
         {
             "job": standing.job.title,
-            metric: round(standing.mean, 4),
-            "difference": round(standing.difference, 4) if standing.interval else None,
-            "low": round(standing.interval.low, 4) if standing.interval else None,
-            "high": round(standing.interval.high, 4) if standing.interval else None,
+            metric: standing.mean,
+            "difference": standing.difference if standing.interval else None,
+            "low": standing.interval.low if standing.interval else None,
+            "high": standing.interval.high if standing.interval else None,
             "rows": len(standing.scores),
             "tuned_model": standing.job.tuned_model,
         }
