@@ -331,4 +331,6 @@ def test_what_hangs_on_a_winner_that_misses_a_new_gate_comes_after_again(spec, c
 
     assert tuner(["plan", "-o", "json", str(path)]) == 0
     actions = [row["action"] for row in json.loads(capsys.readouterr().out)]
-    assert actions[2:] == ["after", "after"]
+    assert actions == ["rejected", "unchanged", "after", "after"]
+    assert tuner(["plan", "--detailed-exitcode", str(path)]) == 3
+    assert tuner(["run", str(path)]) == 3
