@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 
 import pytest
 from hypothesis import settings
@@ -14,6 +16,16 @@ from tuner.jobs.running import runner
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine proves nothing wrong
 settings.load_profile("unhurried")
+
+
+def pytest_configure():
+    """What is loaded and collected stays to the end: it is not looked through for garbage, now or later."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -32,17 +44,16 @@ def spec(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ledgers_unsynced():
-    """No test takes the power away, and all else that is committed is in the kernel's hands."""
+def files_unsynced():
+    """No test takes the power away, and all else that is written is in the kernel's hands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "SYNCHRONOUS", "OFF")
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 
-@pytest.fixture(autouse=True)
-def logging_restored():
+def pytest_runtest_teardown():
     """`tuner serve` sends the log of its whole process to a stderr that ends with the test."""
-    yield
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
         root.removeHandler(handler)
