@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tuner.server.access.limits import Limits
     from tuner.server.access.tls import Tls
+    from tuner.server.settings import Settings
 
 
 @click.command()
@@ -97,23 +98,7 @@ if TYPE_CHECKING:
     help="debug also logs every poll.",
 )
 @click.option("--stop", is_flag=True, help="End the service of this home; tunings go on later.")
-def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
-    address: str,
-    rest: str,
-    home: Path | None,
-    database: str | None,
-    pairs: tuple[str, ...],
-    service_file: Path | None,
-    workers: int,
-    checkpoint_every: float,
-    idle_exit: float | None,
-    grace: float,
-    log_level: str,
-    *,
-    stop: bool,
-    tls: Callable[[], Tls | None],
-    limits: Callable[[], Limits],
-) -> None:
+def serve(home: Path | None, log_level: str, *, stop: bool, **asked: Any) -> None:
     """Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.
 
     It speaks google.ai.generativelanguage.v1beta. Tunings that were cut off go on from their
@@ -127,28 +112,44 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter an option)
 
     # Strangers' broken handshakes are no log lines of ours; gRPC reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from tuner.engine import KNOWN_BASE_MODELS
     from tuner.server import app, logs
+
+    settings = _settings(**asked)
+    logs.configure(sys.stderr, log_level)
+    app.serve(settings)
+
+
+def _settings(  # noqa: PLR0913 -- one parameter an option
+    *,
+    address: str,
+    rest: str,
+    database: str | None,
+    pairs: tuple[str, ...],
+    service_file: Path | None,
+    workers: int,
+    checkpoint_every: float,
+    idle_exit: float | None,
+    grace: float,
+    tls: Callable[[], Tls | None],
+    limits: Callable[[], Limits],
+) -> Settings:
+    from tuner.engine import KNOWN_BASE_MODELS
     from tuner.server.access.hosts import checked
     from tuner.server.service_file import read
     from tuner.server.settings import Settings, with_more
 
     declared = read(service_file) if (service_file := service_file or _own_file()) else {}
-    models = with_more({**KNOWN_BASE_MODELS, **declared}, pairs)
-    logs.configure(sys.stderr, log_level)
-    app.serve(
-        Settings(
-            grpc=checked(address, "--grpc"),
-            rest=None if rest == "off" else checked(rest, "--rest"),
-            base_models=models,
-            idle_exit_s=idle_exit,
-            workers=workers,
-            checkpoint_s=checkpoint_every,
-            database=database,
-            tls=tls(),
-            limits=limits(),
-            grace_s=grace,
-        )
+    return Settings(
+        grpc=checked(address, "--grpc"),
+        rest=None if rest == "off" else checked(rest, "--rest"),
+        base_models=with_more({**KNOWN_BASE_MODELS, **declared}, pairs),
+        idle_exit_s=idle_exit,
+        workers=workers,
+        checkpoint_s=checkpoint_every,
+        database=database,
+        tls=tls(),
+        limits=limits(),
+        grace_s=grace,
     )
 
 

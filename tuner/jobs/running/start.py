@@ -36,23 +36,14 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         overrides: Those that ``work`` was loaded with, for a later resume.
         new: Give the tuned model an id of its own in place of the content's.
     """
-    content = content_id(work)
-    wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
-    job = Job(
-        name=work.spec.job,
-        target=work.spec.target,
-        tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
-        content=content,
-        spec=str(work.spec.path.absolute()) if work.is_on_disk else "",
-        overrides=tuple(overrides),
-    )
+    job = _job(work, overrides, new=new)
     known = ledger.find(job.where, job.tuned_model)
     if known is None:
         return job
     if known.phase is Phase.BEATEN:
         return known
     has_ended = known.phase.is_end
-    is_other = known.content != content  # under an id of one's own; the flow asks what is there
+    is_other = known.content != job.content  # under an id of one's own; the flow asks what is there
     return replace(
         known,
         name=job.name,
@@ -64,6 +55,18 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
         phase=Phase.SUBMIT if is_other else rewound(known.phase),
         force=known.force and not has_ended and not is_other,
         error="",
+    )
+
+
+def _job(work: Work, overrides: Sequence[str], *, new: bool) -> Job:
+    wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
+    return Job(
+        name=work.spec.job,
+        target=work.spec.target,
+        tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
+        content=content_id(work),
+        spec=str(work.spec.path.absolute()) if work.is_on_disk else "",
+        overrides=tuple(overrides),
     )
 
 
