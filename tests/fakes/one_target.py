@@ -30,8 +30,13 @@ async def open_fake(_config):
 
 def answers(path):
     """The right ones to the held-out rows of a spec."""
-    return {row.text_input: row.output for row in load_work(path).holdout}
+    return _right(load_work(path))
 
 
 def knowing(path):
-    return FakeTarget(answers={new_tuned_model(load_work(path)).name: answers(path)})
+    work = load_work(path)
+    return FakeTarget(answers={new_tuned_model(work).name: _right(work)})
+
+
+def _right(work):
+    return {row.text_input: row.output for row in work.holdout}

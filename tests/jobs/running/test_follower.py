@@ -161,7 +161,7 @@ def test_without_a_listing_not_all_are_asked_for_at_once() -> None:
 
 @pytest.mark.parametrize("error", [RequestRefused("no such method"), NotAllowed("not for you")])
 def test_a_listing_that_is_refused_is_not_asked_for_again(error: Exception) -> None:
-    late, service = followed(all_of_them, ends(40), refuses_to_list=error)
+    late, service = followed(all_of_them, ends(12, 5.0), refuses_to_list=error)
 
     assert max(late) <= 1.3
     assert service.count("list") == 1
