@@ -16,7 +16,7 @@ from tuner.jobs.pauses import jittered
 from tuner.types import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 
     from tuner.jobs.evaluation.answers import Answers
     from tuner.targets import Target
@@ -58,23 +58,36 @@ async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
         found = answers.find(who, set(keys))
         _told(tell, sum(key in found for key in keys))
         left = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}
+
+        async def answer(key: str) -> str:
+            async with shared.permits:
+                return await _patiently(target, model, left[key], config)
+
         notebook = _Notebook(answers, who, found)
-
-        async def work(queue: Iterator[tuple[str, str]]) -> None:
-            for key, prompt in queue:
-                async with shared.permits:
-                    answer = await _patiently(target, model, prompt, config)
-                await notebook.write(key, answer)
-                tell(times[key])
-
-        queue = iter(left.items())
-        try:
-            await together(work(queue) for _ in range(min(CONCURRENCY, len(left))))
-        except (Exception, asyncio.CancelledError):
-            await notebook.keep()
-            raise
-        await notebook.keep()
+        await _fill(notebook, left, answer, lambda key: tell(times[key]))
     return [found[key] for key in keys]
+
+
+async def _fill(
+    notebook: _Notebook,
+    keys: Collection[str],
+    answer: Callable[[str], Awaitable[str]],
+    told: Callable[[str], None],
+) -> None:
+    """Write down the answer to each, and what is in already when one of them fails."""
+    queue = iter(keys)
+
+    async def work() -> None:
+        for key in queue:
+            await notebook.write(key, await answer(key))
+            told(key)
+
+    try:
+        await together(work() for _ in range(min(CONCURRENCY, len(keys))))
+    except (Exception, asyncio.CancelledError):
+        await notebook.keep()
+        raise
+    await notebook.keep()
 
 
 def question(prompt: str, config: GenerationConfig) -> str:
