@@ -80,13 +80,18 @@ def test_what_is_not_on_the_first_pages_is_left_out() -> None:
 
 
 @pytest.mark.slow
-def test_a_first_page_is_no_longer_than_it_takes_to_show_the_newest() -> None:
-    script = Script({"ListOperations": [page(9, token="2"), page(8, token="3"), page(7)]})
+def test_a_first_page_is_short_until_that_is_not_enough() -> None:
+    answers = [page(9, 8), page(9, token="2"), page(8), page(9, 8)]
+    script = Script({"ListOperations": answers})
 
-    ask(script, lambda target: target.followed([name(7), name(1)]))
+    async def thrice(target: Target) -> None:
+        for _ in range(3):
+            await target.followed([name(9), name(8)])
+
+    ask(script, thrice)
 
     asked = [operations_pb2.ListOperationsRequest.FromString(each.request) for each in script.calls]
-    assert [each.page_size for each in asked] == [24, 1000, 1000]
+    assert [each.page_size for each in asked] == [24, 24, 1000, 1000]
 
 
 @pytest.mark.slow

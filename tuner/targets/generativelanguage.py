@@ -81,6 +81,7 @@ class GenerativeLanguage:
         self._connection, self._calls = connection, Calls(connection)
         self._to = Methods(connection.channel)
         self._seen = Seen()
+        self._short_is_enough = True
         self._tunable_until: dict[str, float] = {}
         self._checking = asyncio.Lock()
 
@@ -174,8 +175,8 @@ class GenerativeLanguage:
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
         """ListOperations of all tuned models, page by page until all of ``names`` are seen.
 
-        Ended operations pile up behind the running ones: a first page is short, and what is not on
-        the first pages is left out.
+        Ended operations pile up behind the running ones: a first page is short, until one is not
+        enough, and what is not on the first pages is left out.
         """
         if why := self.lacks.get(Feature.LISTING):
             raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
@@ -183,14 +184,15 @@ class GenerativeLanguage:
         self._seen.keep(wanted)
         pages_left = 1 + FEW_PAGES + len(wanted) // A_PAGE_EACH
         request = wire.list_operations_request("tunedModels/-")
-        request.page_size = min(SHORT_PAGE + 2 * len(wanted), wire.PAGE_SIZE)
+        if self._short_is_enough:
+            request.page_size = min(SHORT_PAGE + 2 * len(wanted), wire.PAGE_SIZE)
         async with aclosing(self._calls.pages(self._to.list_operations, request)) as pages:
             async for page in pages:
                 found |= self._seen.read(page.operations, wanted)
                 pages_left -= 1
                 if len(found) == len(wanted) or not pages_left:
                     break
-                request.page_size = wire.PAGE_SIZE
+                request.page_size, self._short_is_enough = wire.PAGE_SIZE, False
         return found
 
     async def cancel(self, operation: str) -> None:
