@@ -105,7 +105,9 @@ def rows_at(places: Places, begins: Places, ends: Places) -> Places:
     order = np.argsort(begins, kind="stable")
     found = np.searchsorted(begins[order], places, side="right") - 1
     rows = order[found[found >= 0]]
-    return np.unique(rows[places[found >= 0] < ends[rows]])
+    holds = np.zeros(len(begins), np.bool_)
+    holds[rows[places[found >= 0] < ends[rows]]] = True
+    return np.flatnonzero(holds)
 
 
 def _words(buffer: bytes) -> Words:

@@ -46,7 +46,8 @@ def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
         for batch in read(Source((held,))):
             found.extend(checks.held(batch))
         found.extend(checks.finish())
-        return {(each.rule, Path(each.path).name, each.line) for each in found}
+        names = {str(path): path.name for path in (train, held)}
+        return {(each.rule, names[each.path], each.line) for each in found}
 
     return work
 

@@ -79,9 +79,15 @@ class Screen:
         return list(compress(count(), map(not_, map(str.isascii, self.texts))))
 
     @cached_property
+    def foreign_plain(self) -> bytes:
+        """Their texts, one after the other, in UTF-8."""
+        texts = map(self.texts.__getitem__, self.foreign)
+        return "\n".join(texts).encode("utf-8", "surrogatepass")
+
+    @cached_property
     def foreign_text(self) -> str:
-        """Their texts, one after the other."""
-        return "\n".join(map(self.texts.__getitem__, self.foreign))
+        """The same."""
+        return self.foreign_plain.decode("utf-8", "surrogatepass")
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""

@@ -149,12 +149,12 @@ class Seen:
 
     def _compared(self, first: int, row: int, now: int) -> Again:
         """Look among the rows that have the key of ``first`` for the one most like ``now``."""
-        text, output = self._hashes(now)
-        self._remember(first, first)
+        hashes = text, output = self._hashes(now)
+        self._remember(first, first, self._hashes(first))
         exact_row = self._variants.get((first, text, output))
         exact_text = self._variants.get((first, text))
         same_output = self._variants.get((first, output, 0, 0))
-        self._remember(first, now)
+        self._remember(first, now, hashes)
         if self._held_from is not None and first < self._held_from <= now:
             return self._leaked(row, first, exact_text)
         if exact_row is not None:
@@ -170,8 +170,8 @@ class Seen:
             return Again(row, "leak", exact, is_exact=True)
         return Again(row, "leak", first, is_exact=False)
 
-    def _remember(self, first: int, row: int) -> None:
+    def _remember(self, first: int, row: int, hashes: tuple[int, int]) -> None:
         """The first row with each variant of an input, of an output, and of both."""
-        text, output = self._hashes(row)
+        text, output = hashes
         for variant in ((first, text, output), (first, text), (first, output, 0, 0)):
             self._variants.setdefault(variant, row)

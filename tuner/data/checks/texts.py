@@ -20,6 +20,12 @@ _CONTROL = "[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]|(?<![\x80-\xf4])[\x
 """Those of U+0080 to U+009F are part of mojibake when they follow a letter with an accent."""
 _ANY_CONTROL = "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]"
 """All of those, and quick to look for: one set of characters with nothing before it."""
+_BEGINNINGS = b"\xc2\xef"
+"""What those beyond ASCII begin with in UTF-8."""
+_LOST = "\ufffd"
+"""What stands for a byte that could not be decoded."""
+_WRONG = rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]"
+"""What mojibake begins with in UTF-8: a letter of U+00C2 to U+00F4, and what may follow."""
 _HALF = b"\xed"
 """What half of a surrogate pair would begin with in UTF-8; so does some Korean."""
 _MOST_SHOWN = 40
@@ -98,7 +104,8 @@ def _rule(field: Field) -> str:
 
 def _controls(field: Field, screen: Screen) -> Iterator[Flaw]:
     rows = screen.with_controls()
-    if screen.foreign and _screening(_ANY_CONTROL).search(screen.foreign_text):
+    may_be = any(map(screen.foreign_plain.__contains__, _BEGINNINGS))
+    if may_be and _screening(_ANY_CONTROL).search(screen.foreign_text):
         rows = range(len(screen.texts))
     for row in rows:
         found = _control().findall(screen.texts[row])
@@ -128,8 +135,7 @@ def _halves(field: Field, screen: Screen) -> Iterator[Flaw]:
 
 
 def _mojibake(field: Field, screen: Screen) -> Iterator[Flaw]:
-    whole = screen.foreign_text
-    if "\ufffd" not in whole and not _screening(f"[\xc2-\xf4]{_follow()}").search(whole):
+    if not _wrong().search(screen.foreign_plain) and _LOST.encode() not in screen.foreign_plain:
         return
     for row in screen.foreign:
         text = screen.texts[row]
@@ -139,10 +145,10 @@ def _mojibake(field: Field, screen: Screen) -> Iterator[Flaw]:
             what = f"{field} was decoded with the wrong encoding: {_cut(written)!r}"
             fix = f"it should be {_cut(right)!r}: `tuner data fix` mends it"
             yield Flaw(row, field, start, what, fix, "mojibake")
-        elif "\ufffd" in text:
+        elif _LOST in text:
             what = f"{field} holds U+FFFD, which stands for a byte that was lost in decoding"
             fix = "write the right character, or decode the original again, as what it was"
-            yield Flaw(row, field, text.index("\ufffd"), what, fix, "mojibake")
+            yield Flaw(row, field, text.index(_LOST), what, fix, "mojibake")
 
 
 def find_mojibake(text: str) -> tuple[int, int]:
@@ -202,6 +208,13 @@ def _control() -> Pattern:
     import re
 
     return re.compile(_CONTROL)
+
+
+@cache
+def _wrong() -> re.Pattern[bytes]:
+    import re
+
+    return re.compile(_WRONG)
 
 
 @cache

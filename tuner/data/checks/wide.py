@@ -73,9 +73,9 @@ class WideScreen(Screen):
         return self.texts.foreign if isinstance(self.texts, Column) else super().foreign
 
     @cached_property
-    def foreign_text(self) -> str:
-        """Their texts, one after the other."""
-        return _decoded(b"\n".join(self._some(self.foreign)))
+    def foreign_plain(self) -> bytes:
+        """Their texts, one after the other, in UTF-8."""
+        return b"\n".join(self._some(self.foreign))
 
     def may_have(self, needle: bytes) -> bool:
         """Whether a row may hold some bytes."""
