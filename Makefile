@@ -16,7 +16,7 @@ test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
-	$(BIN)/python -m pytest -m "not slow and not model" --ignore tests/engine --ignore tests/sdk
+	$(BIN)/python -m pytest -n 2 -m "not slow and not model" --ignore tests/engine --ignore tests/sdk
 
 sdk-table: .venv/.dev  ## Google's own clients go their way, and docs/service.md shows how far they came
 	-$(BIN)/python -m pytest -q tests/sdk/test_journeys.py
