@@ -56,7 +56,8 @@ class Story(NamedTuple):
     def is_settled(self) -> bool:
         """Whether there is one end it can have, however long everything takes."""
         races = any(work.spec.early_stopping for work in self.specs())
-        return self.is_alone and not self.retry and not races
+        is_fast = self.pipeline is not None and self.pipeline.fail_fast  # what had begun by then?
+        return self.is_alone and not self.retry and not races and not is_fast
 
     def specs(self) -> list[Work]:
         """Of all jobs; what is tuned further stands with a source yet to be known."""
