@@ -52,9 +52,8 @@ class _Rows:
         self._inputs, self._outputs = inputs, outputs
         self._input_sizes = inputs.ends - inputs.begins
         self._output_sizes = outputs.ends - outputs.begins
-        with_input = (
-            1 + _digits(self._input_sizes) + self._input_sizes
-        )  # one of a oneof: never left out
+        # The input is one of a oneof, and as such there even when it is empty.
+        with_input = 1 + _digits(self._input_sizes) + self._input_sizes
         with_output = 1 + _digits(self._output_sizes) + self._output_sizes
         self._bodies = with_input + with_output * (self._output_sizes > 0)
         self.sizes = 1 + _digits(self._bodies) + self._bodies

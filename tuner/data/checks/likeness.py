@@ -21,7 +21,7 @@ _NEAR = frozenset({"near-duplicate", "near-leak"})
 
 
 class Likeness:
-    """Compares every row with all before it; some 120 bytes of each are kept, or twice that.
+    """Compares every row with all before it; some 60 bytes of each are kept, and what the near rules need.
 
     Attributes:
         alike: A row, then an earlier one whose input is nearly the same or the same but for case and
