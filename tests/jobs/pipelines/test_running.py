@@ -171,6 +171,24 @@ def test_a_restart_counts_what_is_tuning_already(bench):
     assert run.target.creates == 6
 
 
+@pytest.mark.parametrize("source", ["", "grid"])
+def test_a_restart_counts_what_is_tuning_though_its_turn_comes_later(bench, source):
+    parts = [grid(RATES[:2]), single("polish", after=("grid",), source=source)]
+    run = bench()
+    for moment in count():
+        run.target.faults = {run.target.moment + moment: Crash()}
+        with pytest.raises(Crash):
+            run.run(pipeline(*parts, max_parallel=1))
+        if run.target.creates == 3:  # polish is tuning
+            break
+    run.file.unlink()
+
+    run.run(pipeline(*parts, single("other"), max_parallel=1))
+
+    assert run.target.creates == 4
+    assert run.target.most == 1
+
+
 def test_the_jobs_before_a_failed_one_stay_done_and_those_after_it_are_skipped(bench):
     made = pipeline(
         single("first", after=()),

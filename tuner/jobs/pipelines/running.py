@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.errors import (
-    InvalidInput,
-    NotFinished,
-    Problem,
-    Superseded,
-    TunerError,
-    Unavailable,
-)
+from tuner.errors import InvalidInput, NotFinished, Problem, Superseded, TunerError
 from tuner.jobs.ledger import pipelines
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.pipelines import keeping, turns
 from tuner.jobs.pipelines.begun import Manner, begun, patiently, read_world
 from tuner.jobs.pipelines.losers import remove
 from tuner.jobs.pipelines.outcome import PipelineOutcome
+from tuner.jobs.pipelines.tunings import Tunings
 from tuner.jobs.pipelines.winner import Candidate
-from tuner.jobs.running.limits import Slots
 from tuner.jobs.running.runner import reached
 from tuner.jobs.running.tasks import together, until_all_end
 from tuner.jobs.telling import events
-from tuner.types import Phase
+from tuner.types import Phase, State
 
 if TYPE_CHECKING:
     from tuner.jobs.job import Job
@@ -50,7 +44,6 @@ class End(NamedTuple):
 
 GOOD = End()
 PASSED = (Phase.SHARE, Phase.TRANSFER, Phase.DONE)
-FIRST = -1
 
 
 async def run_pipeline(
@@ -89,7 +82,7 @@ class _Run:
         self.stages = {stage.name: stage for stage in pipeline.stages}
         self.order = {name: number for number, name in enumerate(self.stages)}
         self.groupings = {grouping.name: grouping for grouping in pipeline.groupings}
-        self.slots = Slots(pipeline.max_parallel)
+        self.tunings = Tunings(session, pipeline.max_parallel)
         self.ends: dict[str, asyncio.Task[End]] = {}
         self.begun: dict[str, Begun] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -97,7 +90,6 @@ class _Run:
         self.winners: dict[str, str] = {}
         self.errors: list[TunerError] = []
         self.has_failed = False
-        self.unwatched = ""
 
     def write_down(self) -> None:
         """What is meant, before anything is changed."""
@@ -117,10 +109,14 @@ class _Run:
         self.has_failed = not self.asked.retry and any(each.has_failed for each in found)
 
     async def all_groupings(self) -> None:
-        """Each as soon as those are ended that it comes after."""
+        """Each as soon as those are ended that it comes after; what is tuning already is not left alone."""
+        for stage in self.pipeline.stages:
+            found = self.begun.get(stage.name) or self._under_way(stage)
+            if found and found.is_tuning:
+                self.tunings.go_on(found)
         for grouping in self.pipeline.groupings:
             self.ends[grouping.name] = asyncio.create_task(self._grouping(grouping))
-        await until_all_end(self.ends.values())
+        await until_all_end([*self.ends.values(), *self.tunings.under_way])
 
     def outcome(self) -> PipelineOutcome:
         """In the order of the file."""
@@ -194,20 +190,22 @@ class _Run:
             return
         found = self.begun[stage.name]
         if not reached(found.job.phase, Phase.EVALUATE):
-            order = FIRST if found.is_tuning else self.order[stage.name]
-            async with self.slots.one(order):
-                why_not = GOOD if found.is_tuning else self._why_not(found)
-                if why_not.why and not why_not.waits:
-                    self._skip(stage, why_not.why)
-                if why_not.why:
-                    return
-                await self._to(stage, found.job, Phase.EVALUATE)
-            followed = self.outcomes[stage.name]
+            may_begin = partial(self._may_begin, stage, found)
+            followed = await self.tunings.tune(found, self.order[stage.name], may_begin)
+            if followed is None:
+                return
+            self._note(stage, followed)
             if followed.error or followed.job.phase.is_end:
                 return
             found = found._replace(job=followed.job)
         is_best = self.groupings[stage.grouping].keep == "best"
         await self._to(stage, found.job, Phase.SHARE if is_best else None)
+
+    def _may_begin(self, stage: Stage, found: Begun) -> bool:
+        why_not = self._why_not(found)
+        if why_not.why and not why_not.waits:
+            self._skip(stage, why_not.why)
+        return not why_not.why
 
     def _why_not(self, found: Begun) -> End:
         """Why a stage is not begun now."""
@@ -216,17 +214,19 @@ class _Run:
             return End("another job has failed, and fail_fast is set")
         if pace.deadline is not None and pace.now() >= pace.deadline:
             return End("the time is up", waits=True)
-        if self.unwatched and self.pipeline.max_parallel:
-            return End(f"{self.unwatched} may still be tuning", waits=True)
+        if self.tunings.unwatched and self.pipeline.max_parallel:
+            return End(f"{self.tunings.unwatched} may still be tuning", waits=True)
         return GOOD
 
     async def _to(self, stage: Stage, job: Job, until: Phase | None) -> None:
-        work = self.begun[stage.name].work
-        followed = await self.session.follow(job, work, until=until)
-        self._note(stage, followed)
-        error, is_tuning = followed.error, followed.job.phase is Phase.TUNE
-        if isinstance(error, NotFinished | Superseded | Unavailable) or (error and is_tuning):
-            self.unwatched = stage.name
+        self._note(stage, await self.tunings.follow(self.begun[stage.name], job, until))
+
+    def _under_way(self, stage: Stage) -> Begun | None:
+        """A stage that a former run began, of a source that is not settled yet in this one."""
+        running = [each for each in self.world.values() if each.state is State.CREATING]
+        sources = {each.tuned_model_source for each in running}
+        some = (self._begin(stage, source) for source in sources if source)
+        return next((found for found in some if found.is_tuning), None)
 
     def _begin(self, stage: Stage, source: str = "") -> Begun:
         is_best = self.groupings[stage.grouping].keep == "best"
