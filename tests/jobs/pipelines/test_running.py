@@ -420,10 +420,13 @@ def test_when_the_time_is_up_nothing_more_is_begun(bench):
     assert isinstance(outcome.failure, NotFinished)
 
 
-def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench):
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench, is_lost):
     run = bench()
 
     async def operation(_name):
+        if is_lost:
+            run.file.unlink(missing_ok=True)
         raise NotAllowed("the key has run out")
 
     run.target.operation = operation

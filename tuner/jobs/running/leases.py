@@ -61,6 +61,11 @@ class Leases:
         """``job`` is in the ledger, as ours."""
         self._held[job.where, job.tuned_model] = (claim, job)
 
+    def known(self, job: Job) -> Job | None:
+        """As we wrote it last; None when it is not ours."""
+        held = self._held.get((job.where, job.tuned_model))
+        return held[1] if held else None
+
     def lost(self, job: Job) -> None:
         """Another runner has it."""
         self._held.pop((job.where, job.tuned_model), None)

@@ -241,11 +241,11 @@ class Session:
         return replace(job, evaluation=evaluation, handed_to=job.handed_to or known.handed_to)
 
     def _latest(self, job: Job) -> Job:
-        """As the ledger has it by now; as it is when the ledger cannot be used."""
+        """As the ledger has it by now; when it has it no more, or cannot be used, as we wrote it last."""
+        ours = self.leases.known(job) or job
         with suppress(TunerError):
-            noted = self._notes.latest(job)
-            return noted or self.ledger.find(job.where, job.tuned_model) or job
-        return job
+            return self._notes.latest(job) or self.ledger.find(job.where, job.tuned_model) or ours
+        return ours
 
     def _paced(self, job: Job, timeout_s: float | None = None) -> Pace:
         """The pace for one job: its target's, and its own timeout unless the command line has one."""
