@@ -4,21 +4,21 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.spans import WORD, Spans, copy, hashes, joined, rows_at
+from tuner.spans import CHUNK, Spans, copy, hashes, joined, packed, rows_at, set_in
 
 TEXTS = st.lists(
-    st.one_of(st.binary(max_size=40), st.sampled_from([b"", b"\0", b"\0" * 8, b"a" * 16]))
+    st.one_of(st.binary(max_size=99), st.sampled_from([b"", b"\0", b"\0" * 32, b"a" * 64]))
 )
 
 
 @settings(max_examples=40)
 @given(TEXTS, st.binary(max_size=9))
 def test_hashes_are_the_same_where_texts_are_wherever_they_stand(texts, before):
-    found = hashes(joined(texts)).tolist()
+    found = hashes(packed(joined(texts))).tolist()
 
     assert len(set(found)) == len(set(texts))
     moved = joined([before, *texts[::-1]])
-    assert hashes(moved).tolist()[1:] == found[::-1]
+    assert hashes(packed(moved)).tolist()[1:] == found[::-1]
 
 
 @settings(max_examples=40)
@@ -26,11 +26,11 @@ def test_hashes_are_the_same_where_texts_are_wherever_they_stand(texts, before):
 def test_texts_are_copied_to_their_places_and_nothing_else_is_touched(texts, gap):
     spans = joined(texts)
     sizes = spans.ends - spans.begins
-    into = np.full(int(sizes.sum()) + gap * len(texts) + WORD, ord("-"), np.uint8)
+    into = np.full(int(sizes.sum()) + gap * len(texts) + CHUNK, ord("-"), np.uint8)
 
     copy(spans, into, np.cumsum(sizes + gap) - sizes)
 
-    assert into.tobytes() == b"".join(b"-" * gap + text for text in texts) + b"-" * WORD
+    assert into.tobytes() == b"".join(b"-" * gap + text for text in texts) + b"-" * CHUNK
 
 
 def test_texts_that_differ_by_one_byte_have_other_hashes():
@@ -41,12 +41,19 @@ def test_texts_that_differ_by_one_byte_have_other_hashes():
         for bit in (1, 128)
     ]
 
-    assert len(set(hashes(joined([text, *others])).tolist())) == 401
+    assert len(set(hashes(packed(joined([text, *others]))).tolist())) == 401
 
 
 def test_a_byte_belongs_to_the_text_that_holds_it():
-    spans = Spans(b"ab,cd,ef" + bytes(WORD), np.array([6, 0, 3]), np.array([8, 2, 3]))
+    spans = Spans(b"ab,cd,ef" + bytes(CHUNK), np.array([6, 0, 3]), np.array([8, 2, 3]))
 
     found = [rows_at(np.array([place]), spans.begins, spans.ends).tolist() for place in range(9)]
 
     assert found == [[1], [1], [], [], [], [], [0], [0], []]
+
+
+@given(st.lists(st.booleans(), max_size=99))
+def test_flags_that_are_set_are_found(flags):
+    assert set_in(np.array(flags, np.bool_)).tolist() == [
+        at for at, flag in enumerate(flags) if flag
+    ]

@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Buffer: TypeAlias = NDArray[np.uint8]
+    Flags: TypeAlias = NDArray[np.bool_]
     Places: TypeAlias = NDArray[np.int64]
     Words: TypeAlias = NDArray[np.uint64]
 
+CHUNK = 32
+"""Bytes that are moved in one."""
+PADDING = bytes(CHUNK)
+"""What a buffer ends with, so that the last text's last chunk is whole."""
 WORD = 8
-"""Bytes that are looked at in one."""
-PADDING = bytes(WORD)
-"""What a buffer ends with, so that the last text's last word is whole."""
-_MASKS = np.array([2 ** (8 * count) - 1 for count in range(WORD + 1)], np.uint64)
+"""Bytes that are reckoned with in one."""
+_KEPT = [b"\xff" * count + bytes(CHUNK - count) for count in range(CHUNK + 1)]
+_MASKS = np.frombuffer(b"".join(_KEPT), f"V{CHUNK}")
 _ONE, _TWO, _BASE, _LENGTH = (
     np.uint64(each)
     for each in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53, 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93)
@@ -52,56 +56,87 @@ def joined(texts: list[bytes]) -> Spans:
     return Spans(b"".join([*texts, PADDING]), ends - sizes, ends)
 
 
-def hashes(spans: Spans) -> Words:
+class Packed(NamedTuple):
+    """Texts one behind the other, each with zeros up to the next whole chunk; an empty one is a chunk of them.
+
+    Attributes:
+        words: Their bytes.
+        first: The index of the first word of each.
+        sizes: Its bytes.
+    """
+
+    words: Words
+    first: Places
+    sizes: Places
+
+    @property
+    def data(self) -> Buffer:
+        """Their bytes, one by one."""
+        return self.words.view(np.uint8)
+
+
+def packed(spans: Spans) -> Packed:
+    """A copy of the texts."""
+    sizes = spans.ends - spans.begins
+    counts = np.maximum((sizes + (CHUNK - 1)) // CHUNK, 1)
+    ends = np.cumsum(counts)
+    chunks = at_each(spans.buffer, CHUNK)[_steps(spans.begins, counts, CHUNK)]
+    masks = _MASKS[sizes - CHUNK * (counts - 1)].view(np.uint64)
+    chunks[ends - 1] = (chunks[ends - 1].view(np.uint64) & masks).view(chunks.dtype)
+    return Packed(chunks.view(np.uint64), (ends - counts) * (CHUNK // WORD), sizes)
+
+
+def hashes(texts: Packed) -> Words:
     """A hash of each text, 64 bits.
 
-    A polynomial modulo 2**64 in the text's words, each mixed by the steps of MurmurHash3's finalizer
-    (Appleby 2011), and the text's length: one in 2**64 pairs of different texts has the same.
+    A polynomial modulo 2**64 in the text's words, so mixed that their highest bits count as much as
+    the others, and in the text's length; with the finalizer of MurmurHash3 (Appleby 2011) behind it.
+    One in 2**64 pairs of different texts has the same.
     """
-    sizes = spans.ends - spans.begins
-    counts = np.maximum((sizes + (WORD - 1)) // WORD, 1)
-    ends = np.cumsum(counts)
-    first, total = ends - counts, int(ends[-1]) if len(ends) else 0
-    if not total:
+    if not len(texts.first):
         return np.zeros(0, np.uint64)
-    words = _words(spans.buffer)[_steps(spans.begins, counts, first, total)]
-    words[ends - 1] &= _MASKS[sizes - WORD * (counts - 1)]
-    powers, inverses = _powers(1 << max(total, _LEAST).bit_length())
-    _mix(words)
-    words *= powers[:total]
-    found: Words = np.add.reduceat(words, first) * inverses[first]
-    found += sizes.astype(np.uint64) * _LENGTH
+    powers, inverses = _powers(1 << max(len(texts.words), _LEAST).bit_length())
+    words = texts.words * _ONE
+    words ^= words >> _HIGH
+    words *= powers[: len(words)]
+    found: Words = np.add.reduceat(words, texts.first) * inverses[texts.first]
+    found += texts.sizes.astype(np.uint64) * _LENGTH
     _mix(found)
     return found
 
 
 def copy(spans: Spans, into: Buffer, places: Places) -> None:
-    """Copy each text to its place in a buffer of at least eight bytes.
+    """Copy each text to its place in a buffer of at least a chunk.
 
-    Whole words, and then the last eight bytes of a text once more, which may overlap; what has fewer
-    goes byte by byte.
+    Whole chunks, and then the last one of a text once more, which may overlap; what has fewer bytes
+    goes word by word, and byte by byte.
     """
     sizes = spans.ends - spans.begins
-    target = np.ndarray((len(into) - WORD + 1,), np.uint64, into, 0, (1,))
-    source = _words(spans.buffer)
-    is_short = sizes < WORD
-    for size in np.unique(sizes[is_short]).tolist():
-        some = sizes == size
-        for at in range(size):
-            into[places[some] + at] = source[spans.begins[some] + at] & _MASKS[1]
-    begins, ends, moved = (each[~is_short] for each in (spans.begins, spans.ends, places))
-    if not len(begins):
-        return
-    counts = (ends - begins) // WORD
-    first, total = np.cumsum(counts) - counts, int(counts.sum())
-    steps = _steps(begins, counts, first, total)
-    target[steps + np.repeat(moved - begins, counts)] = source[steps]
-    last = ends - WORD
-    target[last + (moved - begins)] = source[last]
+    most = int(sizes.max(initial=0)) + 1
+    for step, limit in ((CHUNK, most), (WORD, CHUNK), (1, WORD)):
+        rows = np.flatnonzero((sizes >= step) & (sizes < limit))
+        begins, ends, moved = spans.begins[rows], spans.ends[rows], places[rows]
+        source, target = at_each(spans.buffer, step), at_each(into, step)
+        counts = (ends - begins) // step
+        steps = _steps(begins, counts, step)
+        target[steps + np.repeat(moved - begins, counts)] = source[steps]
+        target[ends - step + moved - begins] = source[ends - step]
+
+
+def set_in(flags: Flags) -> Places:
+    """Where flags are set: ``numpy.flatnonzero``, which looks at them one by one, for few among many."""
+    whole = len(flags) // WORD * WORD
+    words = flags[:whole].view(np.uint64)
+    some = np.flatnonzero(words != 0)
+    found = np.flatnonzero(words[some].view(np.bool_))
+    places = some[found >> 3] * WORD + (found & (WORD - 1))
+    return np.concatenate([places, whole + np.flatnonzero(flags[whole:])])
 
 
 def rows_at(places: Places, begins: Places, ends: Places) -> Places:
     """The spans, each once and in order, that hold one of some bytes of the buffer."""
+    if not len(places):
+        return places
     order = np.argsort(begins, kind="stable")
     found = np.searchsorted(begins[order], places, side="right") - 1
     rows = order[found[found >= 0]]
@@ -110,14 +145,16 @@ def rows_at(places: Places, begins: Places, ends: Places) -> Places:
     return np.flatnonzero(holds)
 
 
-def _words(buffer: bytes) -> Words:
-    """The word at each byte of a buffer, those that are not aligned too."""
-    return np.ndarray((max(len(buffer) - WORD + 1, 0),), np.dtype("<u8"), buffer, 0, (1,))
+def at_each(buffer: bytes | Buffer, size: int) -> NDArray[np.void]:
+    """So many bytes from each byte of a buffer on: numpy moves them in one, wherever they begin."""
+    return np.ndarray((len(buffer) - size + 1,), f"V{size}", buffer, 0, (1,))
 
 
-def _steps(begins: Places, counts: Places, first: Places, total: int) -> Places:
-    """Where each word of each text begins: so many a text, of which the first has an index."""
-    return np.repeat(begins - WORD * first, counts) + np.arange(0, WORD * total, WORD)
+def _steps(begins: Places, counts: Places, size: int) -> Places:
+    """Where each piece of each text begins: so many a text, of so many bytes."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(begins - size * (ends - counts), counts) + np.arange(0, size * total, size)
 
 
 def _mix(words: Words) -> None:

@@ -32,6 +32,7 @@ COMPARED = (
 def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
     """The functions of `tuner data check` with the other rules switched off."""
     from tuner.data import Source, read
+    from tuner.data.checks import many_rows, wide  # noqa: F401 -- what a large file is read with
     from tuner.data.checks.check import Checks
     from tuner.data.checks.rules import IGNORABLE
     from tuner.targets import TARGETS

@@ -9,7 +9,7 @@ import numpy as np
 from google.ai import generativelanguage_v1beta as gl
 
 from tuner.examples import Column
-from tuner.spans import WORD, Spans, copy, joined
+from tuner.spans import CHUNK, Spans, copy, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,14 @@ def write(request: Any, examples: Examples) -> bytes:
         (request, "tuned_model"),
     ):
         before = _without(message, field) + _head(message, field, size + len(before)) + before
-    whole = BytesIO()
+    whole, at = BytesIO(), len(before)
     whole.write(before)
-    for each in columns:
-        whole.write(_Rows(*each).encoded())
+    whole.seek(at + size + CHUNK - 1)
+    whole.write(b"\0")
+    with whole.getbuffer() as into:
+        for each in columns:
+            at += _Rows(*each).write(np.frombuffer(into, np.uint8)[at:])
+    whole.truncate(at)
     return whole.getvalue()
 
 
@@ -58,11 +62,9 @@ class _Rows:
         self._bodies = with_input + with_output * (self._output_sizes > 0)
         self.sizes = 1 + _digits(self._bodies) + self._bodies
 
-    def encoded(self) -> memoryview:
-        """Their bytes."""
+    def write(self, into: Buffer) -> int:
+        """Their bytes, to where a buffer begins that has room for a chunk more; how many there are."""
         ends = np.cumsum(self.sizes)
-        size = int(ends[-1])
-        into = np.empty(size + WORD, np.uint8)
         places = _put(into, ends - self.sizes, _EXAMPLES, self._bodies)
         places = _put(into, places, _TEXT_INPUT, self._input_sizes)
         copy(self._inputs, into, places)
@@ -70,7 +72,7 @@ class _Rows:
         places = (places + self._input_sizes)[some]
         outputs = Spans(self._outputs.buffer, self._outputs.begins[some], self._outputs.ends[some])
         copy(outputs, into, _put(into, places, _OUTPUT, self._output_sizes[some]))
-        return into[:size].data
+        return int(ends[-1])
 
 
 def _spans(texts: Sequence[str]) -> Spans:
@@ -114,7 +116,7 @@ def _tag(message: Any, field: str) -> int:
 
 def _head(message: Any, field: str, size: int) -> bytes:
     """What stands before a field of so many bytes."""
-    into = np.empty(2 * WORD, np.uint8)
+    into = np.empty(CHUNK, np.uint8)
     end = int(_put(into, np.zeros(1, np.int64), _tag(message, field), np.array([size]))[0])
     return into[:end].tobytes()
 

@@ -13,7 +13,7 @@ from tuner.data import USUAL
 from tuner.data.checks import check
 from tuner.data.checks.check import Checks
 from tuner.data.checks.many_rows import ManyRows
-from tuner.data.checks.screen import Screen
+from tuner.data.checks.screen import Screen, fold, folded
 from tuner.data.checks.wide import WideScreen
 from tuner.data.memory import batches
 from tuner.examples import Column, Example
@@ -48,7 +48,7 @@ def test_they_find_the_same_rows(texts):
         assert list(wide.longer(20)) == list(few.longer(20))
         assert list(wide.foreign) == list(few.foreign)
         assert wide.foreign_text == few.foreign_text
-        for needle in ("@", "sk-", "1111 1111", "nothing"):
+        for needle in ("@", "sk-", "1111 1111", "nothing", "exa"):
             assert list(wide.having(needle)) == list(few.having(needle))
         assert set(wide.with_controls()) <= set(few.with_controls())
         assert wide.size == few.size
@@ -65,6 +65,22 @@ def test_they_have_the_same_keys_in_the_same_rows(texts):
     for wide, name in itertools.product(others, ("keys", "hashes")):
         theirs, ours = list(getattr(few, name)()), getattr(wide, name)().tolist()
         assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs, strict=True)))
+
+
+@given(st.lists(st.text("aA \t\u00c9\u00df\u3000\u0416\u0130\u1e9e", max_size=9), min_size=1))
+def test_many_texts_are_folded_as_one_is_however_many_letters_they_have(texts):
+    assert folded("\0".join(texts).encode()) == [fold(text) for text in texts]
+
+
+@pytest.mark.parametrize("start", [0, 24, 25, 31, 32, 33])
+@pytest.mark.parametrize("size", [14, 15, 16, 40])
+def test_a_text_is_held_wherever_it_stands(start, size):
+    part = bytes(range(33, 33 + size)).decode()
+    texts = ["-" * start + part, "-" * start + part + "-", "-" * start + part[:-1], part]
+
+    found = WideScreen(texts).holding(WideScreen([part] * len(texts)))
+
+    assert found == [0, 1, 3]
 
 
 @settings(max_examples=40)

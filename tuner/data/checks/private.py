@@ -40,7 +40,10 @@ SECRETS = (
     Secret("a GitHub token", "github_pat_", r"(?<!\w)github_pat_\w{22,}"),
     Secret("a Hugging Face token", "hf_", r"(?<!\w)hf_[A-Za-z0-9]{30,}"),
     Secret("a Stripe key", "k_live_", r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}"),
-    Secret("a Slack token", "xox", r"(?<!\w)xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    *(
+        Secret("a Slack token", f"xox{kind}-", rf"(?<!\w)xox{kind}-[A-Za-z0-9-]{{10,}}")
+        for kind in "abeoprs"
+    ),
     Secret("a GitLab token", "glpat-", r"(?<!\w)glpat-[\w-]{20,}"),
     Secret("a private key", "-----BEGIN", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY"),
     Secret("a password in an address", "://", r"://[^\s/:@]{1,200}:[^\s/:@${<*]{1,200}@"),

@@ -24,11 +24,14 @@ _DIGITS = bytes.maketrans(b"123456789-", b"0" * 10)
 BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
 """What ``str.split`` parts ASCII at, but for the space."""
 _SPACES = bytes.maketrans(BLANKS, b" " * len(BLANKS))
+_ASCII = bytes(range(0x80))
+_FEW_LETTERS = 4
+"""As many are replaced one by one more quickly than all are looked at."""
 _FOREIGN_BLANKS = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """What else it parts texts at."""
 SEEN = range(ord("!"), 0x7F)
 """Bytes of UTF-8 that are no part of a blank."""
-_EACH = 4
+EACH = 4
 
 
 class Screen:
@@ -47,13 +50,13 @@ class Screen:
     @cached_property
     def plain(self) -> bytes:
         """All texts in UTF-8, a NUL between."""
-        return "\0".join(self.texts).encode("utf-8", "surrogatepass")
+        return encoded("\0".join(self.texts))
 
     @cached_property
     def encoded(self) -> list[bytes]:
         """Each in UTF-8."""
         if self.has_nul:
-            return [text.encode("utf-8", "surrogatepass") for text in self.texts]
+            return list(map(encoded, self.texts))
         return self.plain.split(b"\0") if self.texts else []
 
     @cached_property
@@ -82,25 +85,23 @@ class Screen:
     def foreign_plain(self) -> bytes:
         """Their texts, one after the other, in UTF-8."""
         texts = map(self.texts.__getitem__, self.foreign)
-        return "\n".join(texts).encode("utf-8", "surrogatepass")
+        return encoded("\n".join(texts))
 
     @cached_property
     def foreign_text(self) -> str:
         """The same."""
-        return self.foreign_plain.decode("utf-8", "surrogatepass")
+        return decoded(self.foreign_plain)
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
         wanted = needle.encode()
-        return self.rows_with(wanted) if self.may_have(wanted) else ()
+        if not self.may_have(wanted) or wanted not in self.plain:
+            return ()
+        return [row for row, text in enumerate(self.encoded) if wanted in text]
 
     def may_have(self, needle: bytes) -> bool:
-        """Whether a row may hold some bytes."""
-        return needle.translate(None, _COMMON) in self.rest and needle in self.plain
-
-    def rows_with(self, needle: bytes) -> Sequence[int]:
-        """The rows that hold some bytes."""
-        return [row for row, text in enumerate(self.encoded) if needle in text]
+        """Whether ``plain`` may hold some bytes."""
+        return needle.translate(None, _COMMON) in self.rest
 
     def with_controls(self) -> Sequence[int]:
         """The rows that may hold a control character of ASCII, other than tab and line ends."""
@@ -119,12 +120,12 @@ class Screen:
         A quarter of the characters is enough to tell: of 13 digits in a row every fourth is a
         digit three times over; of digits in groups one of those may be a hyphen or a blank.
         """
-        sample = self.plain[::_EACH].translate(_DIGITS)
+        sample = self.plain[::EACH].translate(_DIGITS)
         places: set[int] = set()
         for needle in (b"000", b"00 0"):
             at = sample.find(needle)
             while at >= 0:
-                places |= {at * _EACH, (at + len(needle) - 1) * _EACH}
+                places |= {at * EACH, (at + len(needle) - 1) * EACH}
                 at = sample.find(needle, at + len(needle))
         return sorted(places)
 
@@ -156,7 +157,7 @@ class Screen:
         pieces = _tidy(self.plain.lower()).split(b"\0")
         if self.foreign:
             texts = "\0".join(map(self.texts.__getitem__, self.foreign))
-            again = folded(texts.encode("utf-8", "surrogatepass"))
+            again = folded(encoded(texts))
             for row, piece in zip(self.foreign, again, strict=True):
                 pieces[row] = piece
         return list(map(hash, pieces))
@@ -179,13 +180,21 @@ class Screen:
 
 def fold(text: str) -> bytes:
     """A text in lower case, with one space wherever there are blanks, and none at its ends."""
-    return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    return encoded(" ".join(text.casefold().split()))
 
 
 def folded(texts: bytes) -> list[bytes]:
     """``fold`` of each of some texts in UTF-8 that have a NUL between."""
-    whole = texts.decode("utf-8", "surrogatepass").casefold()
-    return _tidy(_foreign_blank().sub(" ", whole).encode("utf-8", "surrogatepass")).split(b"\0")
+    letters = set(decoded(texts.translate(None, _ASCII)))
+    changed = {each: " " if each.isspace() else each.casefold() for each in letters}
+    changed = {each: letter for each, letter in changed.items() if each != letter}
+    if len(changed) <= _FEW_LETTERS:
+        whole = texts.lower()
+        for each, letter in changed.items():
+            whole = whole.replace(encoded(each), encoded(letter))
+    else:
+        whole = encoded(_foreign_blank().sub(" ", decoded(texts).casefold()))
+    return _tidy(whole).split(b"\0")
 
 
 def _tidy(data: bytes) -> bytes:
@@ -202,3 +211,13 @@ def _foreign_blank() -> re.Pattern[str]:
     import re
 
     return re.compile(f"[{_FOREIGN_BLANKS}]")
+
+
+def decoded(texts: bytes) -> str:
+    """UTF-8, in which halves of surrogate pairs stand as they are."""
+    return texts.decode("utf-8", "surrogatepass")
+
+
+def encoded(text: str) -> bytes:
+    """As UTF-8, in which halves of surrogate pairs stand as they are."""
+    return text.encode("utf-8", "surrogatepass")

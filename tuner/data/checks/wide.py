@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import compress
+from operator import contains
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.data.checks.screen import BLANKS, CONTROLS, SEEN, Screen, fold, folded
+from tuner.data.checks.screen import (
+    BLANKS,
+    CONTROLS,
+    EACH,
+    SEEN,
+    Screen,
+    decoded,
+    encoded,
+    fold,
+    folded,
+)
+from tuner.data.checks.within import may_hold
 from tuner.examples import Column
-from tuner.spans import Spans, hashes, joined, rows_at
+from tuner.spans import WORD, Packed, hashes, joined, packed, rows_at, set_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +30,18 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.spans import Buffer, Places, Words
 
-_SPACE = ord(" ")
-_LOWER = bytes(_SPACE if code in BLANKS else code for code in bytes(range(256)).lower())
+_SPACE, _HYPHEN = ord(" "), ord("-")
+_ZERO, _TEN = np.uint8(ord("0")), np.uint8(10)
+_SPACED = np.array([_SPACE if code in BLANKS else code for code in range(256)], np.uint8)
+_ONE = np.uint8(1)
+_FREQUENT = b" etaoinsrhldcumfpgwybvkxjqz"
+"""Letters, from the most frequent one in English on; whatever else is in a needle is rarer."""
+_EACH = 0x0101010101010101
+_TO_A, _BEYOND_Z, _TOP = (
+    np.uint64(each * _EACH) for each in (0x80 - ord("A"), 0x7F - ord("Z"), 0x80)
+)
+_TO_CASE = np.uint64(2)
+"""From the highest bit of a byte to the one that lower case has set."""
 _IS_SEEN = np.isin(np.arange(256), SEEN)
 _IS_CONTROL = np.isin(np.arange(256), (0, *CONTROLS))
 
@@ -31,14 +54,10 @@ class WideScreen(Screen):
     def __init__(self, texts: Sequence[str], beside: WideScreen | None = None) -> None:
         """Take a column, whose texts may stand in the same buffer as those of another."""
         super().__init__(texts)
-        self.spans = (
-            texts.spans
-            if isinstance(texts, Column)
-            else joined([text.encode("utf-8", "surrogatepass") for text in texts])
-        )
+        self.spans = texts.spans if isinstance(texts, Column) else joined(list(map(encoded, texts)))
         is_shared = beside is not None and beside.spans.buffer is self.spans.buffer
         self._beside = beside if is_shared else None
-        self._may_have: dict[bytes, bool] = {}
+        self._places: dict[bytes, Places] = {}
 
     @cached_property
     def plain(self) -> bytes:
@@ -53,7 +72,14 @@ class WideScreen(Screen):
     @cached_property
     def card_places(self) -> Sequence[int]:
         """Some bytes of ``plain`` that may be part of a card number."""
-        return self._beside.card_places if self._beside else super().card_places
+        if self._beside:
+            return self._beside.card_places
+        sample = self._data[::EACH].copy()
+        is_digit, is_blank = (sample - _ZERO < _TEN) | (sample == _HYPHEN), sample == _SPACE
+        three = set_in(is_digit[:-2] & is_digit[1:-1] & is_digit[2:])
+        parted = set_in(is_digit[:-3] & is_digit[1:-2] & is_blank[2:-1] & is_digit[3:])
+        places = np.concatenate([three, three + 2, parted, parted + 3]) * EACH
+        return list(np.unique(places).tolist())
 
     @cached_property
     def size(self) -> int:
@@ -75,20 +101,12 @@ class WideScreen(Screen):
     @cached_property
     def foreign_plain(self) -> bytes:
         """Their texts, one after the other, in UTF-8."""
-        return b"\n".join(self._some(self.foreign))
-
-    def may_have(self, needle: bytes) -> bool:
-        """Whether a row may hold some bytes."""
-        if self._beside:
-            return self._beside.may_have(needle)
-        if needle not in self._may_have:
-            self._may_have[needle] = super().may_have(needle)
-        return self._may_have[needle]
+        return b"\n".join(self.some(self.foreign))
 
     def with_controls(self) -> Sequence[int]:
         """The rows that hold a control character of ASCII, other than tab and line ends."""
         if self.has_nul or any(map(self.rest.__contains__, CONTROLS)):
-            return self._rows(np.flatnonzero(_IS_CONTROL[self._data]))
+            return self._rows(set_in(_IS_CONTROL[self._data]))
         return ()
 
     def blank(self) -> Sequence[int]:
@@ -105,36 +123,49 @@ class WideScreen(Screen):
 
     def hashes(self) -> Words:
         """A hash of each text."""
-        return hashes(self.spans)
+        return hashes(self._packed)
 
     def keys(self) -> Words:
         """A hash of each text that is the same when only case and blanks differ."""
-        lowered = self.plain.translate(_LOWER)
-        data = np.frombuffer(lowered, np.uint8)
-        _, begins, ends = self.spans
-        keys = hashes(Spans(lowered, begins, ends))
-        is_space = data == _SPACE
-        odd = self._rows(np.flatnonzero(is_space[1:] & is_space[:-1]))
-        if len(begins):
-            is_odd = (is_space[begins] | is_space[ends - 1]) & (begins < ends)
-            is_odd[odd] = is_odd[list(self.foreign)] = True
-            rows = np.flatnonzero(is_odd)
-            keys[rows] = hashes(joined(self._folded(rows.tolist())))
+        lowered = _lowered(self._packed)
+        keys = hashes(lowered)
+        is_space, first = lowered.data == _SPACE, lowered.first * WORD
+        is_odd = is_space[first] | is_space[first + np.maximum(lowered.sizes, 1) - 1]
+        twice = set_in(is_space[1:] & is_space[:-1])
+        is_odd[np.searchsorted(first, twice, side="right") - 1] = True
+        is_odd[list(self.foreign)] = True
+        rows = np.flatnonzero(is_odd)
+        keys[rows] = hashes(packed(joined(self._folded(rows.tolist()))))
         return keys
 
     def holding(self, others: Screen) -> Sequence[int]:
         """The rows that hold the text of another column in the same row."""
-        begins, ends = self.spans.begins.tolist(), self.spans.ends.tolist()
-        found = map(self.plain.find, others.encoded, begins, ends)
-        return np.flatnonzero(np.fromiter(found, np.int64, len(begins)) >= 0).tolist()
+        assert isinstance(others, WideScreen)  # noqa: S101 -- a column of the same batch
+        rows = np.flatnonzero(may_hold(self._packed, others.spans)).tolist()
+        return list(compress(rows, map(contains, self.some(rows), others.some(rows))))
 
-    def rows_with(self, needle: bytes) -> Sequence[int]:
-        """The rows that hold some bytes."""
-        places, at = [], self.plain.find(needle)
-        while at >= 0:
-            places.append(at)
-            at = self.plain.find(needle, at + 1)
-        return self.rows_at(places)
+    def having(self, needle: str) -> Sequence[int]:
+        """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
+        return self._rows(self.places(needle.encode()))
+
+    def places(self, needle: bytes) -> Places:
+        """Where some bytes of ``plain`` begin, which hold no NUL."""
+        if self._beside:
+            return self._beside.places(needle)
+        if needle not in self._places:
+            self._places[needle] = self._search(needle)
+        return self._places[needle]
+
+    def _search(self, needle: bytes) -> Places:
+        if not self.may_have(needle):
+            return np.zeros(0, np.int64)
+        if len(needle) == 1:
+            return set_in(self._data == ord(needle))
+        at = max(range(len(needle)), key=lambda each: _FREQUENT.rfind(needle[each]) % 99)
+        found = self.places(needle[at : at + 1]) - at
+        for each, code in enumerate(needle):  # in what is behind the texts it is not found
+            found = found[self._data[found + each] == code]
+        return found
 
     def rows_at(self, places: Sequence[int]) -> Sequence[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
@@ -143,7 +174,11 @@ class WideScreen(Screen):
     @cached_property
     def encoded(self) -> list[bytes]:
         """Each in UTF-8."""
-        return self._some(range(len(self.spans)))
+        return self.some(range(len(self.spans)))
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return packed(self.spans)
 
     @cached_property
     def _data(self) -> Buffer:
@@ -155,9 +190,10 @@ class WideScreen(Screen):
     def _folded(self, rows: Sequence[int]) -> list[bytes]:
         if self.has_nul:
             return [fold(self.texts[row]) for row in rows]
-        return folded(b"\0".join(self._some(rows))) if rows else []
+        return folded(b"\0".join(self.some(rows))) if rows else []
 
-    def _some(self, rows: Sequence[int]) -> list[bytes]:
+    def some(self, rows: Sequence[int]) -> list[bytes]:
+        """Some of the texts in UTF-8."""
         buffer, begins, ends = self.spans
         return [buffer[begins[row] : ends[row]] for row in rows]
 
@@ -168,9 +204,18 @@ def wide_screens(batch: Batch) -> tuple[WideScreen, WideScreen]:
     return inputs, WideScreen(batch.outputs, inputs)
 
 
+def _lowered(texts: Packed) -> Packed:
+    """Texts of ASCII in lower case, with spaces for blanks; what becomes of others is of no use."""
+    words = texts.words + _TO_A  # the highest bit of a byte says that it is A or beyond
+    words ^= texts.words + _BEYOND_Z  # and not beyond Z
+    words &= _TOP
+    words >>= _TO_CASE
+    words |= texts.words
+    lowered = texts._replace(words=words)
+    blanks = set_in((texts.data - _ONE) < _SPACE - _ONE)  # and some controls; no zeros
+    lowered.data[blanks] = _SPACED[texts.data[blanks]]
+    return lowered
+
+
 def _is_blank(text: bytes) -> bool:
-    return not text or text.isspace() or (not text.isascii() and _decoded(text).isspace())
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode("utf-8", "surrogatepass")
+    return not text or text.isspace() or (not text.isascii() and decoded(text).isspace())

@@ -78,6 +78,11 @@ class Block:
         return block
 
     @cached_property
+    def line_ends(self) -> int:
+        """How many there are; who has come across them may say so before it is asked."""
+        return self.raw.count(b"\n")
+
+    @cached_property
     def _decoded(self) -> tuple[str, dict[int, Problem]]:
         text, problems = decode_lines(self._path, self.raw, self.encoding, self.line, self._offset)
         return text, {**problems, **self._known}
@@ -124,10 +129,10 @@ def _numbered(
             block = Block.unread(_too_large(path, line), b"\n")
         else:
             block = Block(path, raw[mark:], line, offset + mark, encoding)
-        line += block.raw.count(b"\n")
         offset += size
         if block.raw.endswith(b"\n") or not broken:
             yield block
+        line += block.line_ends
     if broken:  # the last line is cut off, and no row
         yield Block.unread(_cut_off(path, line, broken[0]), b"\n")
 

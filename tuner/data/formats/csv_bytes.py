@@ -17,7 +17,7 @@ from tuner.data import Batch
 from tuner.data.formats.csv_rows import place_in, walk
 from tuner.data.formats.csv_text import place_of
 from tuner.examples import Column
-from tuner.spans import PADDING, Spans, rows_at
+from tuner.spans import PADDING, Spans, rows_at, set_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     Places: TypeAlias = NDArray[np.int64]
 
 _QUOTE, _RETURN, _NEWLINE = b'"\r\n'
-_ASCII = 0x80
+_ASCII, _LEAD = 0x80, 0xC0
+"""What bytes of letters beyond ASCII have at least, and those that such a letter begins with."""
 _FEW = 4
 """Letters beyond ASCII a row, up to which it pays to decode the rows alone that hold them."""
 _LITTLE = 2
@@ -64,6 +65,7 @@ def take(block: Block, table: Table) -> Taken:
         table: Of two columns or more, both wanted ones among them, and a delimiter of one byte.
     """
     marks = _marks(block.raw, ord(table.delimiter))
+    block.line_ends = len(marks.newlines)
     begins, ends, is_whole = _cells(marks, table.width)
     beyond = _beyond(marks.data, len(begins))
     count = _first_unreadable(block.raw, beyond, begins[:, 0], ends[:, -1])
@@ -106,29 +108,31 @@ class _Marks(NamedTuple):
 
 def _marks(raw: bytes, delimiter: int) -> _Marks:
     data = np.frombuffer(raw, np.uint8)
-    marked = (data == _QUOTE) | (data == delimiter) | (data == _NEWLINE)
+    marked = data == _QUOTE
+    marked |= data == delimiter
+    marked |= data == _NEWLINE
     if b"\r" in raw:
         marked |= data == _RETURN
-    places = np.flatnonzero(marked)
+    places = set_in(marked)
     kinds = data[places]
     is_quote = kinds == _QUOTE
-    is_outside = (np.cumsum(is_quote, dtype=np.uint8) & 1 == 0) & ~is_quote
-    quotes = places[is_quote]
+    is_outside = ~np.logical_xor.accumulate(is_quote) & ~is_quote
+    quotes = places.compress(is_quote)
     sure = min(
         _first_misplaced(data, quotes, delimiter),
-        _first_bare_return(data, places[is_outside & (kinds == _RETURN)]),
+        _first_bare_return(data, places.compress(is_outside & (kinds == _RETURN))),
     )
     is_part = is_outside & (kinds != _RETURN)
-    parts = places[is_part]
+    parts = places.compress(is_part)
     count = int(np.searchsorted(parts, sure))
     closing, opening = quotes[1:-1:2], quotes[2::2]
     return _Marks(
         raw,
         data,
         parts[:count],
-        kinds[is_part][:count] == _NEWLINE,
-        places[kinds == _NEWLINE],
-        closing[opening == closing + 1],
+        kinds.compress(is_part)[:count] == _NEWLINE,
+        places.compress(kinds == _NEWLINE),
+        closing.compress(opening == closing + 1),
         sure == len(raw),
     )
 
@@ -174,7 +178,7 @@ def _beyond(data: Bytes, rows: int) -> Places | None:
     """Where letters beyond ASCII are; None when there are many."""
     is_beyond = data >= _ASCII
     many = int(np.count_nonzero(is_beyond)) > _FEW * rows
-    return None if many else np.flatnonzero(is_beyond)
+    return None if many else set_in(is_beyond)
 
 
 def _foreign(raw: bytes, beyond: Places | None, begins: Places, ends: Places) -> list[int]:
@@ -187,11 +191,20 @@ def _foreign(raw: bytes, beyond: Places | None, begins: Places, ends: Places) ->
 
 def _first_unreadable(raw: bytes, beyond: Places | None, begins: Places, ends: Places) -> int:
     """The first row that cannot be decoded; the number of all when they can."""
+    if beyond is not None and _are_readable(raw, beyond):
+        return len(begins)
     rows = np.arange(len(begins)) if beyond is None else rows_at(beyond, begins, ends)
     spans = _slices(raw, begins[rows], ends[rows])
     is_good = _is_readable(b"\n".join(spans))
     bad = () if is_good else zip(rows.tolist(), map(_is_readable, spans), strict=True)
     return next((int(row) for row, is_readable in bad if not is_readable), len(begins))
+
+
+def _are_readable(raw: bytes, beyond: Places) -> bool:
+    """Whether letters beyond ASCII can be decoded: all of their bytes in one, and none by itself."""
+    found = np.frombuffer(raw, np.uint8)[beyond]
+    is_behind = np.diff(beyond, prepend=-1) == 1
+    return bool(is_behind[found & _LEAD == _ASCII].all()) and _is_readable(found.tobytes())
 
 
 def _is_readable(span: bytes) -> bool:
