@@ -130,19 +130,16 @@ def set_in(flags: Flags) -> Places:
     some = np.flatnonzero(words != 0)
     found = np.flatnonzero(words[some].view(np.bool_))
     places = some[found >> 3] * WORD + (found & (WORD - 1))
-    return np.concatenate([places, whole + np.flatnonzero(flags[whole:])])
+    last = whole + np.flatnonzero(flags[whole:])
+    return np.concatenate([places, last]) if len(last) else places
 
 
 def rows_at(places: Places, begins: Places, ends: Places) -> Places:
-    """The spans, each once and in order, that hold one of some bytes of the buffer."""
+    """The spans, in their order, that hold one of some bytes of the buffer, which are in order."""
     if not len(places):
         return places
-    order = np.argsort(begins, kind="stable")
-    found = np.searchsorted(begins[order], places, side="right") - 1
-    rows = order[found[found >= 0]]
-    holds = np.zeros(len(begins), np.bool_)
-    holds[rows[places[found >= 0] < ends[rows]]] = True
-    return np.flatnonzero(holds)
+    or_none = np.append(places, np.iinfo(np.int64).max)
+    return np.flatnonzero(or_none[np.searchsorted(places, begins)] < ends)
 
 
 def at_each(buffer: bytes | Buffer, size: int) -> NDArray[np.void]:
