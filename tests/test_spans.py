@@ -1,5 +1,7 @@
 """Texts as spans of a buffer are hashed and copied as texts are."""
 
+from itertools import combinations, permutations
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,3 +59,13 @@ def test_flags_that_are_set_are_found(flags):
     assert set_in(np.array(flags, np.bool_)).tolist() == [
         at for at, flag in enumerate(flags) if flag
     ]
+
+
+def test_texts_that_differ_in_two_places_have_other_hashes():
+    pairs = list(combinations(range(100), 2))
+    flipped = [bytes(ord("A" if at in pair else "a") for at in range(100)) for pair in pairs]
+    words = [b"%d" % digit * 8 for digit in range(7)]
+    moved = [b"".join(order) for order in permutations(words)]
+
+    assert len(set(hashes(packed(joined(flipped))).tolist())) == len(pairs)
+    assert len(set(hashes(packed(joined(moved))).tolist())) == 5040

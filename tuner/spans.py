@@ -96,8 +96,8 @@ def hashes(texts: Packed) -> Words:
     if not len(texts.first):
         return np.zeros(0, np.uint64)
     powers, inverses = _powers(1 << max(len(texts.words), _LEAST).bit_length())
-    words = texts.words * _ONE
-    words ^= words >> _HIGH
+    words = texts.words >> _MIDDLE
+    words ^= texts.words
     words *= powers[: len(words)]
     found: Words = np.add.reduceat(words, texts.first) * inverses[texts.first]
     found += texts.sizes.astype(np.uint64) * _LENGTH
@@ -106,15 +106,17 @@ def hashes(texts: Packed) -> Words:
 
 
 def copy(spans: Spans, into: Buffer, places: Places) -> None:
-    """Copy each text to its place in a buffer of at least a chunk.
+    """Copy each text to its place in a buffer.
 
-    Whole chunks, and then the last one of a text once more, which may overlap; what has fewer bytes
-    goes word by word, and byte by byte.
+    Two chunks at a time, and then the last two of a text once more, which may overlap; what has fewer
+    bytes goes by chunks, by words, or byte by byte.
     """
     sizes = spans.ends - spans.begins
     most = int(sizes.max(initial=0)) + 1
-    for step, limit in ((CHUNK, most), (WORD, CHUNK), (1, WORD)):
+    for step, limit in ((2 * CHUNK, most), (CHUNK, 2 * CHUNK), (WORD, CHUNK), (1, WORD)):
         rows = np.flatnonzero((sizes >= step) & (sizes < limit))
+        if not len(rows):
+            continue
         begins, ends, moved = spans.begins[rows], spans.ends[rows], places[rows]
         source, target = at_each(spans.buffer, step), at_each(into, step)
         counts = (ends - begins) // step
