@@ -14,6 +14,7 @@ from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput
 from tuner.jobs.material import read_material
 from tuner.jobs.spec.draft import read_draft
+from tuner.jobs.spec.evaluation_keys import MetricSpec
 from tuner.jobs.steps import total_steps
 from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
@@ -115,9 +116,9 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
 
 def _no_metric(draft: Draft, spec: JobSpec) -> Iterator[Problem]:
     """Why answers cannot be compared as asked: a library or the user's own code is missing."""
-    from tuner.jobs.evaluation.metrics import check
+    if spec.evaluation and spec.evaluation.metric != MetricSpec():  # the usual one needs nothing
+        from tuner.jobs.evaluation.metrics import check
 
-    if spec.evaluation:
         for what, fix in check(spec.evaluation.metric, spec.path.parent):
             yield draft.document.problem(("evaluation", "metric"), what, fix, "bad-metric")
 

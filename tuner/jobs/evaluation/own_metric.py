@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 from tuner.errors import Problem, SpecError
-from tuner.jobs.evaluation.apart import Apart
 
 LONGEST_S = 60.0
 """For one row."""
@@ -30,6 +29,8 @@ class OwnMetric:
     def __init__(self, kind: str, folder: Path) -> None:
         """Nothing is begun yet; ``folder`` is where the module may lie, that of the job's spec."""
         self._kind, self._folder = kind, folder
+        from tuner.jobs.evaluation.apart import Apart
+
         name, _, attribute = kind.partition(":")
         asked = {
             "path": sys.path,
