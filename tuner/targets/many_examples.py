@@ -40,8 +40,8 @@ def write(request: Any, examples: Examples) -> bytes:
         before = _without(message, field) + _head(message, field, size + len(before)) + before
     whole, at = BytesIO(), len(before)
     whole.write(before)
-    whole.seek(at + size + CHUNK - 1)
-    whole.write(b"\0")
+    whole.seek(at + size)
+    whole.write(b"\0")  # memory for all, and one more to be cut off
     with whole.getbuffer() as into:
         for each in columns:
             at += _Rows(*each).write(np.frombuffer(into, np.uint8)[at:])
@@ -63,7 +63,7 @@ class _Rows:
         self.sizes = 1 + _digits(self._bodies) + self._bodies
 
     def write(self, into: Buffer) -> int:
-        """Their bytes, to where a buffer begins that has room for a chunk more; how many there are."""
+        """Their bytes, to where a buffer begins; how many they are."""
         ends = np.cumsum(self.sizes)
         places = _put(into, ends - self.sizes, _EXAMPLES, self._bodies)
         places = _put(into, places, _TEXT_INPUT, self._input_sizes)

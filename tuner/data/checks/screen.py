@@ -31,7 +31,8 @@ _FOREIGN_BLANKS = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """What else it parts texts at."""
 SEEN = range(ord("!"), 0x7F)
 """Bytes of UTF-8 that are no part of a blank."""
-EACH = 4
+EVERY = 4
+"""Which characters are looked at for card numbers."""
 
 
 class Screen:
@@ -120,12 +121,12 @@ class Screen:
         A quarter of the characters is enough to tell: of 13 digits in a row every fourth is a
         digit three times over; of digits in groups one of those may be a hyphen or a blank.
         """
-        sample = self.plain[::EACH].translate(_DIGITS)
+        sample = self.plain[::EVERY].translate(_DIGITS)
         places: set[int] = set()
         for needle in (b"000", b"00 0"):
             at = sample.find(needle)
             while at >= 0:
-                places |= {at * EACH, (at + len(needle) - 1) * EACH}
+                places |= {at * EVERY, (at + len(needle) - 1) * EVERY}
                 at = sample.find(needle, at + len(needle))
         return sorted(places)
 

@@ -12,7 +12,7 @@ import numpy as np
 from tuner.data.checks.screen import (
     BLANKS,
     CONTROLS,
-    EACH,
+    EVERY,
     SEEN,
     Screen,
     decoded,
@@ -34,11 +34,11 @@ _SPACE, _HYPHEN = ord(" "), ord("-")
 _ZERO, _TEN = np.uint8(ord("0")), np.uint8(10)
 _SPACED = np.array([_SPACE if code in BLANKS else code for code in range(256)], np.uint8)
 _ONE = np.uint8(1)
-_FREQUENT = b" etaoinsrhldcumfpgwybvkxjqz"
-"""Letters, from the most frequent one in English on; whatever else is in a needle is rarer."""
-_EACH = 0x0101010101010101
+_RARITY = {code: rank for rank, code in enumerate(b"etaoinsrhldcumfpgwybvkxjqz")}
+"""Of letters, as in English; whatever else is in a needle is rarer."""
+_IN_ALL_BYTES = 0x0101010101010101
 _TO_A, _BEYOND_Z, _TOP = (
-    np.uint64(each * _EACH) for each in (0x80 - ord("A"), 0x7F - ord("Z"), 0x80)
+    np.uint64(each * _IN_ALL_BYTES) for each in (0x80 - ord("A"), 0x7F - ord("Z"), 0x80)
 )
 _TO_CASE = np.uint64(2)
 """From the highest bit of a byte to the one that lower case has set."""
@@ -74,11 +74,11 @@ class WideScreen(Screen):
         """Some bytes of ``plain`` that may be part of a card number."""
         if self._beside:
             return self._beside.card_places
-        sample = self._data[::EACH].copy()
+        sample = self._data[::EVERY].copy()
         is_digit, is_blank = (sample - _ZERO < _TEN) | (sample == _HYPHEN), sample == _SPACE
         three = set_in(is_digit[:-2] & is_digit[1:-1] & is_digit[2:])
         parted = set_in(is_digit[:-3] & is_digit[1:-2] & is_blank[2:-1] & is_digit[3:])
-        places = np.concatenate([three, three + 2, parted, parted + 3]) * EACH
+        places = np.concatenate([three, three + 2, parted, parted + 3]) * EVERY
         return list(np.unique(places).tolist())
 
     @cached_property
@@ -161,7 +161,7 @@ class WideScreen(Screen):
             return np.zeros(0, np.int64)
         if len(needle) == 1:
             return set_in(self._data == ord(needle))
-        at = max(range(len(needle)), key=lambda each: _FREQUENT.rfind(needle[each]) % 99)
+        at = max(range(len(needle)), key=lambda each: _RARITY.get(needle[each], len(_RARITY)))
         found = self.places(needle[at : at + 1]) - at
         for each, code in enumerate(needle):  # in what is behind the texts it is not found
             found = found[self._data[found + each] == code]

@@ -24,10 +24,12 @@ def may_hold(wholes: Packed, parts: Spans) -> Flags:
     One that does has a word that stands in the other at one of its first eight bytes. Those are
     looked up in one table for all rows, and who is found there is compared.
     """
-    rows = len(parts)
+    may: Flags = parts.ends - parts.begins < _LEAST
+    if may.all():
+        return may
     starts = at_each(parts.buffer, 2 * WORD)[parts.begins]
-    wanted = np.ndarray((rows, WORD), np.uint64, starts, 0, (2 * WORD, 1)).copy()
-    salts = np.arange(rows, dtype=np.uint64) * _SALT
+    wanted = np.ndarray((len(parts), WORD), np.uint64, starts, 0, (2 * WORD, 1)).copy()
+    salts = np.arange(len(parts), dtype=np.uint64) * _SALT
     table = np.zeros(1 << _BITS, np.bool_)
     table[((wanted * _FACTOR + salts[:, None]) >> _LEFT).view(np.int64)] = True
     keys = wholes.words * _FACTOR
@@ -36,6 +38,5 @@ def may_hold(wholes: Packed, parts: Spans) -> Flags:
     found = set_in(table[keys.view(np.int64)])
     of_row = np.searchsorted(wholes.first, found, side="right") - 1
     is_there = (wanted[of_row] == wholes.words[found, None]).any(axis=1)
-    may: Flags = parts.ends - parts.begins < _LEAST
     may[of_row[is_there]] = True
     return may
