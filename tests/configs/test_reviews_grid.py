@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 ROWS = "{evaluation.holdout: 0.6, evaluation.max_examples: 40}"
-FEWER_ROWS = "{evaluation.holdout: 0.75, evaluation.max_examples: 16}"
+FEWER_ROWS = "{evaluation.holdout: 0.88, evaluation.max_examples: 16}"
 CHANGES = ("CreateTunedModel", "CreatePermission", "TransferOwnership", "DeleteTunedModel")
 
 
