@@ -91,7 +91,7 @@ def hashes(texts: Packed) -> Words:
 
     A polynomial modulo 2**64 in the text's words, so mixed that their highest bits count as much as
     the others, and in the text's length; with the finalizer of MurmurHash3 (Appleby 2011) behind it.
-    One in 2**64 pairs of different texts has the same.
+    Of texts that nobody has chosen for it, one in 2**64 pairs of different ones has the same.
     """
     if not len(texts.first):
         return np.zeros(0, np.uint64)

@@ -210,8 +210,7 @@ def _untrue(storm: Storm, end: tuple[int, list[str]]) -> list[str]:
         heirs = sum(bool(work.spec.transfer_ownership) for work in story.specs())
         if given.total() != heirs:
             found.append(f"{given.total()} transfers, {heirs} were asked for")
-    is_counted = story.pipeline and story.runners == 1
-    if is_counted and 0 < story.pipeline.max_parallel < running:
+    if story.pipeline and story.runners == 1 and 0 < story.pipeline.max_parallel < running:
         found.append(f"{running} tunings at a time, {story.pipeline.max_parallel} are allowed")
     return found
 

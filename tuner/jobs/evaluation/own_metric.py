@@ -28,9 +28,9 @@ class OwnMetric:
 
     def __init__(self, kind: str, folder: Path) -> None:
         """Nothing is begun yet; ``folder`` is where the module may lie, that of the job's spec."""
-        self._kind, self._folder = kind, folder
         from tuner.jobs.evaluation.apart import Apart
 
+        self._kind, self._folder = kind, folder
         name, _, attribute = kind.partition(":")
         asked = {
             "path": sys.path,
