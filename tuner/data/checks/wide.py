@@ -36,12 +36,12 @@ _SPACED = np.array([_SPACE if code in BLANKS else code for code in range(256)], 
 _ONE = np.uint8(1)
 _RARITY = {code: rank for rank, code in enumerate(b"etaoinsrhldcumfpgwybvkxjqz")}
 """Of letters, as in English; whatever else is in a needle is rarer."""
-_IN_ALL_BYTES = 0x0101010101010101
-_TO_A, _BEYOND_Z, _TOP = (
-    np.uint64(each * _IN_ALL_BYTES) for each in (0x80 - ord("A"), 0x7F - ord("Z"), 0x80)
-)
-_TO_CASE = np.uint64(2)
-"""From the highest bit of a byte to the one that lower case has set."""
+_A, _LETTERS = np.uint8(ord("A")), np.uint8(26)
+_TO_CASE = np.uint64(5)
+"""From the lowest bit of a byte to the one that lower case has set."""
+_ASCII = 0x80
+_FEW_CAPITALS = 100
+"""Letters that are looked for one by one; of more, every text that is not ASCII is folded by itself."""
 _IS_SEEN = np.isin(np.arange(256), SEEN)
 _IS_CONTROL = np.isin(np.arange(256), (0, *CONTROLS))
 
@@ -128,14 +128,15 @@ class WideScreen(Screen):
     def keys(self) -> Words:
         """A hash of each text that is the same when only case and blanks differ."""
         lowered = _lowered(self._packed)
+        resized = _fold_foreign(lowered.data) if self.foreign else []
         keys = hashes(lowered)
         is_space, first = lowered.data == _SPACE, lowered.first * WORD
         is_odd = is_space[first] | is_space[first + np.maximum(lowered.sizes, 1) - 1]
-        twice = set_in(is_space[1:] & is_space[:-1])
-        is_odd[np.searchsorted(first, twice, side="right") - 1] = True
-        is_odd[list(self.foreign)] = True
+        for places in (set_in(is_space[1:] & is_space[:-1]), *resized):
+            is_odd[np.searchsorted(first, places, side="right") - 1] = True
         rows = np.flatnonzero(is_odd)
-        keys[rows] = hashes(packed(joined(self._folded(rows.tolist()))))
+        if len(rows):
+            keys[rows] = hashes(packed(joined(self._folded(rows.tolist()))))
         return keys
 
     def holding(self, others: Screen) -> Sequence[int]:
@@ -190,12 +191,14 @@ class WideScreen(Screen):
     def _folded(self, rows: Sequence[int]) -> list[bytes]:
         if self.has_nul:
             return [fold(self.texts[row]) for row in rows]
-        return folded(b"\0".join(self.some(rows))) if rows else []
+        return folded(b"\0".join(self.some(rows)))
 
     def some(self, rows: Sequence[int]) -> list[bytes]:
         """Some of the texts in UTF-8."""
         buffer, begins, ends = self.spans
-        return [buffer[begins[row] : ends[row]] for row in rows]
+        at = np.array(rows, np.int64)
+        places = zip(begins[at].tolist(), ends[at].tolist(), strict=True)
+        return [buffer[begin:end] for begin, end in places]
 
 
 def wide_screens(batch: Batch) -> tuple[WideScreen, WideScreen]:
@@ -205,16 +208,37 @@ def wide_screens(batch: Batch) -> tuple[WideScreen, WideScreen]:
 
 
 def _lowered(texts: Packed) -> Packed:
-    """Texts of ASCII in lower case, with spaces for blanks; what becomes of others is of no use."""
-    words = texts.words + _TO_A  # the highest bit of a byte says that it is A or beyond
-    words ^= texts.words + _BEYOND_Z  # and not beyond Z
-    words &= _TOP
-    words >>= _TO_CASE
+    """Texts in lower case, with spaces for blanks; letters beyond ASCII are as they were."""
+    is_capital = texts.data - _A < _LETTERS
+    words = is_capital.view(np.uint64) << _TO_CASE
     words |= texts.words
     lowered = texts._replace(words=words)
     blanks = set_in((texts.data - _ONE) < _SPACE - _ONE)  # and some controls; no zeros
     lowered.data[blanks] = _SPACED[texts.data[blanks]]
     return lowered
+
+
+def _fold_foreign(data: Buffer) -> list[Places]:
+    """Fold the letters beyond ASCII that take as many bytes then, and tell where others are."""
+    places = set_in(data >= _ASCII)
+    codes = data[places]
+    letters = set(decoded(codes.tobytes()))
+    changed = [each for each in letters if each.isspace() or each.casefold() != each]
+    if len(changed) > _FEW_CAPITALS:
+        return [places]
+    resized = []
+    for letter in changed:
+        old, new = encoded(letter), encoded(letter.casefold())
+        found = set_in(codes[: len(codes) - len(old) + 1] == old[0])
+        for each, code in enumerate(old):
+            found = found[codes[found + each] == code]
+        at = places[found]
+        if letter.isspace() or len(old) != len(new):
+            resized.append(at)
+            continue
+        for each, code in enumerate(new):
+            data[at + each] = code
+    return resized
 
 
 def _is_blank(text: bytes) -> bool:

@@ -9,6 +9,7 @@ at; what is behind is for ``csv_text`` to explain.
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ from tuner.data import Batch
 from tuner.data.formats.csv_rows import place_in, walk
 from tuner.data.formats.csv_text import place_of
 from tuner.examples import Column
-from tuner.spans import PADDING, Spans, rows_at, set_in
+from tuner.spans import PADDING, Spans, joined, rows_at, set_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,8 @@ _FEW = 4
 """Letters beyond ASCII a row, up to which it pays to decode the rows alone that hold them."""
 _LITTLE = 2
 """A block is kept unless so many times the wanted cells are less than all of it."""
+_FEW_DOUBLED = 2000
+"""Bytes of a block that are left out one by one more quickly than all are looked at."""
 _LARGEST = 2**20
 """Bytes of a row that has not ended, up to which it is worth a second look."""
 
@@ -218,30 +221,31 @@ def _is_readable(span: bytes) -> bool:
 def _columns(
     marks: _Marks, begins: Places, ends: Places, beyond: Places | None, table: Table
 ) -> list[Column]:
-    """The wanted cells of every row, as they are meant.
-
-    Those that hold doubled quotes follow behind the block; when little of it is wanted, they all do.
-    """
+    """The wanted cells of every row, as they are meant; when they are little of the block, without the rest."""
     cells = [_inner(marks.data, begins[:, each], ends[:, each]) for each in table.wanted or ()]
     foreign = [_foreign(marks.raw, beyond, *each) for each in cells]
     wanted = sum(int(inner_ends.sum() - inner_begins.sum()) for inner_begins, inner_ends in cells)
-    is_little = _LITTLE * wanted < len(marks.raw)
-    kept, size = [] if is_little else [marks.raw], 0 if is_little else len(marks.raw)
-    for inner_begins, inner_ends in cells:
-        doubled = rows_at(marks.doubled, inner_begins, inner_ends)
-        rows = np.arange(len(inner_ends)) if is_little else doubled
-        texts = _slices(marks.raw, inner_begins[rows], inner_ends[rows])
-        if len(doubled):
-            texts = [text.replace(b'""', b'"') for text in texts]
-        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-        inner_ends[rows] = size + np.cumsum(sizes)
-        inner_begins[rows] = inner_ends[rows] - sizes
-        size += int(sizes.sum())
-        kept += texts
-    buffer = b"".join([*kept, PADDING])
+    buffer = _without(marks.doubled, marks)
+    for each in chain.from_iterable(cells):
+        each -= np.searchsorted(marks.doubled, each)
+    if _LITTLE * wanted < len(buffer):
+        texts = chain.from_iterable(_slices(buffer, *each) for each in cells)
+        buffer, *places = joined(list(texts))
+        cells = list(zip(*(np.split(each, len(cells)) for each in places), strict=True))
     has_nul = b"\0" in marks.raw
     spans = (Spans(buffer, *each) for each in cells)
     return [Column(each, rows, has_nul=has_nul) for each, rows in zip(spans, foreign, strict=True)]
+
+
+def _without(places: Places, marks: _Marks) -> bytes:
+    """A block without some of its bytes, and with padding."""
+    if len(places) < _FEW_DOUBLED:
+        begins, ends = [0, *(places + 1).tolist()], [*places.tolist(), len(marks.raw)]
+        pieces = map(marks.raw.__getitem__, map(slice, begins, ends))
+        return b"".join([*pieces, PADDING])
+    is_kept = np.ones(len(marks.raw), np.bool_)
+    is_kept[places] = False
+    return marks.data[is_kept].tobytes() + PADDING
 
 
 def _inner(data: Bytes, begins: Places, ends: Places) -> tuple[Places, Places]:
