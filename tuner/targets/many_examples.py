@@ -9,13 +9,13 @@ import numpy as np
 from google.ai import generativelanguage_v1beta as gl
 
 from tuner.examples import Column
-from tuner.spans import CHUNK, Spans, copy, joined
+from tuner.spans import WORD, at_each, copy, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.examples import Examples
-    from tuner.spans import Buffer, Places
+    from tuner.spans import Buffer, Places, Spans, Words
 
 _BYTES = 2
 """The wire type of what has its length before it."""
@@ -29,8 +29,8 @@ def write(request: Any, examples: Examples) -> bytes:
     As messages they would take three times as long, and most of their memory once more.
     """
     columns = [(_spans(inputs), _spans(outputs)) for inputs, outputs in examples.columns()]
-    before = b""
-    size = sum(int(_Rows(*each).sizes.sum()) for each in columns)
+    sizes = [_Rows(*each).size for each in columns]
+    before, size, largest = b"", sum(sizes), max(sizes)
     for message, field in (
         (gl.Dataset.pb()(), "examples"),
         (request.tuned_model.tuning_task, "training_data"),
@@ -38,57 +38,57 @@ def write(request: Any, examples: Examples) -> bytes:
         (request, "tuned_model"),
     ):
         before = _without(message, field) + _head(message, field, size + len(before)) + before
-    whole, at = BytesIO(), len(before)
+    whole, scratch = BytesIO(), np.empty(largest + WORD, np.uint8)
     whole.write(before)
-    whole.seek(at + size)
-    whole.write(b"\0")  # memory for all, and one more to be cut off
-    with whole.getbuffer() as into:
-        for each in columns:
-            at += _Rows(*each).write(np.frombuffer(into, np.uint8)[at:])
-    whole.truncate(at)
+    for each in columns:
+        whole.write(scratch[: _Rows(*each).write(scratch)])
     return whole.getvalue()
 
 
 class _Rows:
-    """Some rows as TuningExamples has them on the wire."""
+    """Some rows as TuningExamples has them on the wire.
+
+    Attributes:
+        size: Their bytes.
+    """
 
     def __init__(self, inputs: Spans, outputs: Spans) -> None:
-        self._inputs, self._outputs = inputs, outputs
-        self._input_sizes = inputs.ends - inputs.begins
-        self._output_sizes = outputs.ends - outputs.begins
-        # The input is one of a oneof, and as such there even when it is empty.
-        with_input = 1 + _digits(self._input_sizes) + self._input_sizes
-        with_output = 1 + _digits(self._output_sizes) + self._output_sizes
-        self._bodies = with_input + with_output * (self._output_sizes > 0)
-        self.sizes = 1 + _digits(self._bodies) + self._bodies
+        self._texts = inputs, outputs
+        self._sizes = inputs.ends - inputs.begins, outputs.ends - outputs.begins
+        with_input, with_output = (1 + _digits(each) + each for each in self._sizes)
+        with_output *= self._sizes[1] > 0  # the input is one of a oneof, and there even when empty
+        self._fields = with_input, with_output
+        self._bodies = with_input + with_output
+        self._wholes = 1 + _digits(self._bodies) + self._bodies
+        self.size = int(self._wholes.sum())
 
     def write(self, into: Buffer) -> int:
-        """Their bytes, to where a buffer begins; how many they are."""
-        ends = np.cumsum(self.sizes)
-        places = _put(into, ends - self.sizes, _EXAMPLES, self._bodies)
-        places = _put(into, places, _TEXT_INPUT, self._input_sizes)
-        copy(self._inputs, into, places)
-        some = self._output_sizes > 0
-        places = (places + self._input_sizes)[some]
-        outputs = Spans(self._outputs.buffer, self._outputs.begins[some], self._outputs.ends[some])
-        copy(outputs, into, _put(into, places, _OUTPUT, self._output_sizes[some]))
-        return int(ends[-1])
+        """Their bytes, to where a buffer begins that has room for a word more; how many they are."""
+        ends = np.cumsum(self._wholes)
+        second = ends - self._fields[1]
+        places = np.stack([ends - self._wholes, second - self._fields[0], second], 1)
+        sizes = (self._bodies, *self._sizes)
+        heads = [_heads(tag, each) for tag, each in zip(_TAGS, sizes, strict=True)]
+        # In their order: what a head overwrites behind it is written after it.
+        at_each(into, WORD)[places.ravel()] = np.stack(heads, 1).view(f"V{WORD}").ravel()
+        copy(self._texts[0], into, second - self._sizes[0])
+        copy(self._texts[1], into, ends - self._sizes[1])
+        return self.size
 
 
 def _spans(texts: Sequence[str]) -> Spans:
     return texts.spans if isinstance(texts, Column) else joined([each.encode() for each in texts])
 
 
-def _put(into: Buffer, places: Places, tag: int, sizes: Places) -> Places:
-    """Write a tag and a length at each place; what follows there begins where the answer says."""
-    into[places] = tag
-    digits, rest = _digits(sizes), sizes
-    for digit in range(int(digits.max(initial=0))):
-        some = digits > digit
-        more = np.where(digits > digit + 1, _MORE, 0)
-        into[(places + 1 + digit)[some]] = (rest & (_MORE - 1) | more)[some]
-        rest = rest >> _SEVEN
-    return places + 1 + digits
+def _heads(tag: int, sizes: Places) -> Words:
+    """A tag and each size as a varint, from the lowest byte on; what is above them is zero."""
+    words, rest, shift = np.full(len(sizes), tag), sizes, 0
+    while rest.any():
+        shift += 8
+        more = rest >> _SEVEN
+        words |= (rest & (_MORE - 1) | (more > 0) * _MORE) << shift
+        rest = more
+    return words.astype("<u8")
 
 
 def _digits(sizes: Places) -> Places:
@@ -116,10 +116,12 @@ def _tag(message: Any, field: str) -> int:
 
 def _head(message: Any, field: str, size: int) -> bytes:
     """What stands before a field of so many bytes."""
-    into = np.empty(CHUNK, np.uint8)
-    end = int(_put(into, np.zeros(1, np.int64), _tag(message, field), np.array([size]))[0])
-    return into[:end].tobytes()
+    sizes = np.array([size])
+    return _heads(_tag(message, field), sizes).tobytes()[: 1 + int(_digits(sizes)[0])]
 
 
-_EXAMPLES = _tag(gl.TuningExamples.pb(), "examples")
-_TEXT_INPUT, _OUTPUT = (_tag(gl.TuningExample.pb(), each) for each in ("text_input", "output"))
+_TAGS = (
+    _tag(gl.TuningExamples.pb(), "examples"),
+    _tag(gl.TuningExample.pb(), "text_input"),
+    _tag(gl.TuningExample.pb(), "output"),
+)
