@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import compress
 from operator import contains
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.spans import Buffer, Places, Words
 
-_SPACE, _HYPHEN = ord(" "), ord("-")
+_SPACE, _HYPHEN, _DELETE = ord(" "), ord("-"), b"\x7f"
 _ZERO, _TEN = np.uint8(ord("0")), np.uint8(10)
 _SPACED = np.array([_SPACE if code in BLANKS else code for code in range(256)], np.uint8)
 _ONE = np.uint8(1)
@@ -65,11 +65,6 @@ class WideScreen(Screen):
         return self.spans.buffer
 
     @cached_property
-    def rest(self) -> bytes:
-        """``plain`` without what most texts are made of."""
-        return self._beside.rest if self._beside else super().rest
-
-    @cached_property
     def card_places(self) -> Sequence[int]:
         """Some bytes of ``plain`` that may be part of a card number."""
         if self._beside:
@@ -79,7 +74,7 @@ class WideScreen(Screen):
         three = set_in(is_digit[:-2] & is_digit[1:-1] & is_digit[2:])
         parted = set_in(is_digit[:-3] & is_digit[1:-2] & is_blank[2:-1] & is_digit[3:])
         places = np.concatenate([three, three + 2, parted, parted + 3]) * EVERY
-        return list(np.unique(places).tolist())
+        return list(np.sort(places).tolist())
 
     @cached_property
     def size(self) -> int:
@@ -105,9 +100,7 @@ class WideScreen(Screen):
 
     def with_controls(self) -> Sequence[int]:
         """The rows that hold a control character of ASCII, other than tab and line ends."""
-        if self.has_nul or any(map(self.rest.__contains__, CONTROLS)):
-            return self._rows(set_in(_IS_CONTROL[self._data]))
-        return ()
+        return self._rows(self._control_places)
 
     def blank(self) -> Sequence[int]:
         """The rows with nothing but blanks, or with nothing at all."""
@@ -158,19 +151,27 @@ class WideScreen(Screen):
         return self._places[needle]
 
     def _search(self, needle: bytes) -> Places:
-        if not self.may_have(needle):
-            return np.zeros(0, np.int64)
         if len(needle) == 1:
-            return set_in(self._data == ord(needle))
-        at = max(range(len(needle)), key=lambda each: _RARITY.get(needle[each], len(_RARITY)))
+            is_there = needle in self.plain
+            return set_in(self._data == ord(needle)) if is_there else np.zeros(0, np.int64)
+        at = _rarest(needle)
         found = self.places(needle[at : at + 1]) - at
         for each, code in enumerate(needle):  # in what is behind the texts it is not found
-            found = found[self._data[found + each] == code]
+            if len(found):
+                found = found[self._data[found + each] == code]
         return found
 
     def rows_at(self, places: Sequence[int]) -> Sequence[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
         return self._rows(np.array(places, np.int64))
+
+    @cached_property
+    def _control_places(self) -> Places:
+        if self._beside:
+            return self._beside._control_places
+        low = set_in(self._data < _SPACE)
+        places = low[_IS_CONTROL[self._data[low]]]
+        return np.sort(np.concatenate([places, self.places(_DELETE)]))
 
     @cached_property
     def encoded(self) -> list[bytes]:
@@ -205,6 +206,11 @@ def wide_screens(batch: Batch) -> tuple[WideScreen, WideScreen]:
     """The inputs and the outputs of a batch."""
     inputs = WideScreen(batch.text_inputs)
     return inputs, WideScreen(batch.outputs, inputs)
+
+
+@cache
+def _rarest(needle: bytes) -> int:
+    return max(range(len(needle)), key=lambda each: _RARITY.get(needle[each], len(_RARITY)))
 
 
 def _lowered(texts: Packed) -> Packed:

@@ -241,11 +241,9 @@ def _without(places: Places, marks: _Marks) -> bytes:
     """A block without some of its bytes, and with padding."""
     if len(places) < _FEW_DOUBLED:
         begins, ends = [0, *(places + 1).tolist()], [*places.tolist(), len(marks.raw)]
-        pieces = map(marks.raw.__getitem__, map(slice, begins, ends))
+        pieces = map(memoryview(marks.raw).__getitem__, map(slice, begins, ends))
         return b"".join([*pieces, PADDING])
-    is_kept = np.ones(len(marks.raw), np.bool_)
-    is_kept[places] = False
-    return marks.data[is_kept].tobytes() + PADDING
+    return np.delete(marks.data, places).tobytes() + PADDING
 
 
 def _inner(data: Bytes, begins: Places, ends: Places) -> tuple[Places, Places]:
