@@ -29,6 +29,7 @@ _ONE, _TWO, _BASE, _LENGTH = (
 )
 _HIGH, _MIDDLE = np.uint64(32), np.uint64(29)
 _LEAST = 2**16
+_NOWHERE = np.array([2**63 - 1])
 
 
 class Spans(NamedTuple):
@@ -114,7 +115,7 @@ def copy(spans: Spans, into: Buffer, places: Places) -> None:
     sizes = spans.ends - spans.begins
     most = int(sizes.max(initial=0)) + 1
     for step, limit in ((2 * CHUNK, most), (CHUNK, 2 * CHUNK), (WORD, CHUNK), (1, WORD)):
-        rows = np.flatnonzero((sizes >= step) & (sizes < limit))
+        rows = ((sizes >= step) & (sizes < limit)).nonzero()[0]
         if not len(rows):
             continue
         begins, ends, moved = spans.begins[rows], spans.ends[rows], places[rows]
@@ -129,19 +130,20 @@ def set_in(flags: Flags) -> Places:
     """Where flags are set: ``numpy.flatnonzero``, which looks at them one by one, for few among many."""
     whole = len(flags) // WORD * WORD
     words = flags[:whole].view(np.uint64)
-    some = np.flatnonzero(words != 0)
-    found = np.flatnonzero(words[some].view(np.bool_))
-    places = some[found >> 3] * WORD + (found & (WORD - 1))
-    last = whole + np.flatnonzero(flags[whole:])
-    return np.concatenate([places, last]) if len(last) else places
+    some = (words != 0).nonzero()[0]
+    if len(some):
+        found = words[some].view(np.bool_).nonzero()[0]
+        some = some[found >> 3] * WORD + (found & (WORD - 1))
+    last = flags[whole:].nonzero()[0]
+    return np.concatenate([some, last + whole]) if len(last) else some
 
 
 def rows_at(places: Places, begins: Places, ends: Places) -> Places:
     """The spans, in their order, that hold one of some bytes of the buffer, which are in order."""
     if not len(places):
         return places
-    or_none = np.append(places, np.iinfo(np.int64).max)
-    return np.flatnonzero(or_none[np.searchsorted(places, begins)] < ends)
+    or_none = np.concatenate([places, _NOWHERE])
+    return (or_none[places.searchsorted(begins)] < ends).nonzero()[0]
 
 
 def at_each(buffer: bytes | Buffer, size: int) -> NDArray[np.void]:

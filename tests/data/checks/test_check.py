@@ -263,7 +263,7 @@ def test_texts_in_bytes_are_judged_as_texts(tmp_path, monkeypatch):
     path.write_text("text_input,output\n" + "".join(rows), encoding="utf-8")
 
     def problems(many):
-        monkeypatch.setattr(csv, "_MANY", many)
+        monkeypatch.setattr(csv, "_FEW", many)
         checks = Checks(Limits(40, 40, None))
         found = [each for batch in read(Source((path,))) for each in checks.train(batch)]
         return [*found, *checks.finish()]

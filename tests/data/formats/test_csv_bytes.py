@@ -29,7 +29,7 @@ def outcome(path: Path, many: int, columns: Columns) -> tuple[list[object], list
     rows: list[object] = []
     problems: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv, "_MANY", many)
+        patch.setattr(csv, "_FEW", many)
         for batch in read(Source((path,), columns, "csv")):
             for row, texts in enumerate(zip(batch.text_inputs, batch.outputs, strict=True)):
                 last = len(texts[1])

@@ -60,7 +60,7 @@ class ManyRows:
         at = (keys[left] & np.uint64(mask)).astype(np.int64)
         while len(left):
             found = self._slots[at]
-            free = np.flatnonzero(_rows(found) == 0)
+            free = (_rows(found) == 0).nonzero()[0]
             self._slots[at[free]] = entries[left[free]]
             found[free] = self._slots[at[free]]
             is_there = _keys(found) == keys[left]

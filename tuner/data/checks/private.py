@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from tuner.data.checks.screen import Screen
 
@@ -76,7 +76,8 @@ def find_private(
     """Yield what looks private in the texts of a column, and the row it is in."""
     if "secret" not in ignore:
         for secret in SECRETS:
-            yield from _secrets(screen, secret)
+            if rows := screen.having(secret.needle):
+                yield from _secrets(screen, rows, secret)
     if "personal-data" not in ignore:
         for row in screen.having("@"):
             for match in _compiled(_EMAIL).finditer(screen.texts[row]):
@@ -96,8 +97,8 @@ def is_card(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
 
 
-def _secrets(screen: Screen, secret: Secret) -> Iterator[tuple[int, Found]]:
-    for row in screen.having(secret.needle):
+def _secrets(screen: Screen, rows: Sequence[int], secret: Secret) -> Iterator[tuple[int, Found]]:
+    for row in rows:
         for match in _compiled(secret.pattern).finditer(screen.texts[row]):
             shown, kinds = match.group(), set(match.group()[_SEEN:])
             if len(kinds) >= _LEAST_KINDS or shown[0] == ":":

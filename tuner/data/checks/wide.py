@@ -140,7 +140,8 @@ class WideScreen(Screen):
 
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
-        return self._rows(self.places(needle.encode()))
+        places = self.places(needle.encode())
+        return self._rows(places) if len(places) else ()
 
     def places(self, needle: bytes) -> Places:
         """Where some bytes of ``plain`` begin, which hold no NUL."""

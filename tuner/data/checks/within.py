@@ -33,7 +33,8 @@ def may_hold(wholes: Packed, parts: Spans) -> Flags:
     table = np.zeros(1 << _BITS, np.bool_)
     table[((wanted * _FACTOR + salts[:, None]) >> _LEFT).view(np.int64)] = True
     keys = wholes.words * _FACTOR
-    keys += np.repeat(salts, np.diff(wholes.first, append=len(keys)))
+    ends = np.concatenate([wholes.first[1:], [len(keys)]])
+    keys += np.repeat(salts, ends - wholes.first)
     keys >>= _LEFT
     found = set_in(table[keys.view(np.int64)])
     of_row = np.searchsorted(wholes.first, found, side="right") - 1

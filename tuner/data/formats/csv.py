@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data import Batch, nowhere
-from tuner.data.formats.blocks import Block, read_blocks
+from tuner.data.formats.blocks import BLOCK, Block, read_blocks
 from tuner.data.formats.columns import missing_columns
 from tuner.data.formats.csv_faults import malformed
 from tuner.data.formats.csv_rows import plain, walk
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 """Excel's own first line, which is no row."""
-_MANY = 4
-"""Blocks after which importing numpy, some 80 ms, pays."""
+_FEW = 4
+"""Blocks, of a file, or of what it unpacks to, up to which importing numpy, some 80 ms, does not pay."""
 _BLANK = re.compile(r"(?:[ \t\r]*\n)*")
 
 
@@ -53,7 +53,8 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         yield Batch(str(path), (), (), (), problems, nowhere)
         return
     yield Batch(str(path), (), (), (), _flaws(path, source.columns, head), nowhere)
-    yield from _rows(_table(path, source.columns, head), chain([head.below], blocks))
+    few = _FEW if path.stat().st_size < _FEW * BLOCK else 0
+    yield from _rows(_table(path, source.columns, head), chain([head.below], blocks), few)
 
 
 def header(path: Path, source: Source) -> list[str]:
@@ -130,10 +131,10 @@ def _table(path: Path, columns: Columns, head: _Head) -> Table:
     return Table(str(path), head.delimiter, head.width, wanted)
 
 
-def _rows(table: Table, blocks: Iterable[Block]) -> Iterator[Batch]:
+def _rows(table: Table, blocks: Iterable[Block], few: int) -> Iterator[Batch]:
     """What the blocks below the first row hold.
 
-    When there are many, those of plain rows are taken from their bytes, and the others explained.
+    After the first few those of plain rows are taken from their bytes, and the others explained.
     """
     scanner = Scanner(table)
     held: list[Block] = []
@@ -141,7 +142,7 @@ def _rows(table: Table, blocks: Iterable[Block]) -> Iterator[Batch]:
     for number, block in enumerate(blocks):
         rows = cut.before(block) if cut else block
         cut = None
-        if number >= _MANY and not held and scanner.is_between_rows and _is_usual(rows, table):
+        if number >= few and not held and scanner.is_between_rows and _is_usual(rows, table):
             from tuner.data.formats.csv_bytes import take
 
             batch, rest, is_stuck = take(rows, table)

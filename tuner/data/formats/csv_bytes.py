@@ -206,8 +206,10 @@ def _first_unreadable(raw: bytes, beyond: Places | None, begins: Places, ends: P
 def _are_readable(raw: bytes, beyond: Places) -> bool:
     """Whether letters beyond ASCII can be decoded: all of their bytes in one, and none by itself."""
     found = np.frombuffer(raw, np.uint8)[beyond]
-    is_behind = np.diff(beyond, prepend=-1) == 1
-    return bool(is_behind[found & _LEAD == _ASCII].all()) and _is_readable(found.tobytes())
+    is_inner = found & _LEAD == _ASCII
+    is_behind = beyond[1:] - beyond[:-1] == 1
+    is_whole = not is_inner[:1].any() and bool(is_behind[is_inner[1:]].all())
+    return is_whole and _is_readable(found.tobytes())
 
 
 def _is_readable(span: bytes) -> bool:
