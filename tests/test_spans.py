@@ -47,11 +47,13 @@ def test_texts_that_differ_by_one_byte_have_other_hashes():
 
 
 def test_a_byte_belongs_to_the_text_that_holds_it():
-    spans = Spans(b"ab,cd,ef" + bytes(CHUNK), np.array([6, 0, 3]), np.array([8, 2, 3]))
+    begins, ends = np.array([1, 4, 4, 7]), np.array([3, 4, 6, 8])
 
-    found = [rows_at(np.array([place]), spans.begins, spans.ends).tolist() for place in range(9)]
+    found = [rows_at(np.array([place]), begins, ends).tolist() for place in range(9)]
 
-    assert found == [[1], [1], [], [], [], [], [0], [0], []]
+    assert found == [[], [0], [0], [], [2], [2], [], [3], []]
+    assert rows_at(np.arange(3), begins, ends).tolist() == [0]
+    assert rows_at(np.arange(9), begins, ends).tolist() == [0, 2, 3]
 
 
 @given(st.lists(st.booleans(), max_size=99))

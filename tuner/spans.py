@@ -139,9 +139,13 @@ def set_in(flags: Flags) -> Places:
 
 
 def rows_at(places: Places, begins: Places, ends: Places) -> Places:
-    """The spans, in their order, that hold one of some bytes of the buffer, which are in order."""
-    if not len(places):
-        return places
+    """The spans that hold one of some bytes of the buffer; all are in its order. The fewer are looked up."""
+    if len(places) < len(begins):
+        rows = begins.searchsorted(places, "right") - 1
+        rows = rows[(rows >= 0) & (places < ends[rows])]
+        is_first = np.ones(len(rows), np.bool_)
+        is_first[1:] = rows[1:] != rows[:-1]
+        return rows[is_first]
     or_none = np.concatenate([places, _NOWHERE])
     return (or_none[places.searchsorted(begins)] < ends).nonzero()[0]
 

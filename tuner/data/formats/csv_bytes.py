@@ -184,10 +184,10 @@ def _beyond(data: Bytes, rows: int) -> Places | None:
     return None if many else set_in(is_beyond)
 
 
-def _foreign(raw: bytes, beyond: Places | None, begins: Places, ends: Places) -> list[int]:
-    """The spans that hold more than ASCII."""
-    if beyond is not None:
-        return list(rows_at(beyond, begins, ends).tolist())
+def _foreign(raw: bytes, leads: Places | None, begins: Places, ends: Places) -> list[int]:
+    """The spans that hold letters beyond ASCII."""
+    if leads is not None:
+        return list(rows_at(leads, begins, ends).tolist())
     spans = enumerate(_slices(raw, begins, ends))
     return [row for row, span in spans if not span.isascii()]
 
@@ -225,11 +225,17 @@ def _columns(
 ) -> list[Column]:
     """The wanted cells of every row, as they are meant; when they are little of the block, without the rest."""
     cells = [_inner(marks.data, begins[:, each], ends[:, each]) for each in table.wanted or ()]
-    foreign = [_foreign(marks.raw, beyond, *each) for each in cells]
+    leads = None if beyond is None else beyond[marks.data[beyond] >= _LEAD]
+    foreign = [_foreign(marks.raw, leads, *each) for each in cells]
     wanted = sum(int(inner_ends.sum() - inner_begins.sum()) for inner_begins, inner_ends in cells)
-    buffer = _without(marks.doubled, marks)
-    for each in chain.from_iterable(cells):
-        each -= np.searchsorted(marks.doubled, each)
+    doubled = marks.doubled[marks.doubled < (ends[-1, -1] if len(ends) else 0)]
+    buffer = _without(doubled, marks)
+    of_cell = begins.ravel().searchsorted(doubled, "right") - 1
+    held = np.bincount(of_cell, minlength=begins.size)
+    left_out = np.cumsum(held)
+    for each, (inner_begins, inner_ends) in zip(table.wanted or (), cells, strict=True):
+        inner_begins -= (left_out - held)[each :: table.width]
+        inner_ends -= left_out[each :: table.width]
     if _LITTLE * wanted < len(buffer):
         texts = chain.from_iterable(_slices(buffer, *each) for each in cells)
         buffer, *places = joined(list(texts))
