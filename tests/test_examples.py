@@ -63,4 +63,6 @@ def test_what_stands_in_a_file_makes_the_request_that_messages_make(rows):
     )
 
     read = gl.CreateTunedModelRequest.pb().FromString
-    assert read(create_bytes(replace(new, examples=examples))) == read(create_bytes(new))
+    ours, theirs = create_bytes(replace(new, examples=examples)), create_bytes(new)
+    assert read(ours) == read(theirs)
+    assert len(ours) == len(theirs)

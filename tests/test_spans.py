@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.spans import CHUNK, Spans, copy, hashes, joined, packed, rows_at, set_in
+from tuner.spans import CHUNK, copy, hashes, joined, packed, rows_at, set_in
 
 TEXTS = st.lists(
     st.one_of(st.binary(max_size=99), st.sampled_from([b"", b"\0", b"\0" * 32, b"a" * 64]))

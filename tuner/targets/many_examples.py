@@ -41,7 +41,7 @@ def write(request: Any, examples: Examples) -> bytes:
     whole, scratch = BytesIO(), np.empty(largest + WORD, np.uint8)
     whole.write(before)
     for each in columns:
-        whole.write(scratch[: _Rows(*each).write(scratch)])
+        whole.write(scratch[: _Rows(*each).write(scratch)].data)
     return whole.getvalue()
 
 

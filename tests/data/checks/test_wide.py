@@ -67,6 +67,23 @@ def test_they_have_the_same_keys_in_the_same_rows(texts):
         assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs, strict=True)))
 
 
+FOREIGN = (
+    "a \u00c9\u00e9\u00df\u3000\u00a0\u0416\u0436\u0130\u0131\u1e9es\u2126\U00010400\U00010428"
+)
+"""Letters that lower case keeps as long, makes shorter or longer, or leaves, and blanks."""
+CAPITALS = "".join(map(chr, (*range(0x400, 0x430), *range(0x531, 0x557), *range(0x10400, 0x10428))))
+
+
+@pytest.mark.parametrize("before", ["", CAPITALS])
+@given(texts=st.lists(st.text(FOREIGN, max_size=4), min_size=1, max_size=20))
+def test_letters_beyond_ascii_are_folded_alike(before, texts):
+    few, *others = screens([before + text for text in texts])
+
+    for wide in others:
+        theirs, ours = list(few.keys()), wide.keys().tolist()
+        assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs, strict=True)))
+
+
 @given(st.lists(st.text("aA \t\u00c9\u00df\u3000\u0416\u0130\u1e9e", max_size=9), min_size=1))
 def test_many_texts_are_folded_as_one_is_however_many_letters_they_have(texts):
     assert folded("\0".join(texts).encode()) == [fold(text) for text in texts]

@@ -89,9 +89,16 @@ def test_a_file_of_the_corpus_is_read_as_row_by_row(path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("wanted", [("a", "c"), ("c", "b")])
+@pytest.mark.parametrize("quickest", [{"_LITTLE": 0}, {"_LITTLE": 99}, {"_FEW_DOUBLED": 0}])
 def test_any_two_of_many_columns_are_taken(
-    tmp_path: Path, ending: str, wanted: tuple[str, str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    wanted: tuple[str, str],
+    quickest: dict[str, int],
 ) -> None:
+    for name, number in quickest.items():
+        monkeypatch.setattr(csv_bytes, name, number)
     path = tmp_path / "wide.csv"
     rows = ["a;b;c", "1;2;3", '"1""x";"2;""";"3\n"', ";;", '"";"";""', "é;2;東京"]
     path.write_text(ending.join([*rows, ""]), newline="", encoding="utf-8")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    from tuner.spans import Words
+    from tuner.spans import Places, Words
 
     Hashes: TypeAlias = Sequence[int] | Words
 
@@ -115,7 +115,7 @@ class Screen:
         return self.rows_at(self.card_places)
 
     @cached_property
-    def card_places(self) -> Sequence[int]:
+    def card_places(self) -> Sequence[int] | Places:
         """Some bytes of ``plain`` that may be part of a card number, in order.
 
         A quarter of the characters is enough to tell: of 13 digits in a row every fourth is a
@@ -167,7 +167,7 @@ class Screen:
         """The rows that hold the text of another column in the same row."""
         return list(compress(count(), map(contains, self.encoded, others.encoded)))
 
-    def rows_at(self, places: Sequence[int]) -> Sequence[int]:
+    def rows_at(self, places: Sequence[int] | Places) -> Sequence[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
         if self.has_nul:
             return range(len(self.texts)) if places else ()

@@ -65,7 +65,7 @@ class WideScreen(Screen):
         return self.spans.buffer
 
     @cached_property
-    def card_places(self) -> Sequence[int]:
+    def card_places(self) -> Places:
         """Some bytes of ``plain`` that may be part of a card number."""
         if self._beside:
             return self._beside.card_places
@@ -74,7 +74,16 @@ class WideScreen(Screen):
         three = set_in(is_digit[:-2] & is_digit[1:-1] & is_digit[2:])
         parted = set_in(is_digit[:-3] & is_digit[1:-2] & is_blank[2:-1] & is_digit[3:])
         places = np.concatenate([three, three + 2, parted, parted + 3]) * EVERY
-        return list(np.sort(places).tolist())
+        return np.sort(places)
+
+    @cached_property
+    def control_places(self) -> Places:
+        """Where control characters of ASCII are in ``plain``, other than tab and line ends."""
+        if self._beside:
+            return self._beside.control_places
+        low = set_in(self._data < _SPACE)
+        low = low[_IS_CONTROL[self._data[low]]]
+        return np.sort(np.concatenate([low, self.places(_DELETE)]))
 
     @cached_property
     def size(self) -> int:
@@ -100,7 +109,7 @@ class WideScreen(Screen):
 
     def with_controls(self) -> Sequence[int]:
         """The rows that hold a control character of ASCII, other than tab and line ends."""
-        return self._rows(self._control_places)
+        return self.rows_at(self.control_places)
 
     def blank(self) -> Sequence[int]:
         """The rows with nothing but blanks, or with nothing at all."""
@@ -141,7 +150,7 @@ class WideScreen(Screen):
     def having(self, needle: str) -> Sequence[int]:
         """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
         places = self.places(needle.encode())
-        return self._rows(places) if len(places) else ()
+        return self.rows_at(places) if len(places) else ()
 
     def places(self, needle: bytes) -> Places:
         """Where some bytes of ``plain`` begin, which hold no NUL."""
@@ -162,18 +171,6 @@ class WideScreen(Screen):
                 found = found[self._data[found + each] == code]
         return found
 
-    def rows_at(self, places: Sequence[int]) -> Sequence[int]:
-        """The rows that some bytes of ``plain``, in order, belong to."""
-        return self._rows(np.array(places, np.int64))
-
-    @cached_property
-    def _control_places(self) -> Places:
-        if self._beside:
-            return self._beside._control_places
-        low = set_in(self._data < _SPACE)
-        places = low[_IS_CONTROL[self._data[low]]]
-        return np.sort(np.concatenate([places, self.places(_DELETE)]))
-
     @cached_property
     def encoded(self) -> list[bytes]:
         """Each in UTF-8."""
@@ -187,8 +184,10 @@ class WideScreen(Screen):
     def _data(self) -> Buffer:
         return np.frombuffer(self.plain, np.uint8)
 
-    def _rows(self, places: Places) -> Sequence[int]:
-        return list(rows_at(places, self.spans.begins, self.spans.ends).tolist())
+    def rows_at(self, places: Sequence[int] | Places) -> Sequence[int]:
+        """The rows that some bytes of ``plain``, in order, belong to."""
+        at = np.asarray(places, np.int64)
+        return list(rows_at(at, self.spans.begins, self.spans.ends).tolist())
 
     def _folded(self, rows: Sequence[int]) -> list[bytes]:
         if self.has_nul:

@@ -233,9 +233,11 @@ def _columns(
     of_cell = begins.ravel().searchsorted(doubled, "right") - 1
     held = np.bincount(of_cell, minlength=begins.size)
     left_out = np.cumsum(held)
-    for each, (inner_begins, inner_ends) in zip(table.wanted or (), cells, strict=True):
-        inner_begins -= (left_out - held)[each :: table.width]
-        inner_ends -= left_out[each :: table.width]
+    before, after = ((left_out - each).reshape(begins.shape).T for each in (held, 0))
+    cells = [
+        (inner_begins - before[each], inner_ends - after[each])
+        for each, (inner_begins, inner_ends) in zip(table.wanted or (), cells, strict=True)
+    ]
     if _LITTLE * wanted < len(buffer):
         texts = chain.from_iterable(_slices(buffer, *each) for each in cells)
         buffer, *places = joined(list(texts))
