@@ -54,6 +54,8 @@ _SPACE = ord(" ")
 _ASCII = 128
 _EMPTY = np.uint32(0xFFFFFFFF)
 _WORDS = np.array([chr(code).isalnum() or chr(code) == "_" for code in range(_ASCII)])
+_HALF = np.dtype(np.uint32)
+_HALF_BITS, _HALF_MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
 _BORROWED = np.random.default_rng(2017).integers(0, BINS, (64, BINS))
 
 
@@ -83,8 +85,7 @@ class Sketches:
             self._file.write(raw)
             self._size += len(raw)
             self._rows += len(some)
-            places = _places(hashed(codes_of(text))[0])
-            self._counts += np.bincount(places, minlength=1 << COUNTER_BITS)
+            np.add.at(self._counts, _places(hashed(codes_of(text))[0]), 1)
 
     def pairs(self, held_from: int | None) -> Iterator[Pair]:
         """As ``Near.pairs``; of those just near enough a few are missed."""
@@ -142,10 +143,10 @@ def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def normalised(texts: Sequence[str]) -> str:
     """The same as ``near.normalised`` of each, a NUL between them."""
-    joined = _END.join(text[:MOST_CHARS] for text in texts)
+    joined = _END.join(text[:MOST_CHARS].casefold() for text in texts)
     if joined.count(_END) >= len(texts):
-        joined = _END.join(text[:MOST_CHARS].replace(_END, " ") for text in texts)
-    codes = codes_of(joined.casefold())
+        joined = _END.join(text[:MOST_CHARS].casefold().replace(_END, " ") for text in texts)
+    codes = codes_of(joined)
     end = codes == 0
     word = _is_word(codes)
     after_word = np.concatenate(([False], word[:-1]))
@@ -185,8 +186,8 @@ def _is_word(codes: Codes) -> Bools:
     return word
 
 
-def hashed(codes: Codes) -> tuple[Hashes, Ints, Ints]:
-    """A number of 64 bits for every shingle, where it starts, and which text it is in."""
+def hashed(codes: Codes) -> tuple[Hashes, Ints]:
+    """A number of 64 bits for every shingle, and where it starts."""
     count = max(0, len(codes) - SHINGLE + 1)
     wide = codes.astype(np.uint64)
     hashes = wide[:count].copy()
@@ -196,11 +197,12 @@ def hashed(codes: Codes) -> tuple[Hashes, Ints, Ints]:
     hashes ^= hashes >> np.uint64(32)
     hashes *= np.uint64(0xD6E8FEB86659FD93)
     hashes ^= hashes >> np.uint64(32)
-    ends = np.cumsum(codes == 0)
-    inside = ends[SHINGLE - 1 :] == ends[:count]
-    inside &= codes[:count] != 0
-    starts = np.flatnonzero(inside)
-    return hashes[starts], starts, ends[starts]
+    is_text = codes != 0
+    is_inside = is_text[:count].copy()
+    for offset in range(1, SHINGLE):
+        is_inside &= is_text[offset : offset + count]
+    starts = np.flatnonzero(is_inside)
+    return hashes[starts], starts
 
 
 def _places(hashes: Hashes) -> Ints:
@@ -217,15 +219,17 @@ class _Common:
 
     def left_out(self, text: str) -> tuple[Hashes, Ints]:
         """The other shingles of some texts, and which text each is in."""
-        hashes, starts, row_of = hashed(codes_of(text))
+        codes = codes_of(text)
+        hashes, starts = hashed(codes)
         places = _places(hashes)
         new = np.flatnonzero(self._unnamed[places])
         if len(new):
             self._unnamed[places[new]] = False
             new = new[np.unique(hashes[new], return_index=True)[1]]
             self.names.update(text[start : start + SHINGLE] for start in starts[new].tolist())
-        rare = ~self._places[places]
-        return hashes[rare], row_of[rare]
+        rare = np.flatnonzero(~self._places[places])
+        ends = np.flatnonzero(codes == 0)
+        return hashes[rare], ends.searchsorted(starts[rare])
 
 
 def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
@@ -234,15 +238,17 @@ def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
     bins = ((hashes & np.uint64(0xFFFFFFFF)) * np.uint64(BINS)) >> np.uint64(32)
     values = (hashes >> np.uint64(32)).astype(np.uint32)
     np.minimum.at(least.reshape(-1), row_of * BINS + bins.astype(np.int64), values)
-    filled = least.copy()
+    filled, every = least.astype(np.uint8), least.reshape(-1)
     is_empty = least == _EMPTY
-    row, at = np.nonzero(is_empty & ~is_empty.all(axis=1, keepdims=True))
+    empty = np.flatnonzero(is_empty & ~is_empty.all(axis=1, keepdims=True))
+    at = empty % BINS
+    first = empty - at
     for borrowed in _BORROWED:
-        lent = least[row, borrowed[at]]
-        filled[row, at] = lent
-        left = lent == _EMPTY
-        row, at = row[left], at[left]
-    return filled.astype(np.uint8)
+        lent = every[first + borrowed[at]]
+        filled.reshape(-1)[first + at] = lent
+        left = np.flatnonzero(lent == _EMPTY)
+        first, at = first[left], at[left]
+    return filled
 
 
 def likely(
@@ -260,9 +266,8 @@ def likely(
     agreement = np.zeros((2, len(whole)), np.uint8)
     partner = np.zeros((2, len(whole)), np.int32)
     for key in (whole, *sketches.view(np.uint32).T):
-        rows_used = used if key is whole else long
-        order = rows_used[np.argsort(key[rows_used], kind="stable")]
-        for slot, (rows, earlier) in enumerate(_links(key[order], order, held_from)):
+        keys, order = _in_order(key, used if key is whole else long)
+        for slot, (rows, earlier) in enumerate(_links(keys, order, held_from)):
             found = _agreement(sketches, rows, earlier)
             more = found > agreement[slot, rows]
             agreement[slot, rows[more]] = found[more]
@@ -270,6 +275,15 @@ def likely(
     enough = agreement >= LEAST_AGREEMENT
     for row in np.flatnonzero(enough.any(axis=0)).tolist():
         yield row, set(partner[enough[:, row], row].tolist())
+
+
+def _in_order(key: NDArray[Any], rows: Ints) -> tuple[NDArray[Any], Ints]:
+    """The keys of some rows, and the rows, sorted by key, then number."""
+    if key.itemsize > _HALF.itemsize:
+        order = rows[np.argsort(key[rows], kind="stable")]
+        return key[order], order
+    both = np.sort(key[rows].astype(np.uint64) << _HALF_BITS | rows.astype(np.uint64))
+    return both >> _HALF_BITS, (both & _HALF_MASK).astype(np.int64)
 
 
 def _links(
