@@ -3,8 +3,7 @@
 A sketch is made by one permutation hashing (P. Li, A. Owen, C.-H. Zhang, One permutation hashing, 2012),
 its empty bins filled from others chosen by chance (A. Shrivastava, Optimal densification for fast and
 accurate minwise hashing, 2017), of each minimum eight bits kept (P. Li, A. C. Koenig, b-bit minwise
-hashing, 2010). Rows that agree in one of ``BANDS`` parts of their sketches may be a pair; of a row's,
-those that agree best are compared exactly.
+hashing, 2010). Of the pairs that ``bands`` finds likely the texts are compared.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from weakref import finalize
 
 import numpy as np
 
+from tuner.data.checks.bands import likely
 from tuner.data.checks.near import (
     LEAST_CHARS,
     MOST_CHARS,
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 BANDS = 25
 BINS = 4 * BANDS
-LEAST_AGREEMENT = 35
-"""Bins in which two sketches agree when they are worth comparing; of rows that share half of their
-rare shingles 50 are expected, give or take 5."""
 COUNTER_BITS = 20
 """Shingles are counted in 2 ** 20 places; two in one place are taken for one."""
 PIECE_CHARS = 400_000
@@ -54,8 +51,6 @@ _SPACE = ord(" ")
 _ASCII = 128
 _EMPTY = np.uint32(0xFFFFFFFF)
 _WORDS = np.array([chr(code).isalnum() or chr(code) == "_" for code in range(_ASCII)])
-_HALF = np.dtype(np.uint32)
-_HALF_BITS, _HALF_MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
 _BORROWED = np.random.default_rng(2017).integers(0, BINS, (64, BINS))
 
 
@@ -249,65 +244,3 @@ def sketched(hashes: Hashes, row_of: Ints, rows: int) -> Sketch:
         left = np.flatnonzero(lent == _EMPTY)
         first, at = first[left], at[left]
     return filled
-
-
-def likely(
-    sketches: Sketch, whole: Ints, is_long: Bools, held_from: int | None
-) -> Iterator[tuple[int, set[int]]]:
-    """Yield rows with one or two earlier ones to compare them with.
-
-    Args:
-        sketches: One a row.
-        whole: A number for the whole of each row's text; 0 leaves the row out.
-        is_long: Whether its sketch counts; others are compared as a whole alone.
-        held_from: As ``Near.pairs``.
-    """
-    used, long = np.flatnonzero(whole), np.flatnonzero(is_long)
-    agreement = np.zeros((2, len(whole)), np.uint8)
-    partner = np.zeros((2, len(whole)), np.int32)
-    for key in (whole, *sketches.view(np.uint32).T):
-        keys, order = _in_order(key, used if key is whole else long)
-        for slot, (rows, earlier) in enumerate(_links(keys, order, held_from)):
-            found = _agreement(sketches, rows, earlier)
-            more = found > agreement[slot, rows]
-            agreement[slot, rows[more]] = found[more]
-            partner[slot, rows[more]] = earlier[more]
-    enough = agreement >= LEAST_AGREEMENT
-    for row in np.flatnonzero(enough.any(axis=0)).tolist():
-        yield row, set(partner[enough[:, row], row].tolist())
-
-
-def _in_order(key: NDArray[Any], rows: Ints) -> tuple[NDArray[Any], Ints]:
-    """The keys of some rows, and the rows, sorted by key, then number."""
-    if key.itemsize > _HALF.itemsize:
-        order = rows[np.argsort(key[rows], kind="stable")]
-        return key[order], order
-    both = np.sort(key[rows].astype(np.uint64) << _HALF_BITS | rows.astype(np.uint64))
-    return both >> _HALF_BITS, (both & _HALF_MASK).astype(np.int64)
-
-
-def _links(
-    keys: NDArray[Any], order: Ints, held_from: int | None
-) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-    """Of rows sorted by key, then number: each with the first, and with the one before it, of its key."""
-    if not len(order):
-        return (order, order), (order, order)
-    is_first = np.concatenate(([True], keys[1:] != keys[:-1]))
-    places = np.arange(len(order))
-    first = np.maximum.accumulate(np.where(is_first, places, 0))
-    is_earlier = np.full(len(order), True) if held_from is None else order < held_from
-    before = np.maximum.accumulate(np.where(is_earlier, places, -1))
-    before = np.concatenate(([-1], before[:-1]))
-    asks = ~is_first & (before >= first)
-    if held_from is not None:
-        asks &= ~is_earlier
-    return (order[asks], order[first[asks]]), (order[asks], order[before[asks]])
-
-
-def _agreement(sketches: Sketch, rows: Ints, others: Ints) -> NDArray[np.uint8]:
-    """In how many bins two sketches are the same."""
-    found = np.zeros(len(rows), np.uint8)
-    for start in range(0, len(rows), 1 << 16):
-        some = slice(start, start + (1 << 16))
-        found[some] = (sketches[rows[some]] == sketches[others[some]]).sum(axis=1)
-    return found
