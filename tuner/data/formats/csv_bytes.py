@@ -228,14 +228,9 @@ def _columns(
     leads = None if beyond is None else beyond[marks.data[beyond] >= _LEAD]
     foreign = [_foreign(marks.raw, leads, *each) for each in cells]
     wanted = sum(int(inner_ends.sum() - inner_begins.sum()) for inner_begins, inner_ends in cells)
-    doubled = marks.doubled[marks.doubled < (ends[-1, -1] if len(ends) else 0)]
-    buffer = _without(doubled, marks)
-    of_cell = begins.ravel().searchsorted(doubled, "right") - 1
-    held = np.bincount(of_cell, minlength=begins.size)
-    left_out = np.cumsum(held)
-    before, after = ((left_out - each).reshape(begins.shape).T for each in (held, 0))
+    buffer, before, until = _undoubled(marks, begins, ends)
     cells = [
-        (inner_begins - before[each], inner_ends - after[each])
+        (inner_begins - before[:, each], inner_ends - until[:, each])
         for each, (inner_begins, inner_ends) in zip(table.wanted or (), cells, strict=True)
     ]
     if _LITTLE * wanted < len(buffer):
@@ -245,6 +240,15 @@ def _columns(
     has_nul = b"\0" in marks.raw
     spans = (Spans(buffer, *each) for each in cells)
     return [Column(each, rows, has_nul=has_nul) for each, rows in zip(spans, foreign, strict=True)]
+
+
+def _undoubled(marks: _Marks, begins: Places, ends: Places) -> tuple[bytes, Places, Places]:
+    """The block without doubles of quotes, and how many are left out before each cell, and before its end."""
+    doubled = marks.doubled[marks.doubled < (ends[-1, -1] if len(ends) else 0)]
+    of_cell = begins.ravel().searchsorted(doubled, "right") - 1
+    held = np.bincount(of_cell, minlength=begins.size).reshape(begins.shape)
+    until = held.cumsum().reshape(begins.shape)
+    return _without(doubled, marks), until - held, until
 
 
 def _without(places: Places, marks: _Marks) -> bytes:
