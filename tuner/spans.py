@@ -139,7 +139,10 @@ def set_in(flags: Flags) -> Places:
 
 
 def rows_at(places: Places, begins: Places, ends: Places) -> Places:
-    """The spans that hold one of some bytes of the buffer; all are in its order. The fewer are looked up."""
+    """Which spans hold one of some bytes of the buffer; the fewer are looked up among the more.
+
+    Bytes and spans must be in the order of the buffer, and no span may begin within another.
+    """
     if len(places) < len(begins):
         rows = begins.searchsorted(places, "right") - 1
         rows = rows[(rows >= 0) & (places < ends[rows])]

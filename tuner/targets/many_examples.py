@@ -82,7 +82,7 @@ def _spans(texts: Sequence[str]) -> Spans:
 
 def _heads(tag: int, sizes: Places) -> Words:
     """A tag and each size as a varint, from the lowest byte on; what is above them is zero."""
-    words, rest, shift = np.full(len(sizes), tag), sizes, 0
+    words, rest, shift = np.full(len(sizes), tag, np.int64), sizes, 0
     while rest.any():
         shift += 8
         more = rest >> _SEVEN
@@ -116,7 +116,7 @@ def _tag(message: Any, field: str) -> int:
 
 def _head(message: Any, field: str, size: int) -> bytes:
     """What stands before a field of so many bytes."""
-    sizes = np.array([size])
+    sizes = np.array([size], np.int64)
     return _heads(_tag(message, field), sizes).tobytes()[: 1 + int(_digits(sizes)[0])]
 
 

@@ -170,7 +170,7 @@ class Screen:
     def rows_at(self, places: Sequence[int] | Places) -> Sequence[int]:
         """The rows that some bytes of ``plain``, in order, belong to."""
         if self.has_nul:
-            return range(len(self.texts)) if places else ()
+            return range(len(self.texts)) if len(places) else ()
         rows, row, last = [], 0, 0
         for place in places:
             row += self.plain.count(0, last, place)

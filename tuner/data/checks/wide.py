@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner.data.checks.folding import lowered
 from tuner.data.checks.screen import (
-    BLANKS,
     CONTROLS,
     EVERY,
     SEEN,
@@ -32,16 +32,8 @@ if TYPE_CHECKING:
 
 _SPACE, _HYPHEN, _DELETE = ord(" "), ord("-"), b"\x7f"
 _ZERO, _TEN = np.uint8(ord("0")), np.uint8(10)
-_SPACED = np.array([_SPACE if code in BLANKS else code for code in range(256)], np.uint8)
-_ONE = np.uint8(1)
 _RARITY = {code: rank for rank, code in enumerate(b"etaoinsrhldcumfpgwybvkxjqz")}
 """Of letters, as in English; whatever else is in a needle is rarer."""
-_A, _LETTERS = np.uint8(ord("A")), np.uint8(26)
-_TO_CASE = np.uint64(5)
-"""From the lowest bit of a byte to the one that lower case has set."""
-_ASCII = 0x80
-_FEW_CAPITALS = 100
-"""Letters that are looked for one by one; of more, every text that is not ASCII is folded by itself."""
 _IS_SEEN = np.isin(np.arange(256), SEEN)
 _IS_CONTROL = np.isin(np.arange(256), (0, *CONTROLS))
 
@@ -129,12 +121,11 @@ class WideScreen(Screen):
 
     def keys(self) -> Words:
         """A hash of each text that is the same when only case and blanks differ."""
-        lowered = _lowered(self._packed)
-        resized = _fold_foreign(lowered.data) if self.foreign else []
-        keys = hashes(lowered)
-        is_space, first = lowered.data == _SPACE, lowered.first * WORD
-        is_odd = is_space[first] | is_space[first + np.maximum(lowered.sizes, 1) - 1]
-        for places in (set_in(is_space[1:] & is_space[:-1]), *resized):
+        low, left = lowered(self._packed)
+        keys = hashes(low)
+        is_space, first = low.data == _SPACE, low.first * WORD
+        is_odd = is_space[first] | is_space[first + np.maximum(low.sizes, 1) - 1]
+        for places in (set_in(is_space[1:] & is_space[:-1]), *left):
             is_odd[np.searchsorted(first, places, side="right") - 1] = True
         rows = np.flatnonzero(is_odd)
         if len(rows):
@@ -148,7 +139,7 @@ class WideScreen(Screen):
         return list(compress(rows, map(contains, self.some(rows), others.some(rows))))
 
     def having(self, needle: str) -> Sequence[int]:
-        """The rows that hold ``needle``, which is ASCII; that there is none is told quickly."""
+        """The rows in which ``needle`` begins, which is ASCII; that there is none is told quickly."""
         places = self.places(needle.encode())
         return self.rows_at(places) if len(places) else ()
 
@@ -211,40 +202,6 @@ def wide_screens(batch: Batch) -> tuple[WideScreen, WideScreen]:
 @cache
 def _rarest(needle: bytes) -> int:
     return max(range(len(needle)), key=lambda each: _RARITY.get(needle[each], len(_RARITY)))
-
-
-def _lowered(texts: Packed) -> Packed:
-    """Texts in lower case, with spaces for blanks; letters beyond ASCII are as they were."""
-    is_capital = texts.data - _A < _LETTERS
-    words = is_capital.view(np.uint64) << _TO_CASE
-    words |= texts.words
-    lowered = texts._replace(words=words)
-    blanks = set_in((texts.data - _ONE) < _SPACE - _ONE)  # and some controls; no zeros
-    lowered.data[blanks] = _SPACED[texts.data[blanks]]
-    return lowered
-
-
-def _fold_foreign(data: Buffer) -> list[Places]:
-    """Fold the letters beyond ASCII that take as many bytes then, and tell where others are."""
-    places = set_in(data >= _ASCII)
-    codes = data[places]
-    letters = set(decoded(codes.tobytes()))
-    changed = [each for each in letters if each.isspace() or each.casefold() != each]
-    if len(changed) > _FEW_CAPITALS:
-        return [places]
-    resized = []
-    for letter in changed:
-        old, new = encoded(letter), encoded(letter.casefold())
-        found = set_in(codes[: len(codes) - len(old) + 1] == old[0])
-        for each, code in enumerate(old):
-            found = found[codes[found + each] == code]
-        at = places[found]
-        if letter.isspace() or len(old) != len(new):
-            resized.append(at)
-            continue
-        for each, code in enumerate(new):
-            data[at + each] = code
-    return resized
 
 
 def _is_blank(text: bytes) -> bool:

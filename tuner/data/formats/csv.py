@@ -25,7 +25,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 """Excel's own first line, which is no row."""
 _FEW = 4
-"""Blocks, of a file, or of what it unpacks to, up to which importing numpy, some 80 ms, does not pay."""
+"""Blocks up to which importing numpy, some 80 ms, does not pay."""
 _BLANK = re.compile(r"(?:[ \t\r]*\n)*")
 
 

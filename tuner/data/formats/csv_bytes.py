@@ -233,7 +233,7 @@ def _columns(
         (inner_begins - before[:, each], inner_ends - until[:, each])
         for each, (inner_begins, inner_ends) in zip(table.wanted or (), cells, strict=True)
     ]
-    if _LITTLE * wanted < len(buffer):
+    if _LITTLE * wanted < len(marks.raw):
         texts = chain.from_iterable(_slices(buffer, *each) for each in cells)
         buffer, *places = joined(list(texts))
         cells = list(zip(*(np.split(each, len(cells)) for each in places), strict=True))
