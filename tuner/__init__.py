@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tuner import aio as aio
     from tuner import data as data
     from tuner.data.prepare import Examples
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.pipelines.outcome import PipelineOutcome
     from tuner.jobs.planning.plan import Item
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
+    from tuner.pipelines.outcome import PipelineOutcome
     from tuner.types import TargetConfig
 
     Spec = str | Path | Mapping[str, Any]
@@ -170,7 +170,7 @@ def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | Non
     """
     from pathlib import Path
 
-    from tuner.jobs.work import load_work
+    from tuner.jobspec.work import load_work
     from tuner.tokens.long import long_examples
 
     given = Path(spec) if isinstance(spec, str | Path) else spec

@@ -11,15 +11,15 @@ import tuner
 from tuner.errors import InvalidInput
 from tuner.jobs.ledger import open_ledger
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.pipelines.begun import Manner
-from tuner.jobs.pipelines.spec import load_pipeline
-from tuner.jobs.pipelines.together import follow_both
 from tuner.jobs.planning.loading import Loaded, load
 from tuner.jobs.planning.plan import plan as planned
 from tuner.jobs.running.reach import Connections
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.start import begin, follow_all
-from tuner.jobs.work import Work
+from tuner.jobspec.work import Work
+from tuner.pipelines.begun import Manner
+from tuner.pipelines.spec import load_pipeline
+from tuner.pipelines.together import follow_both
 from tuner.tokens.long import long_examples
 from tuner.tokens.works import token_counter
 from tuner.types import Phase, TargetConfig
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from tuner import Spec
     from tuner.data.prepare import Examples
     from tuner.errors import Problem
-    from tuner.jobs.job import Job
-    from tuner.jobs.pipelines.outcome import PipelineOutcome
-    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.job import Job
     from tuner.jobs.planning.plan import Item
+    from tuner.pipelines.outcome import PipelineOutcome
+    from tuner.pipelines.spec import Pipeline
 
 __all__ = ["plan", "run", "run_pipeline", "status", "submit"]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from meter import measured, tell
 
+from tuner.events import events
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.pipelines.running import run_pipeline
-from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.jobs.spec.evaluation_keys import Evaluation, Require
-from tuner.jobs.spec.keys import JobSpec, TrainingData
-from tuner.jobs.telling import events
-from tuner.jobs.work import Work
+from tuner.jobspec.evaluation_keys import Evaluation, Require
+from tuner.jobspec.keys import JobSpec, TrainingData
+from tuner.jobspec.work import Work
+from tuner.pipelines.running import run_pipeline
+from tuner.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.types import Example, Grant, Phase, Role, TargetConfig
 
 ROWS = [Example(f"question {number}", f"answer {number}", number + 2) for number in range(12)]

@@ -10,7 +10,7 @@ from tests.fakes.one_target import SPEC, OneTarget, answers
 from tests.fakes.target import FakeTarget
 from tuner.__main__ import run as tuner
 from tuner.jobs.outcome import fitting
-from tuner.jobs.work import load_work, new_tuned_model
+from tuner.jobspec.work import load_work, new_tuned_model
 from tuner.types import State
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from tests.migrate.samples import OPENAI, TOGETHER_JOB
 from tuner.__main__ import run
 from tuner.cli.init import KINDS
-from tuner.jobs.work import load_work
+from tuner.jobspec.work import load_work
 from tuner.migrate import FOREIGN
 
 ROOT = Path(__file__).parents[2]

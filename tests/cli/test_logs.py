@@ -9,9 +9,9 @@ import pytest
 
 from tests.jobs.ledger.test_ledger import JOB
 from tuner.__main__ import run
+from tuner.events import effects, events
 from tuner.jobs.records import log
 from tuner.jobs.records.audit import Audit
-from tuner.jobs.telling import effects, events
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from tests.fakes.target import FakeTarget
 from tuner import targets
 from tuner.__main__ import run as tuner
 from tuner.errors import NotAllowed, Unavailable
-from tuner.jobs.work import load_work, new_tuned_model
+from tuner.jobspec.work import load_work, new_tuned_model
 from tuner.types import Feature
 
 pytestmark = pytest.mark.slow

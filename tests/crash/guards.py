@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tuner.evaluation import gate
+from tuner.events import effects, events
 from tuner.jobs import flow, sharing
-from tuner.jobs.evaluation import gate
 from tuner.jobs.ledger import Ledger, claims, pipelines
-from tuner.jobs.pipelines import keeping, losers
 from tuner.jobs.running.session import Session
-from tuner.jobs.telling import effects, events
+from tuner.pipelines import keeping, losers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

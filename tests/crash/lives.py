@@ -25,20 +25,20 @@ from tests.crash import shapes
 from tests.fakes import clock
 from tests.fakes.piped import PipedTarget, serve
 from tuner import targets
-from tuner.jobs.evaluation import bootstrap
+from tuner.evaluation import bootstrap
 from tuner.jobs.ledger import Ledger, store
-from tuner.jobs.pipelines.running import run_pipeline
 from tuner.jobs.records.audit import Audit, Change
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
+from tuner.pipelines.running import run_pipeline
 
 if TYPE_CHECKING:
     import subprocess
     from multiprocessing.connection import Connection
 
     from tuner.jobs.ledger.notices import Notice
-    from tuner.jobs.spec.keys import Notify
+    from tuner.jobspec.keys import Notify
     from tuner.types import TargetConfig
 
 MOST_LIVES = 20

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.crash.stories import Story
     from tests.crash.storm import Storm
-    from tuner.jobs.job import Job
+    from tuner.job import Job
 
 FORCED = f"forced by --force-share by {whoami()}: "
 

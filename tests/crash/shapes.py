@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tests.fakes.pipelines import PipelineTarget, grid, model, pipeline, single
 from tests.fakes.work import GRANTS, job_of
 from tests.fakes.work import WORK as GIVEN
-from tuner.jobs.spec.keys import Notify, Require
-from tuner.jobs.work import new_tuned_model, with_source
+from tuner.jobspec.keys import Notify, Require
+from tuner.jobspec.work import new_tuned_model, with_source
 
 if TYPE_CHECKING:
-    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.pipelines.spec import Pipeline
 
 HEIR = "lead@example.com"
 NOTIFY = (Notify(url="https://hooks.example.com/tuner", on=("done", "transferred")),)

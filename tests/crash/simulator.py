@@ -28,13 +28,13 @@ from tests.crash.storm import CALM, Storm, Weather
 from tests.fakes import clock
 from tuner import targets
 from tuner.errors import TunerError
-from tuner.jobs.evaluation import asking
+from tuner.evaluation import asking
+from tuner.events import effects, events
 from tuner.jobs.ledger import Ledger, claims
-from tuner.jobs.pipelines.running import run_pipeline
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.jobs.telling import effects, events
+from tuner.pipelines.running import run_pipeline
 
 STORMY_LIVES = 6
 LONGEST_S = 20_000.0

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.crash.shapes import NOTIFY, Service
 from tests.fakes.pipelines import RATES, grid, pipeline, single, variant
 from tests.fakes.work import GRANTS
-from tuner.jobs.spec.keys import EarlyStopping, Evaluation, Require
-from tuner.jobs.work import new_tuned_model
+from tuner.jobspec.keys import EarlyStopping, Evaluation, Require
+from tuner.jobspec.work import new_tuned_model
 
 if TYPE_CHECKING:
     from random import Random
 
-    from tuner.jobs.pipelines.spec import Pipeline
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
+    from tuner.pipelines.spec import Pipeline
 
 HEIR = "lead@example.com"
 

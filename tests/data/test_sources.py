@@ -10,8 +10,8 @@ from tuner.data.fix import fix
 from tuner.data.formats.writers import write
 from tuner.data.sources import absent, files, matching
 from tuner.errors import DatasetError
-from tuner.jobs.material import read_material
-from tuner.jobs.spec.draft import read_draft
+from tuner.jobspec.draft import read_draft
+from tuner.jobspec.material import read_material
 from tuner.types import Example
 
 SPEC = "job: j\nbase_model: models/smollm2-135m-instruct\ntraining_data:\n  path: "

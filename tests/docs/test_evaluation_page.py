@@ -9,8 +9,8 @@ import yaml
 
 from tests.docs.blocks import ROOT, blocks, broken_links
 from tuner.__main__ import run as tuner
-from tuner.jobs.spec.draft import read_draft
-from tuner.jobs.spec.evaluation_keys import METRICS
+from tuner.jobspec.draft import read_draft
+from tuner.jobspec.evaluation_keys import METRICS
 
 PAGE = ROOT / "docs/evaluation.md"
 

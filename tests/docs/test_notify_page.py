@@ -12,10 +12,10 @@ import pytest
 from tests.docs.blocks import ROOT, blocks
 from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.ledger.test_ledger import EVALUATION
+from tuner.events import sending
+from tuner.events.notify import notices
 from tuner.jobs.records.audit import Audit, Change
-from tuner.jobs.spec.keys import Notify
-from tuner.jobs.telling import sending
-from tuner.jobs.telling.notify import notices
+from tuner.jobspec.keys import Notify
 from tuner.types import Phase
 
 PAGE = ROOT / "docs/notify.md"

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check
-from tuner.jobs.pipelines.spec import load_pipeline
-from tuner.jobs.spec.reference import pipeline_tables
+from tuner.jobspec.reference import pipeline_tables
+from tuner.pipelines.spec import load_pipeline
 
 PAGE = ROOT / "docs/pipelines.md"
 

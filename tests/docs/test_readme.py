@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check, stop_service
 from tests.fakes.models import lend
-from tuner.jobs.work import load_work
+from tuner.jobspec.work import load_work
 
 README = ROOT / "README.md"
 

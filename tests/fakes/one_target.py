@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.target import FakeTarget
-from tuner.jobs.work import load_work, new_tuned_model
+from tuner.jobspec.work import load_work, new_tuned_model
 
 SPEC = """\
 job: capitals

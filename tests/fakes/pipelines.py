@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK
-from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
-from tuner.jobs.work import new_tuned_model
+from tuner.jobspec.work import new_tuned_model
+from tuner.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.types import Hyperparameters, State
 
 RATES = (0.001, 0.002, 0.003)

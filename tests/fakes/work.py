@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tuner.jobs.job import Job
-from tuner.jobs.spec.keys import Evaluation, JobSpec, Require, TrainingData
-from tuner.jobs.work import Work, content_id, new_tuned_model
+from tuner.job import Job
+from tuner.jobspec.keys import Evaluation, JobSpec, Require, TrainingData
+from tuner.jobspec.work import Work, content_id, new_tuned_model
 from tuner.types import Example, Grant, GranteeType, Role
 
 GRANTS = (

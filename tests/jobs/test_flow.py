@@ -10,9 +10,9 @@ import pytest
 from tests.fakes.target import ME, FakeTarget
 from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, RequestRefused
+from tuner.events import effects
 from tuner.jobs.flow import advance, look
-from tuner.jobs.spec.keys import EarlyStopping
-from tuner.jobs.telling import effects
+from tuner.jobspec.keys import EarlyStopping
 from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role, State
 
 JOB = job_of(WORK)

@@ -10,8 +10,8 @@ import yaml
 
 from tests.migrate.samples import AXOLOTL, DATASET_INFO, OPENAI, SAMPLES, TOGETHER
 from tuner.errors import SpecError
-from tuner.jobs.spec.draft import read_draft
-from tuner.jobs.spec.writing import render
+from tuner.jobspec.draft import read_draft
+from tuner.jobspec.writing import render
 from tuner.migrate import FOREIGN, translate
 from tuner.migrate.theirs import UNKNOWN
 

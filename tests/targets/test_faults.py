@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
     from tuner.types import Permission
 
 pytestmark = pytest.mark.slow

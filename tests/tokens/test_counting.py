@@ -12,7 +12,7 @@ from tuner.cli.data.given import Given
 from tuner.data import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
-from tuner.jobs.spec.draft import read_draft
+from tuner.jobspec.draft import read_draft
 from tuner.tokens import counting
 from tuner.tokens.counting import open_counter
 from tuner.types import Example, Limits

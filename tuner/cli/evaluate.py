@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tuner.cli.subjects import Subject
-    from tuner.jobs.evaluation.answers import Answers
-    from tuner.jobs.evaluation.comparison import Standing
-    from tuner.jobs.job import Evaluation, Job
+    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.comparison import Standing
+    from tuner.events.events import Event
+    from tuner.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.telling.events import Event
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 DATA = click.option(
     "--data",
@@ -134,7 +134,7 @@ async def _compared(
     answers: Callable[[str], Answers],
     tell: Callable[[Event], None],
 ) -> list[Standing]:
-    from tuner.jobs.evaluation import comparison
+    from tuner.evaluation import comparison
     from tuner.jobs.running.reach import Connections
 
     async with Connections() as connections:
@@ -142,14 +142,14 @@ async def _compared(
 
 
 def _metric(work: Work) -> str:
-    from tuner.jobs.evaluation.gate import metric_of
+    from tuner.evaluation.gate import metric_of
 
     return metric_of(work).kind
 
 
 def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
     """The ledger's answers by target; ``again`` those of this run alone."""
-    from tuner.jobs.evaluation.answers import Anew
+    from tuner.evaluation.answers import Anew
 
     known: dict[str, Answers] = {}
 
@@ -164,8 +164,8 @@ def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
 
 def _by(work: Work, kind: str) -> Work:
     """``work`` with another metric, which is a word."""
-    from tuner.jobs.evaluation.metrics import check
-    from tuner.jobs.spec.evaluation_keys import METRICS, Evaluation, MetricSpec
+    from tuner.evaluation.metrics import check
+    from tuner.jobspec.evaluation_keys import METRICS, Evaluation, MetricSpec
 
     words = [name for name in METRICS if name not in ("regex", "judge")]
     if kind not in words and ":" not in kind:
@@ -186,7 +186,7 @@ async def _evaluated(
     tell: Callable[[Event], None],
 ) -> list[Evaluation]:
     """An evaluation a work; the answers are those of the first."""
-    from tuner.jobs.evaluation import gate
+    from tuner.evaluation import gate
     from tuner.targets import open_target
 
     evaluations = []
@@ -202,14 +202,14 @@ def _nobody(_: Event) -> None:
 
 
 def _reporter(ctx: click.Context) -> Callable[[Event], None]:
-    from tuner.jobs.telling.reporters import Lines
+    from tuner.events.reporters import Lines
 
     return _nobody if ctx.obj["quiet"] else Lines(sys.stderr)
 
 
 def _misses(work: Work, evaluations: Sequence[Evaluation]) -> list[str]:
     """What the gate of the spec misses, of the evaluation by the spec's own metric."""
-    from tuner.jobs.evaluation.gate import shortfalls
+    from tuner.evaluation.gate import shortfalls
 
     asked = work.spec.evaluation
     its = [each for each in evaluations if each.metric == _metric(work)]
@@ -238,7 +238,7 @@ def _show(
 def _record(
     found: Subject, evaluations: Sequence[Evaluation], misses: Sequence[str]
 ) -> dict[str, object]:
-    from tuner.jobs.telling.reporters import scores
+    from tuner.events.reporters import scores
 
     return {
         "job": found.job.title,

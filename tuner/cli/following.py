@@ -15,20 +15,20 @@ import click
 
 from tuner.cli.show import show
 from tuner.errors import Detached, TunerError
+from tuner.events.findings import Findings
 from tuner.jobs import outcome as outcomes_of
 from tuner.jobs.figures import readable
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.running.runner import Pace
-from tuner.jobs.telling.findings import Findings
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.events.events import Event, Tell
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.pipelines.outcome import PipelineOutcome
-    from tuner.jobs.telling.events import Event, Tell
+    from tuner.pipelines.outcome import PipelineOutcome
 
     Ended = Outcome | PipelineOutcome
     Follow = Callable[[Tell, Pace], Coroutine[None, None, Sequence[Ended]]]
@@ -149,7 +149,7 @@ def pace_until(until: Phase | None, timeout_s: float | None) -> Pace:
 def _reporter(
     output: str, *, quiet: bool, live: bool
 ) -> AbstractContextManager[Callable[[Event], None]]:
-    from tuner.jobs.telling.reporters import JsonLines, Lines
+    from tuner.events.reporters import JsonLines, Lines
 
     if output == "jsonl":
         return JsonLines(sys.stdout)
@@ -159,7 +159,7 @@ def _reporter(
         return Lines(sys.stderr)
     from rich.console import Console
 
-    from tuner.jobs.telling.live import Terminal
+    from tuner.events.live import Terminal
 
     return Terminal(Console(stderr=True))
 
@@ -180,14 +180,14 @@ def _print(outcomes: Sequence[Ended], output: str, told: Findings) -> None:
 def _record(ended: Ended) -> dict[str, object]:
     if isinstance(ended, Outcome):
         return outcomes_of.record(ended)
-    from tuner.jobs.pipelines.outcome import record
+    from tuner.pipelines.outcome import record
 
     return record(ended)
 
 
 def _print_pipeline(ended: PipelineOutcome, told: Findings) -> None:
     """A line a stage, and the tables of those that are kept and of which there is news."""
-    from tuner.jobs.pipelines.outcome import rows
+    from tuner.pipelines.outcome import rows
 
     news = [name for name, each in ended.outcomes.items() if told.has_told(each.job)]
     is_unchanged = not news and not ended.failures

@@ -11,7 +11,7 @@ from tuner.errors import TunerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
 
 _AGAIN = "call tuner.run once more with the same spec and examples: it goes on where it is"
 

@@ -82,7 +82,7 @@ def _start(
     quiet: bool,
 ) -> None:
     from tuner.data import USUAL, Columns
-    from tuner.jobs.spec.starter import starter
+    from tuner.jobspec.starter import starter
 
     given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
     _save(starter(data, to, given), to, data, force=force)
@@ -91,7 +91,7 @@ def _start(
 
 
 def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> None:
-    from tuner.jobs.spec.writing import render
+    from tuner.jobspec.writing import render
     from tuner.migrate import translate
 
     found = translate(path, to.parent, kind)

@@ -44,7 +44,7 @@ def logs(
 
 
 def _seconds(since: str) -> float:
-    from tuner.jobs.spec.durations import seconds
+    from tuner.jobspec.durations import seconds
 
     if not seconds(since):
         raise click.UsageError(f"--since {since}: write a time such as 90s, 20m, 2h or 7d")

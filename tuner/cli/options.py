@@ -128,7 +128,7 @@ def timeout_option(command: F) -> F:
 
 
 def _seconds(ctx: click.Context, _: click.Parameter, value: str | None) -> float | None:
-    from tuner.jobs.spec.durations import seconds
+    from tuner.jobspec.durations import seconds
 
     if value is None:
         return None

@@ -11,7 +11,7 @@ from tuner.cli import LazyGroup
 from tuner.cli.options import output_option, set_option
 
 if TYPE_CHECKING:
-    from tuner.jobs.pipelines.spec import Pipeline, Stage
+    from tuner.pipelines.spec import Pipeline, Stage
 
 FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 SET = set_option("max_parallel=4 or jobs.0.keep=all", of="pipeline")
@@ -68,9 +68,9 @@ def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
 
     As the ledger has it: no service is asked.
     """
-    from tuner.jobs.pipelines.drawing import as_svg
-    from tuner.jobs.pipelines.graph import as_text
-    from tuner.jobs.pipelines.spec import load_pipeline
+    from tuner.pipelines.drawing import as_svg
+    from tuner.pipelines.graph import as_text
+    from tuner.pipelines.spec import load_pipeline
 
     loaded = load_pipeline(file, overrides)
     states, notes = _states(loaded)
@@ -84,7 +84,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     Raises:
         InvalidInput: Everything that is wrong with it.
     """
-    from tuner.jobs.pipelines.spec import load_pipeline
+    from tuner.pipelines.spec import load_pipeline
     from tuner.tokens.long import long_examples
 
     loaded = load_pipeline(file, overrides, looks=long_examples)
@@ -95,7 +95,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
 
 
 def _row(stage: Stage) -> dict[str, object]:
-    from tuner.jobs.work import new_tuned_model
+    from tuner.jobspec.work import new_tuned_model
 
     spec = stage.work.spec
     source = f"jobs/{stage.source}" if stage.source else spec.tuned_model_source
@@ -115,7 +115,7 @@ def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.ledger.pipelines import find
-    from tuner.jobs.pipelines.outcome import known_rows
+    from tuner.pipelines.outcome import known_rows
 
     with open_ledger() as ledger:
         known = find(ledger.store, loaded.id)

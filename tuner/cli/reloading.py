@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tuner.jobs.job import Job
-    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.job import Job
+    from tuner.pipelines.spec import Pipeline
 
     Files = dict[tuple[str, tuple[str, ...]], None]
 
@@ -19,7 +19,7 @@ def parted(jobs: Sequence[Job]) -> tuple[list[Job], Files]:
 
     A job of a pipeline cannot go on alone: whether it is shared is decided among all of them.
     """
-    from tuner.jobs.spec.files import is_pipeline
+    from tuner.jobspec.files import is_pipeline
 
     of_pipelines = [job for job in jobs if is_pipeline(Path(job.spec))]
     files = {(job.spec, job.overrides): None for job in of_pipelines}
@@ -32,6 +32,6 @@ def pipelines_of(files: Iterable[tuple[str, tuple[str, ...]]]) -> list[Pipeline]
     Raises:
         InvalidInput: What is wrong with one of them.
     """
-    from tuner.jobs.pipelines.spec import load_pipeline
+    from tuner.pipelines.spec import load_pipeline
 
     return [load_pipeline(Path(spec), overrides) for spec, overrides in files]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.cli.reloading import Files
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 
 @click.command()
@@ -37,8 +37,8 @@ def retry(
     from tuner.cli.following import follow, pace_until
     from tuner.cli.reloading import pipelines_of
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.pipelines.begun import Manner
-    from tuner.jobs.pipelines.together import follow_both
+    from tuner.pipelines.begun import Manner
+    from tuner.pipelines.together import follow_both
 
     with open_ledger() as ledger:
         found, files = _named(ledger, jobs) if jobs else _all(ledger)
@@ -53,7 +53,7 @@ def retry(
 def _all(ledger: Ledger) -> tuple[list[Job], Files]:
     from tuner.cli.from_python import on_disk
     from tuner.cli.reloading import parted
-    from tuner.jobs.pipelines.begun import RETRIED
+    from tuner.pipelines.begun import RETRIED
 
     failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
     return parted(on_disk(failed, are_named=False))
@@ -64,7 +64,7 @@ def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
     from tuner.cli.from_python import on_disk
     from tuner.cli.reloading import parted
     from tuner.jobs.ledger.pipelines import find
-    from tuner.jobs.spec.files import is_pipeline
+    from tuner.jobspec.files import is_pipeline
 
     jobs: list[Job] = []
     files: Files = {}
@@ -83,7 +83,7 @@ def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
 
 def _refuse_others(jobs: Sequence[Job]) -> None:
     from tuner.errors import InvalidInput, Problem
-    from tuner.jobs.pipelines.begun import RETRIED
+    from tuner.pipelines.begun import RETRIED
     from tuner.types import Phase
 
     problems = []
@@ -103,7 +103,7 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
 
 def _again(job: Job) -> tuple[Job, Work]:
     from tuner.jobs.running.start import unchanged
-    from tuner.jobs.work import load_work
+    from tuner.jobspec.work import load_work
 
     work = load_work(Path(job.spec), job.overrides)
     job = unchanged(job, work)

@@ -14,16 +14,16 @@ from tuner.cli.options import output_option, set_option, timeout_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.events.events import Tell
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.pipelines.outcome import PipelineOutcome
-    from tuner.jobs.pipelines.together import Both
     from tuner.jobs.planning.loading import Loaded
     from tuner.jobs.planning.settled import Pair
     from tuner.jobs.running.runner import Pace
-    from tuner.jobs.telling.events import Tell
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
+    from tuner.pipelines.outcome import PipelineOutcome
+    from tuner.pipelines.together import Both
 
 SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 SET = set_option()
@@ -110,10 +110,10 @@ def resume(
 
 def _of(jobs: Sequence[Job]) -> Both:
     """The files of bookmarks: jobs go on by themselves, the stages of a pipeline all together."""
-    from tuner.jobs.pipelines.spec import load_pipeline
     from tuner.jobs.running.start import unchanged
-    from tuner.jobs.spec.files import is_pipeline
-    from tuner.jobs.work import load_work
+    from tuner.jobspec.files import is_pipeline
+    from tuner.jobspec.work import load_work
+    from tuner.pipelines.spec import load_pipeline
 
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
     works = [(job, load_work(Path(job.spec), job.overrides)) for job in alone]
@@ -155,8 +155,8 @@ def _following(
             from tuner.jobs.running.start import follow_all
 
             return [*settled, *await follow_all(both[0], ledger, tell, pace)]
-        from tuner.jobs.pipelines.begun import Manner
-        from tuner.jobs.pipelines.together import follow_both
+        from tuner.pipelines.begun import Manner
+        from tuner.pipelines.together import follow_both
 
         return [*settled, *await follow_both(both, ledger, Manner(force=force), tell, pace)]
 

@@ -16,10 +16,10 @@ def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """
     import json
 
-    from tuner.jobs.pipelines.keys import pipeline_schema
-    from tuner.jobs.spec.json_schema import json_schema
-    from tuner.jobs.spec.keys import JobSpec
-    from tuner.jobs.spec.reference import pipeline_tables, reference
+    from tuner.jobspec.json_schema import json_schema
+    from tuner.jobspec.keys import JobSpec
+    from tuner.jobspec.reference import pipeline_tables, reference
+    from tuner.pipelines.keys import pipeline_schema
 
     if markdown:
         click.echo(pipeline_tables() if is_pipeline else reference(), nl=False)

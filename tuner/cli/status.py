@@ -13,7 +13,7 @@ from tuner.cli.options import output_option, timeout_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.pipelines import Known
 
@@ -34,7 +34,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import notices, open_ledger, pipelines
     from tuner.jobs.outcome import summary
-    from tuner.jobs.pipelines.outcome import counts, known_rows
+    from tuner.pipelines.outcome import counts, known_rows
 
     with open_ledger() as ledger:
         known = pipelines.known(ledger.store)

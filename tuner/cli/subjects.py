@@ -12,10 +12,10 @@ from tuner.errors import InvalidInput, NotAllowed, NotFound, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.planning.asked import Asked
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 
 class Subject(NamedTuple):
@@ -84,7 +84,7 @@ def _known(given: str, ledger: Ledger) -> Job | None:
 def _model(given: str, work: Work) -> Job:
     """A model that no bookmark tells of; a base model may be one."""
     from tuner import names
-    from tuner.jobs.job import Job
+    from tuner.job import Job
 
     return Job(given, work.spec.target, names.model(given), content="", spec="")
 

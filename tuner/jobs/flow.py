@@ -11,19 +11,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
+from tuner.evaluation import gate
+from tuner.evaluation.answers import NOTHING_KEPT
+from tuner.events import effects, events
 from tuner.jobs import stopping
-from tuner.jobs.evaluation import gate
-from tuner.jobs.evaluation.answers import NOTHING_KEPT
 from tuner.jobs.sharing import share, transfer
-from tuner.jobs.telling import effects, events
-from tuner.jobs.work import content_id, new_tuned_model
+from tuner.jobspec.work import content_id, new_tuned_model
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
-    from tuner.jobs.evaluation.answers import Answers
-    from tuner.jobs.job import Job
-    from tuner.jobs.telling.events import Tell
-    from tuner.jobs.work import Work
+    from tuner.evaluation.answers import Answers
+    from tuner.events.events import Tell
+    from tuner.job import Job
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
     from tuner.types import Operation, TunedModel
 

@@ -7,14 +7,14 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
+from tuner.events.reporters import scores
 from tuner.jobs.figures import figure
-from tuner.jobs.telling.reporters import scores
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tuner.jobs.job import Evaluation, Job, Judged
+    from tuner.job import Evaluation, Job, Judged
     from tuner.types import Permission
 
 SAMPLE_ROWS = 6

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, RequestRefused, TunerError
-from tuner.jobs.telling import effects
+from tuner.events import effects
 from tuner.types import Permission, Phase, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.job import Job
-    from tuner.jobs.telling.events import Event, Tell
-    from tuner.jobs.work import Work
+    from tuner.events.events import Event, Tell
+    from tuner.job import Job
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
     from tuner.types import Grant, GranteeType
 

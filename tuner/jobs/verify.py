@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
-from tuner.jobs.evaluation import gate
-from tuner.jobs.pipelines.spec import load_pipeline
+from tuner.evaluation import gate
 from tuner.jobs.records import lock
 from tuner.jobs.records.provenance import access, sha256, shown
-from tuner.jobs.spec.draft import read_draft
-from tuner.jobs.spec.files import is_pipeline
-from tuner.jobs.work import Work, digest, load_work, with_source
+from tuner.jobspec.draft import read_draft
+from tuner.jobspec.files import is_pipeline
+from tuner.jobspec.work import Work, digest, load_work, with_source
 from tuner.names import tuned_model
+from tuner.pipelines.spec import load_pipeline
 from tuner.types import TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.pipelines.spec import Pipeline
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 

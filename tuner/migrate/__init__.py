@@ -12,8 +12,8 @@ from tuner.migrate.theirs import Remark, Theirs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobs.spec.writing import Line
-    from tuner.jobs.yaml.document import Document
+    from tuner.jobspec.writing import Line
+    from tuner.yaml_source.document import Document
 
 
 class Foreign(NamedTuple):

@@ -23,8 +23,8 @@ from tuner.migrate.parts import (
 from tuner.migrate.theirs import Remark
 
 if TYPE_CHECKING:
-    from tuner.jobs.yaml.nodes import KeyPath
     from tuner.migrate.theirs import Theirs
+    from tuner.yaml_source.nodes import KeyPath
 
 _REASONS = (
     ("datasets.[1-9]*", "the first is taken; training_data.path may be a list: add the others"),

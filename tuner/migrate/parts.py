@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
-from tuner.jobs.spec.writing import Line
+from tuner.jobspec.writing import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from tuner.jobs.yaml.nodes import KeyPath
     from tuner.migrate.theirs import Theirs
+    from tuner.yaml_source.nodes import KeyPath
 
     Fetch: TypeAlias = Callable[[str, str], str]
 

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem, SpecError
-from tuner.jobs.yaml.document import Document, parse, read_text
-from tuner.jobs.yaml.nodes import Builder
+from tuner.yaml_source.document import Document, parse, read_text
+from tuner.yaml_source.nodes import Builder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import math
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.jobs.spec.writing import Line
+from tuner.jobspec.writing import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tuner.errors import Problem
-    from tuner.jobs.spec.writing import Written
-    from tuner.jobs.yaml.document import Document
-    from tuner.jobs.yaml.nodes import KeyPath, Value
+    from tuner.jobspec.writing import Written
+    from tuner.yaml_source.document import Document
+    from tuner.yaml_source.nodes import KeyPath, Value
 
     Reasons: TypeAlias = Sequence[tuple[str, str]]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.data.checks.check import Checks
     from tuner.errors import Problem
-    from tuner.jobs.material import Look
-    from tuner.jobs.spec.keys import JobSpec
+    from tuner.jobspec.keys import JobSpec
+    from tuner.jobspec.material import Look
 
 FEW_CHARS = 1_900
 """Every model known takes so many, whatever they are: a character is four tokens at most, and the

@@ -11,7 +11,7 @@ from tuner.tokens.counting import open_counter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 
 def token_counter() -> Callable[[Work], int | None]:

@@ -11,7 +11,7 @@ from tuner.cli.data.copies import FORMATS
 from tuner.data import Source, read_rows
 from tuner.data.formats.shapes import SHAPES
 from tuner.data.formats.writers import WRITERS
-from tuner.jobs.work import load_work
+from tuner.jobspec.work import load_work
 
 ROWS = [(f"question {n}", "often" if n % 5 else "rare") for n in range(100)]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tuner.errors import Superseded, TunerError
-from tuner.jobs.job import Evaluation, Interval, Job, Judged
+from tuner.job import Evaluation, Interval, Job, Judged
 from tuner.jobs.ledger import VERSION, Ledger, claims, schema
 from tuner.types import Phase, TargetConfig
 

@@ -14,14 +14,14 @@ from tests.fakes.planning import JOB, asked, knowing, planned, run
 from tests.fakes.target import TUNABLE, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, Unavailable
-from tuner.jobs.evaluation import gate
-from tuner.jobs.job import Evaluation
+from tuner.evaluation import gate
+from tuner.job import Evaluation
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.jobs.planning.asked import Asked, stages
 from tuner.jobs.planning.plan import exit_code, plan
 from tuner.jobs.planning.verdict import Action
-from tuner.jobs.work import new_tuned_model
+from tuner.jobspec.work import new_tuned_model
+from tuner.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.types import Feature, State, TargetConfig
 
 BAD = Evaluation(gate.digest(WORK), "exact_match", {"exact_match": 0.0}, {"exact_match": 0.0}, 2)

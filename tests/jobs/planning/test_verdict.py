@@ -8,11 +8,11 @@ import pytest
 
 from tests.fakes.target import ME, TUNABLE, UNTUNABLE
 from tests.fakes.work import WORK, job_of, with_spec
-from tuner.jobs.evaluation import gate
-from tuner.jobs.job import Evaluation
+from tuner.evaluation import gate
+from tuner.job import Evaluation
 from tuner.jobs.planning.verdict import Action, verdict
 from tuner.jobs.planning.world import World
-from tuner.jobs.work import content_id
+from tuner.jobspec.work import content_id
 from tuner.types import (
     Feature,
     Grant,

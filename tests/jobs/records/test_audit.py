@@ -13,9 +13,9 @@ import pytest
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import TunerError
+from tuner.events import effects, events
 from tuner.jobs.flow import advance
 from tuner.jobs.records.audit import Audit, Change
-from tuner.jobs.telling import effects, events
 
 JOB = replace(job_of(WORK), allowed="the gate was met")
 GRANT = "ana@example.com (reader)"

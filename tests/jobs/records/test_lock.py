@@ -13,12 +13,12 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tuner.errors import SpecError, TunerError
+from tuner.events import events
 from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.start import begin, follow_all
-from tuner.jobs.telling import events
-from tuner.jobs.work import digest, load_work
+from tuner.jobspec.work import digest, load_work
 
 WRITER = """
 import sys

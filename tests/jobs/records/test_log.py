@@ -14,9 +14,9 @@ from itertools import islice
 import pytest
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tuner.events import effects, events
 from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal, log
-from tuner.jobs.telling import effects, events
 from tuner.types import Operation
 
 NAMED = replace(JOB, name="other", label="rate=1", tuned_model="tunedModels/other")

@@ -16,14 +16,14 @@ from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner import targets
 from tuner.errors import NotFinished, TunerError, Unavailable
+from tuner.events import events
 from tuner.jobs.ledger import Ledger, claims
 from tuner.jobs.running.leases import Times
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.jobs.spec.keys import Notify, Require
-from tuner.jobs.telling import events
-from tuner.jobs.work import new_tuned_model
+from tuner.jobspec.keys import Notify, Require
+from tuner.jobspec.work import new_tuned_model
 from tuner.types import Grant, Phase, Role, TargetConfig
 
 pytestmark = pytest.mark.slow

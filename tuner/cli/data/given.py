@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tuner.data import Turns
     from tuner.errors import Problem
-    from tuner.jobs.spec.draft import Draft
+    from tuner.jobspec.draft import Draft
     from tuner.types import Example, Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -151,8 +151,8 @@ def _given(files: Sequence[Path], said: _Said, target: str | None) -> Given:
 def _of_spec(path: Path, said: _Said, target: str | None) -> Given:
     """What a spec says about its data; other parts of it may be wrong or missing."""
     from tuner.errors import SpecError
-    from tuner.jobs.material import limits_of, source_of
-    from tuner.jobs.spec.draft import read_draft
+    from tuner.jobspec.draft import read_draft
+    from tuner.jobspec.material import limits_of, source_of
 
     draft = read_draft(path)
     if draft.training_data is None:

@@ -114,7 +114,7 @@ def job_of(
 def _examples(given: Given) -> tuple[Sequence[Example], int]:
     """Those to tune on, as they will be sent, and how many are held out."""
     from tuner.data.holdout import split
-    from tuner.jobs.material import instructed
+    from tuner.jobspec.material import instructed
 
     rows, problems = rows_of(given)
     if problems:

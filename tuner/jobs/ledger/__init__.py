@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
-from tuner.jobs.job import Evaluation, Interval, Job
+from tuner.job import Evaluation, Interval, Job
 from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.answers import Kept, forget_answers, keep_rows, rows_of
 from tuner.jobs.ledger.commits import Commits
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from tuner.jobs.job import Judged
+    from tuner.job import Judged
     from tuner.jobs.ledger.claims import Claim, Holder, Me
     from tuner.jobs.ledger.notices import Notice
 

@@ -6,13 +6,13 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from tuner.jobs.job import Judged
+from tuner.job import Judged
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger.commits import Commits
     from tuner.jobs.ledger.store import Store
 
@@ -22,7 +22,7 @@ _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
 
 
 class Kept:
-    """The answers of one target's models, as ``tuner.jobs.evaluation.answers.Answers`` wants them.
+    """The answers of one target's models, as ``tuner.evaluation.answers.Answers`` wants them.
 
     Both methods raise TunerError as ``Store`` does.
     """

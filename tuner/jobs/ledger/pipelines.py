@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tuner.jobs.ledger.store import Store
-    from tuner.jobs.pipelines.spec import Pipeline
+    from tuner.pipelines.spec import Pipeline
 
 # only ever sorted by, never compared with a clock
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobs.pipelines.spec import Pipeline
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
+    from tuner.pipelines.spec import Pipeline
 
 
 class Asked(NamedTuple):

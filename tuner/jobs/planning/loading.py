@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput, Problem
 from tuner.jobs.planning.asked import alone, stages
-from tuner.jobs.spec.files import found, is_pipeline
-from tuner.jobs.work import Work, load_work, new_tuned_model
+from tuner.jobspec.files import found, is_pipeline
+from tuner.jobspec.work import Work, load_work, new_tuned_model
 from tuner.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tuner.jobs.material import Look
-    from tuner.jobs.pipelines.spec import Pipeline
     from tuner.jobs.planning.asked import Asked
-    from tuner.jobs.spec.keys import JobSpec
+    from tuner.jobspec.keys import JobSpec
+    from tuner.jobspec.material import Look
+    from tuner.pipelines.spec import Pipeline
     from tuner.types import TargetConfig
 
     Looks = Callable[[JobSpec], Look]
@@ -88,7 +88,7 @@ def _load(
     path: Path, overrides: Sequence[str], looks: Looks | None, target: TargetConfig | None
 ) -> Work | Pipeline:
     if is_pipeline(path):
-        from tuner.jobs.pipelines.spec import load_pipeline
+        from tuner.pipelines.spec import load_pipeline
 
         pipeline = load_pipeline(path, overrides, looks)
         return _moved(pipeline, target) if target else pipeline

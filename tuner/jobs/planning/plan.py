@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
 from tuner.errors import GateNotMet, InvalidInput, NotAllowed, TunerError, TuningFailed
-from tuner.jobs.job import Job
+from tuner.job import Job
 from tuner.jobs.outcome import gravest
 from tuner.jobs.planning.chained import resolved
 from tuner.jobs.planning.verdict import Action, Verdict, lacking, verdict, wished
 from tuner.jobs.planning.world import read_world
 from tuner.jobs.steps import total_steps
-from tuner.jobs.work import new_tuned_model
+from tuner.jobspec.work import new_tuned_model
 from tuner.targets import TARGETS
 from tuner.types import Phase
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.planning.asked import Asked
     from tuner.jobs.planning.world import World
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
     from tuner.types import TargetConfig
 

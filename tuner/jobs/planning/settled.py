@@ -13,9 +13,9 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.planning.plan import Item
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
     Pair = tuple[Job, Work]
 

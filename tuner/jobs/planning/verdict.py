@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import isclose
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.jobs.evaluation import gate
+from tuner.evaluation import gate
 from tuner.jobs.flow import differences, others_content
 from tuner.jobs.steps import total_steps
 from tuner.targets.tunable import METHOD, SHOWN, way_out
@@ -16,9 +16,9 @@ from tuner.types import Feature, Phase, Role, State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.planning.world import World
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
     from tuner.types import TunedModel
 
 

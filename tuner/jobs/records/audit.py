@@ -15,16 +15,16 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
+from tuner.events import effects, events
 from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal
 from tuner.jobs.records.log import audit_file
-from tuner.jobs.telling import effects, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tuner.jobs.telling.events import Event
+    from tuner.events.events import Event
     from tuner.targets import Target
     from tuner.types import TargetConfig
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
+from tuner.events import events
 from tuner.jobs.records.bursts import Bursts
-from tuner.jobs.spec.files import is_pipeline
-from tuner.jobs.telling import events
-from tuner.jobs.yaml.overrides import made_of
+from tuner.jobspec.files import is_pipeline
 from tuner.types import Phase
+from tuner.yaml_source.overrides import made_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tuner.jobs.job import Job
-    from tuner.jobs.telling.events import Tell
-    from tuner.jobs.work import Work
+    from tuner.events.events import Tell
+    from tuner.job import Job
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 

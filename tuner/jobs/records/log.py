@@ -9,15 +9,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tuner import home
+from tuner.events.reporters import Sparing, as_record
 from tuner.jobs.moments import seconds_of, timestamp
 from tuner.jobs.records import journal
-from tuner.jobs.telling.reporters import Sparing, as_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tuner.jobs.telling.events import Event
+    from tuner.events.events import Event
 
 MOST_BYTES = 20 * 1024 * 1024
 LOOKS_EVERY = 256

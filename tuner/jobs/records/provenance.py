@@ -13,15 +13,15 @@ from tuner.data.sources import files
 from tuner.jobs import versions
 from tuner.jobs.moments import timestamp
 from tuner.jobs.outcome import permission_rows
-from tuner.jobs.work import digest
-from tuner.jobs.yaml.overrides import made_of
+from tuner.jobspec.work import digest
+from tuner.yaml_source.overrides import made_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tuner.jobs.job import Evaluation, Job
-    from tuner.jobs.spec.keys import JobSpec
-    from tuner.jobs.work import Work
+    from tuner.job import Evaluation, Job
+    from tuner.jobspec.keys import JobSpec
+    from tuner.jobspec.work import Work
     from tuner.types import Permission, TunedModel
 
 LOCAL_SEED = 0

@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuner.jobs.telling.notify import notices
+from tuner.events.notify import notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.claims import Claim
     from tuner.jobs.running.leases import Leases
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 
 NOTE_S = 2.0

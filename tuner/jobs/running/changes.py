@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tuner.jobs.telling import effects, events
+from tuner.events import effects, events
 
 if TYPE_CHECKING:
-    from tuner.jobs.telling.events import Event
+    from tuner.events.events import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tuner.jobs.ledger.claims import BEAT_S, LEASE_S, Claim, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.jobs.job import Job
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.claims import Holder, Me
 

@@ -10,18 +10,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.errors import NotFinished, Unavailable
+from tuner.events import effects, events
+from tuner.job import Job, rewound
 from tuner.jobs.flow import advance, look
-from tuner.jobs.job import Job, rewound
 from tuner.jobs.pauses import jittered
-from tuner.jobs.telling import effects, events
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tuner.events.events import Event, Tell
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.telling.events import Event, Tell
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
 
     Step = Callable[[Job], Awaitable[Job]]

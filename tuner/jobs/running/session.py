@@ -9,6 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from tuner.errors import RequestRefused, Superseded, TunerError, Unavailable
+from tuner.events import effects, events
+from tuner.events.measure import Meter
+from tuner.events.notify import Outbox
+from tuner.events.sending import send as really_send
 from tuner.jobs.flow import look
 from tuner.jobs.ledger import claims
 from tuner.jobs.ledger.claims import Claim
@@ -22,23 +26,19 @@ from tuner.jobs.running.leases import Leases, Times
 from tuner.jobs.running.reach import Reach
 from tuner.jobs.running.runner import PATIENCE_S, POLL_S, TUNING, Runner, as_left, left_s, reached
 from tuner.jobs.sharing import listed
-from tuner.jobs.telling import effects, events
-from tuner.jobs.telling.measure import Meter
-from tuner.jobs.telling.notify import Outbox
-from tuner.jobs.telling.sending import send as really_send
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tuner.jobs.job import Job
+    from tuner.events.events import Event, Tell
+    from tuner.events.notify import Send
+    from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.claims import Watch
     from tuner.jobs.running.reach import Place
     from tuner.jobs.running.runner import Pace
-    from tuner.jobs.telling.events import Event, Tell
-    from tuner.jobs.telling.notify import Send
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
     from tuner.targets import Target
     from tuner.types import TargetConfig
 

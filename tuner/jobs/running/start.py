@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.errors import InvalidInput, Problem
-from tuner.jobs.job import Job, rewound
+from tuner.job import Job, rewound
 from tuner.jobs.running.session import Session
-from tuner.jobs.work import content_id, new_tuned_model
+from tuner.jobspec.work import content_id, new_tuned_model
 from tuner.types import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuner.events.events import Tell
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
     from tuner.jobs.running.runner import Pace
-    from tuner.jobs.telling.events import Tell
-    from tuner.jobs.work import Work
+    from tuner.jobspec.work import Work
 
 
 def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: bool = False) -> Job:

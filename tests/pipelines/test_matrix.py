@@ -1,0 +1,184 @@
+"""A matrix becomes the same variants every time, or says where it is wrong."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tuner.pipelines.matrix import MAX_VARIANTS, variants
+from tuner.yaml_source.document import read_document
+
+RANDOM = """\
+random:
+    count: {count}
+    seed: {seed}
+    from:
+      hyperparameters.learning_rate: {{log: [1e-4, 1e-2]}}
+      hyperparameters.epoch_count: {{range: [1, 3]}}
+      hyperparameters.batch_size: [4, 16]
+"""
+
+
+def expanded(tmp_path, text):
+    path = tmp_path / "matrix.yaml"
+    path.write_text(f"matrix:\n  {text}\n")
+    document = read_document(path)
+    return variants(document.value["matrix"], document)
+
+
+def labels(tmp_path, text):
+    found, problems = expanded(tmp_path, text)
+    assert problems == []
+    return [variant.label for variant in found]
+
+
+def draw(tmp_path, count, seed=7):
+    return labels(tmp_path, RANDOM.format(count=count, seed=seed))
+
+
+@pytest.mark.parametrize("form", ["grid: {%s}", "{%s}"])
+def test_a_grid_is_each_with_each_and_its_last_key_changes_fastest(tmp_path, form):
+    keys = "hyperparameters.learning_rate: [1e-3, 3e-4], hyperparameters.batch_size: [8, 16]"
+
+    assert labels(tmp_path, form % keys) == [
+        "learning_rate=0.001 batch_size=8",
+        "learning_rate=0.001 batch_size=16",
+        "learning_rate=0.0003 batch_size=8",
+        "learning_rate=0.0003 batch_size=16",
+    ]
+
+
+def test_a_list_is_one_variant_an_item_with_what_it_sets(tmp_path):
+    found, _ = expanded(tmp_path, "list: [{top_k: 4}, {top_k: 8, description: two words}]")
+
+    assert [variant.label for variant in found] == ["top_k=4", 'top_k=8 description="two words"']
+    assert [[each[:2] for each in variant.settings] for variant in found] == [
+        [("top_k", 4)],
+        [("top_k", 8), ("description", "two words")],
+    ]
+
+
+def test_where_two_keys_end_alike_the_label_has_all_of_them(tmp_path):
+    text = "list: [{target.kind: local, evaluation.metric.kind: json, top_k: 1}]"
+
+    assert labels(tmp_path, text) == ["target.kind=local evaluation.metric.kind=json top_k=1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("1e-5", "1e-05"),
+        ("true", "true"),
+        ("null", "null"),
+        ("a,b", '"a,b"'),
+        ("{kind: gemini}", '{"kind": "gemini"}'),
+        ("[1, 2]", "(1, 2)"),
+        ("x" * 60, f'"{"x" * 39}...'),
+    ],
+)
+def test_a_value_is_written_in_a_label_so_that_it_can_be_told_and_typed(tmp_path, value, word):
+    assert labels(tmp_path, f"list: [{{description: {value!s}}}]".replace("a,b", "'a,b'")) == [
+        f"description={word}"
+    ]
+
+
+def test_variants_whose_long_values_begin_alike_are_told_apart(tmp_path):
+    text = f"description: [{'x' * 60}1, {'x' * 60}2]"
+
+    first, second = labels(tmp_path, text)
+    assert second == f"{first} #2"
+
+
+def test_draws_are_within_their_limits_and_differ(tmp_path):
+    found, _ = expanded(tmp_path, RANDOM.format(count=40, seed=1))
+    rows = [{each.dotted.rpartition(".")[2]: each.value for each in one.settings} for one in found]
+
+    assert all(1e-4 <= row["learning_rate"] <= 1e-2 for row in rows)
+    assert all(float(f"{row['learning_rate']:.3g}") == row["learning_rate"] for row in rows)
+    assert {row["epoch_count"] for row in rows} == {1, 2, 3}
+    assert {row["batch_size"] for row in rows} == {4, 16}
+    assert len({str(row) for row in rows}) == 40
+
+
+def test_half_of_what_is_drawn_by_its_logarithm_lies_below_the_middle_power(tmp_path):
+    found, _ = expanded(tmp_path, "random: {count: 400, from: {top_p: {log: [1e-4, 1]}}}")
+    below = sum(variant.settings[0].value < 1e-2 for variant in found)
+
+    assert 150 < below < 250
+
+
+def test_a_larger_count_begins_with_the_draws_of_a_smaller_one(tmp_path):
+    assert draw(tmp_path, 20)[:6] == draw(tmp_path, 6)
+    assert draw(tmp_path, 6) != draw(tmp_path, 6, seed=8)
+
+
+@pytest.mark.slow
+def test_draws_are_the_same_in_another_process_with_another_hash_seed(tmp_path):
+    here = draw(tmp_path, 6)
+    code = (
+        "import sys, pathlib; from tuner.yaml_source.document import read_document as r;"
+        "from tuner.pipelines.matrix import variants as v; d = r(pathlib.Path(sys.argv[1]));"
+        "print(*[x.label for x in v(d.value['matrix'], d)[0]], sep='\\n')"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "matrix.yaml"],
+        env=os.environ | {"PYTHONHASHSEED": "4711"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert there.stdout.splitlines() == here
+
+
+MISTAKES = [
+    ("[]", "2:3", "matrix must be keys with values, not nothing"),
+    ("8", "2:3", "matrix must be keys with values, not the number 8"),
+    ("{top_k: 8}", "2:11", "top_k needs a list of values"),
+    ("{top_k: []}", "2:11", "top_k needs a list of values"),
+    ("{'top_k.': [8]}", "2:4", "'top_k.' is no key of a spec"),
+    ("{grid: {top_k: [8]}, list: []}", "2:24", "list cannot stand beside grid"),
+    ("{top_k: [8], random: {}}", "2:4", "top_k cannot stand beside random"),
+    ("{grid: [8]}", "2:10", "grid must be keys with values, not a list"),
+    ("{list: {top_k: 8}}", "2:10", "list must be a list, not keys with values"),
+    ("{list: [{top_k: 8}, {}]}", "2:23", "list[1] must be keys with values, not nothing"),
+    ("{random: 6}", "2:12", "random needs count and from"),
+    ("{random: {count: 0, from: {top_k: [8]}}}", "2:20", "count must be at least 1, not 0"),
+    ("{random: {from: {top_k: [8]}}}", "2:12", "count is missing"),
+    ("{random: {count: 1, sed: 1, from: {top_k: [8]}}}", "2:23", "there is no key 'sed'"),
+    ("{random: {count: 1}}", "2:12", "random has nothing to draw from"),
+    ("{random: {count: 1, from: {top_k: 8}}}", "2:37", "top_k cannot be drawn from this"),
+    ("{random: {count: 1, from: {top_k: []}}}", "2:37", "top_k cannot be drawn from this"),
+    ("{random: {count: 1, from: {top_k: {log: [0, 1]}}}}", "2:37",
+     "top_k cannot be drawn from this"),
+    ("{random: {count: 1, from: {top_k: {log: [2, 1]}}}}", "2:37",
+     "top_k cannot be drawn from this"),
+    ("{random: {count: 1, from: {top_k: {range: [1.5, 2]}}}}", "2:37",
+     "top_k cannot be drawn from this"),
+    ("{random: {count: 1, from: {top_k: {range: [1, 2], log: [1, 2]}}}}", "2:37",
+     "top_k cannot be drawn from this"),
+    ("{random: {count: 3, from: {top_k: [8, 9]}}}", "2:20",
+     "3 different variants are not to be had: 2 were found"),
+    ("{random: {count: 1001, from: {top_k: {range: [1, 9999]}}}}", "2:20",
+     "1,001 variants are too many; at most 1,000 are tuned"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "where", "what"), MISTAKES)
+def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path, text, where, what):
+    found, (problem,) = expanded(tmp_path, text)
+
+    assert found == []
+    assert problem.where == f"{tmp_path}/matrix.yaml:{where}"
+    assert problem.what == what
+    assert problem.fix
+
+
+def test_a_grid_of_millions_is_refused_before_it_is_made(tmp_path):
+    values = list(range(100))
+    keys = "\n  ".join(f"a{n}: {values}" for n in range(8))
+    found, (problem,) = expanded(tmp_path, keys)
+
+    assert found == []
+    assert problem.what == f"{100**8:,} variants are too many; at most {MAX_VARIANTS:,} are tuned"

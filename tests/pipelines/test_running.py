@@ -1,0 +1,611 @@
+"""Pipelines: in order, so many at a time, the best one kept, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import count, pairwise
+
+import pytest
+
+from tests.fakes.one_target import OneTarget
+from tests.fakes.pipelines import RATES, PipelineTarget, grid, model, pipeline, single
+from tests.fakes.target import Crash
+from tests.fakes.work import GRANTS, job_of
+from tuner import targets
+from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
+from tuner.events import effects, events
+from tuner.jobs.ledger import Ledger, pipelines
+from tuner.jobs.running import runner
+from tuner.jobs.running.runner import Pace
+from tuner.jobs.running.session import Session
+from tuner.jobspec.work import new_tuned_model
+from tuner.pipelines import spec as pipeline_spec
+from tuner.pipelines.running import run_pipeline
+from tuner.types import Phase, Role, State
+
+pytestmark = pytest.mark.slow
+
+GOOD = {0.001: 1, 0.002: 2, 0.003: 1}
+"""The second of the matrix is the best."""
+
+
+class Bench:
+    """Runs pipelines one after another over one ledger file and one target."""
+
+    def __init__(self, folder, target):
+        self.file, self.target = folder / "ledger.db", target
+        self.told = []
+        self.around = lambda _moment: None
+        OneTarget.target = target
+
+    def run(self, made, *, deadline=None, **asked):
+        return asyncio.run(self._run(made, deadline, asked))
+
+    async def _run(self, made, deadline, asked):
+        clock = Clock()
+        self.target.is_dead = False
+        pace = Pace(now=clock.now, sleep=clock.sleep, deadline=deadline)
+        with Ledger(self.file, clock.now, self.around) as ledger:
+            async with Session(ledger, self.told.append, pace) as session:
+                return await run_pipeline(made, session, **asked)
+
+    def until_it_ends(self, made, **asked):
+        for _ in range(50):
+            try:
+                return self.run(made, **asked)
+            except Crash:
+                continue
+        raise AssertionError("it never ends")
+
+    def phase(self, stage):
+        with Ledger(self.file, float) as ledger:
+            return ledger.find("local", model(stage)).phase
+
+    def heard(self, kind):
+        return [event for event in self.told if isinstance(event, kind)]
+
+
+class Clock:
+    """Time that passes when somebody waits."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def now(self):
+        return self.seconds
+
+    async def sleep(self, seconds):
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    local = targets.TARGETS["local"]._replace(opener="tests.fakes.one_target:open_fake")
+    monkeypatch.setitem(targets.TARGETS, "local", local)
+    monkeypatch.setitem(runner.POLL_S, "local", 0.1)
+    monkeypatch.chdir(tmp_path)  # where the pipeline's tuner.lock is
+    (tmp_path / "capitals.yaml").touch()  # beside its spec
+    return lambda target=None: Bench(tmp_path, target or PipelineTarget(GOOD))
+
+
+def shared(target):
+    """The models that somebody else than their first owner may use."""
+    return {name for name, held in target.shared.items() if len(held) > 1}
+
+
+def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
+    made = pipeline(grid())
+    run = bench()
+
+    outcome = run.run(made)
+
+    best = made.stages[1]
+    assert outcome.exit_code == 0
+    assert outcome.winners == {"grid": best.name}
+    assert list(outcome.states.values()) == ["BEATEN", "WON", "BEATEN"]
+    assert shared(run.target) == {model(best)}
+    assert (run.target.creates, run.target.transfers, run.target.grants) == (3, 1, len(GRANTS))
+    assert [run.phase(stage) for stage in made.stages] == [Phase.BEATEN, Phase.DONE, Phase.BEATEN]
+
+
+def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(bench):
+    made = pipeline(single("alone"))
+    run = bench()
+    run.run(made)
+    run.run(made)
+
+    assert [event.changed for event in run.heard(events.Ended)] == [True, False]
+
+
+def test_what_was_run_is_run_again_without_changing_anything(bench):
+    made = pipeline(grid(losers="delete"), single("polish", after=("grid",), source="grid"))
+    run = bench()
+    first = run.run(made)
+    before = (run.target.creates, run.target.grants, run.target.transfers)
+
+    again = run.run(made)
+
+    assert (run.target.creates, run.target.grants, run.target.transfers) == before
+    assert again.states == first.states
+    assert again.winners == first.winners
+
+
+def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_further(bench):
+    made = pipeline(
+        grid(), single("polish", after=("grid",), source="grid"), single("alone", after=("polish",))
+    )
+    run = bench()
+
+    outcome = run.run(made)
+
+    assert set(outcome.states.values()) == {"WON", "BEATEN", "DONE"}
+    polish = next(m for m in run.target.held.values() if m.name.startswith("tunedModels/polish-"))
+    assert polish.tuned_model_source == model(made.stages[1])
+    order = [event.job.name for event in run.heard(effects.Submitted)]
+    assert order == ["grid", "grid", "grid", "polish", "alone"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_no_more_are_tuned_at_a_time_than_max_parallel_says(bench, most):
+    run = bench()
+
+    run.run(pipeline(grid([n / 1000 for n in range(1, 8)]), max_parallel=most))
+
+    assert run.target.most == most
+
+
+def test_a_restart_counts_what_is_tuning_already(bench):
+    made = pipeline(grid([n / 1000 for n in range(1, 7)]), max_parallel=2)
+    run = bench()
+    for moment in range(8, 400, 7):
+        run.target.faults = {run.target.moment + moment: Crash()}
+        try:
+            run.run(made)
+            break
+        except Crash:
+            run.file.unlink(missing_ok=True)
+
+    assert run.target.most == 2
+    assert run.target.creates == 6
+
+
+@pytest.mark.parametrize("source", ["", "grid"])
+def test_a_restart_counts_what_is_tuning_though_its_turn_comes_later(bench, source):
+    parts = [grid(RATES[:2]), single("polish", after=("grid",), source=source)]
+    run = bench()
+    for moment in count():
+        run.target.faults = {run.target.moment + moment: Crash()}
+        with pytest.raises(Crash):
+            run.run(pipeline(*parts, max_parallel=1))
+        if run.target.creates == 3:  # polish is tuning
+            break
+    run.file.unlink()
+
+    run.run(pipeline(*parts, single("other"), max_parallel=1))
+
+    assert run.target.creates == 4
+    assert run.target.most == 1
+
+
+def test_the_jobs_before_a_failed_one_stay_done_and_those_after_it_are_skipped(bench):
+    made = pipeline(
+        single("first", after=()),
+        grid([0.001], name="bad", keep="all", after=("first",)),
+        single("after", after=("bad",)),
+        single("last", after=("after",)),
+    )
+    run = bench(PipelineTarget(failing=[0.001]))
+
+    outcome = run.run(made)
+
+    assert list(outcome.states.values()) == ["DONE", "FAILED", "SKIPPED", "SKIPPED"]
+    assert outcome.exit_code == 1
+    assert isinstance(outcome.failure, TuningFailed)
+    whys = [event.why for event in run.heard(events.Skipped)]
+    assert whys == ["bad did not end well", "after was skipped"]
+
+
+def test_fail_fast_begins_nothing_more_and_follows_what_runs(bench):
+    made = pipeline(grid(keep="all"), single("other"), fail_fast=True, max_parallel=1)
+    run = bench(PipelineTarget(failing=[0.001]))
+
+    outcome = run.run(made)
+
+    assert list(outcome.states.values()) == ["FAILED", "SKIPPED", "SKIPPED", "SKIPPED"]
+    assert run.target.creates == 1
+    assert list(run.run(made).states.values()) == list(outcome.states.values())
+    assert run.target.creates == 1
+
+
+def test_nobody_wins_where_fail_fast_left_some_unbegun(bench):
+    made = pipeline(grid(), fail_fast=True, max_parallel=1)
+    run = bench(PipelineTarget(failing=[0.002]))
+
+    outcome = run.run(made)
+
+    assert outcome.winners == {}
+    assert shared(run.target) == set()
+
+
+ENDS = [
+    ({0.001: 0, 0.002: 0, 0.003: 0}, [], 3, ["REJECTED", "REJECTED", "REJECTED"]),
+    ({0.001: 0, 0.002: 2, 0.003: 1}, [], 0, ["REJECTED", "WON", "BEATEN"]),
+    ({0.001: 0, 0.002: 2, 0.003: 0}, [], 0, ["REJECTED", "WON", "REJECTED"]),
+    (GOOD, [0.001], 1, ["FAILED", "WON", "BEATEN"]),
+    (GOOD, [0.002], 1, ["WON", "FAILED", "BEATEN"]),
+    (GOOD, RATES, 1, ["FAILED", "FAILED", "FAILED"]),
+    ({0.001: 0, 0.002: 0, 0.003: 2}, [0.003], 1, ["REJECTED", "REJECTED", "FAILED"]),
+]
+
+
+@pytest.mark.parametrize(("rights", "failing", "code", "states"), ENDS)
+def test_every_mix_of_ends_has_its_states_and_its_exit_code(bench, rights, failing, code, states):
+    outcome = bench(PipelineTarget(rights, failing)).run(pipeline(grid()))
+
+    assert list(outcome.states.values()) == states
+    assert outcome.exit_code == code
+
+
+def test_of_equal_ones_the_first_of_the_file_is_kept(bench):
+    made = pipeline(grid())
+
+    outcome = bench(PipelineTarget()).run(made)
+
+    assert outcome.winners == {"grid": made.stages[0].name}
+
+
+def test_losers_are_deleted_when_the_winner_is_done(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+
+    outcome = run.run(made)
+
+    assert set(run.target.held) == {model(made.stages[1])}
+    assert list(outcome.states.values()) == ["DELETED", "WON", "DELETED"]
+    calls = [call for call in run.target.calls if call in {"transfer", "delete"}]
+    assert calls == ["transfer", "delete", "delete"]
+
+
+def test_a_loser_that_was_there_before_is_not_deleted(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+    run.run(pipeline(grid([0.001], name="own", keep="all", grants=(), transfer_ownership="")))
+    run.file.unlink()
+
+    run.run(made)
+
+    assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
+    assert [event.why for event in run.heard(effects.Spared)] == [
+        "it was there before this pipeline"
+    ]
+
+
+def test_a_loser_that_others_may_use_is_not_deleted(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+    grants = iter([replace(GRANTS[1], email_address="bo@example.com")])
+    real = run.target.transfer
+
+    async def transfer(name, heir):
+        run.target._shares(model(made.stages[0])).hold(next(grants))
+        await real(name, heir)
+
+    run.target.transfer = transfer
+
+    run.run(made)
+
+    assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
+
+
+def test_a_loser_of_two_pipelines_is_not_deleted(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+    run.run(pipeline(grid(losers="keep"), path="other.yaml")._replace(name="other"))
+
+    run.run(made)
+
+    assert len(run.target.held) == 3
+    assert {event.why for event in run.heard(effects.Spared)} == {
+        "it belongs to the pipeline other as well"
+    }
+
+
+def test_a_grown_matrix_tunes_only_what_is_new_and_chooses_again(bench):
+    run = bench(PipelineTarget({0.001: 1, 0.002: 0, 0.003: 1, 0.004: 2}))
+    run.run(pipeline(grid(transfer_ownership="")))
+
+    outcome = run.run(pipeline(grid([*RATES, 0.004], transfer_ownership="")))
+
+    assert run.target.creates == 4
+    assert outcome.winners == {"grid": "grid[r=0.004]"}
+    assert list(outcome.states.values()) == ["BEATEN", "REJECTED", "BEATEN", "WON"]
+
+
+def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(bench):
+    made = pipeline(grid(keep="all"), single("polish", after=("grid",)))
+    run = bench(PipelineTarget(failing=[0.002]))
+    assert list(run.run(made).states.values()) == ["DONE", "FAILED", "DONE", "SKIPPED"]
+    run.target.failing = []
+
+    assert list(run.run(made).states.values()) == ["DONE", "FAILED", "DONE", "SKIPPED"]
+    outcome = run.run(made, retry=True)
+
+    assert list(outcome.states.values()) == ["DONE", "DONE", "DONE", "DONE"]
+    assert run.target.creates == 5
+    assert [event.job.attempt for event in run.heard(events.Retrying)] == [2]
+
+
+@pytest.mark.parametrize("losers", ["keep", "delete"])
+def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers):
+    made = pipeline(grid(losers=losers))
+    run = bench(PipelineTarget(GOOD, failing=(0.002,)))
+    first = run.run(made)
+    run.target.failing = ()
+
+    again = run.run(made, retry=True)
+
+    assert run.target.creates == 4
+    assert again.winners == first.winners == {"grid": made.stages[0].name}
+    assert (run.target.transfers, run.target.grants) == (1, len(GRANTS))
+
+
+def test_a_long_chain_is_not_gone_through_again_for_each_of_its_stages(bench, monkeypatch):
+    named, original = [], pipeline_spec._model
+    monkeypatch.setattr(
+        pipeline_spec, "_model", lambda stage: named.append(stage) or original(stage)
+    )
+    chain = [f"s{number}" for number in range(20)]
+    later = [single(name, after=(one,), source=one) for one, name in pairwise(chain)]
+    parts = [single("s0"), *later]
+
+    assert bench().run(pipeline(*parts)).exit_code == 0
+
+    assert len(named) < 10 * len(parts)
+
+
+def test_force_shares_the_best_of_those_that_missed_their_gate(bench):
+    made = pipeline(grid())
+    run = bench(PipelineTarget({0.001: 0, 0.002: 0, 0.003: 0}))
+    assert run.run(made).exit_code == 3
+
+    outcome = run.run(made, force=True)
+
+    assert outcome.exit_code == 0
+    assert shared(run.target) == {model(made.stages[0])}
+
+
+def test_a_winner_that_cannot_be_handed_over_stays_the_winner(bench):
+    made = pipeline(grid(losers="delete"), single("polish", after=("grid",), source="grid"))
+    run = bench()
+
+    async def transfer(_name, _heir):
+        raise NotAllowed("you may not transfer")
+
+    run.target.transfer = transfer
+
+    outcome = run.run(made)
+
+    assert outcome.exit_code == 4
+    assert outcome.winners == {"grid": made.stages[1].name}
+    assert len(run.target.held) == 3
+
+
+def test_an_error_of_one_leaves_the_choice_open(bench):
+    run = bench()
+    real = run.target.create
+
+    async def create(new):
+        if new.hyperparameters.learning_rate == 0.003:
+            raise RequestRefused("the learning rate is too high")
+        return await real(new)
+
+    run.target.create = create
+
+    outcome = run.run(pipeline(grid()))
+
+    assert outcome.exit_code == 2
+    assert outcome.winners == {}
+    assert shared(run.target) == set()
+
+
+def test_when_the_time_is_up_nothing_more_is_begun(bench):
+    run = bench(PipelineTarget(looks_until_done=1000))
+
+    outcome = run.run(pipeline(grid(), max_parallel=1), deadline=1.0)
+
+    assert run.target.creates == 1
+    assert outcome.exit_code == 6
+    assert isinstance(outcome.failure, NotFinished)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench, is_lost):
+    run = bench()
+
+    async def operation(_name):
+        if is_lost:
+            run.file.unlink(missing_ok=True)
+        raise NotAllowed("the key has run out")
+
+    run.target.operation = operation
+
+    outcome = run.run(pipeline(grid(), max_parallel=1))
+
+    assert run.target.creates == 1
+    assert outcome.exit_code == 4
+
+
+def test_the_stages_are_in_the_ledger_before_the_first_change(bench):
+    made = pipeline(grid(), single("polish", after=("grid",), source="grid"))
+    run = bench(PipelineTarget(crash_at=2))
+
+    with pytest.raises(Crash):
+        run.run(made)
+
+    with Ledger(run.file, float) as ledger:
+        members = pipelines.members(ledger.store, made.id)
+    assert run.target.creates == 0
+    assert list(members) == [stage.name for stage in made.stages]
+    assert members["grid[r=0.001]"].tuned_model == model(made.stages[0])
+    assert members["polish"].tuned_model == ""
+
+
+SMALL = pipeline(
+    grid([0.001, 0.002], losers="delete"),
+    single("polish", after=("grid",), source="grid", transfer_ownership="heir@example.com"),
+)
+
+
+def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
+    made = pipeline(grid(losers="delete"), single("polish", after=("grid",)), max_parallel=2)
+    run = bench()
+
+    async def both():
+        return await asyncio.gather(run._run(made, None, {}), run._run(made, None, {}))
+
+    first, second = asyncio.run(both())
+
+    assert (run.target.creates, run.target.transfers) == (4, 2)
+    assert run.target.most == 2
+    assert first.winners == second.winners == {"grid": made.stages[1].name}
+    assert set(run.target.held) == {model(made.stages[1]), model(made.stages[3])}
+    assert (first.exit_code, second.exit_code) == (0, 0)
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["ledger kept", "ledger lost"])
+def test_a_crash_at_any_moment_changes_nothing_but_the_time(bench, tmp_path, keep):
+    for moment in range(undisturbed_moments(bench, tmp_path)):
+        run = bench(PipelineTarget(GOOD, crash_at=moment))
+        run.file = tmp_path / f"{keep}{moment}.db"
+        try:
+            run.run(SMALL)
+        except Crash:
+            if not keep:
+                run.file.unlink()
+        run.run(SMALL)
+
+        assert run.target.creates == 3, moment
+        assert run.target.transfers == 2, moment
+        assert run.target.grants == 2 * len(GRANTS), moment
+        if keep:
+            assert model(SMALL.stages[0]) not in run.target.held, moment
+
+
+def undisturbed_moments(bench, tmp_path):
+    run = bench()
+    run.file = tmp_path / "undisturbed.db"
+    run.run(SMALL)
+    return run.target.moment
+
+
+KEPT = ("grid[r=0.002]", "polish")
+
+
+def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
+    commits = count()
+
+    def around(moment):
+        if moment == "committed" and next(commits) == last:
+            (tmp_path / "ledger.db").unlink()
+
+    for last in range(200):
+        commits, run = count(), bench()
+        run.around = around
+
+        outcome = run.run(SMALL)
+
+        assert outcome.exit_code == 0, last
+        assert run.target.creates == 3, last
+        assert shared(run.target) == {outcome.outcomes[name].job.tuned_model for name in KEPT}
+        if next(commits) <= last:
+            return
+        for file in tmp_path.glob("ledger.db*"):
+            file.unlink()
+    raise AssertionError("it never ends")
+
+
+def test_without_a_ledger_what_was_beaten_and_deleted_is_not_tuned_again(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+    run.run(made)
+    run.file.unlink()
+
+    outcome = run.run(made)
+
+    assert run.target.creates == 3
+    assert outcome.winners == {"grid": made.stages[1].name}
+    assert list(outcome.states.values()) == ["DELETED", "WON", "DELETED"]
+
+
+def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):
+    made = pipeline(grid())
+    run = bench()
+    run.run(made)
+    run.file.unlink()
+    run.target.answers = {}
+    for stage in made.stages:
+        known = run.target.answers.setdefault(model(stage), {})
+        known.update({row.text_input: row.output for row in stage.work.holdout})
+
+    outcome = run.run(made)
+
+    assert outcome.winners == {"grid": made.stages[1].name}
+    assert run.target.transfers == 1
+
+
+def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
+    bare = {"grants": (), "transfer_ownership": ""}
+    made = pipeline(grid(losers="delete", **bare))
+    made.path.write_text("pipeline: pipe\njobs: []\n")  # a lock stands beside a file
+    run = bench()
+    run.run(made)
+    run.file.unlink()
+
+    outcome = run.run(made)
+
+    assert run.target.creates == 3
+    assert outcome.winners == {"grid": made.stages[1].name}
+
+
+def test_a_job_of_its_own_that_loses_stays_as_it_was(bench):
+    made = pipeline(grid(losers="delete"))
+    run = bench()
+    with Ledger(run.file, float) as ledger:
+        own = replace(job_of(made.stages[0].work), phase=Phase.DONE)
+        ledger.save(own)
+    run.target.held[own.tuned_model] = done_model(run, made.stages[0])
+
+    outcome = run.run(made)
+
+    assert outcome.winners == {"grid": made.stages[1].name}
+    assert run.phase(made.stages[0]) is Phase.DONE
+    assert own.tuned_model in run.target.held
+
+
+def done_model(run, stage):
+    """As if somebody had tuned it before."""
+    new = new_tuned_model(stage.work)
+    asyncio.run(run.target.create(new))
+    run.target.running = {}
+    run.target.creates = 0
+    return run.target.held[new.name]._replace(state=State.ACTIVE)
+
+
+def test_a_winner_owns_nothing_but_what_its_spec_says(bench):
+    made = pipeline(grid())
+    run = bench()
+
+    run.run(made)
+
+    held = {
+        p.grant.email_address: p.grant.role
+        for p in run.target.shared[model(made.stages[1])].values()
+    }
+    assert held == {
+        "": Role.READER,
+        "ml@example.com": Role.WRITER,
+        "me@example.com": Role.WRITER,
+        "lead@example.com": Role.OWNER,
+    }

@@ -1,0 +1,406 @@
+"""A pipeline file becomes stages in order, or is told every mistake at its line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuner.errors import InvalidInput
+from tuner.jobspec.draft import read_draft
+from tuner.jobspec.schema import declared
+from tuner.jobspec.work import load_work, new_tuned_model
+from tuner.pipelines.keys import FREE, EntryKeys, PipelineKeys, pipeline_schema
+from tuner.pipelines.spec import load_pipeline
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+ROWS = "text_input,output\n" + "".join(f"question {n},answer {n}\n" for n in range(40))
+FIRST = """\
+job: first
+base_model: models/m
+training_data: {path: rows.csv}
+evaluation: {holdout: 0.2}
+"""
+NEXT = """\
+job: next
+training_data: {path: rows.csv}
+hyperparameters: {epoch_count: 2}
+"""
+GRID = "{hyperparameters.batch_size: [4, 8]}"
+
+
+def load(folder, jobs, *overrides, top="pipeline: p"):
+    files = {"rows.csv": ROWS, "first.yaml": FIRST, "next.yaml": NEXT}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    path = folder / "pipeline.yaml"
+    path.write_text(f"{top}\njobs:\n{jobs}\n")
+    return load_pipeline(path, overrides)
+
+
+def problems(folder, jobs, *overrides, top="pipeline: p"):
+    with pytest.raises(InvalidInput) as error:
+        load(folder, jobs, *overrides, top=top)
+    return error.value.problems
+
+
+def models(pipeline):
+    return {stage.name: new_tuned_model(stage.work).name for stage in pipeline.stages}
+
+
+def test_a_list_of_paths_is_a_pipeline_of_those_very_jobs(tmp_path):
+    pipeline = load(tmp_path, "- first.yaml\n- {name: again, spec: ./first.yaml, set: {top_k: 4,"
+                    " hyperparameters.epoch_count: 3}}")  # fmt: skip
+
+    alone = load_work(tmp_path / "first.yaml")
+    assert [stage.name for stage in pipeline.stages] == ["first", "again"]
+    assert pipeline.stages[0].work.spec == alone.spec
+    assert pipeline.stages[0].work.digest == alone.digest
+    assert pipeline.stages[1].work.spec.top_k == 4
+    assert pipeline.groupings[1] == ("again", ("again",), "all", "keep")
+
+
+def test_the_top_says_how_many_at_a_time_and_what_a_failure_means(tmp_path):
+    top = "pipeline: Over night\nmax_parallel: 3\nfail_fast: true"
+    pipeline = load(tmp_path, "- first.yaml", top=top)
+
+    assert (pipeline.name, pipeline.max_parallel, pipeline.fail_fast) == ("Over night", 3, True)
+    assert pipeline.id.startswith("over-night-")
+    assert load(tmp_path, "- first.yaml", "max_parallel=5").max_parallel == 5
+
+
+def test_a_spec_may_stand_in_the_pipeline_itself(tmp_path):
+    pipeline = load(
+        tmp_path,
+        "- {job: inside, base_model: models/m, training_data: {path: rows.csv}, top_k: 5}",
+    )
+
+    (stage,) = pipeline.stages
+    assert (stage.name, stage.work.spec.top_k) == ("inside", 5)
+    assert stage.work.spec.path == tmp_path / "pipeline.yaml"
+    assert not stage.work.is_on_disk
+
+
+def test_a_matrix_makes_a_stage_of_each_variant(tmp_path):
+    jobs = f"- {{spec: first.yaml, name: grid, matrix: {GRID}, keep: best, losers: delete}}"
+    pipeline = load(tmp_path, jobs)
+
+    names = ("grid[batch_size=4]", "grid[batch_size=8]")
+    assert pipeline.groupings == (("grid", names, "best", "delete"),)
+    assert [stage.name for stage in pipeline.stages] == list(names)
+    assert [stage.label for stage in pipeline.stages] == ["batch_size=4", "batch_size=8"]
+    assert [stage.work.spec.hyperparameters.batch_size for stage in pipeline.stages] == [4, 8]
+    assert {stage.work.spec.job for stage in pipeline.stages} == {"first"}
+
+
+def test_a_value_of_null_leaves_the_choice_to_the_service(tmp_path):
+    jobs = "- {spec: first.yaml, matrix: {hyperparameters.batch_size: [4, null]}}"
+
+    assert [
+        stage.work.spec.hyperparameters.batch_size for stage in load(tmp_path, jobs).stages
+    ] == [4, None]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "set: {hyperparameters.batch_size: null}",
+        "set: {hyperparameters.batch_size: }",
+        "matrix: {list: [{hyperparameters.batch_size: null}]}",
+    ],
+)
+def test_what_is_set_to_null_is_taken_out_of_the_spec(tmp_path, change):
+    (tmp_path / "four.yaml").write_text(f"{FIRST}hyperparameters: {{batch_size: 4}}\n")
+
+    [stage] = load(tmp_path, f"- {{spec: four.yaml, {change}}}").stages
+
+    assert stage.work.spec.hyperparameters.batch_size is None
+
+
+def test_a_grown_matrix_keeps_the_models_that_it_had(tmp_path):
+    jobs = "- {spec: first.yaml, name: grid, matrix: {hyperparameters.batch_size: [4, 8%s]}}"
+    before, after = models(load(tmp_path, jobs % "")), models(load(tmp_path, jobs % ", 16"))
+
+    assert before.items() < after.items()
+    assert len(after) == 3
+
+
+def test_a_variant_is_the_model_that_the_job_alone_would_be(tmp_path):
+    jobs = f"- {{spec: first.yaml, matrix: {GRID}}}"
+    pipeline = load(tmp_path, jobs)
+    alone = load_work(tmp_path / "first.yaml", ["hyperparameters.batch_size=8"])
+
+    assert models(pipeline)["first[batch_size=8]"] == new_tuned_model(alone).name
+
+
+def test_stages_with_the_same_data_share_the_very_same_rows(tmp_path):
+    (tmp_path / "other.yaml").write_text(FIRST.replace("job: first", "job: other"))
+    pipeline = load(tmp_path, f"- {{spec: first.yaml, matrix: {GRID}}}\n- other.yaml")
+
+    assert len({id(stage.work.examples) for stage in pipeline.stages}) == 1
+    assert len({id(stage.work.holdout) for stage in pipeline.stages}) == 1
+
+
+def test_a_job_after_one_other_tunes_its_model_further(tmp_path):
+    pipeline = load(tmp_path, "- {spec: next.yaml, after: first}\n- first.yaml")
+
+    after, first = pipeline.stages
+    assert after.after == ("first",)
+    assert after.source == ""
+    assert after.work.spec.tuned_model_source == new_tuned_model(first.work).name
+
+
+def test_a_job_with_a_base_model_of_its_own_only_waits(tmp_path):
+    pipeline = load(tmp_path, "- first.yaml\n- {spec: next.yaml, after: [first],"
+                    " set: {base_model: models/m}}")  # fmt: skip
+
+    assert pipeline.stages[1].after == ("first",)
+    assert pipeline.stages[1].work.spec.tuned_model_source == ""
+
+
+def test_what_is_tuned_from_a_winner_is_known_later_and_so_is_what_follows_it(tmp_path):
+    pipeline = load(
+        tmp_path,
+        f"- {{spec: first.yaml, name: grid, matrix: {GRID}, keep: best}}\n"
+        "- {spec: next.yaml, after: grid}\n"
+        "- {spec: next.yaml, name: last, after: next}",
+    )
+
+    *_, following, last = pipeline.stages
+    assert (following.source, last.source) == ("grid", "next")
+    assert following.work.spec.tuned_model_source == "tunedModels/of-grid"
+
+
+def test_of_several_it_waits_for_the_source_is_named(tmp_path):
+    pipeline = load(
+        tmp_path,
+        "- first.yaml\n- {spec: first.yaml, name: b, set: {hyperparameters.epoch_count: 9}}\n"
+        "- {spec: next.yaml, after: [first, b], set: {tuned_model_source: jobs/b}}",
+    )
+
+    named = models(pipeline)
+    assert pipeline.stages[2].work.spec.tuned_model_source == named["b"]
+
+
+def test_a_stage_is_read_the_same_from_its_spec_file_by_what_set_takes(tmp_path):
+    awkward = 'a "quoted" $${HOME}, ünïcode: {x} #'
+    jobs = f"""\
+- first.yaml
+- spec: next.yaml
+  after: first
+  set: {{description: '{awkward}'}}
+  matrix: {{hyperparameters.learning_rate: [1e-5, 0.3], hyperparameters.batch_size: [null, 4]}}
+"""
+    pipeline = load(tmp_path, jobs)
+
+    for stage in pipeline.stages:
+        again = read_draft(stage.work.spec.path, stage.overrides).spec
+        assert again == stage.work.spec
+
+
+def test_the_id_is_of_what_is_tuned_and_not_of_how_it_is_written(tmp_path):
+    grid = f"{{spec: first.yaml, name: grid, matrix: {GRID}, keep: %s}}"
+    one = load(tmp_path, f"- {grid % 'best'}")
+    same = load(tmp_path, f"# a note\n- {grid % 'best'}", top="pipeline: p\nmax_parallel: 2")
+    other = load(tmp_path, f"- {grid % 'all'}")
+
+    assert one.id == same.id
+    assert one.id != other.id
+
+
+@pytest.mark.slow
+def test_the_same_file_is_the_same_pipeline_in_another_process(tmp_path):
+    jobs = "- {spec: first.yaml, matrix: {random: {count: 4, from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}}}}"  # fmt: skip
+    here = load(tmp_path, jobs)
+    code = "import sys, pathlib; from tuner.pipelines.spec import load_pipeline as l; print(l(pathlib.Path(sys.argv[1])).id)"  # fmt: skip
+    there = subprocess.run(
+        [sys.executable, "-c", code, here.path],
+        env=os.environ | {"PYTHONHASHSEED": "99"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert there.stdout.strip() == here.id
+
+
+BEST = f"spec: first.yaml, matrix: {GRID}, keep: best"
+BROKEN = [
+    ("- 5", "3:3", "a job must be a spec file or keys with values, not the number 5", None),
+    ("- none.yaml", "3:3", "none.yaml cannot be read: no such file or directory",
+     "check the path"),
+    ("- {spec: none.yaml}", "3:10", "none.yaml cannot be read: no such file or directory", None),
+    ("- {spec: first.yaml, top_k: 4}", "3:22", "top_k cannot stand beside spec",
+     "write set: {top_k: ...} to change the spec"),
+    ("- {spec: first.yaml, kep: all}", "3:22", "kep cannot stand beside spec",
+     "did you mean keep?"),
+    ("- {spec: first.yaml, keep: bst}", "3:28", "keep must be all or best, not 'bst'",
+     "did you mean best?"),
+    ("- {spec: first.yaml, keep: best}", "3:28",
+     "keep: best chooses among the variants of a matrix, and there is none",
+     "add matrix:, or drop it"),
+    (f"- {{spec: first.yaml, matrix: {GRID}, losers: delete}}", "3:68",
+     "there are no losers where all are kept", "add keep: best, or drop it"),
+    ("- {spec: first.yaml, name: 'a[b]'}", "3:28", "'a[b]' cannot name a job of a pipeline",
+     "leave brackets and commas out of name"),
+    ("- first.yaml\n- {spec: first.yaml, set: {top_k: 4}}", "4:3",
+     "first is the name of a job already, on line 3", "add name:, e.g. name: first-2"),
+    ("- {spec: next.yaml, after: frist}\n- first.yaml", "3:28",
+     "there is no job 'frist' in this pipeline", "did you mean first?"),
+    ("- first.yaml\n- {spec: next.yaml, after: [zzz]}", "4:29",
+     "there is no job 'zzz' in this pipeline", "the jobs here are first, next"),
+    (f"- {{name: grid, {BEST}}}\n- {{spec: next.yaml, after: 'grid[batch_size=4]'}}", "4:28",
+     "there is no job 'grid[batch_size=4]' in this pipeline", "did you mean grid?"),
+    ("""- {spec: next.yaml, name: a, after: c}
+- {spec: next.yaml, name: b, after: a}
+- {spec: next.yaml, name: c, after: b}""", "3:37",
+     "a would wait for itself: a after c after b after a", "take one of these out of after"),
+    ("- {spec: next.yaml, name: a, after: a}", "3:37", "a would wait for itself: a after a", None),
+    ("""- first.yaml
+- {spec: first.yaml, name: b, set: {hyperparameters.epoch_count: 9}}
+- {spec: next.yaml, after: [first, b]}""", "5:21",
+     "it waits for several: which one's model is tuned further?",
+     "add set: {tuned_model_source: jobs/first}"),
+    ("- first.yaml\n- {spec: next.yaml, set: {tuned_model_source: jobs/first}}", "4:47",
+     "jobs/first is not among those it waits for", "add after: [first]"),
+    (f"- {{name: grid, spec: first.yaml, matrix: {GRID}}}\n- {{spec: next.yaml, after: grid}}",
+     "4:21", "grid keeps all its variants: which one's model is tuned further?",
+     "write keep: best where grid stands"),
+    ("- first.yaml\n- {spec: next.yaml, after: first, set: {target: gemini}}", "4:21",
+     "first is tuned at local, and this at gemini: a model stays where it is",
+     "name one target in both"),
+    ("- {spec: first.yaml, matrix: {lr: [1]}}", "3:31", "there is no key 'lr'", None),
+    ("- {spec: first.yaml, matrix: {hyperparameters.lr: [1]}}", "3:31",
+     "there is no key 'lr' in hyperparameters", "did you mean learning_rate?"),
+    ("- {spec: first.yaml, matrix: {hyperparameters.batch_size: [4, x]}}", "3:63",
+     "hyperparameters.batch_size must be a whole number, not 'x'", None),
+    ("- {spec: first.yaml, matrix: {hyperparameters: [{batch_size: 4}, {batch: 4}]}}", "3:67",
+     "there is no key 'batch' in hyperparameters", "did you mean batch_size?"),
+    ("- {spec: first.yaml, matrix: {base_model.x: [4]}}", "3:31", "there is no place for 'x'",
+     None),
+    ("- {spec: first.yaml, matrix: [4]}", "3:30",
+     "matrix must be keys with values, not a list", None),
+    ("- {spec: first.yaml, set: [4]}", "3:27", "set must be keys with values, not a list", None),
+    ("- {spec: first.yaml, set: {tpo_k: 4}}", "3:28", "there is no key 'tpo_k'",
+     "did you mean top_k?"),
+    ("- {spec: first.yaml, set: {top_k: 0}}", "3:35", "top_k must be at least 1, not 0", None),
+    ("- {job: j, base_model: models/m, training_data: {path: none.csv}}", "3:56",
+     None, None),
+    ("- {job: j, base_model: models/m, training_data: {path: rows.csv}, tpo_k: 4}", "3:67",
+     "there is no key 'tpo_k'", "did you mean top_k?"),
+    ("- {spec: first.yaml, matrix: {display_name: [a, b]}}", "3:49",
+     ("first[display_name=b] tunes the same as first[display_name=a]: "
+      "the matrix changes nothing that is tuned"), "drop one of them"),
+    ("- first.yaml\n- {spec: first.yaml, name: b}", "4:3", "b tunes the same as first",
+     "drop one of them"),
+    (f"- {{spec: first.yaml, set: {{tuned_model_id: x}}, matrix: {GRID}}}", "3:89",
+     "first[batch_size=8] would be tunedModels/x, as first[batch_size=4] is",
+     "leave tuned_model_id out: then each has an id of its own"),
+    ("- {spec: first.yaml, matrix: {evaluation.metric: [contains, json]}, keep: best}", "3:75",
+     None, None),
+    ("- {spec: first.yaml, matrix: {evaluation.holdout: [0.1, 0.2]}, keep: best}", "3:70",
+     "keep: best compares by the same held-out rows, and the variants have others", None),
+    (f"- {{spec: next.yaml, set: {{base_model: models/m}}, matrix: {GRID}, keep: best}}", "3:102",
+     "keep: best needs held-out rows to compare by", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("jobs", "where", "what", "fix"), BROKEN)
+def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path, jobs, where, what, fix):
+    found = problems(tmp_path, jobs)
+
+    problem = next(each for each in found if each.where == f"{tmp_path}/pipeline.yaml:{where}")
+    assert len(found) == 1 or what is None
+    assert what is None or problem.what == what
+    assert problem.fix
+    assert problem.rule
+    assert fix is None or problem.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("jobs: [first.yaml]", "1:1", "pipeline is missing"),
+        ("pipeline: p", "1:1", "jobs is missing"),
+        ("pipeline: p\njobs: []", "2:7", "jobs must be a list of jobs, not nothing"),
+        ("pipeline: p\njobs: a.yaml", "2:7", "jobs must be a list of jobs, not 'a.yaml'"),
+        ("pipelin: p\njobs: [first.yaml]", "1:1", "there is no key 'pipelin'"),
+        ("pipeline: ''\njobs: [first.yaml]", "1:11", "pipeline is empty"),
+        ("pipeline: p\nmax_parallel: 0\njobs: [first.yaml]", "2:15",
+         "max_parallel must be at least 1, not 0"),
+        ("pipeline: p\nfail_fast: yes\njobs: [first.yaml]", "2:12",
+         "fail_fast must be true or false, not 'yes'"),
+        ("pipeline: p\njobs: [first.yaml]\njobs: []", "3:1", "jobs is already set on line 2"),
+        ("pipeline: ${NOBODY_SET_THIS}\njobs: [first.yaml]", "1:11",
+         "the environment variable NOBODY_SET_THIS is not set"),
+    ],
+)  # fmt: skip
+def test_a_mistake_at_the_top_is_named_too(tmp_path, text, where, what):
+    (tmp_path / "first.yaml").write_text(FIRST)
+    (tmp_path / "rows.csv").write_text(ROWS)
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as error:
+        load_pipeline(path)
+
+    found = {problem.where: problem for problem in error.value.problems}
+    assert found[f"{path}:{where}"].what == what
+    assert found[f"{path}:{where}"].fix
+
+
+def test_all_mistakes_are_told_at_once_the_pipeline_s_before_its_specs(tmp_path):
+    (tmp_path / "bad.yaml").write_text("job: bad\nbase_model: m\ntraining_data: {path: rows.csv}\n")
+    found = problems(tmp_path, "- bad.yaml\n- {spec: first.yaml, set: {top_k: 0}, keep: best}")
+
+    assert [problem.where.removeprefix(f"{tmp_path}/") for problem in found] == [
+        "pipeline.yaml:4:35",
+        "pipeline.yaml:4:45",
+        "bad.yaml:2:13",
+    ]
+
+
+def test_a_value_that_is_none_is_not_told_to_be_the_wrong_one_too(tmp_path):
+    (problem,) = problems(tmp_path, "- first.yaml", top="pipeline: p\nfail_fast: ${NOBODY_SET_IT}")
+
+    assert problem.what == "the environment variable NOBODY_SET_IT is not set"
+
+
+def test_a_spec_s_own_mistake_is_told_once_however_many_variants_it_has(tmp_path):
+    (tmp_path / "bad.yaml").write_text(FIRST + "top_k: 0\n")
+    (problem,) = problems(tmp_path, f"- {{spec: bad.yaml, matrix: {GRID}}}")
+
+    assert problem.where == f"{tmp_path}/bad.yaml:5:8"
+
+
+def test_what_set_breaks_on_the_command_line_is_located_there(tmp_path):
+    (problem,) = problems(tmp_path, "- {spec: first.yaml}", "jobs.0.set.top_k=0")
+
+    assert problem.where == "--set jobs.0.set.top_k=0"
+    assert problem.what == "top_k must be at least 1, not 0"
+
+
+@pytest.mark.slow
+def test_hundreds_of_variants_are_hundreds_of_models(tmp_path):
+    many = "{random: {count: 300, from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}}}"
+    pipeline = load(tmp_path, f"- {{spec: first.yaml, matrix: {many}}}")
+
+    assert len(set(models(pipeline).values())) == 300
+
+
+def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
+    schema = pipeline_schema()
+    entry = schema["properties"]["jobs"]["items"]["anyOf"][1]["properties"]
+
+    assert set(schema["properties"]) == set(declared(PipelineKeys))
+    assert {*declared(EntryKeys), *FREE, "hyperparameters", "permissions"} < set(entry)
+    assert schema["required"] == ["pipeline", "jobs"]
+    json.dumps(schema)
+
+
+def test_the_page_about_pipelines_names_every_key():
+    page = (CONFIGS.parent / "docs/pipelines.md").read_text()
+
+    for key in (*declared(PipelineKeys), *declared(EntryKeys), *FREE):
+        assert f"`{key}`" in page, key

@@ -1,0 +1,91 @@
+"""Which of a matrix is kept: by score, by steps, by place; or by what was kept before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.work import GRANTS, WORK, job_of, with_spec
+from tuner.job import Evaluation
+from tuner.pipelines.winner import Candidate, best, digest, incomparable, standing
+from tuner.types import Grant, Permission, Role
+
+ME = Grant(Role.OWNER, email_address="me@example.com")
+HEIR = Grant(Role.OWNER, email_address="LEAD@example.com")
+
+
+def candidate(name, score=0.5, steps=10, work=WORK):
+    scores = {"exact_match": 0.0, "token_f1": score}
+    evaluation = Evaluation("rows", "token_f1", scores, scores, 2)
+    job = replace(job_of(work), evaluation=evaluation, total_steps=steps, tuned_model=name)
+    return Candidate(name, job, work)
+
+
+def held(*grants):
+    return [Permission(f"permissions/{n}", grant) for n, grant in enumerate(grants)]
+
+
+@pytest.mark.parametrize(
+    ("scored", "winner"),
+    [
+        ([("a", 0.5, 10), ("b", 0.6, 90)], "b"),
+        ([("a", 0.6, 90), ("b", 0.6, 10)], "b"),
+        ([("a", 0.6, 10), ("b", 0.6, 10)], "a"),
+        ([("a", 0.0, 10)], "a"),
+        ([], None),
+    ],
+)
+def test_the_highest_score_wins_then_fewer_steps_then_the_first(scored, winner):
+    found = best([candidate(*each) for each in scored])
+
+    assert (found and found.stage) == winner
+
+
+def test_scores_by_different_metrics_or_of_different_rows_are_not_compared():
+    asked = replace(WORK.spec.evaluation, metric=replace(WORK.spec.evaluation.metric, kind="chrf"))
+    others = replace(WORK, holdout=WORK.examples[:2])
+    bare = candidate("b")._replace(job=job_of(WORK))
+
+    assert incomparable([candidate("a"), candidate("b")]) == ""
+    assert "different metrics" in incomparable(
+        [candidate("a"), candidate("b", work=with_spec(evaluation=asked))]
+    )
+    assert "different held-out rows" in incomparable([candidate("a"), candidate("b", work=others)])
+    assert incomparable([candidate("a"), bare]) == "b was not evaluated"
+    assert incomparable([bare]) == ""
+
+
+SHARING = with_spec(transfer_ownership="")
+BARE = with_spec(transfer_ownership="", grants=())
+
+
+@pytest.mark.parametrize(
+    ("work", "first", "second", "winner"),
+    [
+        (WORK, [HEIR, *GRANTS], [ME], "a"),
+        (WORK, [ME, *GRANTS], [ME], None),
+        (WORK, [HEIR], [HEIR], None),
+        (SHARING, [ME, *GRANTS], [ME], "a"),
+        (SHARING, [ME, GRANTS[0]], [ME], None),
+        (SHARING, [ME, *GRANTS], [ME, GRANTS[0]], None),
+        (SHARING, [ME], [ME], None),
+        (BARE, [ME, GRANTS[0]], [ME], None),
+        (SHARING, [], [ME, *GRANTS], "b"),
+    ],
+)
+def test_the_only_one_with_all_that_the_winner_is_given_has_won_before(work, first, second, winner):
+    found = standing(
+        [candidate("a", work=work), candidate("b", work=work)],
+        {"a": held(*first), "b": held(*second)},
+    )
+
+    assert (found and found.stage) == winner
+
+
+def test_what_was_compared_has_one_digest_whatever_the_order():
+    a, b = candidate("a").job, candidate("b").job
+    other = replace(b, evaluation=replace(b.evaluation, digest="other rows"))
+
+    assert digest([a, b]) == digest([b, a])
+    assert len({digest([a, b]), digest([a]), digest([a, other])}) == 3

@@ -1,0 +1,112 @@
+"""Models side by side on the same held-out rows."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner import names
+from tuner.evaluation import asking, bootstrap, gate
+from tuner.evaluation.scoring import Examiner
+from tuner.events import events
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tuner.evaluation.answers import Answers
+    from tuner.events.events import Tell
+    from tuner.job import Interval, Job
+    from tuner.jobspec.work import Work
+    from tuner.targets import Target
+    from tuner.types import TargetConfig
+
+    OpenTarget = Callable[[TargetConfig], Awaitable[Target]]
+
+
+class Standing(NamedTuple):
+    """One model's answers to the rows.
+
+    Attributes:
+        job: Names the model and its target.
+        said: Its answers, one a row.
+        scores: How good each is, from 0 to 1, by the metric of the rows' spec.
+        difference: Of the mean score, to the first model's; 0 for that one.
+        interval: Of the difference; None for the first model, and for less than two rows.
+    """
+
+    job: Job
+    said: Sequence[str]
+    scores: Sequence[float]
+    difference: float = 0.0
+    interval: Interval | None = None
+
+    @property
+    def mean(self) -> float:
+        """The mean score."""
+        return sum(self.scores) / len(self.scores)
+
+
+async def compared(
+    jobs: Sequence[Job],
+    work: Work,
+    open_: OpenTarget,
+    answers: Callable[[str], Answers],
+    tell: Tell,
+) -> list[Standing]:
+    """Ask each job's model the held-out rows of ``work``, and score them by its metric.
+
+    Args:
+        jobs: Whose models to ask; base models are told the task as the spec's own base is.
+        work: Where rows, metric and instructions come from.
+        open_: Opens a target.
+        answers: What the models of a target (``Job.where``) answered so far.
+        tell: Hears of every answer.
+
+    Returns:
+        A standing a job, in the order of ``jobs``.
+
+    Raises:
+        TunerError: As ``asking.ask`` and ``Examiner``.
+    """
+    first = jobs[0]
+    target = await open_(first.target)
+    examiner = Examiner(gate.metric_of(work), work, target, answers(first.where))
+    said = await asking.together(_answered(job, work, open_, answers, tell) for job in jobs)
+    scores = await examiner.scores(
+        work.holdout, said, lambda done, total: tell(events.Judging(first, done, total))
+    )
+    standings = map(Standing, jobs, said, scores)
+    against = partial(_against, scores[0], gate.digest(work))
+    return await asyncio.to_thread(lambda: [against(each) for each in standings])
+
+
+async def _answered(
+    job: Job,
+    work: Work,
+    open_: OpenTarget,
+    answers: Callable[[str], Answers],
+    tell: Tell,
+) -> list[str]:
+    is_tuned = names.is_tuned_model(job.tuned_model)
+    prompts = [row.text_input for row in work.holdout] if is_tuned else gate.base_prompts(work)
+    done = 0
+
+    def count(answered: int) -> None:
+        nonlocal done
+        done += answered
+        tell(events.Evaluating(job, done, len(prompts)))
+
+    config = gate.settings(work.holdout)
+    target, kept = await open_(job.target), answers(job.where)
+    return await asking.ask(target, job.tuned_model, prompts, config, kept, count)
+
+
+def _against(first: Sequence[float], seed: str, standing: Standing) -> Standing:
+    if standing.scores is first:
+        return standing
+    differences = [score - its for score, its in zip(standing.scores, first, strict=True)]
+    return standing._replace(
+        difference=sum(differences) / len(differences),
+        interval=bootstrap.interval(differences, seed),
+    )

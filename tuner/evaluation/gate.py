@@ -1,0 +1,228 @@
+"""The gate: the tuned model must beat its base on held-out rows before anything is shared."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import json
+import socket
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from tuner.evaluation import asking, bootstrap, metrics
+from tuner.evaluation.own_metric import code_of
+from tuner.evaluation.scoring import FEW, Examiner
+from tuner.events import events
+from tuner.job import Evaluation, Judged
+from tuner.jobs.figures import figure
+from tuner.jobspec.evaluation_keys import MetricSpec
+from tuner.types import GenerationConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tuner.evaluation.answers import Answers
+    from tuner.events.events import Tell
+    from tuner.job import Job
+    from tuner.jobspec.evaluation_keys import Evaluation as Wanted
+    from tuner.jobspec.work import Work
+    from tuner.targets import Target
+    from tuner.types import Example, TunedModel
+
+SPARE_TOKENS = 8
+NO_GATE = "no gate was asked for"
+_FORCED = "forced by --force-share"
+_LAPSED = "no longer: "
+
+
+async def evaluate(
+    target: Target, job: Job, work: Work, answers: Answers, tell: Tell
+) -> Evaluation:
+    """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
+
+    Both get the very same prompt, but for ``base_instruction``. ``tell`` hears of every answer;
+    what is in ``answers`` already is not asked again.
+
+    Raises:
+        TunerError: As ``asking.ask`` and ``Examiner``.
+    """
+    rows, config = work.holdout, settings(work.holdout)
+    examiner = Examiner(metric_of(work), work, target, answers)
+    done = 0
+
+    def count(answered: int) -> None:
+        nonlocal done
+        done += answered
+        tell(events.Evaluating(job, done, 2 * len(rows)))
+
+    prompts = [row.text_input for row in rows]
+    base_model = work.spec.base_model or work.spec.tuned_model_source
+    who = await asking.identity(target, job.tuned_model)
+    tuned, base = await asking.together(
+        [
+            asking.ask(target, job.tuned_model, prompts, config, answers, count, who),
+            asking.ask(target, base_model, base_prompts(work), config, answers, count),
+        ]
+    )
+    by_tuned, by_base = await examiner.scores(
+        rows, [tuned, base], lambda judged, of: tell(events.Judging(job, judged, of))
+    )
+    judged = tuple(
+        Judged(row.text_input, row.output, *each, row.line, *scores)
+        for row, each, scores in zip(
+            rows, zip(tuned, base, strict=True), zip(by_tuned, by_base, strict=True), strict=True
+        )
+    )
+    name, kind = digest(work), metric_of(work).kind
+    if _is_quick(judged):
+        return replace(_summed_up(name, kind, judged), model=who)
+    return replace(await asyncio.to_thread(_summed_up, name, kind, judged), model=who)
+
+
+def _is_quick(judged: Sequence[Judged]) -> bool:
+    """Whether it is summed up before a thread has begun: few rows, of which every draw is the same."""
+    return len(judged) <= FEW and len({row.tuned_score - row.base_score for row in judged}) <= 1
+
+
+def settings(rows: Sequence[Example]) -> GenerationConfig:
+    """How models are asked: greedily, and for no more than the longest right answer takes."""
+    return GenerationConfig(temperature=0.0, max_output_tokens=answer_tokens(rows))
+
+
+def answer_tokens(rows: Sequence[Example]) -> int:
+    """How far an answer may go: past the longest right one it can only be wrong.
+
+    No tokenizer makes more tokens than a text has UTF-8 bytes.
+    """
+    return max(len(row.output.encode()) for row in rows) + SPARE_TOKENS
+
+
+def base_prompts(work: Work) -> list[str]:
+    """What the base model is asked: as the tuned one, or with an instruction of its own."""
+    asked, instruction = work.spec.evaluation, work.spec.training_data.instruction
+    prompts = [row.text_input for row in work.holdout]
+    if asked is None or not asked.base_instruction:
+        return prompts
+    prefix = f"{instruction}\n\n" if instruction else ""
+    return [f"{asked.base_instruction}\n\n{prompt.removeprefix(prefix)}" for prompt in prompts]
+
+
+def metric_of(work: Work) -> MetricSpec:
+    """How the answers of a job are compared."""
+    return work.spec.evaluation.metric if work.spec.evaluation else MetricSpec()
+
+
+def digest(work: Work) -> str:
+    """A name for the held-out rows, and for how they are asked and compared.
+
+    What the gate requires is no part of it: other numbers are held against the same scores.
+    """
+    content: list[object] = [(row.text_input, row.output) for row in work.holdout]
+    asked, metric = work.spec.evaluation, metric_of(work)
+    if asked is not None and asked.base_instruction:
+        content.append({"base_instruction": asked.base_instruction})
+    if metric != MetricSpec():
+        code = code_of(metric.kind, work.spec.path.parent) if ":" in metric.kind else ""
+        content.append(asdict(metric) | {"code": code})
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _summed_up(name: str, metric: str, judged: tuple[Judged, ...]) -> Evaluation:
+    differences = [row.tuned_score - row.base_score for row in judged]
+    return Evaluation(
+        digest=name,
+        metric=metric,
+        tuned=means(metric, [(row.expected, row.tuned, row.tuned_score) for row in judged]),
+        base=means(metric, [(row.expected, row.base, row.base_score) for row in judged]),
+        count=len(judged),
+        interval=bootstrap.interval(differences, name),
+        rows=judged,
+    )
+
+
+def means(metric: str, answered: Sequence[tuple[str, str, float]]) -> dict[str, float]:
+    """Mean scores by metric, of rows with what was expected, the answer, and its score."""
+    count = len(answered)
+    always = {
+        name: sum(score(expected, answer) for expected, answer, _ in answered) / count
+        for name, score in metrics.ALWAYS.items()
+    }
+    return {**always, metric: sum(score for _, _, score in answered) / count}
+
+
+def stands(evaluation: Evaluation | None, work: Work, found: TunedModel) -> bool:
+    """Whether an evaluation is of these rows, asked and compared like this, and of this model."""
+    if evaluation is None or evaluation.digest != digest(work):
+        return False
+    return evaluation.model in ("", asking.identity_of(found))
+
+
+def shortfalls(evaluation: Evaluation, asked: Wanted) -> list[str]:
+    """What the gate misses, in words; empty when it is passed."""
+    metric, require = evaluation.metric, asked.require
+    tuned, base = evaluation.tuned[metric], evaluation.base[metric]
+    misses = []
+    if require.at_least is not None and tuned < require.at_least:
+        misses.append(f"{metric} is {figure(tuned)}, at_least: {require.at_least:g} is required")
+    if require.better_than_base and tuned <= base:
+        misses.append(
+            f"{metric} is {figure(tuned)}, not better than the base model's {figure(base)}"
+        )
+    elif require.better_than_base and tuned - base < require.better_by - _ROUNDING:
+        misses.append(
+            f"{metric} is {figure(tuned)}, {figure(tuned - base)} better than the base model's, "
+            f"better_by: {require.better_by:g} is required"
+        )
+    if require.better_than_base and require.significant:
+        misses.extend(_not_significant(evaluation, require.better_by))
+    return misses
+
+
+_ROUNDING = 1e-9
+"""0.9 less 0.8 is a hair less than 0.1."""
+
+
+def _not_significant(evaluation: Evaluation, better_by: float) -> list[str]:
+    found = evaluation.interval
+    if found is None:
+        return [f"significant: {evaluation.count} held-out row says nothing of chance"]
+    if found.low > better_by:
+        return []
+    span = f"{figure(found.low)} to {figure(found.high)} with 95 % confidence"
+    what = f"the difference in {evaluation.metric} is {span}, it must lie above {better_by:g}"
+    return [f"significant: {what}"]
+
+
+def why(evaluation: Evaluation, asked: Wanted) -> str:
+    """Why a model that passed its gate may be shared, in words."""
+    metric, require = evaluation.metric, asked.require
+    reasons = [f"at_least: {require.at_least:g}"] if require.at_least is not None else []
+    if require.better_than_base:
+        by = f" by {require.better_by:g}" if require.better_by else ""
+        surely = ", significantly" if require.significant else ""
+        base = evaluation.base[metric]
+        reasons.append(f"better than the base model's {figure(base)}{by}{surely}")
+    if not reasons:
+        return NO_GATE
+    return f"{metric} is {figure(evaluation.tuned[metric])}, {', '.join(reasons)}"
+
+
+def forced(misses: str) -> str:
+    """Why a model that missed its gate may be shared nevertheless: who said so."""
+    return f"{_FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+
+
+def lapsed(allowed: str) -> str:
+    """Why a model might be shared until a gate refused it; empty for one that never might."""
+    return allowed if not allowed or allowed.startswith(_LAPSED) else f"{_LAPSED}{allowed}"
+
+
+def is_forced(allowed: str) -> bool:
+    """Whether somebody allowed the sharing, not the gate."""
+    return allowed.startswith(_FORCED)
+
+
+def was_forced(allowed: str, misses: str) -> bool:
+    """Whether somebody allowed the sharing already although these same things were missed."""
+    return allowed.startswith(_FORCED) and allowed.endswith(f": {misses}")

@@ -1,0 +1,76 @@
+"""Which spec and pipeline files a command line means: files as they are, folders by what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.errors import InvalidInput, Problem, SpecError
+from tuner.yaml_source.document import read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SUFFIXES = (".yaml", ".yml")
+JOB, PIPELINE = "job", "jobs"
+
+
+def found(given: Sequence[str]) -> list[Path]:
+    """The spec and pipeline files of files and folders, in order, none twice.
+
+    A file stands for itself, whatever it holds: who reads it says what is wrong with it. A folder stands for those of its ``.yaml`` and
+    ``.yml`` files, by name, that have ``job:`` or ``jobs:`` at their top, or are no YAML at all;
+    hidden files and folders below it do not count.
+
+    Raises:
+        InvalidInput: A folder holds no spec; every such folder at once.
+    """
+    files: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    for name in given:
+        try:
+            for path in _of(Path(name)):
+                files.setdefault(path.resolve(), path)
+        except InvalidInput as error:
+            problems += error.problems
+    if problems:
+        raise InvalidInput(problems)
+    return list(files.values())
+
+
+def is_pipeline(path: Path) -> bool:
+    """Whether a file's top level has ``jobs:``; False for what cannot be read."""
+    try:
+        if PIPELINE.encode() not in path.read_bytes():
+            return False  # of a thousand specs none is parsed twice
+    except OSError:
+        return False
+    return PIPELINE in (_top(path) or ())
+
+
+def _of(given: Path) -> Iterator[Path]:
+    if not given.is_dir():
+        yield given
+        return
+    specs = [path for path in sorted(given.iterdir()) if _is_spec(path)]
+    if not specs:
+        what = "no file in this folder is a job spec: none has `job:` or `jobs:` at its top"
+        fix = "name the files, or write a first spec with `tuner init`"
+        raise InvalidInput([Problem(str(given), 0, 0, what, fix, "no-spec")])
+    yield from specs
+
+
+def _is_spec(path: Path) -> bool:
+    if path.suffix not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return False
+    top = _top(path)
+    return top is None or not top.isdisjoint((JOB, PIPELINE))
+
+
+def _top(path: Path) -> frozenset[str] | None:
+    """The keys at the top of a file; None where it cannot be read, which its reader then says."""
+    try:
+        value = read_document(path).value
+    except SpecError:
+        return None
+    return frozenset(value) if isinstance(value, dict) else frozenset()

@@ -1,0 +1,95 @@
+"""docs/spec.md: the page that explains every key, made from the declarations in keys.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuner.jobspec.keys import JobSpec
+from tuner.jobspec.schema import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tuner.jobspec.schema import Declared
+
+_TITLE = """\
+# The job spec, key by key
+
+<!-- Made by `tuner schema --markdown > docs/spec.md`; change tuner/jobspec/keys.py instead. -->
+
+A job spec is a YAML file. [configs/full.yaml](../configs/full.yaml) shows every key in use,
+`tuner validate` says everything that is wrong with one, and [spec.schema.json](spec.schema.json), which
+`tuner schema` prints, lets an editor check it as you type.
+
+- Paths are relative to the spec. A key that is left empty counts as not written.
+- `${NAME}` and `${NAME:-default}` come from the environment; `$$` is one dollar sign. Unquoted, what
+  was put in is a number where it looks like one; in quotes it stays text.
+- YAML is read as people mean it: `1e-4` is a number; `no`, `2026-11-22`, `007` and `0x1F` are texts;
+  a repeated key is an error.
+- `--set key=value` on the command line goes over the file, with dots between keys and a list's
+  items counted from 0: `--set hyperparameters.epoch_count=3 --set permissions.0.role=WRITER`.
+"""
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_LIMITS = {
+    "ge": "at least {:g}",
+    "gt": "more than {:g}",
+    "le": "at most {:g}",
+    "lt": "less than {:g}",
+}
+INT32 = 2**31 - 1
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    return "\n".join([_TITLE, *_table("", JobSpec)])
+
+
+def pipeline_tables() -> str:
+    """The keys of a pipeline file, in Markdown, as docs/pipelines.md has them."""
+    from tuner.pipelines.keys import FREE, EntryKeys, PipelineKeys
+
+    free = [f"| `{name}` | keys of the spec |  | {text} |" for name, text in FREE.items()]
+    top = (row.replace("a list of text", "a list, below") for row in _table("", PipelineKeys))
+    return "\n".join([*top, "\n### `jobs[]`\n", *_table("", EntryKeys), *free]) + "\n"
+
+
+def _table(prefix: str, cls: type) -> Iterator[str]:
+    """The keys of one mapping, then those of the mappings in it."""
+    keys = declared(cls).values()
+    if prefix:
+        yield f"\n## `{prefix}`\n"
+    yield "| key | value | default | |"
+    yield "|---|---|---|---|"
+    for item in keys:
+        default = "**needed**" if item.is_required else _default(item)
+        yield f"| `{item.name}` | {_value(item)} | {default} | {item.key.text} |"
+    for item in keys:
+        if item.has_keys:
+            yield from _table(f"{prefix}.{item.name}".lstrip(".") + "[]" * item.many, item.kind)
+
+
+def _value(item: Declared) -> str:
+    if item.options:
+        return "a list of " * item.many + ", ".join(f"`{option}`" for option in item.options)
+    if item.has_keys:
+        short = f"{_value(declared(item.kind)[item.key.short])}, or " if item.key.short else ""
+        return f"{short}{'a list of ' if item.many else ''}keys, below"
+    limits = item.key.limits
+    words = [
+        text.format(limits[name])
+        for name, text in _LIMITS.items()
+        if name in limits and limits[name] != INT32
+    ]
+    if "max_length" in limits:
+        words.append(f"at most {limits['max_length']} characters")
+    kind = _TYPES[item.kind]
+    if item.many:
+        kind = f"{kind}, or a list of them" if item.key.single else f"a list of {kind}"
+    return ", ".join([kind, *words])
+
+
+def _default(item: Declared) -> str:
+    default = item.plain_default
+    if default is None:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
