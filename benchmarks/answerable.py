@@ -30,7 +30,9 @@ NAMES = {"sentences and words": [0, 1], "words alone": [1]}
 
 async def rows() -> np.ndarray:
     """One set of passages a row: likeness, coverage, whether it answers, topic, whether it is on it."""
-    embedder = Embedder(base_models.pull(base_models.known(grounding.EMBEDDER), models_folder()))
+    embedder = Embedder(
+        base_models.pull(base_models.known_base_model(grounding.EMBEDDER), models_folder())
+    )
 
     async def embed(texts: list[str]) -> list[list[float]]:
         return embedder.embed(texts)

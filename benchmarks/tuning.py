@@ -18,17 +18,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tuner.engine.threads import CALM, available
+from tuner.engine.child_process import OPENMP_PASSIVE_ENV, available_cpus
 
-os.environ.update(CALM)
+os.environ.update(OPENMP_PASSIVE_ENV)
 
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from tuner.engine import batches, causal, checkpoints, loop, lora
-from tuner.engine.base_models import known, pull
+from tuner.engine import batches, checkpoint, lora, models, train
+from tuner.engine.base_models import known_base_model, pull
 from tuner.engine.chat import open_chat
 from tuner.home import models_folder
 from tuner.types import Example
@@ -75,17 +75,17 @@ def plain_loop(folder: Path, adapter: lora.Adapter) -> Stepper:
     return step
 
 
-def our_loop(model: causal.CausalModel, adapter: lora.Adapter) -> Stepper:
+def our_loop(model: models.CausalModel, adapter: lora.Adapter) -> Stepper:
     """The engine's own step, at a constant rate."""
-    progress = checkpoints.start(model.trainable(adapter))
-    threads = loop.crew(available(), available())
+    progress = checkpoint.initial_progress(model.trainable(adapter))
+    threads = train.thread_pool(available_cpus(), available_cpus())
     done = 0
 
     def step(batch: list[batches.Row]) -> float:
         nonlocal done
-        at = checkpoints.Progress(done, progress.adapter, progress.moments)
+        at = checkpoint.Progress(done, progress.adapter, progress.moments)
         done += 1
-        return loop.one_step(model, batches.deal(batch, available()), at, RATE, threads)
+        return train.training_step(model, batches.deal(batch, available_cpus()), at, RATE, threads)
 
     return step
 
@@ -104,9 +104,9 @@ def main() -> None:
     words.add_argument("--batch-size", type=int, default=16)
     words.add_argument("--data", type=Path, default=DATA)
     options = words.parse_args()
-    torch.set_num_threads(available())
-    folder = pull(known("smollm2-135m-instruct"), models_folder())
-    model = causal.load(folder, torch.bfloat16)
+    torch.set_num_threads(available_cpus())
+    folder = pull(known_base_model("smollm2-135m-instruct"), models_folder())
+    model = models.load(folder, torch.bfloat16)
     rows = batches.rows(examples(options.data, options.rows), open_chat(folder), model.context)
     adapter = model.new_adapter(0)
     loops = {"transformers + PEFT": plain_loop(folder, adapter), "tuner": our_loop(model, adapter)}

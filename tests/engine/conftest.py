@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from tuner.engine.threads import CALM
+from tuner.engine.child_process import OPENMP_PASSIVE_ENV
 
-os.environ.update(CALM)
+os.environ.update(OPENMP_PASSIVE_ENV)
 
 import torch
 

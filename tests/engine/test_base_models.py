@@ -10,8 +10,8 @@ import pytest
 
 from tests.engine.places import SMOLLM2, tiny
 from tests.fakes.models import MODELS
-from tuner.engine import TINY, EngineError, base_models, packages
-from tuner.engine.packages import Package
+from tuner.engine import TINY, EngineError, base_models
+from tuner.engine.base_models import Package
 
 
 def source(text):
@@ -92,12 +92,12 @@ def test_a_hub_that_cannot_be_reached_names_the_way_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["models/smollm2-135m-instruct", "smollm2-135m-instruct"])
 def test_a_known_model_is_found_by_name_and_by_id(name):
-    assert base_models.known(name) == SMOLLM2
+    assert base_models.known_base_model(name) == SMOLLM2
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(EngineError, match=r"models/smollm2-135m-instruct"):
-        base_models.known("gpt-5")
+        base_models.known_base_model("gpt-5")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def offer(monkeypatch, wheel, sha256=None):
 
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     package = Package("some-model==1.0", sha256 or found, "some_model/model/")
-    monkeypatch.setitem(packages.PACKAGES, "some-model", package)
+    monkeypatch.setitem(base_models.PACKAGES, "some-model", package)
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import torch
 from tests.engine.places import EXAMPLES, tiny
 from tuner.engine import batches
 from tuner.engine.attention import pack
-from tuner.engine.calibration import Trial, measure, packed_tokens
 from tuner.engine.chat import open_chat
+from tuner.engine.time_estimate import Trial, packed_tokens, timed_steps
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def as_before():
 def test_every_step_has_its_time_and_its_tokens():
     rows = batches.rows(EXAMPLES, open_chat(tiny()), 2048)
 
-    timed = list(measure(Trial(str(tiny()), ROWS, 4, 2048, 60.0)))
+    timed = list(timed_steps(Trial(str(tiny()), ROWS, 4, 2048, 60.0)))
 
     assert len(timed) == 3
     assert sum(each.tokens for each in timed) == sum(map(len, rows))
@@ -31,7 +31,7 @@ def test_every_step_has_its_time_and_its_tokens():
 
 
 def test_no_step_begins_after_the_budget():
-    assert len(list(measure(Trial(str(tiny()), ROWS, 4, 2048, 0.0)))) == 1
+    assert len(list(timed_steps(Trial(str(tiny()), ROWS, 4, 2048, 0.0)))) == 1
 
 
 def test_the_tokens_that_are_computed_are_those_that_the_model_packs():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.engine.places import SMOLLM2, tiny
 from tests.fakes.models import MODELS
 from tuner.engine import Turn
-from tuner.engine.base_models import kept_folder, pull
+from tuner.engine.base_models import local_folder, pull
 from tuner.engine.chat import open_chat
 
 ODD = ("NA", "", " 007 ", "a\r\nb\t", "naïve 東京 🙂", "<|end|>", "x<|im_end|>y", "\x00", "  1.0")
@@ -41,4 +41,4 @@ def test_the_real_tokenizer_counts_many_as_it_counts_one():
 
 
 def test_a_model_that_is_not_here_has_no_folder(tmp_path):
-    assert kept_folder(SMOLLM2, tmp_path) is None
+    assert local_folder(SMOLLM2, tmp_path) is None

@@ -6,9 +6,8 @@ import torch
 from tests.engine.places import tiny
 from tuner.engine import Prompt, Turn
 from tuner.engine.chat import open_chat
-from tuner.engine.generate import Batch, Question
+from tuner.engine.generate import Batch, GenerationRequest, Penalties, choose_token, new_sampler
 from tuner.engine.llama import Llama
-from tuner.engine.sampling import Penalties, choose, sampler
 
 TEXTS = ["one", "two or three", "a somewhat longer question than the others", "x"]
 
@@ -23,7 +22,7 @@ def ask(model, *prompts):
     chat = open_chat(tiny())
     pieces = [[] for _ in prompts]
     questions = [
-        Question(number, tuple(chat.prompt(prompt.turns)), prompt, pieces[number].append)
+        GenerationRequest(number, tuple(chat.prompt(prompt.turns)), prompt, pieces[number].append)
         for number, prompt in enumerate(prompts)
     ]
     with torch.inference_mode():
@@ -91,7 +90,7 @@ def test_a_row_that_is_dropped_is_worked_on_no_more(model):
     chat = open_chat(tiny())
     pieces = [[], []]
     tokens = tuple(chat.prompt((Turn("user", "x"),)))
-    questions = [Question(n, tokens, prompt("x"), pieces[n].append) for n in range(2)]
+    questions = [GenerationRequest(n, tokens, prompt("x"), pieces[n].append) for n in range(2)]
     with torch.inference_mode():
         batch = Batch(questions, model, chat, None)
         before = len(pieces[0])
@@ -157,8 +156,8 @@ LOGITS = torch.tensor([0.1, 3.0, 2.9, -1.0, 1.0])
 
 
 def drawn(**settings):
-    one = sampler(**{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0} | settings)
-    return {choose(LOGITS, one) for _ in range(400)}
+    one = new_sampler(**{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0} | settings)
+    return {choose_token(LOGITS, one) for _ in range(400)}
 
 
 @pytest.mark.parametrize(
@@ -180,9 +179,9 @@ def test_a_limit_leaves_exactly_the_likeliest_tokens(settings, possible):
 
 
 def test_a_flat_choice_among_many_tokens_is_not_cut_short():
-    one = sampler(temperature=1.0, top_p=0.9, top_k=0, seed=0)
+    one = new_sampler(temperature=1.0, top_p=0.9, top_k=0, seed=0)
 
-    seen = {choose(torch.arange(4000) * 1e-6, one) for _ in range(3000)}
+    seen = {choose_token(torch.arange(4000) * 1e-6, one) for _ in range(3000)}
 
     assert min(seen) >= 400  # the least likely tenth
     assert min(seen) < 500
@@ -190,20 +189,20 @@ def test_a_flat_choice_among_many_tokens_is_not_cut_short():
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely():
-    one = sampler(temperature=0.7, top_p=1.0, top_k=0, seed=3)
+    one = new_sampler(temperature=0.7, top_p=1.0, top_k=0, seed=3)
     counts = torch.zeros(5)
     for _ in range(1000):
-        counts[choose(LOGITS, one)] += 1
+        counts[choose_token(LOGITS, one)] += 1
 
     torch.testing.assert_close(counts / 1000, (LOGITS / 0.7).softmax(-1), atol=0.05, rtol=0)
 
 
 def test_the_smallest_temperature_takes_the_likeliest_token():
-    one = sampler(1e-40, 1.0, 0, 1)
-    assert choose(LOGITS, one) == int(LOGITS.argmax())
+    one = new_sampler(1e-40, 1.0, 0, 1)
+    assert choose_token(LOGITS, one) == int(LOGITS.argmax())
 
 
 def test_no_draw_falls_on_a_token_that_is_impossible(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.zeros(1))
     impossible_first = torch.tensor([-torch.inf, 1.0, 1.0])
-    assert choose(impossible_first, sampler(1.0, 1.0, 0, 1)) != 0
+    assert choose_token(impossible_first, new_sampler(1.0, 1.0, 0, 1)) != 0

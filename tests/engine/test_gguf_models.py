@@ -126,11 +126,11 @@ def test_another_kind_of_model_is_refused_by_name(tmp_path):
 
 
 def test_bfloat16_is_rounded_to_the_nearest(tmp_path):
-    from tuner.engine import tensor_files
+    from tuner.engine import safetensors_file
 
     values = np.array([1.0, 1.00390625, 1.005, -3.0e38, 1e-40, 0.0], dtype=np.float32)
-    tensor_files.write(tmp_path / "x.safetensors", {"exact": values})
+    safetensors_file.write_safetensors(tmp_path / "x.safetensors", {"exact": values})
 
     assert np.array_equal(load_file(tmp_path / "x.safetensors")["exact"], values)
-    bits = tensor_files.bf16(values).astype(np.uint32) << 16
+    bits = safetensors_file.to_bfloat16(values).astype(np.uint32) << 16
     assert list(bits.view(np.float32)[:3]) == [1.0, 1.0, 1.0078125]

@@ -11,8 +11,8 @@ import torch
 
 from tests.contract.test_engines import TASK, answer, asked, tuned
 from tests.engine.places import EXAMPLES, tiny
-from tuner.engine import TINY, causal
-from tuner.engine.process import ProcessEngine
+from tuner.engine import TINY, models
+from tuner.engine.process_engine import ProcessEngine
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,7 +39,7 @@ def gpt2(tmp_path_factory):
 
 @torch.no_grad()
 def test_a_token_at_a_time_gives_the_logits_of_the_whole(gpt2):
-    model = causal.load(gpt2)
+    model = models.load(gpt2)
     rows, tail = [(256, 5, 6, 7), (256, 9)], [[3, 4], [5, 6], [7, 8]]
 
     _, memory = model.prefill([*rows, (1, 2, 3)], None)
@@ -84,7 +84,7 @@ def peft_loads(base, adapter):
 
     plain = AutoModelForCausalLM.from_pretrained(base)
     ids = torch.tensor([[256, 5, 6]])
-    ours = causal.load(base)
+    ours = models.load(base)
     with torch.no_grad():
         from tuner.engine import lora
 

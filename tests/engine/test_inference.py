@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from tuner.engine import EngineError, Prompt, Turn, inference
-from tuner.engine.generate import Question
-from tuner.engine.inference import Desk
+from tuner.engine.generate import GenerationRequest
+from tuner.engine.inference import BatchScheduler
 
 
 class Replies(list):
@@ -27,7 +27,7 @@ class Room:
         self.ready = Future()
         self.ready.set_result(None)
 
-    def wanted(self, request):
+    def load(self, request):
         if request["do"] == "unknown":
             raise EngineError("no such model", is_request=True)
         return self.slow if request["prompt"]["base_model"] == "slow" else self.ready
@@ -36,12 +36,12 @@ class Room:
         return len(prompt.turns)
 
     def question(self, number, prompt, send):
-        return Question(number, (1, 2), prompt, send)
+        return GenerationRequest(number, (1, 2), prompt, send)
 
 
 @pytest.fixture
 def desk():
-    return Desk(Room(), Replies(), 2)
+    return BatchScheduler(Room(), Replies(), 2)
 
 
 def request(number, do="count", model="quick", **changes):

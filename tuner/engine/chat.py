@@ -10,16 +10,18 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from tuner.engine import EngineError, Turn
+from tuner.engine.generate import INCOMPLETE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from jinja2 import Template
@@ -186,3 +188,38 @@ def _token(value: Any) -> str:
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return content
+
+
+_MAX_UTF8_BYTES = 4
+"""A character has no more in UTF-8, so no more tokens say one."""
+
+
+class TokenText(NamedTuple):
+    """The least run of tokens that says whole characters; mostly one."""
+
+    text: str
+    tokens: tuple[int, ...]
+    is_special: bool = False
+
+
+def token_texts(chat: Chat, tokens: Sequence[int]) -> Iterator[TokenText]:
+    """Cut tokens into runs whose texts, joined, are what all of them say."""
+    decoder = chat.tokenizer.get_added_tokens_decoder()
+    special = {number for number, token in decoder.items() if token.special}
+    before: list[int] = []
+    run: list[int] = []
+    for token, follows in zip_longest(tokens, tokens[1:]):
+        run.append(token)
+        said = _text_after(chat, before, run)
+        may_grow = follows is not None and follows not in special and len(run) < _MAX_UTF8_BYTES
+        if said.endswith(INCOMPLETE) and may_grow:
+            continue
+        yield TokenText(said, tuple(run), is_special=token in special)
+        before, run = run, []
+
+
+def _text_after(chat: Chat, before: Sequence[int], run: Sequence[int]) -> str:
+    """After others, since some tokenizers leave the first token's space out."""
+    first = chat.tokenizer.decode(list(before), skip_special_tokens=False)
+    both: str = chat.tokenizer.decode([*before, *run], skip_special_tokens=False)
+    return both[len(first) :]

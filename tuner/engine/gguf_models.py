@@ -9,7 +9,7 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from tuner.engine import EngineError, tensor_files
+from tuner.engine import EngineError, safetensors_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +56,11 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     weights = {}
     for number, tensor in enumerate(reader.tensors, start=1):
         values = dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1])
-        weights[_name(tensor.name)] = tensor_files.bf16(_in_halves(tensor.name, values, fields))
+        weights[_name(tensor.name)] = safetensors_file.to_bfloat16(
+            _in_halves(tensor.name, values, fields)
+        )
         progress("converting", number, len(reader.tensors))
-    tensor_files.write(folder / "model.safetensors", weights)
+    safetensors_file.write_safetensors(folder / "model.safetensors", weights)
     _write(folder / "config.json", _config(fields, tied="lm_head.weight" not in weights))
     _tokenizer(fields).save(str(folder / "tokenizer.json"))
     _write(folder / "tokenizer_config.json", _tokenizer_config(fields))

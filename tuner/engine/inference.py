@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tuner.engine import EngineError, messages, threads, traces
-from tuner.engine.room import Room
+from tuner.engine import EngineError, child_process
+from tuner.engine.model_cache import ModelCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
     from tuner.engine import Piece
     from tuner.engine.embed import Embedder
-    from tuner.engine.generate import Batch, Question
+    from tuner.engine.generate import Batch, GenerationRequest
 
 ROWS_AT_ONCE = 128
 TOKENS_AT_ONCE = 4096  # read in one go, padding included: bounds memory, and how long others wait
 NICE = 5  # the service itself is to answer first
 
 
-class Desk:
+class BatchScheduler:
     """Takes requests, and gives every batch of answers a token in turn."""
 
-    def __init__(self, room: Room, replies: messages.Replies, hands: int) -> None:
+    def __init__(self, models: ModelCache, replies: child_process.Replies, hands: int) -> None:
         """Batches are worked on by so many threads, each on one processor."""
         self.hands = hands
         self.crew = _threads(hands)
         # A long prompt takes many seconds to read: beside it others are read, and all go on.
         self.readers = _threads(max(2, hands))
         self.aside = ThreadPoolExecutor(1)
-        self.room = room
+        self.models = models
         self.replies = replies
         self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.waiting: dict[int, Question] = {}
+        self.waiting: dict[int, GenerationRequest] = {}
         self.batches: list[Batch] = []
         self.starting = 0  # rows whose prompts are being read
         self.open: set[int] = set()
@@ -67,7 +67,7 @@ class Desk:
             return
         self.open.add(number)
         try:
-            wanted = self.room.wanted(request)
+            wanted = self.models.load(request)
         except EngineError as error:
             self._fail(number, error)
             return
@@ -83,11 +83,14 @@ class Desk:
             loaded.result()
             match request["do"]:
                 case "generate":
-                    prompt = messages.prompt(request["prompt"])
+                    prompt = child_process.prompt_from(request["prompt"])
                     send = partial(self._send, number)
-                    self.waiting[number] = self.room.question(number, prompt, send)
+                    self.waiting[number] = self.models.question(number, prompt, send)
                 case "count":
-                    self._reply(number, tokens=self.room.count(messages.prompt(request["prompt"])))
+                    self._reply(
+                        number,
+                        tokens=self.models.count(child_process.prompt_from(request["prompt"])),
+                    )
                 case "embed":
                     self.aside.submit(self._embed, number, loaded.result(), request["texts"])
         except Exception as error:  # noqa: BLE001  one bad request must not end the others
@@ -108,12 +111,12 @@ class Desk:
         going = [batch for batch, is_alive in zip(self.batches, alive, strict=True) if is_alive]
         self.batches = [batch for batch in going if not batch.done]
 
-    def _start(self, questions: list[Question]) -> None:
+    def _start(self, questions: list[GenerationRequest]) -> None:
         batch = None
         wanted = [question for question in questions if question.number in self.open]
         try:
             with torch.inference_mode():
-                batch = self.room.batch(wanted) if wanted else None
+                batch = self.models.batch(wanted) if wanted else None
         except Exception as error:  # noqa: BLE001  as in _begin
             self._fail_all(wanted, error)
         self.inbox.put(partial(self._join, len(questions), batch))
@@ -139,9 +142,9 @@ class Desk:
         answering = sum(len(batch.answering) for batch in self.batches)
         return max(0, ROWS_AT_ONCE - self.starting - answering)
 
-    def _admitted(self) -> list[list[Question]]:
+    def _admitted(self) -> list[list[GenerationRequest]]:
         """Take what waits out of the queue, in groups that one batch can answer."""
-        groups: dict[tuple[Any, ...], list[list[Question]]] = {}
+        groups: dict[tuple[Any, ...], list[list[GenerationRequest]]] = {}
         for question in list(self.waiting.values())[: self._room()]:
             del self.waiting[question.number]
             prompt = question.prompt
@@ -174,7 +177,7 @@ class Desk:
         self.open.discard(number)
         self.waiting.pop(number, None)
 
-    def _fail_all(self, questions: list[Question], error: Exception) -> None:
+    def _fail_all(self, questions: list[GenerationRequest], error: Exception) -> None:
         for question in questions:
             if question.number in self.open:
                 self._fail(question.number, error)
@@ -183,7 +186,7 @@ class Desk:
         self.open.discard(number)
         is_request = isinstance(error, EngineError) and error.is_request
         if not isinstance(error, EngineError):
-            sys.stderr.write(f"{traces.text(error)}\n")
+            sys.stderr.write(f"{child_process.format_traceback(error)}\n")
         text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         self.replies.send(id=number, error=text, is_request=is_request, last=True)
 
@@ -191,11 +194,13 @@ class Desk:
 def main() -> None:
     """Serve until standard input ends."""
     os.nice(NICE)
-    replies = messages.Replies()
-    torch.set_num_threads(threads.available())
-    setup = messages.parse(sys.stdin.buffer.readline())
-    models = {model["name"]: messages.base_model(model) for model in setup["models"]}
-    desk = Desk(Room(models, Path(setup["models_folder"])), replies, threads.available())
+    replies = child_process.Replies()
+    torch.set_num_threads(child_process.available_cpus())
+    setup = child_process.decode(sys.stdin.buffer.readline())
+    models = {model["name"]: child_process.base_model_from(model) for model in setup["models"]}
+    desk = BatchScheduler(
+        ModelCache(models, Path(setup["models_folder"])), replies, child_process.available_cpus()
+    )
     threading.Thread(target=_listen, args=(desk,), daemon=True).start()
     desk.run()
 
@@ -204,9 +209,9 @@ def _threads(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _listen(desk: Desk) -> None:
+def _listen(desk: BatchScheduler) -> None:
     for line in sys.stdin.buffer:
-        desk.inbox.put(partial(desk.take, messages.parse(line)))
+        desk.inbox.put(partial(desk.take, child_process.decode(line)))
     os._exit(0)  # nobody is left to answer, and a model may be in the middle of a long product
 
 

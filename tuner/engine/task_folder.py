@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.engine import EngineError, Step, TuningTask, durable, messages
+from tuner.engine import EngineError, Step, TuningTask, child_process, durable
 from tuner.types import Example
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def write_task(folder: Path, task: TuningTask, model: BaseModel, models_folder: 
         EngineError: The folder holds another task.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    examples = b"".join(messages.line(example._asdict()) for example in task.examples)
+    examples = b"".join(child_process.encode(example._asdict()) for example in task.examples)
     about = {
         "name": task.base_model,
         "epoch_count": task.epoch_count,
@@ -64,7 +64,7 @@ def read_task(folder: Path) -> tuple[TuningTask, BaseModel, Path]:
     """The task, its base model, and the folder of converted models."""
     about = _json(folder / TASK)
     with (folder / EXAMPLES).open("rb") as lines:
-        examples = tuple(Example(**messages.parse(line)) for line in lines)
+        examples = tuple(Example(**child_process.decode(line)) for line in lines)
     task = TuningTask(
         about["name"],
         examples,
@@ -74,7 +74,7 @@ def read_task(folder: Path) -> tuple[TuningTask, BaseModel, Path]:
         about["seed"],
         about["parent"] and Path(about["parent"]),
     )
-    return task, messages.base_model(about["base_model"]), Path(about["models_folder"])
+    return task, child_process.base_model_from(about["base_model"]), Path(about["models_folder"])
 
 
 def machine(folder: Path, threads: int, dtype: str) -> tuple[int, str]:
@@ -92,12 +92,12 @@ def steps(folder: Path) -> Iterator[Step]:
         return
     for line in (folder / STEPS).read_bytes().splitlines(keepends=True):
         if line.endswith(b"\n"):
-            yield Step(**messages.parse(line))
+            yield Step(**child_process.decode(line))
 
 
 def begin_steps(folder: Path, done: Sequence[Step]) -> IO[bytes]:
     """A file that goes on after these steps; later ones, whose work was lost, are dropped."""
-    durable.write(folder / STEPS, b"".join(messages.line(asdict(step)) for step in done))
+    durable.write(folder / STEPS, b"".join(child_process.encode(asdict(step)) for step in done))
     return (folder / STEPS).open("ab")
 
 

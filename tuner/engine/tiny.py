@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from tuner.engine import tensor_files
+from tuner.engine import safetensors_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ CONFIG = {
 
 def make(folder: Path) -> None:
     """Write the model in Hugging Face's format, float32, about 0.5 MB."""
-    tensor_files.write(folder / "model.safetensors", _weights())
+    safetensors_file.write_safetensors(folder / "model.safetensors", _weights())
     _tokenizer().save(str(folder / "tokenizer.json"))
     _write(folder / "config.json", CONFIG)
     tokens = {"bos_token": SPECIAL[0], "eos_token": SPECIAL[1], "chat_template": TEMPLATE}

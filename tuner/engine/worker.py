@@ -22,34 +22,32 @@ import torch
 from tuner.engine import (
     EngineError,
     NoRoom,
-    causal,
-    checkpoints,
+    checkpoint,
+    child_process,
     durable,
     lora,
-    messages,
+    models,
     task_folder,
-    threads,
-    traces,
 )
 from tuner.engine import batches as rows_and_batches
 from tuner.engine.base_models import pull
 from tuner.engine.chat import open_chat
-from tuner.engine.loop import Plan, train
+from tuner.engine.train import TrainingPlan, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
     from tuner.engine import Step, TuningTask
-    from tuner.engine.causal import CausalModel
-    from tuner.engine.checkpoints import Progress
+    from tuner.engine.checkpoint import Progress
+    from tuner.engine.models import CausalModel
 
 NICENESS = 10  # answering goes before tuning
 LOOK_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class WorkerConfig:
     """How the engine wants it done; none of this changes the weights."""
 
     report: Callable[..., None]
@@ -57,29 +55,31 @@ class Orders:
     checkpoint_s: float
 
 
-def tune(folder: Path, orders: Orders) -> None:
+def tune(folder: Path, config: WorkerConfig) -> None:
     """Do a task, from its last checkpoint if it has one.
 
     Raises:
         EngineError: The base model cannot be had, or an example does not fit.
     """
     with contextlib.ExitStack() as held:
-        if not _take_over(folder, orders.unwanted, held):
+        if not _take_over(folder, config.unwanted, held):
             return
         task, base, models_folder = task_folder.read_task(folder)
         model_folder = pull(base, models_folder)
-        config = json.loads((model_folder / "config.json").read_text("utf-8"))
-        own = str(causal.best_dtype(config)).removeprefix("torch.")
-        count, dtype = task_folder.machine(folder, threads.available(), own)
+        model_config = json.loads((model_folder / "config.json").read_text("utf-8"))
+        own = str(models.best_dtype(model_config)).removeprefix("torch.")
+        count, dtype = task_folder.machine(folder, child_process.available_cpus(), own)
         torch.set_deterministic_debug_mode("error")  # the other way loads torch's compiler: 2 s
         torch.manual_seed(task.seed)
-        model = causal.load(model_folder, getattr(torch, dtype))
+        model = models.load(model_folder, getattr(torch, dtype))
         limit = min(model.context, base.input_token_limit or model.context)
         rows = rows_and_batches.rows(task.examples, open_chat(model_folder), limit)
-        plan = Plan(task.epoch_count, task.batch_size, task.learning_rate, task.seed, count)
-        start = checkpoints.load_from(folder) or checkpoints.start(_first(task, model))
+        plan = TrainingPlan(task.epoch_count, task.batch_size, task.learning_rate, task.seed, count)
+        start = checkpoint.load_checkpoint(folder) or checkpoint.initial_progress(
+            _first(task, model)
+        )
         progress = replace(start, adapter=model.trainable(start.adapter))
-        _train(folder, orders, train(model, rows, plan, progress), progress)
+        _train(folder, config, train(model, rows, plan, progress), progress)
 
 
 def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitStack) -> bool:
@@ -94,27 +94,27 @@ def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitSta
 
 def _train(
     folder: Path,
-    orders: Orders,
+    config: WorkerConfig,
     steps: Iterator[tuple[Step, Progress]],
     progress: Progress,
 ) -> None:
     """Do the steps after ``progress``, keep their traces, and leave the adapter in the folder."""
     done = [step for step in task_folder.steps(folder) if step.step <= progress.step]
     for step in done:
-        orders.report(**asdict(step))
+        config.report(**asdict(step))
     saved = time.monotonic()
     with task_folder.begin_steps(folder, done) as journal:
         for step, progress in steps:  # noqa: PLR1704  the latest one counts
-            _note(step, journal, orders)
-            wanted = not orders.unwanted.is_set()
-            if not wanted or time.monotonic() - saved >= orders.checkpoint_s:
+            _note(step, journal, config)
+            wanted = not config.unwanted.is_set()
+            if not wanted or time.monotonic() - saved >= config.checkpoint_s:
                 os.fsync(journal.fileno())
-                checkpoints.save_to(folder, progress)
+                checkpoint.save_checkpoint(folder, progress)
                 saved = time.monotonic()
             if not wanted:
                 return
     lora.write(progress.adapter, folder / task_folder.ADAPTER)
-    orders.report(done=True)
+    config.report(done=True)
 
 
 def _first(task: TuningTask, model: CausalModel) -> lora.Adapter:
@@ -123,15 +123,15 @@ def _first(task: TuningTask, model: CausalModel) -> lora.Adapter:
     return adapter
 
 
-def _note(step: Step, journal: IO[bytes], orders: Orders) -> None:
-    journal.write(messages.line(asdict(step)))
+def _note(step: Step, journal: IO[bytes], config: WorkerConfig) -> None:
+    journal.write(child_process.encode(asdict(step)))
     journal.flush()
-    orders.report(**asdict(step))
+    config.report(**asdict(step))
 
 
 def main() -> None:
     """Do the task of the folder on the command line; any failure becomes one line for its user."""
-    replies = messages.Replies()
+    replies = child_process.Replies()
     os.nice(NICENESS)
     unwanted = threading.Event()
     threading.Thread(target=_listen, args=(unwanted,), daemon=True).start()
@@ -143,13 +143,13 @@ def main() -> None:
 
     try:
         with durable.needs_room(folder):
-            tune(folder, Orders(report, unwanted, checkpoint_s))
+            tune(folder, WorkerConfig(report, unwanted, checkpoint_s))
     except NoRoom as error:
         report(error=str(error), is_full=True)
     except EngineError as error:
         report(error=str(error), is_request=error.is_request)
     except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and the log the rest
-        sys.stderr.write(f"{traces.text(error)}\n")
+        sys.stderr.write(f"{child_process.format_traceback(error)}\n")
         where = f"the rest is in {folder / task_folder.LOG}"
         report(error=f"the worker failed with {type(error).__name__}: {error}; {where}")
 

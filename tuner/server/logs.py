@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tuner.engine import traces
+from tuner.engine import child_process
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
         """Kinds and places; an exception's words may quote a request."""
-        return traces.text(ei[1]) if ei[1] else ""
+        return child_process.format_traceback(ei[1]) if ei[1] else ""
 
 
 def note_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

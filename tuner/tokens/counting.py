@@ -119,8 +119,8 @@ def open_counter(name: str, instruction: str = "") -> Counter | None:
     from tuner.home import models_folder
 
     try:
-        model = _in_folder(name) or base_models.known(name)
-        folder = base_models.kept_folder(model, models_folder())
+        model = _in_folder(name) or base_models.known_base_model(name)
+        folder = base_models.local_folder(model, models_folder())
         if folder is None or TUNABLE not in model.methods:
             return None
         chat = open_chat(folder)

@@ -9,8 +9,7 @@ from tests.engine.places import tiny
 from tuner.cli import cli
 from tuner.cli.data.previewed import tokens_of, visible
 from tuner.engine import batches
-from tuner.engine.chat import open_chat
-from tuner.engine.spelling import spell
+from tuner.engine.chat import open_chat, token_texts
 from tuner.errors import DatasetError
 from tuner.tokens.counting import open_counter
 from tuner.types import Example
@@ -52,7 +51,7 @@ def test_the_pieces_are_whole_characters_and_make_the_text(text):
     chat = open_chat(tiny())
     tokens = chat.answer(text)
 
-    pieces = list(spell(chat, tokens))
+    pieces = list(token_texts(chat, tokens))
 
     assert "".join(each.text for each in pieces) == f"{text}<|end|>"
     assert [token for each in pieces for token in each.tokens] == tokens
@@ -116,7 +115,7 @@ def test_a_text_cannot_steer_the_terminal():
 @pytest.mark.slow
 def test_the_loop_takes_the_loss_on_just_the_tokens_that_are_shown_as_learnt():
     torch = pytest.importorskip("torch")
-    from tuner.engine import loop
+    from tuner.engine import train
     from tuner.engine.llama import Llama
 
     counter = open_counter(str(tiny()), "Answer.")
@@ -134,7 +133,7 @@ def test_the_loop_takes_the_loss_on_just_the_tokens_that_are_shown_as_learnt():
 
     asked = example._replace(text_input=f"Answer.\n\n{example.text_input}")
     rows = batches.rows([asked], open_chat(tiny()), counter.limit)
-    loop.gradients(Watched(), model.trainable(model.new_adapter(1)), rows)
+    train.gradients(Watched(), model.trainable(model.new_adapter(1)), rows)
 
     assert fed == [shown["token_ids"], sum(shown["loss_mask"])]
 

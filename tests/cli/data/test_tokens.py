@@ -12,13 +12,15 @@ from tests.fakes.target import FakeTarget
 from tuner.cli import cli
 from tuner.cli.data import asked
 from tuner.cli.data.prices import Price, read_price
-from tuner.engine import pace
+from tuner.engine import time_estimate
 from tuner.errors import DatasetError, NotFound, SpecError
 from tuner.jobs import steps
 from tuner.tokens.counting import Tokens, open_counter
 from tuner.types import Example
 
-PACE = pace.Pace(start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2)
+PACE = time_estimate.TimeEstimate(
+    start_s=2.0, step_s=0.5, token_s=0.01, computed=0.5, steps=4, threads=2
+)
 SPEC = """
 job: a
 base_model: models/far
@@ -102,7 +104,7 @@ def test_the_pace_is_measured_once_and_remembered(rows, monkeypatch):
         show(1)
         return PACE
 
-    monkeypatch.setattr(pace, "measure", measure)
+    monkeypatch.setattr(time_estimate, "measure_estimate", measure)
     first = found(rows, "--model", tiny())
     assert first["seconds"] == pytest.approx(
         PACE.seconds(first["steps"], first["total_tokens"]), 0.1
@@ -117,7 +119,7 @@ def test_the_pace_is_measured_once_and_remembered(rows, monkeypatch):
 
 
 def test_a_machine_that_cannot_be_measured_is_said_to_be_that(rows, monkeypatch):
-    monkeypatch.setattr(pace, "measure", lambda *_: None)
+    monkeypatch.setattr(time_estimate, "measure_estimate", lambda *_: None)
     done = ask(rows, "--model", tiny())
 
     assert "could not be measured" in done.stderr
@@ -125,7 +127,7 @@ def test_a_machine_that_cannot_be_measured_is_said_to_be_that(rows, monkeypatch)
 
 
 def test_a_damaged_memory_is_measured_anew(rows, monkeypatch):
-    monkeypatch.setattr(pace, "measure", lambda *_: PACE)
+    monkeypatch.setattr(time_estimate, "measure_estimate", lambda *_: PACE)
     home = rows.with_name("home")
     home.mkdir()
     (home / "calibration.json").write_text("{")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.cli.data.asked import Estimate
     from tuner.cli.data.given import Given
     from tuner.cli.data.prices import Price
-    from tuner.engine.pace import Pace
+    from tuner.engine.time_estimate import TimeEstimate
     from tuner.targets import Target
     from tuner.tokens.counting import Counter, Tokens
     from tuner.types import Example, TargetConfig
@@ -61,7 +61,7 @@ class Needs(NamedTuple):
     tokens: Estimate
     too_long: int | None = None
     price: Price | None = None
-    pace: Pace | None = None
+    pace: TimeEstimate | None = None
     is_remembered: bool = False
 
     @property
@@ -200,24 +200,26 @@ def _asked(job: Job, examples: Sequence[Example]) -> list[Tokens]:
 
 def timed(found: Needs, *, again: bool) -> Needs:
     """The same, and how fast this machine tunes such rows: remembered, or measured now."""
-    from tuner.engine import pace
+    from tuner.engine import time_estimate
     from tuner.home import calibration_file
 
     job, counter = found.job, found.job.counter
     if counter is None:
         return found
-    rows = job.examples[:: max(1, len(job.examples) // (pace.BATCHES * job.batch_size))]
+    rows = job.examples[
+        :: max(1, len(job.examples) // (time_estimate.MAX_BATCHES * job.batch_size))
+    ]
     examples = [(each.text_input, each.output) for each in rows]
     mean = (found.tokens.prompt + found.tokens.output) / len(job.examples)
-    sample = pace.Sample(counter.folder, counter.limit, examples, job.batch_size, mean)
-    known = None if again else pace.remembered(sample, calibration_file())
+    sample = time_estimate.Sample(counter.folder, counter.limit, examples, job.batch_size, mean)
+    known = None if again else time_estimate.load_estimate(sample, calibration_file())
     if known:
         return found._replace(pace=known, is_remembered=True)
     with progress("measuring how fast this machine tunes") as show:
         show("loading the model")
-        measured = pace.measure(sample, lambda steps: show(f"{steps} steps"))
+        measured = time_estimate.measure_estimate(sample, lambda steps: show(f"{steps} steps"))
     if measured:
-        pace.remember(sample, measured, calibration_file())
+        time_estimate.save_estimate(sample, measured, calibration_file())
     else:
         click.echo("how fast this machine tunes could not be measured", err=True)
     return found._replace(pace=measured)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.engine.batches import Row
-    from tuner.engine.spelling import Spelt
+    from tuner.engine.chat import TokenText
     from tuner.tokens.counting import Counter
     from tuner.types import Example
 
@@ -52,10 +52,13 @@ def row_of(counter: Counter, example: Example) -> Row:
 
 def tokens_of(counter: Counter, example: Example) -> dict[str, Any]:
     """For programs: the tokens, which of them count in the loss, and whether the model takes them."""
-    from tuner.engine.spelling import spell
+    from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
-    prompt, answer = list(spell(counter.chat, row.prompt)), list(spell(counter.chat, row.answer))
+    prompt, answer = (
+        list(token_texts(counter.chat, row.prompt)),
+        list(token_texts(counter.chat, row.answer)),
+    )
     return {
         "model": counter.model,
         "prompt": "".join(each.text for each in prompt),
@@ -72,13 +75,15 @@ def tokens_of(counter: Counter, example: Example) -> dict[str, Any]:
 
 def show_example(counter: Counter, example: Example, *, cut: bool, full: bool) -> None:
     """Print one, as the model sees it."""
-    from tuner.engine.spelling import spell
+    from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
     look = COLOURS if _in_colour() else PLAIN
-    prompt = _drawn(list(spell(counter.chat, row.prompt)), look.prompt, look.special, cut, full)
+    prompt = _drawn(
+        list(token_texts(counter.chat, row.prompt)), look.prompt, look.special, cut, full
+    )
     answer = _drawn(
-        list(spell(counter.chat, row.answer)), look.learnt, look.learnt_special, cut, full
+        list(token_texts(counter.chat, row.answer)), look.learnt, look.learnt_special, cut, full
     )
     begin, end = ("", "") if look is COLOURS else (BEGIN, END)
     between = CUT if cut and look is COLOURS else ""
@@ -118,7 +123,7 @@ def _in_colour() -> bool:
 
 
 def _drawn(
-    runs: Sequence[Spelt], style: dict[str, Any], special: dict[str, Any], cut: bool, full: bool
+    runs: Sequence[TokenText], style: dict[str, Any], special: dict[str, Any], cut: bool, full: bool
 ) -> str:
     parts = [
         click.style(visible(each.text), **(special if each.is_special else style))
@@ -127,15 +132,15 @@ def _drawn(
     return (CUT if cut else "").join(parts)
 
 
-def _shortened(runs: Sequence[Spelt], *, full: bool) -> Iterator[Spelt]:
-    from tuner.engine.spelling import Spelt
+def _shortened(runs: Sequence[TokenText], *, full: bool) -> Iterator[TokenText]:
+    from tuner.engine.chat import TokenText
 
     if full or len(runs) <= _HEAD + _TAIL:
         yield from runs
         return
     yield from runs[:_HEAD]
     left = f"\n[... {len(runs) - _HEAD - _TAIL:,} tokens, which --full shows ...]\n"
-    yield Spelt(left, (), is_special=True)
+    yield TokenText(left, (), is_special=True)
     yield from runs[-_TAIL:]
 
 

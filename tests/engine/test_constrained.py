@@ -8,12 +8,12 @@ import torch
 from tests.engine.places import tiny
 from tuner.engine import EngineError, Form, Prompt, Turn
 from tuner.engine.chat import open_chat
-from tuner.engine.generate import Batch, Question
-from tuner.engine.guide import Guide, vocabulary
+from tuner.engine.constrained import Constraint, constraint_vocabulary
+from tuner.engine.generate import Batch, GenerationRequest
 from tuner.engine.llama import Llama
 
 CHAT = open_chat(tiny())
-VOCABULARY = vocabulary(CHAT)
+VOCABULARY = constraint_vocabulary(CHAT)
 PERSON = {
     "type": "object",
     "properties": {
@@ -40,12 +40,12 @@ def answers(model, *prompts):
     """The pieces of each, answered together."""
     pieces = [[] for _ in prompts]
     questions = [
-        Question(
+        GenerationRequest(
             number,
             tuple(CHAT.prompt(prompt.turns)),
             prompt,
             pieces[number].append,
-            Guide(VOCABULARY, prompt.form) if prompt.form else None,
+            Constraint(VOCABULARY, prompt.form) if prompt.form else None,
         )
         for number, prompt in enumerate(prompts)
     ]
@@ -110,7 +110,7 @@ def test_an_answer_that_is_cut_off_says_so_and_one_that_meets_a_stop_sequence_en
 
 
 def test_white_space_has_an_end():
-    guide = Guide(VOCABULARY, Form(json_schema="{}"))
+    guide = Constraint(VOCABULARY, Form(json_schema="{}"))
     logits = torch.zeros(len(CHAT.tokenizer.get_vocab()))
     (space,) = CHAT.answer(" ")[:-1]
     for token in CHAT.answer('{"a":')[:-1]:
@@ -136,12 +136,12 @@ def test_white_space_has_an_end():
 )
 def test_a_form_that_no_answer_can_have_is_the_requests_fault(form, why):
     with pytest.raises(EngineError, match=why) as refused:
-        Guide(VOCABULARY, form)
+        Constraint(VOCABULARY, form)
     assert refused.value.is_request
 
 
 def test_a_form_that_cannot_be_followed_further_ends_its_own_row_only(model):
-    class Lost(Guide):
+    class Lost(Constraint):
         def forbid(self, _logits):
             return False
 
@@ -149,7 +149,9 @@ def test_a_form_that_cannot_be_followed_further_ends_its_own_row_only(model):
     tokens = tuple(CHAT.prompt((Turn("user", "x"),)))
     prompts = [asked(Form(choices=("a",))), asked(None, max_output_tokens=3)]
     guides = [Lost(VOCABULARY, prompts[0].form), None]
-    questions = [Question(n, tokens, prompts[n], pieces[n].append, guides[n]) for n in range(2)]
+    questions = [
+        GenerationRequest(n, tokens, prompts[n], pieces[n].append, guides[n]) for n in range(2)
+    ]
     with torch.inference_mode():
         batch = Batch(questions, model, CHAT, None)
         while not batch.done:

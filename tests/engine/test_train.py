@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.engine import batches, checkpoints, loop
+from tuner.engine import batches, checkpoint, train
 from tuner.engine.batches import Row
 from tuner.engine.chat import open_chat
 from tuner.engine.llama import Llama
-from tuner.engine.loop import Plan
+from tuner.engine.train import TrainingPlan
 
 pytestmark = pytest.mark.slow
 
-PLAN = Plan(epoch_count=3, batch_size=4, learning_rate=1e-2, seed=5, threads=2)
+PLAN = TrainingPlan(epoch_count=3, batch_size=4, learning_rate=1e-2, seed=5, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def rows():
 
 
 def run(model, rows, progress=None, steps=None):
-    progress = progress or checkpoints.start(model.new_adapter(PLAN.seed))
+    progress = progress or checkpoint.initial_progress(model.new_adapter(PLAN.seed))
     model.trainable(progress.adapter)
-    done = list(itertools.islice(loop.train(model, rows, PLAN, progress), steps))
+    done = list(itertools.islice(train.train(model, rows, PLAN, progress), steps))
     return [step for step, _ in done], done[-1][1]
 
 
@@ -60,7 +60,7 @@ def test_a_rerun_gives_the_same_bits(model, rows):
 
 
 def test_another_seed_gives_other_bits(model, rows):
-    other = checkpoints.start(model.new_adapter(PLAN.seed + 1))
+    other = checkpoint.initial_progress(model.new_adapter(PLAN.seed + 1))
 
     assert not same(run(model, rows)[1], run(model, rows, other)[1])
 
@@ -68,9 +68,9 @@ def test_another_seed_gives_other_bits(model, rows):
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_a_run_cut_after_any_step_goes_on_to_the_same_bits(model, rows, tmp_path, cut):
     _, half = run(model, rows, steps=cut)
-    checkpoints.save_to(tmp_path, half)
+    checkpoint.save_checkpoint(tmp_path, half)
 
-    later, resumed = run(model, rows, checkpoints.load_from(tmp_path))
+    later, resumed = run(model, rows, checkpoint.load_checkpoint(tmp_path))
 
     assert later[0].step == cut + 1
     assert same(resumed, run(model, rows)[1])
@@ -79,7 +79,7 @@ def test_a_run_cut_after_any_step_goes_on_to_the_same_bits(model, rows, tmp_path
 def test_the_loss_is_the_mean_over_the_output_tokens_only(model):
     """A prompt's tokens, however unlikely, must not count: here by hand, a token at a time."""
     batch = [Row((256, 1, 2, 3), (4, 5, 257)), Row((256, 9), (257,))]
-    progress = checkpoints.start(model.trainable(model.new_adapter(0)))
+    progress = checkpoint.initial_progress(model.trainable(model.new_adapter(0)))
 
     with torch.no_grad():
         losses = [
@@ -88,14 +88,14 @@ def test_the_loss_is_the_mean_over_the_output_tokens_only(model):
             for n, token in enumerate(row.answer)
         ]
 
-    with loop.crew(2, 2) as threads:
-        loss = loop.one_step(model, [[row] for row in batch], progress, 1e-3, threads)
+    with train.thread_pool(2, 2) as threads:
+        loss = train.training_step(model, [[row] for row in batch], progress, 1e-3, threads)
 
     assert loss == pytest.approx(float(sum(losses) / 4), rel=1e-4)
 
 
 def test_the_rate_goes_up_in_a_line_and_down_in_a_line():
-    shares = [loop.share(step, 20) for step in range(1, 21)]
+    shares = [train.schedule(step, 20) for step in range(1, 21)]
 
     assert shares[:2] == [0.5, 1.0]
     assert shares == [*shares[:2], *sorted(shares[2:], reverse=True)]
@@ -103,16 +103,16 @@ def test_the_rate_goes_up_in_a_line_and_down_in_a_line():
 
 
 def test_threads_share_a_batch_and_learn_the_same(model, rows):
-    alone = list(loop.train(model, rows, replace(PLAN, threads=1), started(model)))
+    alone = list(train.train(model, rows, replace(PLAN, threads=1), started(model)))
 
-    shared = list(loop.train(model, rows, replace(PLAN, threads=3), started(model)))
+    shared = list(train.train(model, rows, replace(PLAN, threads=3), started(model)))
 
     losses = [[step.mean_loss for step, _ in run] for run in (alone, shared)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 def started(model):
-    return checkpoints.start(model.trainable(model.new_adapter(PLAN.seed)))
+    return checkpoint.initial_progress(model.trainable(model.new_adapter(PLAN.seed)))
 
 
 def test_a_batch_in_parts_is_one_step(model, rows, monkeypatch):

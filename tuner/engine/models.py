@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.engine.lora import Adapter
 
 
-class Memory(Protocol):
+class KeyValueCache(Protocol):
     """What a model remembers of the rows it is answering."""
 
     def keep(self, rows: Tensor) -> None:
@@ -49,7 +49,7 @@ class CausalModel(Protocol):
         The adapter is one of ``trainable``. Several threads may call this at once.
         """
 
-    def prefill(self, rows: Sequence[Sequence[int]], prepared: Any) -> tuple[Tensor, Memory]:
+    def prefill(self, rows: Sequence[Sequence[int]], prepared: Any) -> tuple[Tensor, KeyValueCache]:
         """Read prompts; ``prepared`` None is the base model. Returns logits after each, (B, V)."""
 
     def decode(self, tokens: Tensor, memory: Any, prepared: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The lines of JSON that the engine and its processes exchange."""
+"""The read_messages of JSON that the engine and its processes exchange."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping
 
-LONGEST = 1 << 28  # bytes of one line; asyncio wants a bound
+MAX_LINE_BYTES = 1 << 28  # bytes of one encode; asyncio wants a bound
 
 
-def line(message: Mapping[str, Any]) -> bytes:
-    """One message, a line break last; paths become text."""
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message, a encode break last; paths become text."""
     return json.dumps(message, default=str).encode() + b"\n"
 
 
-def parse(text: bytes) -> dict[str, Any]:
-    """The message of a line."""
+def decode(text: bytes) -> dict[str, Any]:
+    """The message of a encode."""
     message: dict[str, Any] = json.loads(text)
     return message
 
 
-def prompt(fields: Mapping[str, Any]) -> Prompt:
+def prompt_from(fields: Mapping[str, Any]) -> Prompt:
     """A Prompt from what ``dataclasses.asdict`` made of it."""
     adapter, form = fields["adapter"], fields["form"]
     return Prompt(
@@ -44,33 +45,33 @@ def prompt(fields: Mapping[str, Any]) -> Prompt:
     )
 
 
-def piece(fields: Mapping[str, Any]) -> Piece:
+def piece_from(fields: Mapping[str, Any]) -> Piece:
     """A Piece from what ``dataclasses.asdict`` made of it; other fields are left out."""
     known = {field: fields[field] for field in Piece.__slots__}
     return Piece(**{**known, "scores": tuple(map(_score, fields["scores"]))})
 
 
-def base_model(fields: Mapping[str, Any]) -> BaseModel:
+def base_model_from(fields: Mapping[str, Any]) -> BaseModel:
     """A BaseModel from what ``dataclasses.asdict`` made of it."""
     return BaseModel(**{**fields, "methods": tuple(fields["methods"])})
 
 
-def setup(models: Mapping[str, BaseModel], models_folder: Path) -> dict[str, Any]:
+def setup_message(models: Mapping[str, BaseModel], models_folder: Path) -> dict[str, Any]:
     """What an inference process is told first."""
     fields = [asdict(model) for model in models.values()]
     return {"models": fields, "models_folder": models_folder}
 
 
-async def lines(process: Process) -> AsyncIterator[dict[str, Any]]:
-    """What a process says, until it ends; half a line, cut short by its death, is left out."""
+async def read_messages(process: Process) -> AsyncIterator[dict[str, Any]]:
+    """What a process says, until it ends; half a encode, cut short by its death, is left out."""
     if process.stdout is None:
         return
     async for text in process.stdout:
         if text.endswith(b"\n"):
-            yield parse(text)
+            yield decode(text)
 
 
-def ending(code: int) -> str:
+def describe_exit(code: int) -> str:
     """How a process ended, for people."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
@@ -87,7 +88,7 @@ class Replies:
     def send(self, **message: Any) -> None:
         """Write one message at once; threads take turns."""
         with self.turn:
-            self.stream.write(line(message))
+            self.stream.write(encode(message))
             self.stream.flush()
 
 
@@ -98,3 +99,33 @@ def _form(fields: Mapping[str, Any]) -> Form:
 
 def _score(fields: Mapping[str, Any]) -> Score:
     return Score(**{**fields, "likeliest": tuple(map(_score, fields["likeliest"]))})
+
+
+CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+# Read by OpenMP when torch is loaded. Threads that wait by spinning take the processor from those
+# that work, as soon as two processes share a machine.
+OPENMP_PASSIVE_ENV = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
+
+def available_cpus(quota: Path = CPU_QUOTA_FILE) -> int:
+    """Processors we may run on, within the container's share of them, at least 1."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it, macOS does not
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text("ascii").split()
+        return max(1, min(processors, int(most) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2 here, or "max": no quota
+        return processors
+
+
+def format_traceback(error: BaseException) -> str:
+    """A failure with what led to it, the first cause first: a line a kind, and one a frame."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    parts = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    before = [format_traceback(each) for each in (cause, *parts) if each is not None]
+    return "\n".join([*before, type(error).__qualname__, *_frames(error)])
+
+
+def _frames(error: BaseException) -> list[str]:
+    found = traceback.extract_tb(error.__traceback__)
+    return [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in found]

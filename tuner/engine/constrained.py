@@ -1,4 +1,4 @@
-"""Hold an answer to a form, token by token; V vocabulary."""
+"""Hold an answer to a form, token by token; V constraint_vocabulary."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _JSON = {"whitespace_pattern": r"[ \n]{0,9}", "coerce_one_of": True}
 _NO_SPACE_AROUND = r"/(?s:\S.*\S|\S)/"
 
 
-class Guide:
+class Constraint:
     """What of one answer is written, and so which tokens may come next."""
 
-    def __init__(self, vocabulary: LLTokenizer, form: Form) -> None:
+    def __init__(self, constraint_vocabulary: LLTokenizer, form: Form) -> None:
         """Read the form. Raises EngineError if it is none that an answer could have."""
         try:
-            self.matcher = LLMatcher(vocabulary, _grammar(form), log_level=0)
+            self.matcher = LLMatcher(constraint_vocabulary, _grammar(form), log_level=0)
         except ValueError as error:
             raise _refused(str(error)) from error
         if self.matcher.is_error():
@@ -56,7 +56,7 @@ class Guide:
         return bool(self.matcher.is_stopped())
 
 
-def vocabulary(chat: Chat) -> LLTokenizer:
+def constraint_vocabulary(chat: Chat) -> LLTokenizer:
     """What guides need to know of a model's tokens; takes half a second for 50,000."""
     return LLTokenizer(chat.tokenizer.to_str(), eos_token=list(chat.ends))
 

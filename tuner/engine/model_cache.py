@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tuner.engine import EngineError, base_models, causal, lora
+from tuner.engine import EngineError, base_models, lora, models
 from tuner.engine.chat import Chat, open_chat
+from tuner.engine.constrained import Constraint, constraint_vocabulary
 from tuner.engine.embed import Embedder
-from tuner.engine.generate import Batch, Question
-from tuner.engine.guide import Guide, vocabulary
-from tuner.engine.shelf import Shelf
+from tuner.engine.generate import Batch, GenerationRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
     from llguidance import LLTokenizer
 
     from tuner.engine import BaseModel, Piece, Prompt
-    from tuner.engine.causal import CausalModel
+    from tuner.engine.models import CausalModel
 
 MODELS_LOADED = 2
 CHATS_LOADED = 64
@@ -29,27 +30,27 @@ ADAPTERS_LOADED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class ChatModel:
     """A base model that answers, and how it is spoken to."""
 
     model: CausalModel
     chat: Chat
 
 
-class Room:
+class ModelCache:
     """What is loaded; the longest unused goes when there is no more room."""
 
     def __init__(self, models: dict[str, BaseModel], models_folder: Path) -> None:
         """Nothing is loaded before it is asked for."""
         self.models = models
         self.models_folder = models_folder
-        self.chats = Shelf(self._chat, CHATS_LOADED)
-        self.writers = Shelf(self._writer, MODELS_LOADED)
-        self.vocabularies: Shelf[LLTokenizer] = Shelf(self._vocabulary, MODELS_LOADED)
-        self.embedders = Shelf(self._embedder, MODELS_LOADED)
+        self.chats = LruLoader(self._chat, CHATS_LOADED)
+        self.writers = LruLoader(self._writer, MODELS_LOADED)
+        self.vocabularies: LruLoader[LLTokenizer] = LruLoader(self._vocabulary, MODELS_LOADED)
+        self.embedders = LruLoader(self._embedder, MODELS_LOADED)
         self.adapter: Callable[[Path], lora.Adapter] = lru_cache(ADAPTERS_LOADED)(lora.read)
 
-    def wanted(self, request: dict[str, Any]) -> Future[Any]:
+    def load(self, request: dict[str, Any]) -> Future[Any]:
         """What a request needs before it can be done, loaded aside. Raises EngineError."""
         if request["do"] == "embed":
             return self.embedders.ask(request["model"])
@@ -59,7 +60,9 @@ class Room:
             return (self.chats if self._writes(name) else self.embedders).ask(name)
         return (self.vocabularies if form else self.writers).ask(name)
 
-    def question(self, number: int, prompt: Prompt, send: Callable[[Piece], None]) -> Question:
+    def question(
+        self, number: int, prompt: Prompt, send: Callable[[Piece], None]
+    ) -> GenerationRequest:
         """Make a prompt tokens. Raises EngineError if they are more than the model takes."""
         name = prompt.base_model
         writer = self.writers.get(name)
@@ -71,8 +74,8 @@ class Room:
                 f" {limit} with the answer; shorten the prompt",
                 is_request=True,
             )
-        guide = Guide(self.vocabularies.get(name), prompt.form) if prompt.form else None
-        return Question(number, tuple(tokens), prompt, send, guide)
+        guide = Constraint(self.vocabularies.get(name), prompt.form) if prompt.form else None
+        return GenerationRequest(number, tuple(tokens), prompt, send, guide)
 
     def count(self, prompt: Prompt) -> int:
         """How many tokens a prompt has; an embedding model knows no turns."""
@@ -81,7 +84,7 @@ class Room:
             return len(self.chats.get(name).prompt(prompt.turns, prompt.system_instruction))
         return sum(self.embedders.get(name).count(turn.text) for turn in prompt.turns)
 
-    def batch(self, questions: Sequence[Question]) -> Batch:
+    def batch(self, questions: Sequence[GenerationRequest]) -> Batch:
         """Start to answer questions to one model and one adapter."""
         prompt = questions[0].prompt
         writer = self.writers.get(prompt.base_model)
@@ -107,12 +110,51 @@ class Room:
     def _chat(self, name: str) -> Chat:
         return open_chat(self._folder(name, "generateContent"))
 
-    def _writer(self, name: str) -> Writer:
+    def _writer(self, name: str) -> ChatModel:
         chat = self.chats.get(name)
-        return Writer(causal.load(self._folder(name, "generateContent")), chat)
+        return ChatModel(models.load(self._folder(name, "generateContent")), chat)
 
     def _vocabulary(self, name: str) -> LLTokenizer:
-        return vocabulary(self.writers.get(name).chat)
+        return constraint_vocabulary(self.writers.get(name).chat)
 
     def _embedder(self, name: str) -> Embedder:
         return Embedder(self._folder(name, "embedContent"))
+
+
+Item = TypeVar("Item")
+
+
+class LruLoader(Generic[Item]):
+    """Any thread may ask; each thing is made in a thread of its own, so that nobody waits for another's."""
+
+    def __init__(self, make: Callable[[str], Item], most: int) -> None:
+        """Keep at most so many things, by name."""
+        self.make = make
+        self.most = most
+        self.turn = threading.Lock()
+        self.things: OrderedDict[str, Future[Item]] = OrderedDict()
+
+    def ask(self, name: str) -> Future[Item]:
+        """The thing, or why it could not be made; the next to ask for that one tries again."""
+        with self.turn:
+            thing = self.things.get(name)
+            if thing is None:
+                thing = self.things[name] = Future()
+                threading.Thread(target=self._fill, args=(thing, name), daemon=True).start()
+            self.things.move_to_end(name)
+            while len(self.things) > self.most:
+                self.things.popitem(last=False)
+            return thing
+
+    def get(self, name: str) -> Item:
+        """The thing, waited for."""
+        return self.ask(name).result()
+
+    def _fill(self, thing: Future[Item], name: str) -> None:
+        try:
+            thing.set_result(self.make(name))
+        except Exception as error:  # noqa: BLE001  whoever asked is told
+            with self.turn:
+                if self.things.get(name) is thing:
+                    del self.things[name]
+            thing.set_exception(error)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DTYPES = {"uint16": "BF16", "float32": "F32"}
 
 
-def write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write float32 arrays as they are, and uint16 arrays as the bits of bfloat16."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -36,7 +36,7 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
             file.write(np.ascontiguousarray(tensor).data)
 
 
-def bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round to the nearest bfloat16, ties to even; its bits."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

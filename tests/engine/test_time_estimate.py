@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.engine import pace
+from tuner.engine import time_estimate
 
 ROWS = [(each.text_input, each.output) for each in EXAMPLES]
 
@@ -16,7 +16,7 @@ def steps(*pairs):
 
 def test_a_pace_is_the_line_through_the_steps_without_the_first():
     start = {"start_s": 3.0, "threads": 2}
-    found = pace.fitted(start, steps((200, 9.0), (100, 1.5), (200, 2.5), (400, 4.5)))
+    found = time_estimate.fit(start, steps((200, 9.0), (100, 1.5), (200, 2.5), (400, 4.5)))
 
     assert found[:4] == pytest.approx((3.0 + 9.0 - 2.5, 0.5, 0.01, 0.5))
     assert found.seconds(10, 4000) == pytest.approx(9.5 + 5 + 20)
@@ -34,7 +34,7 @@ def test_a_pace_is_the_line_through_the_steps_without_the_first():
     ids=["one", "two", "flat", "falling", "steep"],
 )
 def test_however_few_or_odd_the_steps_a_forecast_is_their_mean_and_never_negative(measured):
-    found = pace.fitted({"start_s": 0.0, "threads": 1}, measured)
+    found = time_estimate.fit({"start_s": 0.0, "threads": 1}, measured)
     later = measured[1:] or measured
 
     assert min(found) >= 0
@@ -47,7 +47,9 @@ def test_however_few_or_odd_the_steps_a_forecast_is_their_mean_and_never_negativ
 def test_a_process_of_its_own_measures_and_says_how_far_it_is():
     said = []
 
-    found = pace.measure(pace.Sample(tiny(), 2048, ROWS, 4, 30.0), said.append)
+    found = time_estimate.measure_estimate(
+        time_estimate.Sample(tiny(), 2048, ROWS, 4, 30.0), said.append
+    )
 
     assert said == [1, 2, 3]
     assert found.steps == 3
@@ -57,4 +59,6 @@ def test_a_process_of_its_own_measures_and_says_how_far_it_is():
 
 @pytest.mark.slow
 def test_where_nothing_can_be_measured_there_is_no_pace(tmp_path):
-    assert pace.measure(pace.Sample(tmp_path, 2048, ROWS, 4, 30.0)) is None
+    assert (
+        time_estimate.measure_estimate(time_estimate.Sample(tmp_path, 2048, ROWS, 4, 30.0)) is None
+    )
