@@ -39,7 +39,7 @@ def asked(form, **settings):
 def answers(model, *prompts):
     """The pieces of each, answered together."""
     pieces = [[] for _ in prompts]
-    questions = [
+    requests = [
         GenerationRequest(
             number,
             tuple(CHAT.prompt(prompt.turns)),
@@ -50,7 +50,7 @@ def answers(model, *prompts):
         for number, prompt in enumerate(prompts)
     ]
     with torch.inference_mode():
-        batch = Batch(questions, model, CHAT, None)
+        batch = Batch(requests, model, CHAT, None)
         while not batch.done:
             batch.advance()
     return pieces
@@ -110,16 +110,16 @@ def test_an_answer_that_is_cut_off_says_so_and_one_that_meets_a_stop_sequence_en
 
 
 def test_white_space_has_an_end():
-    guide = Constraint(VOCABULARY, Form(json_schema="{}"))
+    constraint = Constraint(VOCABULARY, Form(json_schema="{}"))
     logits = torch.zeros(len(CHAT.tokenizer.get_vocab()))
     (space,) = CHAT.answer(" ")[:-1]
     for token in CHAT.answer('{"a":')[:-1]:
-        guide.take(token)
+        constraint.accept(token)
 
     for _ in range(9):
-        assert guide.forbid(logits.clone())
-        guide.take(space)
-    assert guide.forbid(logits)
+        assert constraint.mask(logits.clone())
+        constraint.accept(space)
+    assert constraint.mask(logits)
 
     assert logits[space] == -torch.inf
 
@@ -142,18 +142,18 @@ def test_a_form_that_no_answer_can_have_is_the_requests_fault(form, why):
 
 def test_a_form_that_cannot_be_followed_further_ends_its_own_row_only(model):
     class Lost(Constraint):
-        def forbid(self, _logits):
+        def mask(self, _logits):
             return False
 
     pieces = [[], []]
     tokens = tuple(CHAT.prompt((Turn("user", "x"),)))
     prompts = [asked(Form(choices=("a",))), asked(None, max_output_tokens=3)]
-    guides = [Lost(VOCABULARY, prompts[0].form), None]
-    questions = [
-        GenerationRequest(n, tokens, prompts[n], pieces[n].append, guides[n]) for n in range(2)
+    constraints = [Lost(VOCABULARY, prompts[0].form), None]
+    requests = [
+        GenerationRequest(n, tokens, prompts[n], pieces[n].append, constraints[n]) for n in range(2)
     ]
     with torch.inference_mode():
-        batch = Batch(questions, model, CHAT, None)
+        batch = Batch(requests, model, CHAT, None)
         while not batch.done:
             batch.advance()
 

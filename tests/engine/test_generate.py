@@ -21,12 +21,12 @@ def ask(model, *prompts):
     """Answer prompts together; the pieces of each."""
     chat = open_chat(tiny())
     pieces = [[] for _ in prompts]
-    questions = [
+    requests = [
         GenerationRequest(number, tuple(chat.prompt(prompt.turns)), prompt, pieces[number].append)
         for number, prompt in enumerate(prompts)
     ]
     with torch.inference_mode():
-        batch = Batch(questions, model, chat, None)
+        batch = Batch(requests, model, chat, None)
         while not batch.done:
             batch.advance()
     return pieces
@@ -90,11 +90,11 @@ def test_a_row_that_is_dropped_is_worked_on_no_more(model):
     chat = open_chat(tiny())
     pieces = [[], []]
     tokens = tuple(chat.prompt((Turn("user", "x"),)))
-    questions = [GenerationRequest(n, tokens, prompt("x"), pieces[n].append) for n in range(2)]
+    requests = [GenerationRequest(n, tokens, prompt("x"), pieces[n].append) for n in range(2)]
     with torch.inference_mode():
-        batch = Batch(questions, model, chat, None)
+        batch = Batch(requests, model, chat, None)
         before = len(pieces[0])
-        batch.advance({questions[0]})
+        batch.advance({requests[0]})
         while not batch.done:
             batch.advance()
 

@@ -1,4 +1,4 @@
-"""The desk of the inference process, without the process: a fake room, and replies in a list."""
+"""The scheduler of the inference process, without the process: fake models, and replies in a list."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Replies(list):
         self.append(message)
 
 
-class Room:
-    """Everything is ready but ``slow``, until it is."""
+class Models:
+    """Every model is loaded, except ``slow`` until the test loads it."""
 
     def __init__(self):
         self.slow = Future()
@@ -32,16 +32,16 @@ class Room:
             raise EngineError("no such model", is_request=True)
         return self.slow if request["prompt"]["base_model"] == "slow" else self.ready
 
-    def count(self, prompt):
+    def count_tokens(self, prompt):
         return len(prompt.turns)
 
-    def question(self, number, prompt, send):
+    def request(self, number, prompt, send):
         return GenerationRequest(number, (1, 2), prompt, send)
 
 
 @pytest.fixture
-def desk():
-    return BatchScheduler(Room(), Replies(), 2)
+def scheduler():
+    return BatchScheduler(Models(), Replies(), 2)
 
 
 def request(number, do="count", model="quick", **changes):
@@ -49,131 +49,131 @@ def request(number, do="count", model="quick", **changes):
     return {"id": number, "do": do, "prompt": prompt}
 
 
-def work_off(desk):
-    while not desk.inbox.empty():
-        desk.inbox.get()()
+def run_inbox(scheduler):
+    while not scheduler.inbox.empty():
+        scheduler.inbox.get()()
 
 
-def test_a_model_that_is_being_loaded_keeps_nobody_else_waiting(desk):
-    desk.take(request(1, model="slow"))
-    desk.take(request(2))
-    work_off(desk)
-    assert [reply["id"] for reply in desk.replies] == [2]
+def test_loading_a_model_does_not_delay_other_requests(scheduler):
+    scheduler.accept(request(1, model="slow"))
+    scheduler.accept(request(2))
+    run_inbox(scheduler)
+    assert [reply["id"] for reply in scheduler.replies] == [2]
 
-    desk.room.slow.set_result(None)
-    work_off(desk)
+    scheduler.models.slow.set_result(None)
+    run_inbox(scheduler)
 
-    assert [reply["id"] for reply in desk.replies] == [2, 1]
-
-
-def test_who_left_while_a_model_was_loaded_is_forgotten(desk):
-    desk.take(request(1, model="slow"))
-    desk.take({"id": 1, "do": "cancel"})
-    desk.room.slow.set_result(None)
-    work_off(desk)
-
-    assert desk.replies == []
-    assert desk.open == set()
+    assert [reply["id"] for reply in scheduler.replies] == [2, 1]
 
 
-def test_a_model_that_cannot_be_loaded_says_why(desk):
-    desk.take(request(1, model="slow"))
-    desk.take(request(2, do="unknown"))
-    desk.room.slow.set_exception(EngineError("no network; try again"))
-    work_off(desk)
+def test_a_request_cancelled_while_its_model_loads_gets_no_reply(scheduler):
+    scheduler.accept(request(1, model="slow"))
+    scheduler.accept({"id": 1, "do": "cancel"})
+    scheduler.models.slow.set_result(None)
+    run_inbox(scheduler)
 
-    told = {reply["id"]: (reply["error"], reply["is_request"]) for reply in desk.replies}
-    assert told == {1: ("no network; try again", False), 2: ("no such model", True)}
+    assert scheduler.replies == []
+    assert scheduler.open == set()
 
 
-def test_who_gives_a_seed_is_answered_alone_and_the_others_together(desk):
+def test_a_model_that_cannot_be_loaded_gives_the_reason(scheduler):
+    scheduler.accept(request(1, model="slow"))
+    scheduler.accept(request(2, do="unknown"))
+    scheduler.models.slow.set_exception(EngineError("no network; try again"))
+    run_inbox(scheduler)
+
+    replies = {reply["id"]: (reply["error"], reply["is_request"]) for reply in scheduler.replies}
+    assert replies == {1: ("no network; try again", False), 2: ("no such model", True)}
+
+
+def test_a_request_with_a_seed_runs_alone_and_others_share_a_batch(scheduler):
     for number, seed in enumerate([None, 7, None, 7, None]):
-        desk.take(request(number, "generate", seed=seed))
-    work_off(desk)
+        scheduler.accept(request(number, "generate", seed=seed))
+    run_inbox(scheduler)
 
-    groups = [[question.number for question in group] for group in desk._admitted()]
+    groups = [[request.number for request in group] for group in scheduler._next_groups()]
 
     assert sorted(groups) == [[0, 4], [1], [2], [3]]
 
 
-class Answering:
-    """A batch without end, as the desk sees it."""
+class EndlessBatch:
+    """A batch that never finishes by itself."""
 
-    def __init__(self, questions):
-        self.answering = [SimpleNamespace(question=question) for question in questions]
+    def __init__(self, requests):
+        self.rows = [SimpleNamespace(request=request) for request in requests]
         self.rounds = 0
 
     @property
     def done(self):
-        return not self.answering
+        return not self.rows
 
     def advance(self, dropped):
         self.rounds += 1
-        self.answering = [row for row in self.answering if row.question not in dropped]
+        self.rows = [row for row in self.rows if row.request not in dropped]
 
 
 @pytest.fixture
-def reading(desk):
-    """Lets the prompt of question 2 be read to its end, which takes until then."""
+def prefilled(scheduler):
+    """An event; the prompt of request 2 is prefilled when it is set."""
     is_read = threading.Event()
 
-    def batch(questions):
-        if [question.number for question in questions] == [2]:
+    def batch(requests):
+        if [request.number for request in requests] == [2]:
             is_read.wait()
-        return Answering(questions)
+        return EndlessBatch(requests)
 
-    desk.room.batch = batch
+    scheduler.models.batch = batch
     yield is_read
     is_read.set()
 
 
-def begin(desk, number):
-    desk.take(request(number, "generate"))
-    work_off(desk)
-    desk.work()
+def start(scheduler, number):
+    scheduler.accept(request(number, "generate"))
+    run_inbox(scheduler)
+    scheduler.advance()
 
 
-def next_batch(desk):
-    desk.inbox.get(timeout=10)()
-    return desk.batches[-1]
+def next_batch(scheduler):
+    scheduler.inbox.get(timeout=10)()
+    return scheduler.batches[-1]
 
 
-def test_while_a_long_prompt_is_read_the_others_go_on_and_new_ones_begin(desk, reading):
-    begin(desk, 1)
-    first = next_batch(desk)
-    begin(desk, 2)
+def test_a_long_prompt_does_not_delay_running_or_new_requests(scheduler, prefilled):
+    start(scheduler, 1)
+    first = next_batch(scheduler)
+    start(scheduler, 2)
     assert first.rounds == 1
 
-    begin(desk, 3)
-    second = next_batch(desk)
+    start(scheduler, 3)
+    second = next_batch(scheduler)
 
-    assert [row.question.number for row in second.answering] == [3]
+    assert [row.request.number for row in second.rows] == [3]
     assert first.rounds == 2
-    reading.set()
-    assert [row.question.number for row in next_batch(desk).answering] == [2]
+    prefilled.set()
+    assert [row.request.number for row in next_batch(scheduler).rows] == [2]
 
 
-def test_who_leaves_while_the_prompt_is_read_is_not_answered(desk, reading):
-    begin(desk, 2)
-    desk.take({"id": 2, "do": "cancel"})
-    reading.set()
-    next_batch(desk)
-    desk.work()
+def test_a_request_cancelled_during_prefill_is_dropped(scheduler, prefilled):
+    start(scheduler, 2)
+    scheduler.accept({"id": 2, "do": "cancel"})
+    prefilled.set()
+    next_batch(scheduler)
+    scheduler.advance()
 
-    assert desk.batches == []
-    assert desk.starting == 0
+    assert scheduler.batches == []
+    assert scheduler.prefilling_rows == 0
 
 
-def test_prompts_that_are_being_read_take_up_room(desk, reading, monkeypatch):
-    monkeypatch.setattr(inference, "ROWS_AT_ONCE", 1)
-    begin(desk, 2)
-    begin(desk, 3)
-    assert list(desk.waiting) == [3]
+def test_rows_in_prefill_count_towards_the_row_limit(scheduler, prefilled, monkeypatch):
+    monkeypatch.setattr(inference, "MAX_ROWS", 1)
+    start(scheduler, 2)
+    start(scheduler, 3)
+    assert list(scheduler.waiting) == [3]
 
-    desk.take({"id": 2, "do": "cancel"})
-    reading.set()
-    next_batch(desk)
-    desk.work()
-    desk.work()
+    scheduler.accept({"id": 2, "do": "cancel"})
+    prefilled.set()
+    next_batch(scheduler)
+    scheduler.advance()
+    scheduler.advance()
 
-    assert not desk.waiting
+    assert not scheduler.waiting

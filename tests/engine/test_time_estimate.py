@@ -1,11 +1,13 @@
-"""How long a tuning will take: from a few steps to all of them."""
-
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.engine import time_estimate
+from tuner.engine import batches, time_estimate
+from tuner.engine.attention import pack
+from tuner.engine.chat import open_chat
+from tuner.engine.time_estimate import Sample, packed_tokens, timed_steps
 
 ROWS = [(each.text_input, each.output) for each in EXAMPLES]
 
@@ -14,7 +16,7 @@ def steps(*pairs):
     return [{"computed": work, "tokens": 2 * work, "seconds": seconds} for work, seconds in pairs]
 
 
-def test_a_pace_is_the_line_through_the_steps_without_the_first():
+def test_an_estimate_is_a_line_through_all_steps_but_the_first():
     start = {"start_s": 3.0, "threads": 2}
     found = time_estimate.fit(start, steps((200, 9.0), (100, 1.5), (200, 2.5), (400, 4.5)))
 
@@ -33,7 +35,7 @@ def test_a_pace_is_the_line_through_the_steps_without_the_first():
     ],
     ids=["one", "two", "flat", "falling", "steep"],
 )
-def test_however_few_or_odd_the_steps_a_forecast_is_their_mean_and_never_negative(measured):
+def test_an_estimate_of_few_or_irregular_steps_equals_their_mean_and_is_never_negative(measured):
     found = time_estimate.fit({"start_s": 0.0, "threads": 1}, measured)
     later = measured[1:] or measured
 
@@ -44,21 +46,51 @@ def test_however_few_or_odd_the_steps_a_forecast_is_their_mean_and_never_negativ
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_measures_and_says_how_far_it_is():
-    said = []
+def test_a_child_process_measures_and_reports_each_step():
+    reported = []
 
-    found = time_estimate.measure_estimate(
-        time_estimate.Sample(tiny(), 2048, ROWS, 4, 30.0), said.append
-    )
+    found = time_estimate.measure_estimate(Sample(tiny(), 2048, ROWS, 4, 30.0), reported.append)
 
-    assert said == [1, 2, 3]
+    assert reported == [1, 2, 3]
     assert found.steps == 3
     assert found.start_s > 0
     assert 0 < found.seconds(3, 300) - found.start_s < 60
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_measured_there_is_no_pace(tmp_path):
-    assert (
-        time_estimate.measure_estimate(time_estimate.Sample(tmp_path, 2048, ROWS, 4, 30.0)) is None
-    )
+def test_without_a_model_there_is_no_estimate(tmp_path):
+    assert time_estimate.measure_estimate(Sample(tmp_path, 2048, ROWS, 4, 30.0)) is None
+
+
+@pytest.fixture
+def deterministic_mode_restored():
+    yield
+    torch.set_deterministic_debug_mode("default")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("deterministic_mode_restored")
+def test_every_step_has_its_duration_and_its_tokens():
+    rows = batches.rows(EXAMPLES, open_chat(tiny()), 2048)
+
+    timed = list(timed_steps(Sample(tiny(), 2048, ROWS, 4, 30.0), 60.0))
+
+    assert len(timed) == 3
+    assert sum(each.tokens for each in timed) == sum(map(len, rows))
+    assert all(each.seconds > 0 and 0 < each.computed <= each.tokens for each in timed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("deterministic_mode_restored")
+def test_no_step_starts_after_the_budget():
+    assert len(list(timed_steps(Sample(tiny(), 2048, ROWS, 4, 30.0), 0.0))) == 1
+
+
+@pytest.mark.slow
+def test_the_computed_tokens_are_those_that_the_model_packs():
+    part = batches.rows(EXAMPLES, open_chat(tiny()), 2048)
+    most = min(len(row.prompt) for row in part) - 1
+    packed = pack([row.prompt + row.answer[:-1] for row in part], most)
+
+    # The last token of an answer is only predicted; packed_tokens counts it with the others.
+    assert packed_tokens(part) == len(packed.ids) + len(part)

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from tuner.engine import EngineError, Turn
-from tuner.engine.generate import INCOMPLETE
+from tuner.engine.generate import REPLACEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -212,7 +212,7 @@ def token_texts(chat: Chat, tokens: Sequence[int]) -> Iterator[TokenText]:
         run.append(token)
         said = _text_after(chat, before, run)
         may_grow = follows is not None and follows not in special and len(run) < _MAX_UTF8_BYTES
-        if said.endswith(INCOMPLETE) and may_grow:
+        if said.endswith(REPLACEMENT) and may_grow:
             continue
         yield TokenText(said, tuple(run), is_special=token in special)
         before, run = run, []

@@ -1,4 +1,4 @@
-"""Where a tuning stands, on disk: enough to go on as if nothing had happened."""
+"""Save and load the state of a tuning, so that it resumes to the same bits after a crash."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-RANDOM_STATE = "dice"
+RANDOM_STATE = "dice"  # its name in files of earlier versions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """A tuning between two steps: ``step`` are done, the tensors of the others change with each."""
+    """The state after ``step`` training steps; the next step changes its tensors in place."""
 
     step: int
     adapter: Adapter
@@ -33,38 +33,38 @@ class Progress:
 
 
 def initial_progress(adapter: Adapter) -> Progress:
-    """Before the first step; the tensors are put in order, as sums over them depend on it."""
+    """Return the state before the first step, with tensors sorted: sums over them depend on order."""
     tensors = {name: adapter.tensors[name] for name in sorted(adapter.tensors)}
     return Progress(0, Adapter(adapter.config, tensors), train.zero_moments(tensors))
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> None:
-    """Replace the checkpoint: one file, so adapter, optimizer, position and dice always agree."""
-    kinds = {
+    """Replace the checkpoint; adapter, optimizer and random state are one file, so they always agree."""
+    groups = {
         "adapter": progress.adapter.tensors,
         "mean": progress.moments.mean,
         "square": progress.moments.square,
         RANDOM_STATE: {"torch": torch.get_rng_state()},
     }
     tensors = {
-        f"{kind}/{name}": tensor.detach()
-        for kind, group in kinds.items()
-        for name, tensor in group.items()
+        f"{group}/{name}": tensor.detach()
+        for group, members in groups.items()
+        for name, tensor in members.items()
     }
     about = {"step": progress.step, "config": progress.adapter.config}
     durable.write(folder / CHECKPOINT_FILE, save(tensors, {"about": json.dumps(about)}))
 
 
 def load_checkpoint(folder: Path) -> Progress | None:
-    """The last checkpoint, None when there is none; sets torch's dice."""
+    """Return the last checkpoint, or None; sets torch's random state to the checkpoint's."""
     if not (folder / CHECKPOINT_FILE).exists():
         return None
-    kinds: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Tensor]] = {}
     with safe_open(folder / CHECKPOINT_FILE, "pt") as file:
         about: dict[str, Any] = json.loads(file.metadata()["about"])
-        for key in file.keys():  # noqa: SIM118  it is no dict
-            kind, _, name = key.partition("/")
-            kinds.setdefault(kind, {})[name] = file.get_tensor(key).clone()
-    torch.set_rng_state(kinds[RANDOM_STATE]["torch"])
-    adapter = initial_progress(Adapter(about["config"], kinds["adapter"])).adapter
-    return Progress(about["step"], adapter, Moments(kinds["mean"], kinds["square"]))
+        for key in file.keys():  # noqa: SIM118  not a dict
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = file.get_tensor(key).clone()
+    torch.set_rng_state(groups[RANDOM_STATE]["torch"])
+    adapter = initial_progress(Adapter(about["config"], groups["adapter"])).adapter
+    return Progress(about["step"], adapter, Moments(groups["mean"], groups["square"]))

@@ -1,4 +1,4 @@
-"""Hold an answer to a form, token by token; V constraint_vocabulary."""
+"""Constrained decoding: restrict an answer to a JSON Schema, a choice, or a quotation. V is the vocabulary size."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ if TYPE_CHECKING:
     from tuner.engine import Form
     from tuner.engine.chat import Chat
 
-# Enough for four levels of indentation. Without an end, a small model may write nothing but spaces.
-_JSON = {"whitespace_pattern": r"[ \n]{0,9}", "coerce_one_of": True}
-_NO_SPACE_AROUND = r"/(?s:\S.*\S|\S)/"
+# Enough white space for four levels of indentation. Unlimited, a small model may write nothing else.
+_JSON_OPTIONS = {"whitespace_pattern": r"[ \n]{0,9}", "coerce_one_of": True}
+_NO_SURROUNDING_SPACE = r"/(?s:\S.*\S|\S)/"
 
 
 class Constraint:
-    """What of one answer is written, and so which tokens may come next."""
+    """The grammar of one answer and how far the answer has followed it."""
 
-    def __init__(self, constraint_vocabulary: LLTokenizer, form: Form) -> None:
-        """Read the form. Raises EngineError if it is none that an answer could have."""
+    def __init__(self, vocabulary: LLTokenizer, form: Form) -> None:
+        """Compile the form. Raises EngineError if no answer can satisfy it."""
         try:
-            self.matcher = LLMatcher(constraint_vocabulary, _grammar(form), log_level=0)
+            self.matcher = LLMatcher(vocabulary, _grammar(form), log_level=0)
         except ValueError as error:
-            raise _refused(str(error)) from error
+            raise _impossible(str(error)) from error
         if self.matcher.is_error():
-            raise _refused(self.matcher.get_error())
+            raise _impossible(self.matcher.get_error())
 
-    def forbid(self, logits: Tensor) -> bool:
-        """Make impossible what may not come next, in place; (V,) logits.
+    def mask(self, logits: Tensor) -> bool:
+        """Set the logits (V,) of forbidden tokens to -inf, in place.
 
         Returns:
-            Whether that worked; it does not where a form is too involved to follow further.
+            False if the grammar has become too complex to follow.
         """
-        marks = torch.frombuffer(bytearray(self.matcher.compute_logit_bias()), dtype=torch.uint8)
-        logits[len(marks) :] = -torch.inf  # some models have more logits than tokens
-        logits[: len(marks)].masked_fill_(marks[: len(logits)] == 0, -torch.inf)
+        allowed = torch.frombuffer(bytearray(self.matcher.compute_logit_bias()), dtype=torch.uint8)
+        logits[len(allowed) :] = -torch.inf  # some models have more logits than tokens
+        logits[: len(allowed)].masked_fill_(allowed[: len(logits)] == 0, -torch.inf)
         return not self.matcher.is_error()
 
-    def take(self, token: int) -> None:
-        """Note what came."""
+    def accept(self, token: int) -> None:
+        """Advance by one token."""
         self.matcher.consume_token(token)
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more can come."""
+    def is_complete(self) -> bool:
+        """Whether no further token is possible."""
         return bool(self.matcher.is_stopped())
 
 
 def constraint_vocabulary(chat: Chat) -> LLTokenizer:
-    """What guides need to know of a model's tokens; takes half a second for 50,000."""
+    """Prepare a tokenizer for constraints; takes 0.5 s for 50,000 tokens."""
     return LLTokenizer(chat.tokenizer.to_str(), eos_token=list(chat.ends))
 
 
 def _grammar(form: Form) -> str:
     if form.json_schema:
-        return str(LLMatcher.grammar_from_json_schema(form.json_schema, overrides=_JSON))
-    lark = _one_of(form.choices) if form.choices else _span_of(form.sources)
+        schema = LLMatcher.grammar_from_json_schema(form.json_schema, overrides=_JSON_OPTIONS)
+        return str(schema)
+    if form.choices:
+        lark = "start: " + " | ".join(map(json.dumps, form.choices))
+    else:
+        lark = _quotation(form.sources)
     return str(LLMatcher.grammar_from_lark(lark))
 
 
-def _one_of(choices: Sequence[str]) -> str:
-    return "start: " + " | ".join(map(json.dumps, choices))
-
-
-def _span_of(sources: Sequence[str]) -> str:
-    """Any run of words of one source, with no space around it."""
+def _quotation(sources: Sequence[str]) -> str:
+    """A Lark grammar for any run of words of one source, without surrounding space."""
     rules = [f"start: {' | '.join(f'SPAN{n}' for n in range(len(sources)))}"]
     for n, source in enumerate(sources):
         rules += [
-            f"SPAN{n}: WORDS{n} & {_NO_SPACE_AROUND}",
+            f"SPAN{n}: WORDS{n} & {_NO_SURROUNDING_SPACE}",
             f"WORDS{n}: %regex {json.dumps({'substring_words': source})}",
         ]
     return "\n".join(rules)
 
 
-def _refused(why: str) -> EngineError:
+def _impossible(reason: str) -> EngineError:
     return EngineError(
-        f"no answer can have the form that is asked for: {why}; change the schema or choices",
+        f"no answer can have the requested form: {reason}; change the schema or choices",
         is_request=True,
     )

@@ -1,7 +1,7 @@
-"""The inference process: answers, counts and embeds for everybody, each base model loaded once.
+"""The inference process: generates, counts tokens and embeds; each base model is loaded once.
 
-Standard input: a line that says which models there are, then a line a request. Standard output: one or
-more lines a request, each with its id. It ends when standard input does.
+Standard input: one line with the models on offer, then one line per request. Standard output: one or
+more lines per request, each with the request's ID. The process ends when standard input is closed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tuner.engine import EngineError, child_process
+from tuner.engine.child_process import available_cpus, format_traceback
 from tuner.engine.model_cache import ModelCache
 
 if TYPE_CHECKING:
@@ -29,70 +30,84 @@ if TYPE_CHECKING:
     from tuner.engine.embed import Embedder
     from tuner.engine.generate import Batch, GenerationRequest
 
-ROWS_AT_ONCE = 128
-TOKENS_AT_ONCE = 4096  # read in one go, padding included: bounds memory, and how long others wait
-NICE = 5  # the service itself is to answer first
+MAX_ROWS = 128
+MAX_PREFILL_TOKENS = (
+    4096  # per batch, padding included: bounds memory and the wait of other requests
+)
+NICENESS = 5  # below the service itself
 
 
 class BatchScheduler:
-    """Takes requests, and gives every batch of answers a token in turn."""
+    """Groups requests into batches and advances every running batch by one token per round."""
 
-    def __init__(self, models: ModelCache, replies: child_process.Replies, hands: int) -> None:
-        """Batches are worked on by so many threads, each on one processor."""
-        self.hands = hands
-        self.crew = _threads(hands)
-        # A long prompt takes many seconds to read: beside it others are read, and all go on.
-        self.readers = _threads(max(2, hands))
-        self.aside = ThreadPoolExecutor(1)
+    def __init__(
+        self, models: ModelCache, replies: child_process.Replies, thread_count: int
+    ) -> None:
         self.models = models
         self.replies = replies
+        self.thread_count = thread_count
+        self.decode_threads = _single_cpu_threads(thread_count)
+        # A long prompt takes seconds to read; short ones are read beside it, and decoding continues.
+        self.prefill_threads = _single_cpu_threads(max(2, thread_count))
+        self.embed_thread = ThreadPoolExecutor(1)
         self.inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.waiting: dict[int, GenerationRequest] = {}
         self.batches: list[Batch] = []
-        self.starting = 0  # rows whose prompts are being read
+        self.prefilling_rows = 0
         self.open: set[int] = set()
 
     def run(self) -> None:
-        """Work for ever, and sleep while there is nothing to do."""
+        """Process requests forever; block while there is nothing to do."""
         while True:
-            while not self.inbox.empty() or not (self.batches or (self.waiting and self._room())):
+            while not self.inbox.empty() or not (
+                self.batches or (self.waiting and self._free_rows())
+            ):
                 self.inbox.get()()
-            self.work()
+            self.advance()
 
-    def take(self, request: dict[str, Any]) -> None:
-        """Begin a request when what it needs is loaded; the others go on meanwhile."""
+    def accept(self, request: dict[str, Any]) -> None:
+        """Start a request as soon as the model it needs is loaded; other requests continue."""
         number: int = request["id"]
         if request["do"] == "cancel":
-            self._cancel(number)
+            self.open.discard(number)
+            self.waiting.pop(number, None)
             return
         self.open.add(number)
         try:
-            wanted = self.models.load(request)
+            loading = self.models.load(request)
         except EngineError as error:
             self._fail(number, error)
             return
-        wanted.add_done_callback(
+        loading.add_done_callback(
             lambda loaded: self.inbox.put(partial(self._begin, request, loaded))
         )
 
+    def advance(self) -> None:
+        """Start waiting requests while rows are free, and generate one token for every batch."""
+        for requests in self._next_groups():
+            self.prefilling_rows += len(requests)
+            self.prefill_threads.submit(self._prefill, requests)
+        alive = self.decode_threads.map(self._decode, self.batches)
+        pairs = list(zip(self.batches, alive, strict=True))
+        self.batches = [batch for batch, is_alive in pairs if is_alive and not batch.done]
+
     def _begin(self, request: dict[str, Any], loaded: Future[Any]) -> None:
         number: int = request["id"]
-        if number not in self.open:  # it was cancelled
+        if number not in self.open:  # cancelled while the model was loading
             return
         try:
             loaded.result()
             match request["do"]:
                 case "generate":
                     prompt = child_process.prompt_from(request["prompt"])
-                    send = partial(self._send, number)
-                    self.waiting[number] = self.models.question(number, prompt, send)
+                    send = partial(self._send_piece, number)
+                    self.waiting[number] = self.models.request(number, prompt, send)
                 case "count":
-                    self._reply(
-                        number,
-                        tokens=self.models.count(child_process.prompt_from(request["prompt"])),
-                    )
+                    prompt = child_process.prompt_from(request["prompt"])
+                    self._reply(number, tokens=self.models.count_tokens(prompt))
                 case "embed":
-                    self.aside.submit(self._embed, number, loaded.result(), request["texts"])
+                    texts = request["texts"]
+                    self.embed_thread.submit(self._embed, number, loaded.result(), texts)
         except Exception as error:  # noqa: BLE001  one bad request must not end the others
             self._fail(number, error)
 
@@ -102,68 +117,59 @@ class BatchScheduler:
         except Exception as error:  # noqa: BLE001  as in _begin
             self._fail(number, error)
 
-    def work(self) -> None:
-        """Start what waits, as far as there is room, and go one token on with everything."""
-        for questions in self._admitted():
-            self.starting += len(questions)
-            self.readers.submit(self._start, questions)
-        alive = list(self.crew.map(self._advanced, self.batches))
-        going = [batch for batch, is_alive in zip(self.batches, alive, strict=True) if is_alive]
-        self.batches = [batch for batch in going if not batch.done]
-
-    def _start(self, questions: list[GenerationRequest]) -> None:
+    def _prefill(self, requests: list[GenerationRequest]) -> None:
+        """Read the prompts of a new batch, in a prefill thread."""
         batch = None
-        wanted = [question for question in questions if question.number in self.open]
+        wanted = [request for request in requests if request.number in self.open]
         try:
             with torch.inference_mode():
                 batch = self.models.batch(wanted) if wanted else None
         except Exception as error:  # noqa: BLE001  as in _begin
             self._fail_all(wanted, error)
-        self.inbox.put(partial(self._join, len(questions), batch))
+        self.inbox.put(partial(self._add_batch, len(requests), batch))
 
-    def _join(self, rows: int, batch: Batch | None) -> None:
-        self.starting -= rows
+    def _add_batch(self, rows: int, batch: Batch | None) -> None:
+        self.prefilling_rows -= rows
         if batch and not batch.done:
             self.batches.append(batch)
 
-    def _advanced(self, batch: Batch) -> bool:
-        questions = [row.question for row in batch.answering]
-        dropped = [question for question in questions if question.number not in self.open]
+    def _decode(self, batch: Batch) -> bool:
+        """Generate one token per row; return False if the batch failed."""
+        requests = [row.request for row in batch.rows]
+        cancelled = [request for request in requests if request.number not in self.open]
         try:
             with torch.inference_mode():
-                batch.advance(dropped)
+                batch.advance(cancelled)
         except Exception as error:  # noqa: BLE001  as in _begin
-            self._fail_all(questions, error)
+            self._fail_all(requests, error)
             return False
         return True
 
-    def _room(self) -> int:
-        """How many more rows may be answered."""
-        answering = sum(len(batch.answering) for batch in self.batches)
-        return max(0, ROWS_AT_ONCE - self.starting - answering)
+    def _free_rows(self) -> int:
+        decoding = sum(len(batch.rows) for batch in self.batches)
+        return max(0, MAX_ROWS - self.prefilling_rows - decoding)
 
-    def _admitted(self) -> list[list[GenerationRequest]]:
-        """Take what waits out of the queue, in groups that one batch can answer."""
+    def _next_groups(self) -> list[list[GenerationRequest]]:
+        """Take waiting requests from the queue, in groups that one batch can answer."""
         groups: dict[tuple[Any, ...], list[list[GenerationRequest]]] = {}
-        for question in list(self.waiting.values())[: self._room()]:
-            del self.waiting[question.number]
-            prompt = question.prompt
-            # Neighbours change the rounding of a product: who gives a seed is answered alone.
-            alone = None if prompt.seed is None else question.number
-            same = groups.setdefault((prompt.base_model, prompt.adapter, alone), [[]])
-            longest = max(len(other.tokens) for other in (*same[-1], question))
-            if same[-1] and longest * (len(same[-1]) + 1) > TOKENS_AT_ONCE:
-                same.append([])
-            same[-1].append(question)
-        # Dealt out, so that every thread has about the same to do.
+        for request in list(self.waiting.values())[: self._free_rows()]:
+            del self.waiting[request.number]
+            prompt = request.prompt
+            # Rows of one batch change each other's rounding, so a request with a seed runs alone.
+            alone = None if prompt.seed is None else request.number
+            parts = groups.setdefault((prompt.base_model, prompt.adapter, alone), [[]])
+            longest = max(len(other.tokens) for other in (*parts[-1], request))
+            if parts[-1] and longest * (len(parts[-1]) + 1) > MAX_PREFILL_TOKENS:
+                parts.append([])
+            parts[-1].append(request)
         return [
-            group[hand :: self.hands]
-            for same in groups.values()
-            for group in same
-            for hand in range(min(self.hands, len(group)))
+            part[thread :: self.thread_count]  # every thread gets about the same work
+            for parts in groups.values()
+            for part in parts
+            for thread in range(min(self.thread_count, len(part)))
         ]
 
-    def _send(self, number: int, piece: Piece) -> None:
+    def _send_piece(self, number: int, piece: Piece) -> None:
         last = bool(piece.finish_reason)
         if last:
             self.open.discard(number)
@@ -173,46 +179,41 @@ class BatchScheduler:
         self.open.discard(number)
         self.replies.send(id=number, **answer, last=True)
 
-    def _cancel(self, number: int) -> None:
-        self.open.discard(number)
-        self.waiting.pop(number, None)
-
-    def _fail_all(self, questions: list[GenerationRequest], error: Exception) -> None:
-        for question in questions:
-            if question.number in self.open:
-                self._fail(question.number, error)
+    def _fail_all(self, requests: list[GenerationRequest], error: Exception) -> None:
+        for request in requests:
+            if request.number in self.open:
+                self._fail(request.number, error)
 
     def _fail(self, number: int, error: Exception) -> None:
         self.open.discard(number)
         is_request = isinstance(error, EngineError) and error.is_request
         if not isinstance(error, EngineError):
-            sys.stderr.write(f"{child_process.format_traceback(error)}\n")
+            sys.stderr.write(f"{format_traceback(error)}\n")
         text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         self.replies.send(id=number, error=text, is_request=is_request, last=True)
 
 
 def main() -> None:
-    """Serve until standard input ends."""
-    os.nice(NICE)
+    """Serve requests until standard input is closed."""
+    os.nice(NICENESS)
     replies = child_process.Replies()
-    torch.set_num_threads(child_process.available_cpus())
+    cpus = available_cpus()
+    torch.set_num_threads(cpus)
     setup = child_process.decode(sys.stdin.buffer.readline())
     models = {model["name"]: child_process.base_model_from(model) for model in setup["models"]}
-    desk = BatchScheduler(
-        ModelCache(models, Path(setup["models_folder"])), replies, child_process.available_cpus()
-    )
-    threading.Thread(target=_listen, args=(desk,), daemon=True).start()
-    desk.run()
+    scheduler = BatchScheduler(ModelCache(models, Path(setup["models_folder"])), replies, cpus)
+    threading.Thread(target=_read_requests, args=(scheduler,), daemon=True).start()
+    scheduler.run()
 
 
-def _threads(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
+def _single_cpu_threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _listen(desk: BatchScheduler) -> None:
+def _read_requests(scheduler: BatchScheduler) -> None:
     for line in sys.stdin.buffer:
-        desk.inbox.put(partial(desk.take, child_process.decode(line)))
-    os._exit(0)  # nobody is left to answer, and a model may be in the middle of a long product
+        scheduler.inbox.put(partial(scheduler.accept, child_process.decode(line)))
+    os._exit(0)  # the service is gone; do not wait for a long matrix product
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the inference process has loaded, and what that can do."""
+"""The base models, tokenizers and adapters that the inference process has loaded."""
 
 from __future__ import annotations
 
@@ -24,137 +24,140 @@ if TYPE_CHECKING:
     from tuner.engine import BaseModel, Piece, Prompt
     from tuner.engine.models import CausalModel
 
-MODELS_LOADED = 2
-CHATS_LOADED = 64
-ADAPTERS_LOADED = 64
+MAX_MODELS = 2
+MAX_CHATS = 64
+MAX_ADAPTERS = 64
+
+Item = TypeVar("Item")
+
+
+class LruLoader(Generic[Item]):
+    """A thread-safe cache that loads each item once, in a thread of its own, and drops the least recently used."""
+
+    def __init__(self, load: Callable[[str], Item], max_items: int) -> None:
+        self._load = load
+        self._max_items = max_items
+        self._lock = threading.Lock()
+        self._items: OrderedDict[str, Future[Item]] = OrderedDict()
+
+    def start(self, name: str) -> Future[Item]:
+        """Return the item or its failure as a future; a failed item is loaded again next time."""
+        with self._lock:
+            item = self._items.get(name)
+            if item is None:
+                item = self._items[name] = Future()
+                threading.Thread(target=self._fill, args=(item, name), daemon=True).start()
+            self._items.move_to_end(name)
+            while len(self._items) > self._max_items:
+                self._items.popitem(last=False)
+            return item
+
+    def get(self, name: str) -> Item:
+        """Wait for the item and return it."""
+        return self.start(name).result()
+
+    def _fill(self, item: Future[Item], name: str) -> None:
+        try:
+            item.set_result(self._load(name))
+        except Exception as error:  # noqa: BLE001  raised again by Future.result
+            with self._lock:
+                if self._items.get(name) is item:
+                    del self._items[name]
+            item.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """A base model that answers, and how it is spoken to."""
+    """A loaded base model and its chat template."""
 
     model: CausalModel
     chat: Chat
 
 
 class ModelCache:
-    """What is loaded; the longest unused goes when there is no more room."""
+    """Everything the inference process has loaded; nothing is loaded before it is needed."""
 
-    def __init__(self, models: dict[str, BaseModel], models_folder: Path) -> None:
-        """Nothing is loaded before it is asked for."""
-        self.models = models
-        self.models_folder = models_folder
-        self.chats = LruLoader(self._chat, CHATS_LOADED)
-        self.writers = LruLoader(self._writer, MODELS_LOADED)
-        self.vocabularies: LruLoader[LLTokenizer] = LruLoader(self._vocabulary, MODELS_LOADED)
-        self.embedders = LruLoader(self._embedder, MODELS_LOADED)
-        self.adapter: Callable[[Path], lora.Adapter] = lru_cache(ADAPTERS_LOADED)(lora.read)
+    def __init__(self, offered: dict[str, BaseModel], models_folder: Path) -> None:
+        self._offered = offered
+        self._models_folder = models_folder
+        self._chats = LruLoader(
+            lambda name: open_chat(self._folder(name, "generateContent")), MAX_CHATS
+        )
+        self._chat_models = LruLoader(self._load_chat_model, MAX_MODELS)
+        self._vocabularies: LruLoader[LLTokenizer] = LruLoader(
+            lambda name: constraint_vocabulary(self._chat_models.get(name).chat), MAX_MODELS
+        )
+        self._embedders = LruLoader(
+            lambda name: Embedder(self._folder(name, "embedContent")), MAX_MODELS
+        )
+        self._adapter: Callable[[Path], lora.Adapter] = lru_cache(MAX_ADAPTERS)(lora.read)
 
     def load(self, request: dict[str, Any]) -> Future[Any]:
-        """What a request needs before it can be done, loaded aside. Raises EngineError."""
+        """Start to load what a request needs.
+
+        Raises:
+            EngineError: No such model, or it lacks the method.
+        """
         if request["do"] == "embed":
-            return self.embedders.ask(request["model"])
+            return self._embedders.start(request["model"])
         name, form = request["prompt"]["base_model"], request["prompt"]["form"]
         if request["do"] == "count":
-            self._offers(name, "countTokens")
-            return (self.chats if self._writes(name) else self.embedders).ask(name)
-        return (self.vocabularies if form else self.writers).ask(name)
+            self._check_offered(name, "countTokens")
+            return (self._chats if self._is_generative(name) else self._embedders).start(name)
+        return (self._vocabularies if form else self._chat_models).start(name)
 
-    def question(
+    def request(
         self, number: int, prompt: Prompt, send: Callable[[Piece], None]
     ) -> GenerationRequest:
-        """Make a prompt tokens. Raises EngineError if they are more than the model takes."""
+        """Tokenize a prompt.
+
+        Raises:
+            EngineError: The prompt leaves no room for an answer in the model's context.
+        """
         name = prompt.base_model
-        writer = self.writers.get(name)
-        tokens = writer.chat.prompt(prompt.turns, prompt.system_instruction)
-        limit = min(writer.model.context, self.models[name].input_token_limit or 1 << 62)
+        loaded = self._chat_models.get(name)
+        tokens = loaded.chat.prompt(prompt.turns, prompt.system_instruction)
+        limit = min(loaded.model.context, self._offered[name].input_token_limit or 1 << 62)
         if len(tokens) >= limit:
             raise EngineError(
                 f"the prompt has {len(tokens)} tokens, and {name} takes at most"
                 f" {limit} with the answer; shorten the prompt",
                 is_request=True,
             )
-        guide = Constraint(self.vocabularies.get(name), prompt.form) if prompt.form else None
-        return GenerationRequest(number, tuple(tokens), prompt, send, guide)
+        constraint = None
+        if prompt.form:
+            constraint = Constraint(self._vocabularies.get(name), prompt.form)
+        return GenerationRequest(number, tuple(tokens), prompt, send, constraint)
 
-    def count(self, prompt: Prompt) -> int:
-        """How many tokens a prompt has; an embedding model knows no turns."""
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Return the number of tokens of a prompt; an embedding model counts each turn by itself."""
         name = prompt.base_model
-        if self._writes(name):
-            return len(self.chats.get(name).prompt(prompt.turns, prompt.system_instruction))
-        return sum(self.embedders.get(name).count(turn.text) for turn in prompt.turns)
+        if self._is_generative(name):
+            return len(self._chats.get(name).prompt(prompt.turns, prompt.system_instruction))
+        return sum(self._embedders.get(name).count(turn.text) for turn in prompt.turns)
 
-    def batch(self, questions: Sequence[GenerationRequest]) -> Batch:
-        """Start to answer questions to one model and one adapter."""
-        prompt = questions[0].prompt
-        writer = self.writers.get(prompt.base_model)
-        prepared = writer.model.prepare(self.adapter(prompt.adapter)) if prompt.adapter else None
-        return Batch(questions, writer.model, writer.chat, prepared)
+    def batch(self, requests: Sequence[GenerationRequest]) -> Batch:
+        """Prefill a batch; all requests have the same base model and adapter."""
+        prompt = requests[0].prompt
+        loaded = self._chat_models.get(prompt.base_model)
+        adapter = self._adapter(prompt.adapter) if prompt.adapter else None
+        prepared = loaded.model.prepare(adapter) if adapter else None
+        return Batch(requests, loaded.model, loaded.chat, prepared)
 
-    def _writes(self, name: str) -> bool:
-        return "generateContent" in self.models[name].methods
+    def _is_generative(self, name: str) -> bool:
+        return "generateContent" in self._offered[name].methods
 
     def _folder(self, name: str, method: str) -> Path:
-        return base_models.pull(self._offers(name, method), self.models_folder)
+        return base_models.pull(self._check_offered(name, method), self._models_folder)
 
-    def _offers(self, name: str, method: str) -> BaseModel:
-        model = self.models.get(name)
+    def _check_offered(self, name: str, method: str) -> BaseModel:
+        model = self._offered.get(name)
         if model is None or method not in model.methods:
-            what = "has no" if model else "is not a model here, so it has no"
-            able = ", ".join(
-                known.name for known in self.models.values() if method in known.methods
-            )
-            raise EngineError(f"{name} {what} {method}; use one of: {able}", is_request=True)
+            what = f"has no {method}" if model else "does not exist here"
+            able = ", ".join(each.name for each in self._offered.values() if method in each.methods)
+            raise EngineError(f"{name} {what}; use one of: {able or '(none)'}", is_request=True)
         return model
 
-    def _chat(self, name: str) -> Chat:
-        return open_chat(self._folder(name, "generateContent"))
-
-    def _writer(self, name: str) -> ChatModel:
-        chat = self.chats.get(name)
+    def _load_chat_model(self, name: str) -> ChatModel:
+        chat = self._chats.get(name)
         return ChatModel(models.load(self._folder(name, "generateContent")), chat)
-
-    def _vocabulary(self, name: str) -> LLTokenizer:
-        return constraint_vocabulary(self.writers.get(name).chat)
-
-    def _embedder(self, name: str) -> Embedder:
-        return Embedder(self._folder(name, "embedContent"))
-
-
-Item = TypeVar("Item")
-
-
-class LruLoader(Generic[Item]):
-    """Any thread may ask; each thing is made in a thread of its own, so that nobody waits for another's."""
-
-    def __init__(self, make: Callable[[str], Item], most: int) -> None:
-        """Keep at most so many things, by name."""
-        self.make = make
-        self.most = most
-        self.turn = threading.Lock()
-        self.things: OrderedDict[str, Future[Item]] = OrderedDict()
-
-    def ask(self, name: str) -> Future[Item]:
-        """The thing, or why it could not be made; the next to ask for that one tries again."""
-        with self.turn:
-            thing = self.things.get(name)
-            if thing is None:
-                thing = self.things[name] = Future()
-                threading.Thread(target=self._fill, args=(thing, name), daemon=True).start()
-            self.things.move_to_end(name)
-            while len(self.things) > self.most:
-                self.things.popitem(last=False)
-            return thing
-
-    def get(self, name: str) -> Item:
-        """The thing, waited for."""
-        return self.ask(name).result()
-
-    def _fill(self, thing: Future[Item], name: str) -> None:
-        try:
-            thing.set_result(self.make(name))
-        except Exception as error:  # noqa: BLE001  whoever asked is told
-            with self.turn:
-                if self.things.get(name) is thing:
-                    del self.things[name]
-            thing.set_exception(error)

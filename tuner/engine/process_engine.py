@@ -1,4 +1,4 @@
-"""The engine that works in processes on this machine: one a tuning, and one for all answers."""
+"""An engine that runs one worker process per tuning and one process for all inference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tuner.engine import (
     durable,
     task_folder,
 )
-from tuner.engine.child_process import OPENMP_PASSIVE_ENV
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -30,11 +29,15 @@ if TYPE_CHECKING:
 
     from tuner.engine import BaseModel, Piece, Prompt, TuningTask
 
+WORKER_GRACE_S = 10.0  # to finish a training step and save its checkpoint
+INFERENCE_GRACE_S = 5.0
+LOG_TAIL_CHARS = 300
+
 
 class ProcessEngine:
-    """Tunes and runs models in processes of their own; this one never loads torch.
+    """Tunes and runs models in child processes; this process never loads torch.
 
-    Use it within one event loop. An engine is cheap to make: processes start when they are needed.
+    Use it within one event loop. Processes are started when they are first needed.
     """
 
     def __init__(
@@ -44,21 +47,21 @@ class ProcessEngine:
         *,
         checkpoint_s: float = CHECKPOINT_S,
     ) -> None:
-        """Keep what is on offer, by name, and where converted models are."""
         self._base_models = dict(base_models)
         self.models_folder = models_folder
         self.checkpoint_s = checkpoint_s
         self.workers: set[Process] = set()
-        setup = child_process.setup_message(self._base_models, models_folder)
+        fields = [asdict(model) for model in base_models.values()]
+        setup = {"models": fields, "models_folder": models_folder}
         self.inference = InferenceProcess(setup, models_folder / "inference.log")
 
     @property
     def base_models(self) -> Mapping[str, BaseModel]:
-        """What is on offer, by name."""
+        """The models on offer, by name."""
         return self._base_models
 
     async def tune(self, task: TuningTask, folder: Path) -> AsyncGenerator[Step, None]:
-        """Tune, or go on from the last checkpoint in ``folder``; see Engine."""
+        """Tune, or resume from the last checkpoint in ``folder``; see Engine."""
         model = self._base_models.get(task.base_model)
         if model is None or "createTunedModel" not in model.methods:
             able = (m.name for m in self._base_models.values() if "createTunedModel" in m.methods)
@@ -77,52 +80,48 @@ class ProcessEngine:
                 yield step
 
     def adapter(self, folder: Path) -> Path:
-        """Where ``tune`` leaves the finished adapter, a folder in PEFT's format."""
+        """Return the path of the finished adapter, a folder in PEFT's format."""
         return folder / task_folder.ADAPTER
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer a prompt, piece by piece; see Engine."""
-        async with aclosing(self.inference.ask("generate", prompt=asdict(prompt))) as answers:
+        async with aclosing(self.inference.request("generate", prompt=asdict(prompt))) as answers:
             async for answer in answers:
                 yield child_process.piece_from(answer)
 
     async def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of the prompt as the model would see it, template included."""
-        answer = await self.inference.ask_once("count", prompt=asdict(prompt))
+        """Count the tokens of a prompt, chat template included."""
+        answer = await self.inference.request_once("count", prompt=asdict(prompt))
         count: int = answer["tokens"]
         return count
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """One unit-length vector a text."""
-        answer = await self.inference.ask_once("embed", model=model, texts=list(texts))
+        """Return one unit-length vector per text."""
+        answer = await self.inference.request_once("embed", model=model, texts=list(texts))
         vectors: list[list[float]] = answer["vectors"]
         return vectors
 
     async def close(self) -> None:
-        """End every worker; running tunings keep their checkpoints."""
+        """Stop all processes; running tunings save a checkpoint first."""
         await asyncio.gather(*map(stop_worker, list(self.workers)))
         await self.inference.close()
-
-
-WORKER_GRACE_S = 10.0  # for the step that is being done, and its checkpoint
-LOG_TAIL = 300
 
 
 async def run_worker(
     folder: Path, checkpoint_s: float, running: set[Process]
 ) -> AsyncGenerator[Step, None]:
-    """Run a worker on a folder that holds a task, and yield its steps until the adapter is whole.
+    """Run a worker on a task folder and yield its training steps until the adapter is complete.
 
-    Closing the iterator lets the worker do its step, save a checkpoint, and stop_worker. Meanwhile the process
-    is in ``running``, for whoever has to stop_worker it.
+    Closing the iterator lets the worker finish its step, save a checkpoint and exit. While the process
+    runs it is in ``running``.
 
     Raises:
-        WorkerDied: It was killed, or crashed; run it again to go on from its checkpoint.
-        NoRoom: The disk is full; run it again once it is not.
-        EngineError: It gave up, with the reason.
+        WorkerDied: The process was killed or crashed; run it again to resume from its checkpoint.
+        NoRoom: The disk is full; run it again when there is space.
+        EngineError: The task failed.
     """
     process = await _start_worker(folder, checkpoint_s)
-    grace_s = 0.0  # before its first step a worker has nothing to save
+    grace_s = 0.0  # before the first step there is nothing to save
     running.add(process)
     try:
         async for message in child_process.read_messages(process):
@@ -134,27 +133,14 @@ async def run_worker(
             grace_s = WORKER_GRACE_S
             yield Step(**message)
         how = child_process.describe_exit(await process.wait())
-        raise WorkerDied(f"the tuning worker ended with {how}{_last_words(folder)}")
+        raise WorkerDied(f"the tuning worker ended with {how}{_last_log_line(folder)}")
     finally:
         running.discard(process)
         await stop_worker(process, grace_s)
 
 
-async def _start_worker(folder: Path, checkpoint_s: float) -> Process:
-    with (folder / task_folder.LOG).open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tuner.engine.worker", str(folder), str(checkpoint_s)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, **OPENMP_PASSIVE_ENV},
-            limit=child_process.MAX_LINE_BYTES,
-            start_new_session=True,
-        )
-
-
 async def stop_worker(process: Process, grace_s: float = WORKER_GRACE_S) -> None:
-    """Let a worker save its checkpoint; kill it if that takes longer than ``grace_s`` seconds."""
+    """Ask a worker to save its checkpoint and exit; kill it after ``grace_s`` seconds."""
     if process.stdin:
         process.stdin.close()
     with contextlib.suppress(TimeoutError):
@@ -165,48 +151,65 @@ async def stop_worker(process: Process, grace_s: float = WORKER_GRACE_S) -> None
     await process.wait()
 
 
-def _last_words(folder: Path) -> str:
+async def _start_worker(folder: Path, checkpoint_s: float) -> Process:
+    arguments = (str(folder), str(checkpoint_s))
+    return await _start("tuner.engine.worker", arguments, folder / task_folder.LOG)
+
+
+async def _start(module: str, arguments: Sequence[str], log_file: Path) -> Process:
+    """Start a Python module of ours with pipes for messages; its errors are appended to a log."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **child_process.OPENMP_PASSIVE_ENV},
+            limit=child_process.MAX_LINE_BYTES,
+            start_new_session=True,
+        )
+
+
+def _last_log_line(folder: Path) -> str:
     text = (folder / task_folder.LOG).read_text("utf-8", "replace").strip()
-    last = text.rpartition("\n")[2][-LOG_TAIL:]
+    last = text.rpartition("\n")[2][-LOG_TAIL_CHARS:]
     return f" ({last})" if last else ""
 
 
-INFERENCE_GRACE_S = 5.0
-
-
 @dataclass(slots=True)
-class Child:
-    """A process and who waits for its answers; ``gone`` once it can give no more."""
+class _Child:
+    """A running inference process and the queues of its open requests."""
 
     process: Process
     answers: dict[int, asyncio.Queue[dict[str, Any]]] = field(default_factory=dict)
-    gone: bool = False
-    hearing: asyncio.Task[None] | None = None
+    is_gone: bool = False
+    reader: asyncio.Task[None] | None = None
 
 
 class InferenceProcess:
-    """One process at a time; after a death the next request starts another."""
+    """The inference process, started with the first request and again after it died."""
 
-    def __init__(self, setup: Mapping[str, Any], log: Path) -> None:
-        """Keep what a process is told first, and the file its complaints go to."""
+    def __init__(self, setup: Mapping[str, Any], log_file: Path) -> None:
+        """``setup`` is the first message to every new process."""
         self.setup = setup
-        self.log = log
+        self.log_file = log_file
         self.numbers = itertools.count(1)
         self.starting = asyncio.Lock()
-        self.child: Child | None = None
+        self.child: _Child | None = None
 
-    async def ask(self, do: str, **request: Any) -> AsyncGenerator[dict[str, Any], None]:
+    async def request(self, do: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Send a request and yield its answers; closing the iterator cancels it.
 
         Raises:
-            EngineError: The process refused the request, or died.
+            EngineError: The process rejected the request, or died.
         """
         child = await self._running()
         number = next(self.numbers)
         answers = child.answers[number] = asyncio.Queue()
         last = False
         try:
-            await _send(child.process, {"id": number, "do": do, **request})
+            await _send(child.process, {"id": number, "do": do, **fields})
             while not last:
                 answer = await answers.get()
                 last = answer["last"]
@@ -218,60 +221,46 @@ class InferenceProcess:
             if not last:
                 await _send(child.process, {"id": number, "do": "cancel"})
 
-    async def ask_once(self, do: str, **request: Any) -> dict[str, Any]:
-        """Send a request that has one answer."""
-        async with aclosing(self.ask(do, **request)) as answers:
+    async def request_once(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Send a request that has exactly one answer and return it."""
+        async with aclosing(self.request(do, **fields)) as answers:
             return await anext(answers)
 
     async def close(self) -> None:
-        """End the process; it has nothing to save."""
+        """Stop the process; it has nothing to save."""
         child, self.child = self.child, None
-        if child is None or child.hearing is None:
+        if child is None or child.reader is None:
             return
         if child.process.stdin:
             child.process.stdin.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(child.hearing), INFERENCE_GRACE_S)
-        if not child.gone:
+            await asyncio.wait_for(asyncio.shield(child.reader), INFERENCE_GRACE_S)
+        if not child.is_gone:
             child.process.kill()
-            await child.hearing
+            await child.reader
 
-    async def _running(self) -> Child:
+    async def _running(self) -> _Child:
         async with self.starting:
-            if self.child is None or self.child.gone:
-                self.child = await self._start()
+            if self.child is None or self.child.is_gone:
+                child = _Child(await _start("tuner.engine.inference", (), self.log_file))
+                child.reader = asyncio.create_task(self._read(child))
+                await _send(child.process, self.setup)
+                self.child = child
             return self.child
 
-    async def _start(self) -> Child:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tuner.engine.inference"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **OPENMP_PASSIVE_ENV},
-                limit=child_process.MAX_LINE_BYTES,
-                start_new_session=True,
-            )
-        child = Child(process)
-        child.hearing = asyncio.create_task(self._hear(child))
-        await _send(process, self.setup)
-        return child
-
-    async def _hear(self, child: Child) -> None:
+    async def _read(self, child: _Child) -> None:
         async for answer in child_process.read_messages(child.process):
             if answer["id"] in child.answers:
                 child.answers[answer["id"]].put_nowait(answer)
-        child.gone = True
+        child.is_gone = True
         how = child_process.describe_exit(await child.process.wait())
-        reason = f"the inference process ended with {how}; see {self.log}, then ask again"
+        reason = f"the inference process ended with {how}; see {self.log_file}, then try again"
         for answers in child.answers.values():
             answers.put_nowait({"error": reason, "is_request": False, "last": True})
 
 
 async def _send(process: Process, message: Mapping[str, Any]) -> None:
-    """Send a message; that the process is gone is heard at its other end."""
+    """Send a message; if the process is gone, its reader reports that."""
     if process.stdin is None or process.stdin.is_closing():
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):

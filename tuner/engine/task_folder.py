@@ -1,12 +1,12 @@
-"""The folder of one tuning task: what is to be done, how far it is, and what came out.
+"""The folder of one tuning task: its input, progress and result.
 
-task.json                everything that decides the weights; examples.jsonl holds the texts
-machine.json             threads and dtype of the first start: another number gives other bits
-steps.jsonl              a line a step, whose checkpoint may not be written yet
-checkpoint.safetensors   where to go on after a crash
-adapter/                 the result, in PEFT's format; there when it is whole
-lock                     held by the worker for its life
-worker.log               what the worker had to say
+task.json                everything that determines the weights; the texts are in examples.jsonl
+machine.json             thread count and dtype of the first start: other values give other bits
+steps.jsonl              one line per training step, possibly newer than the checkpoint
+checkpoint.safetensors   the state to resume from after a crash
+adapter/                 the result in PEFT's format; it exists only when complete
+lock                     held by the worker while it runs
+worker.log               standard error of the worker
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ EXAMPLES = "examples.jsonl"
 STEPS = "steps.jsonl"
 LOG = "worker.log"
 ADAPTER = "adapter"
-PLACES = ("base_model", "models_folder")  # where the model is on this machine decides no weights
+LOCATION_KEYS = ("base_model", "models_folder")  # where files are does not determine the weights
 
 
 def write_task(folder: Path, task: TuningTask, model: BaseModel, models_folder: Path) -> None:
-    """Put the task in the folder, or find the same one there.
+    """Write the task into its folder, or check that the folder holds the same task.
 
     Raises:
         EngineError: The folder holds another task.
@@ -54,14 +54,14 @@ def write_task(folder: Path, task: TuningTask, model: BaseModel, models_folder: 
         "base_model": asdict(model),
         "models_folder": str(models_folder),
     }
-    if (folder / TASK).exists() and _decisive(_json(folder / TASK)) != _decisive(about):
+    if (folder / TASK).exists() and _identity(_json(folder / TASK)) != _identity(about):
         raise EngineError(f"{folder} holds another tuning task; give each task its own folder")
     durable.write(folder / EXAMPLES, examples)
     durable.write(folder / TASK, json.dumps(about, indent=2).encode())
 
 
 def read_task(folder: Path) -> tuple[TuningTask, BaseModel, Path]:
-    """The task, its base model, and the folder of converted models."""
+    """Return the task, its base model, and the folder of converted models."""
     about = _json(folder / TASK)
     with (folder / EXAMPLES).open("rb") as lines:
         examples = tuple(Example(**child_process.decode(line)) for line in lines)
@@ -74,11 +74,12 @@ def read_task(folder: Path) -> tuple[TuningTask, BaseModel, Path]:
         about["seed"],
         about["parent"] and Path(about["parent"]),
     )
-    return task, child_process.base_model_from(about["base_model"]), Path(about["models_folder"])
+    base_model = child_process.base_model_from(about["base_model"])
+    return task, base_model, Path(about["models_folder"])
 
 
 def machine(folder: Path, threads: int, dtype: str) -> tuple[int, str]:
-    """The number of threads and the dtype this task began with; these, if it begins now."""
+    """Return the thread count and dtype of the task's first start; record these if it is the first."""
     file = folder / "machine.json"
     if not file.exists():
         durable.write(file, json.dumps({"threads": threads, "dtype": dtype}).encode())
@@ -87,7 +88,7 @@ def machine(folder: Path, threads: int, dtype: str) -> tuple[int, str]:
 
 
 def steps(folder: Path) -> Iterator[Step]:
-    """The steps reported so far; a line cut short by a crash is left out."""
+    """Yield the recorded steps; a line cut short by a crash is ignored."""
     if not (folder / STEPS).exists():
         return
     for line in (folder / STEPS).read_bytes().splitlines(keepends=True):
@@ -95,14 +96,15 @@ def steps(folder: Path) -> Iterator[Step]:
             yield Step(**child_process.decode(line))
 
 
-def begin_steps(folder: Path, done: Sequence[Step]) -> IO[bytes]:
-    """A file that goes on after these steps; later ones, whose work was lost, are dropped."""
-    durable.write(folder / STEPS, b"".join(child_process.encode(asdict(step)) for step in done))
+def append_steps(folder: Path, done: Sequence[Step]) -> IO[bytes]:
+    """Open the file of steps after ``done``; later steps, whose work was lost, are removed."""
+    lines = b"".join(child_process.encode(asdict(step)) for step in done)
+    durable.write(folder / STEPS, lines)
     return (folder / STEPS).open("ab")
 
 
 def try_lock(folder: Path) -> IO[str] | None:
-    """The lock, held until its file is closed or the process dies; None while another has it."""
+    """Lock the folder until the returned file is closed or the process dies; None if it is locked."""
     file = (folder / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,5 +119,5 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _decisive(about: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in about.items() if key not in PLACES}
+def _identity(about: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in about.items() if key not in LOCATION_KEYS}

@@ -1,4 +1,8 @@
-"""How long a tuning will take on this machine: measured with a few real steps, and load_estimate."""
+"""Estimate how long a tuning takes on this machine, from a few real training steps.
+
+The steps run in a child process, ``python -m tuner.engine.time_estimate``, like a tuning's: torch reads
+its threads' settings when it is loaded. The result is cached in a file.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +14,40 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.engine import EngineError, child_process
+from tuner.engine import EngineError
 from tuner.engine.child_process import OPENMP_PASSIVE_ENV, available_cpus
+from tuner.types import Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tuner.engine.batches import Row
+    from tuner.engine.train import TrainingPlan
 
-BUDGET_S = 8.0
-"""For the steps; the model is loaded before, and a step that has begun is finished."""
-MAX_MEASURE_S = 120.0
-"""A machine on which one step takes longer is not measured."""
+BUDGET_S = 8.0  # for the steps, without loading the model
+MAX_MEASURE_S = 120.0  # a machine that needs longer for one step is not measured
 MAX_BATCHES = 16
-"""At most so many batches are measured; the loop sorts rows by length within half as many."""
-_MIN_LENGTH_SPREAD = 0.2
-"""Lengths of batches that differ by less, one standard deviation, say nothing about the slope."""
+MIN_STEPS = 2
+LEARNING_RATE = 1e-4
+NICENESS = 10  # as a worker
+_MIN_LENGTH_SPREAD = 0.2  # relative standard deviation of batch sizes needed to fit a slope
 
 
 class TimeEstimate(NamedTuple):
-    """What was measured, and what stays the same for tunings of this size.
+    """Measured durations, valid for tunings of similar batches.
 
     Attributes:
-        start_s: From the start of the process to the first step, the first step's surplus included.
-        step_s: What every step takes, however short.
-        token_s: What every computed token adds.
-        computed: Which part of the tokens is computed; the rest is begun alike in many rows.
-        steps: How many were measured.
-        threads: Of the machine.
+        start_s: From the start of the process to the first step, including that step's warm-up.
+        step_s: Fixed duration of every step.
+        token_s: Duration per computed token.
+        computed: Share of the tokens that is computed; a prefix shared by many rows is computed once.
+        steps: Number of measured steps.
+        threads: CPUs of this machine.
     """
 
     start_s: float
@@ -52,20 +58,20 @@ class TimeEstimate(NamedTuple):
     threads: int
 
     def seconds(self, steps: int, tokens: int) -> float:
-        """Of a tuning of so many steps on so many tokens, all epochs counted."""
+        """Return the duration of a tuning with this many steps and tokens, all epochs counted."""
         return self.start_s + steps * self.step_s + tokens * self.computed * self.token_s
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What to measure_estimate: a model, and rows like those it is to be tuned on.
+    """What to measure: a base model, and rows representative of those to tune on.
 
     Attributes:
         folder: Of the base model.
-        limit: Tokens of an example that it takes at most.
-        examples: Text with instruction, and output; spread over all rows.
+        limit: Maximum tokens of an example; longer ones are skipped.
+        examples: Pairs of text (with instruction) and output.
         batch_size: Of the tuning.
-        tokens_a_row: The mean over all rows.
+        tokens_a_row: Mean over all rows.
     """
 
     folder: Path
@@ -75,75 +81,152 @@ class Sample:
     tokens_a_row: float
 
 
+@dataclass(frozen=True, slots=True)
+class TimedStep:
+    """One training step: its duration, its tokens, and how many of these were computed."""
+
+    seconds: float
+    tokens: int
+    computed: int
+
+
 def load_estimate(sample: Sample, file: Path) -> TimeEstimate | None:
-    """The pace that was measured before for this model, machine, batch size and about this length."""
+    """Return the cached estimate for this model, machine, batch size and approximate row length."""
     try:
-        found = json.loads(file.read_text("utf-8"))[_key(sample)]
-        return TimeEstimate(**found)
+        return TimeEstimate(**json.loads(file.read_text("utf-8"))[_key(sample)])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def save_estimate(sample: Sample, pace: TimeEstimate, file: Path) -> None:
-    """Keep a pace; a file that cannot be written costs nothing but the next measurement."""
+def save_estimate(sample: Sample, estimate: TimeEstimate, file: Path) -> None:
+    """Cache an estimate; failure to write only costs the next measurement."""
     try:
         known = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         known = {}
     part = file.with_name(f".{file.name}.part")
     try:
-        kept = {**known, _key(sample): pace._asdict()}
-        part.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+        content = {**known, _key(sample): estimate._asdict()}
+        part.write_text(json.dumps(content, indent=2), encoding="utf-8")
         part.replace(file)
     except OSError:
         part.unlink(missing_ok=True)
 
 
 def measure_estimate(
-    sample: Sample, show: Callable[[int], None] = lambda _: None
+    sample: Sample, on_step: Callable[[int], None] = lambda _: None
 ) -> TimeEstimate | None:
-    """Do a few steps in a process of its own; None when this machine cannot.
+    """Run a few steps in a child process; return None if that fails.
 
     Args:
-        sample: What to do them with.
-        show: Called with the number of steps done so far.
+        sample: What to run.
+        on_step: Called with the number of steps done so far.
     """
-    trial = Trial(str(sample.folder), sample.examples, sample.batch_size, sample.limit, BUDGET_S)
     start: dict[str, Any] = {}
     timed: list[dict[str, Any]] = []
-    for message in _messages(json.dumps(asdict(trial))):
+    for message in _child_messages(json.dumps(asdict(sample), default=str)):
         if "start_s" in message:
             start = message
         elif "seconds" in message:
             timed.append(message)
-            show(len(timed))
+            on_step(len(timed))
     return fit(start, timed) if timed else None
 
 
 def fit(start: dict[str, Any], timed: Sequence[dict[str, Any]]) -> TimeEstimate:
-    """The pace behind steps: a line through them, which falls nowhere and starts above nothing.
+    """Fit duration = step_s + token_s * computed tokens by least squares, both at least 0.
 
-    The first step also warms up, so of several it counts for the start only.
+    The first of several steps includes warm-up and counts only towards ``start_s``.
     """
     later = timed[1:] or timed
-    works = [float(each["computed"]) for each in later]
+    tokens = [float(each["computed"]) for each in later]
     times = [float(each["seconds"]) for each in later]
-    work, mean = sum(works) / len(works), sum(times) / len(times)
-    spread = sum((each - work) ** 2 for each in works)
-    together = sum((w - work) * (t - mean) for w, t in zip(works, times, strict=True))
-    is_steep = (spread / len(works)) ** 0.5 > _MIN_LENGTH_SPREAD * work
-    token_s = together / spread if is_steep else mean / work
-    token_s = min(max(token_s, 0.0), mean / work)
-    step_s = mean - token_s * work
+    mean_tokens, mean_time = sum(tokens) / len(tokens), sum(times) / len(times)
+    variance = sum((each - mean_tokens) ** 2 for each in tokens)
+    covariance = sum(
+        (n - mean_tokens) * (t - mean_time) for n, t in zip(tokens, times, strict=True)
+    )
+    varies = (variance / len(tokens)) ** 0.5 > _MIN_LENGTH_SPREAD * mean_tokens
+    token_s = covariance / variance if varies else mean_time / mean_tokens
+    token_s = min(max(token_s, 0.0), mean_time / mean_tokens)
+    step_s = mean_time - token_s * mean_tokens
     first = timed[0]
-    surplus = first["seconds"] - step_s - token_s * first["computed"]
+    warmup_s = first["seconds"] - step_s - token_s * first["computed"]
     computed = sum(each["computed"] for each in timed) / sum(each["tokens"] for each in timed)
-    start_s = start["start_s"] + max(0.0, surplus)
+    start_s = start["start_s"] + max(0.0, warmup_s)
     return TimeEstimate(start_s, step_s, token_s, computed, len(timed), start["threads"])
 
 
-def _messages(task: str) -> Iterator[dict[str, Any]]:
-    """What the measuring process says, as it says it; nothing any more when it takes too long."""
+def timed_steps(sample: Sample, budget_s: float) -> Iterator[TimedStep]:
+    """Run training steps, at least one, until the budget or the examples are used up.
+
+    No step starts later than ``budget_s`` after the first one; the second may start within twice that
+    time, since the first includes warm-up.
+    """
+    import torch
+
+    from tuner.engine import batches, checkpoint, models
+    from tuner.engine.chat import open_chat
+    from tuner.engine.train import TrainingPlan, train
+
+    torch.set_deterministic_debug_mode("error")  # as in a worker: it costs time
+    model = models.load(sample.folder)
+    examples = [Example(*each) for each in sample.examples]
+    rows = batches.rows(examples, open_chat(sample.folder), sys.maxsize)
+    rows = [row for row in rows if len(row) <= sample.limit]
+    plan = TrainingPlan(1, sample.batch_size, LEARNING_RATE, 0, available_cpus())
+    progress = checkpoint.initial_progress(model.new_adapter(0))
+    model.trainable(progress.adapter)
+    began = last = time.monotonic()
+    for step, _ in train(model, rows, plan, progress):
+        now = time.monotonic()
+        yield TimedStep(now - last, step.tokens, _computed_tokens(rows, plan, step.step))
+        last = now
+        if now - began >= budget_s * (1 if step.step >= MIN_STEPS else 2):
+            return
+
+
+def packed_tokens(part: Sequence[Row]) -> int:
+    """Count the tokens of a micro-batch that are computed: a shared prefix counts once."""
+    low, high = min(row.prompt for row in part), max(row.prompt for row in part)
+    pairs = zip(low, high, strict=False)
+    alike = next((at for at, (one, other) in enumerate(pairs) if one != other), len(low))
+    prefix = min(alike, min(len(row.prompt) for row in part) - 1)
+    return sum(map(len, part)) - prefix * (len(part) - 1)
+
+
+def main() -> None:
+    """Measure the sample on standard input; print one JSON line for the start and one per step."""
+    began = time.monotonic()
+    os.nice(NICENESS)
+    fields = json.load(sys.stdin)
+    sample = Sample(**{**fields, "folder": Path(fields["folder"])})
+    try:
+        for number, timed in enumerate(timed_steps(sample, BUDGET_S)):
+            if number == 0:
+                start_s = time.monotonic() - began - timed.seconds
+                _print_message(start_s=start_s, threads=available_cpus())
+            _print_message(**asdict(timed))
+    except EngineError as error:
+        _print_message(error=str(error))
+
+
+def _computed_tokens(rows: Sequence[Row], plan: TrainingPlan, step: int) -> int:
+    """Tokens computed in a step, as ``attention.pack`` arranges them."""
+    from tuner.engine import batches
+
+    batch = batches.epoch(rows, plan.batch_size, plan.seed, 1)[step - 1]
+    shares = batches.deal(batch, max(1, min(plan.threads, plan.batch_size)))
+    return sum(packed_tokens(part) for share in shares for part in batches.micro(share))
+
+
+def _print_message(**message: Any) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _child_messages(sample: str) -> Iterator[dict[str, Any]]:
+    """Yield the child's messages as they arrive; the child is killed after MAX_MEASURE_S."""
     with subprocess.Popen(
         [sys.executable, "-m", "tuner.engine.time_estimate"],
         stdin=subprocess.PIPE,
@@ -153,23 +236,21 @@ def _messages(task: str) -> Iterator[dict[str, Any]]:
         text=True,
         encoding="utf-8",
     ) as process:
-        late = threading.Timer(MAX_MEASURE_S, process.kill)
-        late.start()
+        timer = threading.Timer(MAX_MEASURE_S, process.kill)
+        timer.start()
         try:
             assert process.stdin  # noqa: S101 -- for the type checker: both are pipes
             assert process.stdout  # noqa: S101
-            process.stdin.write(task)
+            process.stdin.write(sample)
             process.stdin.close()
             yield from map(json.loads, process.stdout)
         finally:
-            late.cancel()
+            timer.cancel()
             process.kill()
 
 
 def _key(sample: Sample) -> str:
-    """What a pace depends on; lengths within a factor of the root of two count as alike."""
-    from importlib.metadata import version
-
+    """What an estimate depends on; lengths within a factor of sqrt(2) share one."""
     length = round(2 * log2(max(1.0, sample.tokens_a_row)))
     parts = (
         sample.folder,
@@ -181,114 +262,6 @@ def _key(sample: Sample) -> str:
         version("torch"),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-NICENESS = 10  # a worker's
-MIN_STEPS = 2  # steps
-LEARNING_RATE = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What to timed_steps.
-
-    Attributes:
-        folder: Of the base model.
-        examples: ``[text_input, output]`` each, the instruction included; more than one batch.
-        batch_size: Of the tuning that is asked about.
-        limit: Tokens an example may have; longer ones are left out.
-        budget_s: No step begins later than so long after the first one, but a second one that
-            begins within twice that time: the first also warms up.
-    """
-
-    folder: str
-    examples: Sequence[tuple[str, str]]
-    batch_size: int
-    limit: int
-    budget_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class TimedStep:
-    """One step: how long it took, its tokens, and how many of them had to be computed.
-
-    What the rows of a part begin with alike is computed once for all of them.
-    """
-
-    seconds: float
-    tokens: int
-    computed: int
-
-
-def timed_steps(trial: Trial) -> Iterator[TimedStep]:
-    """Do steps, at least one, until the budget or the examples are used up."""
-    import torch
-
-    from tuner.engine import checkpoint, models
-    from tuner.engine.chat import open_chat
-    from tuner.engine.train import TrainingPlan, train
-
-    folder = Path(trial.folder)
-    torch.set_deterministic_debug_mode("error")  # as a worker does: it costs time
-    model = models.load(folder)
-    rows = _rows(trial, open_chat(folder))
-    count = child_process.available_cpus()
-    plan = TrainingPlan(1, trial.batch_size, LEARNING_RATE, 0, count)
-    start = checkpoint.initial_progress(model.new_adapter(0))
-    model.trainable(start.adapter)
-    began = last = time.monotonic()
-    for step, _ in train(model, rows, plan, start):
-        now = time.monotonic()
-        yield TimedStep(now - last, step.tokens, _computed_tokens(rows, plan, step.step))
-        last = now
-        if now - began >= trial.budget_s * (1 if step.step >= MIN_STEPS else 2):
-            return
-
-
-def _rows(trial: Trial, chat: Any) -> list[Row]:
-    from tuner.engine import batches
-    from tuner.types import Example
-
-    made = batches.rows([Example(*each) for each in trial.examples], chat, sys.maxsize)
-    return [row for row in made if len(row) <= trial.limit]
-
-
-def _computed_tokens(rows: Sequence[Row], plan: Any, step: int) -> int:
-    """Tokens that the model went through at a step, as ``attention.pack`` lays them out."""
-    from tuner.engine import batches
-
-    batch = batches.epoch(rows, plan.batch_size, plan.seed, 1)[step - 1]
-    shares = batches.deal(batch, max(1, min(plan.threads, plan.batch_size)))
-    return sum(packed_tokens(part) for share in shares for part in batches.micro(share))
-
-
-def packed_tokens(part: Sequence[Row]) -> int:
-    """Tokens of rows that go through the model together, their common beginning counted once."""
-    low, high = min(row.prompt for row in part), max(row.prompt for row in part)
-    pairs = zip(low, high, strict=False)
-    alike = next((at for at, (one, other) in enumerate(pairs) if one != other), len(low))
-    common = min(alike, min(len(row.prompt) for row in part) - 1)
-    return sum(map(len, part)) - common * (len(part) - 1)
-
-
-def main() -> None:
-    """Measure what stdin asks for; an error becomes a line, too."""
-    began = time.monotonic()
-    os.nice(NICENESS)
-    trial = Trial(**json.load(sys.stdin))
-    try:
-        for number, timed in enumerate(timed_steps(trial)):
-            if number == 0:
-                start_s = time.monotonic() - began - timed.seconds
-                _print_message(start_s=start_s, threads=child_process.available_cpus())
-            _print_message(**asdict(timed))
-    except EngineError as error:
-        _print_message(error=str(error))
-
-
-def _print_message(**message: Any) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The worker process of one tuning task: ``python -m tuner.engine.worker FOLDER``.
+"""The worker process of one tuning task: ``python -m tuner.engine.worker FOLDER CHECKPOINT_S``.
 
-It reports on standard output, a line of JSON a step, and ends at the next step when standard input does:
-then nobody is left to tune for. Killed at any moment and started again, it goes on from its checkpoint
-to the same bytes.
+Reports every training step as a line of JSON on standard output. When standard input is closed, it
+saves a checkpoint after the current step and exits. After a crash it resumes from its last checkpoint and
+ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from tuner.engine import (
     EngineError,
     NoRoom,
+    batches,
     checkpoint,
     child_process,
     durable,
@@ -29,134 +30,138 @@ from tuner.engine import (
     models,
     task_folder,
 )
-from tuner.engine import batches as rows_and_batches
 from tuner.engine.base_models import pull
 from tuner.engine.chat import open_chat
 from tuner.engine.train import TrainingPlan, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO
 
     from tuner.engine import Step, TuningTask
     from tuner.engine.checkpoint import Progress
     from tuner.engine.models import CausalModel
 
-NICENESS = 10  # answering goes before tuning
-LOOK_AGAIN_S = 0.1
+NICENESS = 10  # inference has priority over tuning
+LOCK_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """How the engine wants it done; none of this changes the weights."""
+    """How to run a task; nothing here changes the weights.
+
+    Attributes:
+        report: Sends a message to the engine.
+        stop: Set when the engine no longer wants the result.
+        checkpoint_s: Seconds between two checkpoints.
+    """
 
     report: Callable[..., None]
-    unwanted: threading.Event
+    stop: threading.Event
     checkpoint_s: float
 
 
 def tune(folder: Path, config: WorkerConfig) -> None:
-    """Do a task, from its last checkpoint if it has one.
+    """Run the task in ``folder``, from its last checkpoint if it has one.
 
     Raises:
-        EngineError: The base model cannot be had, or an example does not fit.
+        EngineError: The base model is not available, or an example is too long.
     """
-    with contextlib.ExitStack() as held:
-        if not _take_over(folder, config.unwanted, held):
+    with contextlib.ExitStack() as stack:
+        if not _acquire_lock(folder, config.stop, stack):
             return
         task, base, models_folder = task_folder.read_task(folder)
         model_folder = pull(base, models_folder)
         model_config = json.loads((model_folder / "config.json").read_text("utf-8"))
-        own = str(models.best_dtype(model_config)).removeprefix("torch.")
-        count, dtype = task_folder.machine(folder, child_process.available_cpus(), own)
-        torch.set_deterministic_debug_mode("error")  # the other way loads torch's compiler: 2 s
+        best_dtype = str(models.best_dtype(model_config)).removeprefix("torch.")
+        cpus = child_process.available_cpus()
+        thread_count, dtype = task_folder.machine(folder, cpus, best_dtype)
+        # torch.use_deterministic_algorithms would import torch's compiler, which takes 2 s.
+        torch.set_deterministic_debug_mode("error")
         torch.manual_seed(task.seed)
         model = models.load(model_folder, getattr(torch, dtype))
         limit = min(model.context, base.input_token_limit or model.context)
-        rows = rows_and_batches.rows(task.examples, open_chat(model_folder), limit)
-        plan = TrainingPlan(task.epoch_count, task.batch_size, task.learning_rate, task.seed, count)
-        start = checkpoint.load_checkpoint(folder) or checkpoint.initial_progress(
-            _first(task, model)
+        rows = batches.rows(task.examples, open_chat(model_folder), limit)
+        plan = TrainingPlan(
+            task.epoch_count, task.batch_size, task.learning_rate, task.seed, thread_count
         )
-        progress = replace(start, adapter=model.trainable(start.adapter))
-        _train(folder, config, train(model, rows, plan, progress), progress)
+        progress = checkpoint.load_checkpoint(folder)
+        if progress is None:
+            progress = checkpoint.initial_progress(_first_adapter(task, model))
+        progress = replace(progress, adapter=model.trainable(progress.adapter))
+        _run_steps(folder, config, train(model, rows, plan, progress), progress)
 
 
-def _take_over(folder: Path, unwanted: threading.Event, held: contextlib.ExitStack) -> bool:
-    """Wait until no other worker has the folder. Returns whether we are still wanted then."""
-    while not unwanted.is_set():
+def _acquire_lock(folder: Path, stop: threading.Event, stack: contextlib.ExitStack) -> bool:
+    """Wait until no other worker uses the folder; return False if stopped before."""
+    while not stop.is_set():
         if lock := task_folder.try_lock(folder):
-            held.enter_context(lock)
+            stack.enter_context(lock)
             return True
-        unwanted.wait(LOOK_AGAIN_S)
+        stop.wait(LOCK_RETRY_S)
     return False
 
 
-def _train(
+def _run_steps(
     folder: Path,
     config: WorkerConfig,
     steps: Iterator[tuple[Step, Progress]],
     progress: Progress,
 ) -> None:
-    """Do the steps after ``progress``, keep their traces, and leave the adapter in the folder."""
+    """Run the steps after ``progress``, record them, and write the finished adapter."""
     done = [step for step in task_folder.steps(folder) if step.step <= progress.step]
     for step in done:
         config.report(**asdict(step))
-    saved = time.monotonic()
-    with task_folder.begin_steps(folder, done) as journal:
-        for step, progress in steps:  # noqa: PLR1704  the latest one counts
-            _note(step, journal, config)
-            wanted = not config.unwanted.is_set()
-            if not wanted or time.monotonic() - saved >= config.checkpoint_s:
-                os.fsync(journal.fileno())
+    saved_at = time.monotonic()
+    with task_folder.append_steps(folder, done) as steps_file:
+        for step, progress in steps:  # noqa: PLR1704  the last one is written
+            steps_file.write(child_process.encode(asdict(step)))
+            steps_file.flush()
+            config.report(**asdict(step))
+            stopped = config.stop.is_set()
+            if stopped or time.monotonic() - saved_at >= config.checkpoint_s:
+                os.fsync(steps_file.fileno())
                 checkpoint.save_checkpoint(folder, progress)
-                saved = time.monotonic()
-            if not wanted:
+                saved_at = time.monotonic()
+            if stopped:
                 return
     lora.write(progress.adapter, folder / task_folder.ADAPTER)
     config.report(done=True)
 
 
-def _first(task: TuningTask, model: CausalModel) -> lora.Adapter:
+def _first_adapter(task: TuningTask, model: CausalModel) -> lora.Adapter:
     adapter = lora.read(task.parent) if task.parent else model.new_adapter(task.seed)
-    model.prepare(adapter)  # says so if a parent does not fit
+    model.prepare(adapter)  # raises EngineError if the parent does not fit
     return adapter
 
 
-def _note(step: Step, journal: IO[bytes], config: WorkerConfig) -> None:
-    journal.write(child_process.encode(asdict(step)))
-    journal.flush()
-    config.report(**asdict(step))
-
-
 def main() -> None:
-    """Do the task of the folder on the command line; any failure becomes one line for its user."""
+    """Run the task given on the command line; report any failure as one message."""
     replies = child_process.Replies()
     os.nice(NICENESS)
-    unwanted = threading.Event()
-    threading.Thread(target=_listen, args=(unwanted,), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
     folder, checkpoint_s = Path(sys.argv[1]), float(sys.argv[2])
 
     def report(**message: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # then standard input has ended as well
+        with contextlib.suppress(BrokenPipeError):  # standard input is closed then, too
             replies.send(**message)
 
     try:
         with durable.needs_room(folder):
-            tune(folder, WorkerConfig(report, unwanted, checkpoint_s))
+            tune(folder, WorkerConfig(report, stop, checkpoint_s))
     except NoRoom as error:
         report(error=str(error), is_full=True)
     except EngineError as error:
         report(error=str(error), is_request=error.is_request)
-    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and the log the rest
+    except Exception as error:  # noqa: BLE001  reported to the user; the traceback goes to the log
         sys.stderr.write(f"{child_process.format_traceback(error)}\n")
-        where = f"the rest is in {folder / task_folder.LOG}"
+        where = f"see {folder / task_folder.LOG}"
         report(error=f"the worker failed with {type(error).__name__}: {error}; {where}")
 
 
-def _listen(unwanted: threading.Event) -> None:
+def _wait_for_eof(stop: threading.Event) -> None:
     sys.stdin.buffer.read()
-    unwanted.set()
+    stop.set()
 
 
 if __name__ == "__main__":

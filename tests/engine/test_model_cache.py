@@ -15,25 +15,25 @@ def test_a_thing_is_made_once_for_all_who_ask_meanwhile():
         go.wait()
         return name.upper()
 
-    shelf = LruLoader(make, 2)
-    things = [shelf.ask("a") for _ in range(5)]
+    loader = LruLoader(make, 2)
+    items = [loader.start("a") for _ in range(5)]
     go.set()
 
-    assert {thing.result() for thing in things} == {"A"}
+    assert {item.result() for item in items} == {"A"}
     assert made == ["a"]
 
 
-def test_the_longest_unused_goes():
+def test_the_least_recently_used_item_is_dropped():
     made = []
-    shelf = LruLoader(lambda name: made.append(name) or name, 2)
+    loader = LruLoader(lambda name: made.append(name) or name, 2)
 
     for name in "abacab":
-        shelf.get(name)
+        loader.get(name)
 
     assert made == ["a", "b", "c", "b"]
 
 
-def test_a_failure_is_told_and_forgotten():
+def test_a_failed_item_is_loaded_again():
     failures = [OSError("no network")]
 
     def make(name):
@@ -41,8 +41,8 @@ def test_a_failure_is_told_and_forgotten():
             raise failures.pop()
         return name
 
-    shelf = LruLoader(make, 1)
+    loader = LruLoader(make, 1)
 
     with pytest.raises(OSError, match="no network"):
-        shelf.get("a")
-    assert shelf.get("a") == "a"
+        loader.get("a")
+    assert loader.get("a") == "a"
