@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuner.job import Job
     from tuner.jobs.outcome import Outcome
     from tuner.jobs.planning.plan import Item
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.outcome import PipelineOutcome
     from tuner.types import TargetConfig
 
@@ -114,7 +114,7 @@ def status(*names: str) -> list[Job]:
         return [bookmark.job for bookmark in ledger.jobs(*names)]
 
 
-def plan(*specs: str | Path | Work, target: str | TargetConfig | None = None) -> list[Item]:
+def plan(*specs: str | Path | PreparedJob, target: str | TargetConfig | None = None) -> list[Item]:
     """Do what ``tuner plan SPEC...`` does: say what a run would do about each job, and why.
 
     Args:
@@ -160,7 +160,9 @@ def run_pipeline(
     return run_to_end(lambda: aio.run_pipeline(path, overrides, force_share=force_share))
 
 
-def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None) -> Work:
+def validate(
+    spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None
+) -> PreparedJob:
     """Read and check a spec with its data; what ``tuner validate`` does.
 
     Args are those of ``run``.
@@ -170,11 +172,11 @@ def validate(spec: Spec, overrides: Sequence[str] = (), examples: Examples | Non
     """
     from pathlib import Path
 
-    from tuner.jobspec.work import load_work
+    from tuner.jobspec.prepared_job import prepare_job
     from tuner.tokens.long import long_examples
 
     given = Path(spec) if isinstance(spec, str | Path) else spec
-    return load_work(given, overrides, examples, long_examples)
+    return prepare_job(given, overrides, examples, long_examples)
 
 
 def __getattr__(name: str) -> Any:

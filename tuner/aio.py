@@ -16,7 +16,7 @@ from tuner.jobs.planning.plan import plan as planned
 from tuner.jobs.running.reach import Connections
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.start import begin, follow_all
-from tuner.jobspec.work import Work
+from tuner.jobspec.prepared_job import PreparedJob
 from tuner.pipelines.begun import Manner
 from tuner.pipelines.spec import load_pipeline
 from tuner.pipelines.together import follow_both
@@ -61,7 +61,9 @@ async def status(*names: str) -> list[Job]:
     return await asyncio.to_thread(tuner.status, *names)
 
 
-async def plan(*specs: str | Path | Work, target: str | TargetConfig | None = None) -> list[Item]:
+async def plan(
+    *specs: str | Path | PreparedJob, target: str | TargetConfig | None = None
+) -> list[Item]:
     """As ``tuner.plan``."""
     config = TargetConfig(target) if isinstance(target, str) else target
     loaded = await asyncio.to_thread(_loaded, specs, config)
@@ -95,13 +97,13 @@ async def _followed(
     return outcome
 
 
-def _loaded(specs: Sequence[str | Path | Work], target: TargetConfig | None) -> Loaded:
+def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | None) -> Loaded:
     """Files and folders read, what was validated already as it is."""
-    parts: list[Work | Pipeline] = []
+    parts: list[PreparedJob | Pipeline] = []
     problems: list[Problem] = []
     for spec in specs:
         try:
-            if isinstance(spec, Work):
+            if isinstance(spec, PreparedJob):
                 parts.append(spec)
             else:
                 parts += load([str(spec)], (), long_examples, target).parts

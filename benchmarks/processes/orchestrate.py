@@ -16,22 +16,21 @@ from tuner.jobs.ledger import Ledger
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.jobspec.evaluation_keys import Evaluation, Require
-from tuner.jobspec.keys import JobSpec, TrainingData
-from tuner.jobspec.work import Work
+from tuner.jobspec.prepared_job import PreparedJob
+from tuner.jobspec.schema import EvaluationSpec, GateSpec, JobSpec, TrainingData
 from tuner.pipelines.running import run_pipeline
 from tuner.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.types import Example, Grant, Phase, Role, TargetConfig
 
 ROWS = [Example(f"question {number}", f"answer {number}", number + 2) for number in range(12)]
-GATE = Evaluation(holdout=0.3, require=Require(at_least=0.5, better_than_base=True))
+GATE = EvaluationSpec(holdout=0.3, require=GateSpec(at_least=0.5, better_than_base=True))
 
 
-def works(address: str, count: int, home: Path, *, whole: bool) -> list[Work]:
+def works(address: str, count: int, home: Path, *, whole: bool) -> list[PreparedJob]:
     """Jobs that differ in one example each; the whole flow has a gate, a grant and a transfer."""
     grants = (Grant(Role.READER, email_address="ana@example.com"),) if whole else ()
     return [
-        Work(
+        PreparedJob(
             JobSpec(
                 job=f"job-{number}",
                 training_data=TrainingData((home / "rows.csv",)),
@@ -50,7 +49,7 @@ def works(address: str, count: int, home: Path, *, whole: bool) -> list[Work]:
     ]
 
 
-async def flow(given: list[Work], home: Path) -> dict[str, float]:
+async def flow(given: list[PreparedJob], home: Path) -> dict[str, float]:
     """When each tuning's end was heard of."""
     heard = {}
 
@@ -69,7 +68,7 @@ async def flow(given: list[Work], home: Path) -> dict[str, float]:
     return heard
 
 
-async def pipeline(given: list[Work], home: Path, max_parallel: int) -> dict[str, float]:
+async def pipeline(given: list[PreparedJob], home: Path, max_parallel: int) -> dict[str, float]:
     """How long it took, in seconds."""
     stages = tuple(Stage(w.spec.job, "", w, (), "", w.spec.job) for w in given)
     groupings = tuple(Grouping(stage.name, (stage.name,)) for stage in stages)

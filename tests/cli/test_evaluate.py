@@ -10,7 +10,7 @@ from tests.fakes.one_target import SPEC, OneTarget, answers
 from tests.fakes.target import FakeTarget
 from tuner.__main__ import run as tuner
 from tuner.jobs.outcome import fitting
-from tuner.jobspec.work import load_work, new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
 from tuner.types import State
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def test_a_later_run_shows_the_rows_that_an_earlier_one_asked(tuned, capsys):
 
 
 def test_again_asks_every_row_of_both_models_once_more(tuned):
-    before, rows = generated(), len(load_work(tuned).holdout)
+    before, rows = generated(), len(prepare_job(tuned).holdout)
 
     tuner(["eval", "capitals", "--again", "--metric", "token_f1", "--metric", "contains"])
 
@@ -101,7 +101,7 @@ def test_the_rows_come_one_by_one_for_programs(tuned, capsys):
     tuner(["eval", "capitals", "--rows", "-o", "jsonl"])
 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(rows) == len(load_work(tuned).holdout)
+    assert len(rows) == len(prepare_job(tuned).holdout)
     assert rows[0]["expected"] == rows[0]["tuned"]
     assert (rows[0]["tuned_score"], rows[0]["base_score"], rows[0]["base"]) == (1.0, 0.0, "")
     assert rows[0]["line"] > 1
@@ -122,12 +122,12 @@ def test_a_missed_gate_is_code_3_where_it_is_asked_for(capsys):
 def test_answers_without_text_are_counted(tuned, capsys):
     tuner(["eval", "capitals"])
 
-    rows = len(load_work(tuned).holdout)
+    rows = len(prepare_job(tuned).holdout)
     assert f"base: {rows} without text, which count as wrong" in capsys.readouterr().out
 
 
 def test_any_model_can_be_asked_the_rows_of_a_spec(tuned, capsys):
-    model = new_tuned_model(load_work(tuned)).id
+    model = new_tuned_model(prepare_job(tuned)).id
     tuner(["-q", "eval", "models/tiny", "--data", str(tuned), "--json"])
     base = json.loads(capsys.readouterr().out)
     tuner(["-q", "eval", model, "--data", str(tuned), "--json"])

@@ -10,7 +10,7 @@ import pytest
 from tests.migrate.samples import OPENAI, TOGETHER_JOB
 from tuner.__main__ import run
 from tuner.cli.init import KINDS
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
 from tuner.migrate import FOREIGN
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +34,14 @@ def csv_file(name, header, pairs):
 def test_what_it_writes_is_a_good_spec(data):
     assert run(["init", str(ROOT / "datasets" / data)]) == 0
 
-    assert len(load_work(Path("job.yaml")).holdout) > 5
+    assert len(prepare_job(Path("job.yaml")).holdout) > 5
 
 
 def test_few_outputs_are_labels_and_get_a_gate():
     csv_file("mood.csv", "text,label", rows(40, output="mood {even}"))
     assert run(["init", "mood.csv", "--to", "a.yaml"]) == 0
 
-    spec = load_work(Path("a.yaml")).spec
+    spec = prepare_job(Path("a.yaml")).spec
     assert spec.training_data.text_input == "text"
     assert spec.training_data.output == "label"
     assert spec.evaluation.require.better_than_base
@@ -52,7 +52,7 @@ def test_answers_in_free_words_get_none():
     csv_file("faq.csv", "question,answer", rows(40))
     run(["init", "faq.csv"])
 
-    work = load_work(Path("job.yaml"))
+    work = prepare_job(Path("job.yaml"))
     assert not work.spec.evaluation.require.better_than_base
     assert work.holdout
 
@@ -61,7 +61,7 @@ def test_too_few_rows_are_not_parted():
     csv_file("few.csv", "text_input,output", rows(15))
     run(["init", "few.csv"])
 
-    assert load_work(Path("job.yaml")).spec.evaluation is None
+    assert prepare_job(Path("job.yaml")).spec.evaluation is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_columns_are_found(name, text, columns):
     Path(name).write_text(text)
     run(["init", name])
 
-    data = load_work(Path("job.yaml")).spec.training_data
+    data = prepare_job(Path("job.yaml")).spec.training_data
     assert (data.text_input, data.output) == columns
 
 
@@ -87,7 +87,7 @@ def test_conversations_of_several_turns_are_seen():
     Path("chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
     run(["init", "chats.jsonl"])
 
-    work = load_work(Path("job.yaml"))
+    work = prepare_job(Path("job.yaml"))
     assert work.spec.training_data.multi_turn == "expand"
     assert len(work.examples) == 2
 
@@ -97,7 +97,7 @@ def test_several_files_are_a_list():
         csv_file(name, "text_input,output", rows(30, text=f"{name} {{n}}"))
     run(["init", "a.csv", "b.csv"])
 
-    work = load_work(Path("job.yaml"))
+    work = prepare_job(Path("job.yaml"))
     assert len(work.examples) + len(work.holdout) == 60
 
 
@@ -110,7 +110,7 @@ def test_columns_that_cannot_be_told_are_asked_for(capsys):
     )
     assert not Path("job.yaml").exists()
     assert run(["init", "a.csv", "--text-input", "tre", "--output-column", "uno"]) == 0
-    assert load_work(Path("job.yaml")).spec.training_data.text_input == "tre"
+    assert prepare_job(Path("job.yaml")).spec.training_data.text_input == "tre"
 
 
 @pytest.mark.parametrize("name", ["no: such.csv", "#1.csv", "$HOME.csv", "ü 'x'.csv"])
@@ -118,7 +118,7 @@ def test_a_name_with_odd_characters_stays_what_it_is(name):
     csv_file(name, "text_input,output", rows(40))
     run(["init", name])
 
-    assert load_work(Path("job.yaml")).spec.training_data.path == Path(name)
+    assert prepare_job(Path("job.yaml")).spec.training_data.path == Path(name)
 
 
 def test_a_spec_in_another_folder_finds_the_data():
@@ -126,7 +126,7 @@ def test_a_spec_in_another_folder_finds_the_data():
     Path("specs").mkdir()
     run(["init", "a.csv", "--to", "specs/a.yaml"])
 
-    assert load_work(Path("specs/a.yaml")).spec.training_data.path == Path("a.csv")
+    assert prepare_job(Path("specs/a.yaml")).spec.training_data.path == Path("a.csv")
 
 
 def test_standard_output_gets_the_spec_alone(here, capsys):
@@ -232,7 +232,7 @@ def test_what_excel_writes_is_read_by_the_spec():
 
     assert run(["init", "rows.csv"]) == 0
 
-    work = load_work(Path("job.yaml"))
+    work = prepare_job(Path("job.yaml"))
     assert "encoding: cp1252  # guessed" in Path("job.yaml").read_text()
     assert {each.output[:11] for each in work.examples} == {"größer als "}
 

@@ -12,7 +12,7 @@ from tests.fakes.target import FakeTarget
 from tuner import targets
 from tuner.__main__ import run as tuner
 from tuner.errors import NotAllowed, Unavailable
-from tuner.jobspec.work import load_work, new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
 from tuner.types import Feature
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def folder(spec):
 
 def learn(folder):
     paths = list(folder.glob("*.yaml"))
-    known = {new_tuned_model(load_work(path)).name: answers(path) for path in paths}
+    known = {new_tuned_model(prepare_job(path)).name: answers(path) for path in paths}
     OneTarget.target = FakeTarget(answers=known)
 
 
@@ -78,7 +78,7 @@ def test_programs_get_every_field_of_a_plan(folder, capsys):
         "examples": 28,
         "tokens": None,
         "steps": 35,
-        "tuned_model": new_tuned_model(load_work(folder / "birds.yaml")).name,
+        "tuned_model": new_tuned_model(prepare_job(folder / "birds.yaml")).name,
         "target": "local",
         "spec": str(folder / "birds.yaml"),
     }

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from tuner.jobs.ledger.notices import Notice
-    from tuner.jobspec.keys import Notify
+    from tuner.jobspec.schema import Notify
     from tuner.types import TargetConfig
 
 MOST_LIVES = 20

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tests.fakes.pipelines import PipelineTarget, grid, model, pipeline, single
 from tests.fakes.work import GRANTS, job_of
 from tests.fakes.work import WORK as GIVEN
-from tuner.jobspec.keys import Notify, Require
-from tuner.jobspec.work import new_tuned_model, with_source
+from tuner.jobspec.prepared_job import new_tuned_model, with_source
+from tuner.jobspec.schema import GateSpec, Notify
 
 if TYPE_CHECKING:
     from tuner.pipelines.spec import Pipeline
@@ -21,7 +21,7 @@ WORK = replace(GIVEN, spec=replace(GIVEN.spec, notify=NOTIFY))
 JOB = job_of(WORK)
 RIGHTS = {0.001: 1, 0.002: 2, 0.003: 1}
 
-_GATE = replace(WORK.spec.evaluation, require=Require(at_least=0.5))
+_GATE = replace(WORK.spec.evaluation, require=GateSpec(at_least=0.5))
 _GRID = grid(losers="delete", notify=NOTIFY)
 _POLISH = single("polish", after=("grid",), source="grid", evaluation=_GATE, notify=NOTIFY)
 PIPELINE: Pipeline = pipeline(_GRID, _POLISH, max_parallel=2)

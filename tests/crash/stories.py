@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.crash.shapes import NOTIFY, Service
 from tests.fakes.pipelines import RATES, grid, pipeline, single, variant
 from tests.fakes.work import GRANTS
-from tuner.jobspec.keys import EarlyStopping, Evaluation, Require
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
+from tuner.jobspec.schema import EarlyStopping, EvaluationSpec, GateSpec
 
 if TYPE_CHECKING:
     from random import Random
 
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.spec import Pipeline
 
 HEIR = "lead@example.com"
@@ -32,7 +32,7 @@ class Story(NamedTuple):
     is_elsewhere: Whether each life is on another machine, where nobody sees that a process is gone.
     """
 
-    works: tuple[Work, ...]
+    works: tuple[PreparedJob, ...]
     pipeline: Pipeline | None
     rights: dict[float, int]
     failing: tuple[float, ...]
@@ -59,7 +59,7 @@ class Story(NamedTuple):
         is_fast = self.pipeline is not None and self.pipeline.fail_fast  # what had begun by then?
         return self.is_alone and not self.retry and not races and not is_fast
 
-    def specs(self) -> list[Work]:
+    def specs(self) -> list[PreparedJob]:
         """Of all jobs; what is tuned further stands with a source yet to be known."""
         stages = self.pipeline.stages if self.pipeline else ()
         return [*self.works, *(stage.work for stage in stages)]
@@ -68,7 +68,7 @@ class Story(NamedTuple):
         """The models that miss their gates: to be held back, unless those are overruled."""
         return {new_tuned_model(work).name for work in self.specs() if not self._passes(work)}
 
-    def _passes(self, work: Work) -> bool:
+    def _passes(self, work: PreparedJob) -> bool:
         asked, rate = work.spec.evaluation, work.spec.hyperparameters.learning_rate
         score = self.rights.get(rate, len(work.holdout)) / len(work.holdout)
         return asked is None or score >= (asked.require.at_least or 0.0)
@@ -108,8 +108,8 @@ def draw(chance: Random) -> Story:
     )
 
 
-def _gate(at_least: float) -> Evaluation:
-    return Evaluation(holdout=0.2, require=Require(at_least=at_least))
+def _gate(at_least: float) -> EvaluationSpec:
+    return EvaluationSpec(holdout=0.2, require=GateSpec(at_least=at_least))
 
 
 def _pipeline(chance: Random, rates: tuple[float, ...], changes: dict[str, object]) -> Pipeline:

@@ -10,8 +10,7 @@ from tuner.data.fix import fix
 from tuner.data.formats.writers import write
 from tuner.data.sources import absent, files, matching
 from tuner.errors import DatasetError
-from tuner.jobspec.draft import read_draft
-from tuner.jobspec.material import read_material
+from tuner.jobspec.load import read_data, read_partial_spec
 from tuner.types import Example
 
 SPEC = "job: j\nbase_model: models/smollm2-135m-instruct\ntraining_data:\n  path: "
@@ -58,7 +57,7 @@ def test_a_spec_may_name_a_list_of_them_relative_to_itself(folder):
     spec = folder / "sub/spec.yaml"
     spec.write_text(SPEC + "[../b.csv, ../*.jsonl]\nevaluation:\n  path: [c*.json]\n")
 
-    material = read_material(read_draft(spec))
+    material = read_data(read_partial_spec(spec))
 
     assert [each.text_input for each in material.examples] == ["b", "a"]
 
@@ -67,7 +66,7 @@ def test_a_path_of_the_list_that_is_not_there_is_said_where_it_stands_in_the_spe
     spec = folder / "spec.yaml"
     spec.write_text(SPEC + "\n    - b.csv\n    - bb.csv\n    - '*.tsv'\n")
 
-    problems = read_material(read_draft(spec)).problems
+    problems = read_data(read_partial_spec(spec)).problems
 
     assert [(each.line, each.column, each.rule) for each in problems] == [
         (6, 7, "no-file"), (7, 7, "no-file"),

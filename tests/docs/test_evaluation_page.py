@@ -9,8 +9,8 @@ import yaml
 
 from tests.docs.blocks import ROOT, blocks, broken_links
 from tuner.__main__ import run as tuner
-from tuner.jobspec.draft import read_draft
-from tuner.jobspec.evaluation_keys import METRICS
+from tuner.jobspec.load import read_partial_spec
+from tuner.jobspec.rules import METRICS
 
 PAGE = ROOT / "docs/evaluation.md"
 
@@ -25,8 +25,8 @@ def test_every_evaluation_on_it_is_a_good_one(tmp_path, text):
     data = "job: j\nbase_model: models/m\ntraining_data: {path: rows.csv}\n"
     path.write_text(data + text)
 
-    assert read_draft(path).problems == ()
-    assert read_draft(path).spec.evaluation.metric.kind in METRICS
+    assert read_partial_spec(path).problems == ()
+    assert read_partial_spec(path).spec.evaluation.metric.kind in METRICS
     assert yaml.safe_load(text)
 
 

@@ -15,7 +15,7 @@ from tests.jobs.ledger.test_ledger import EVALUATION
 from tuner.events import sending
 from tuner.events.notify import notices
 from tuner.jobs.records.audit import Audit, Change
-from tuner.jobspec.keys import Notify
+from tuner.jobspec.schema import Notify
 from tuner.types import Phase
 
 PAGE = ROOT / "docs/notify.md"

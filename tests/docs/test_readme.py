@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check, stop_service
 from tests.fakes.models import lend
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
 
 README = ROOT / "README.md"
 
@@ -29,7 +29,7 @@ def test_every_spec_is_a_good_one(tmp_path):
     for number, text in enumerate(specs):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text.replace("datasets/", f"{ROOT}/datasets/"))
-        load_work(path)
+        prepare_job(path)
     assert specs
 
 

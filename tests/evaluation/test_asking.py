@@ -10,7 +10,7 @@ from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK
 from tuner.errors import NotFinished, TuningFailed
 from tuner.evaluation.asking import identity
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.types import State
 
 

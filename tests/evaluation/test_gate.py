@@ -14,8 +14,8 @@ from tuner.evaluation import gate
 from tuner.evaluation.answers import NOTHING_KEPT
 from tuner.evaluation.asking import CONCURRENCY, KEPT_AT_ONCE
 from tuner.job import Evaluation, Interval
-from tuner.jobspec.evaluation_keys import MetricSpec, Require
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
+from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.types import Example, TargetConfig
 
 ROWS = (Example("Peru", "Lima"), Example("Italy", "Rome"), Example("Japan", "Tokyo"))
@@ -132,7 +132,7 @@ def test_the_digest_names_the_rows_and_not_their_lines():
 )
 def test_the_digest_names_how_rows_are_asked_and_compared_and_not_what_the_gate_requires(keys):
     assert gate.digest(asking(**keys)) != gate.digest(WORK)
-    assert gate.digest(asking(require=Require(at_least=0.9))) == gate.digest(WORK)
+    assert gate.digest(asking(require=GateSpec(at_least=0.9))) == gate.digest(WORK)
 
 
 def test_a_metric_of_one_s_own_is_another_one_when_its_code_changes(tmp_path):
@@ -277,40 +277,40 @@ def scored(tuned, base, count=100, interval=None):
 @pytest.mark.parametrize(
     ("evaluation", "require", "misses"),
     [
-        (scored(0.5, 0.9), Require(), []),
-        (scored(0.8, 0.9), Require(at_least=0.8), []),
-        (scored(0.79, 0.9), Require(at_least=0.8), ["at_least: 0.8 is required"]),
-        (scored(0.5, 0.4), Require(better_than_base=True), []),
-        (scored(0.5, 0.5), Require(better_than_base=True), ["not better than"]),
-        (scored(0.9, 0.8), Require(better_than_base=True, better_by=0.1), []),
+        (scored(0.5, 0.9), GateSpec(), []),
+        (scored(0.8, 0.9), GateSpec(at_least=0.8), []),
+        (scored(0.79, 0.9), GateSpec(at_least=0.8), ["at_least: 0.8 is required"]),
+        (scored(0.5, 0.4), GateSpec(better_than_base=True), []),
+        (scored(0.5, 0.5), GateSpec(better_than_base=True), ["not better than"]),
+        (scored(0.9, 0.8), GateSpec(better_than_base=True, better_by=0.1), []),
         (
             scored(0.89, 0.8),
-            Require(better_than_base=True, better_by=0.1),
+            GateSpec(better_than_base=True, better_by=0.1),
             ["0.090 better than the base model's, better_by: 0.1 is required"],
         ),
         (
             scored(0.4, 0.8),
-            Require(better_than_base=True, better_by=0.1, at_least=0.5),
+            GateSpec(better_than_base=True, better_by=0.1, at_least=0.5),
             ["at_least", "not better"],
         ),
         (
             scored(0.6, 0.5, interval=Interval(0.01, 0.2)),
-            Require(better_than_base=True, significant=True),
+            GateSpec(better_than_base=True, significant=True),
             [],
         ),
         (
             scored(0.6, 0.5, interval=Interval(0.0, 0.2)),
-            Require(better_than_base=True, significant=True),
+            GateSpec(better_than_base=True, significant=True),
             ["0.000 to 0.200 with 95 % confidence, it must lie above 0"],
         ),
         (
             scored(0.7, 0.5, interval=Interval(0.04, 0.3)),
-            Require(better_than_base=True, significant=True, better_by=0.05),
+            GateSpec(better_than_base=True, significant=True, better_by=0.05),
             ["it must lie above 0.05"],
         ),
         (
             scored(1.0, 0.0, count=1),
-            Require(better_than_base=True, significant=True),
+            GateSpec(better_than_base=True, significant=True),
             ["1 held-out row says nothing of chance"],
         ),
     ],
@@ -324,13 +324,13 @@ def test_the_gate_opens_for_what_it_requires_and_says_what_is_missed(evaluation,
 
 
 def test_why_a_model_may_be_shared_is_said_in_words():
-    require = Require(at_least=0.8, better_than_base=True, better_by=0.1, significant=True)
+    require = GateSpec(at_least=0.8, better_than_base=True, better_by=0.1, significant=True)
     asked = asking(require=require).spec.evaluation
 
     assert gate.why(scored(0.92, 0.5), asked) == (
         "chrf is 0.920, at_least: 0.8, better than the base model's 0.500 by 0.1, significantly"
     )
-    assert gate.why(scored(0.92, 0.5), asking(require=Require()).spec.evaluation) == gate.NO_GATE
+    assert gate.why(scored(0.92, 0.5), asking(require=GateSpec()).spec.evaluation) == gate.NO_GATE
 
 
 def test_an_overruled_gate_says_who_did_it_and_holds_for_the_same_misses_alone():

@@ -10,7 +10,7 @@ from tests.evaluation.test_gate import Memory
 from tests.fakes.target import FakeTarget
 from tuner.errors import TunerError
 from tuner.evaluation import judge
-from tuner.jobspec.evaluation_keys import MetricSpec
+from tuner.jobspec.schema import MetricSpec
 from tuner.types import Answer
 
 RUBRIC = "5 is right, 1 is wrong."

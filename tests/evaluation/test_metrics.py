@@ -16,9 +16,9 @@ from tuner.errors import InvalidInput
 from tuner.evaluation import patterns
 from tuner.evaluation.metrics import METRICS, normalize, scorer
 from tuner.evaluation.own_metric import NoScoreError
-from tuner.jobspec.evaluation_keys import METRICS as NAMES
-from tuner.jobspec.evaluation_keys import MetricSpec
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
+from tuner.jobspec.rules import METRICS as NAMES
+from tuner.jobspec.schema import MetricSpec
 
 HERE = Path()
 LEXICON = [f"word{n}" for n in range(2000)]
@@ -254,7 +254,7 @@ def test_a_metric_that_cannot_be_had_is_said_at_its_line_before_anything_is_sent
     spec.write_text(text)
 
     with pytest.raises(InvalidInput) as caught:
-        load_work(spec)
+        prepare_job(spec)
 
     (problem,) = caught.value.problems
     assert what in problem.what

@@ -19,8 +19,8 @@ from tuner.evaluation.answers import NOTHING_KEPT
 from tuner.evaluation.metrics import scorer
 from tuner.evaluation.own_metric import NoScoreError, OwnMetric, code_of
 from tuner.evaluation.scoring import Examiner
-from tuner.jobspec.evaluation_keys import MetricSpec
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
+from tuner.jobspec.schema import MetricSpec
 
 pytestmark = pytest.mark.slow
 
@@ -215,7 +215,7 @@ def test_a_score_that_was_closed_begins_no_process(tmp_path):
 def examined(spec):
     text = spec.read_text().replace("holdout: 0.3,", "holdout: 0.3, metric: 'grading:grade',")
     spec.write_text(text)
-    work = load_work(spec)
+    work = prepare_job(spec)
     kind = work.spec.evaluation.metric
     return Examiner(kind, work, FakeTarget(), NOTHING_KEPT), work.holdout
 

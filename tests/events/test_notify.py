@@ -22,8 +22,8 @@ from tuner.events.notify import Outbox, notices
 from tuner.events.sending import NotDelivered
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.ledger import notices as outbox
-from tuner.jobspec import draft
-from tuner.jobspec.keys import Notify
+from tuner.jobspec import load
+from tuner.jobspec.schema import Notify
 from tuner.types import Example, Phase
 
 HOOK = Notify(url="https://hooks.example.com/T0/B0?token=s3cret")
@@ -112,7 +112,7 @@ from pathlib import Path
 from tests.events.test_notify import ends
 from tuner.jobs.ledger import Ledger
 from tuner.events.notify import Outbox
-from tuner.jobspec.keys import Notify
+from tuner.jobspec.schema import Notify
 
 async def tell(ledger):
     box = Outbox(ledger, print)
@@ -305,10 +305,10 @@ def test_a_crash_between_sending_and_noting_it_tells_again_under_the_same_id(tmp
 
 def test_an_earlier_run_s_notice_is_delivered_from_the_spec_on_disk(ledger, spec):
     from tuner.jobs.running.start import begin
-    from tuner.jobspec.work import load_work
+    from tuner.jobspec.prepared_job import prepare_job
 
     spec.write_text(spec.read_text() + f"notify: [{{url: '{HOOK.url}'}}]\n")
-    work = load_work(spec)
+    work = prepare_job(spec)
     job = replace(begin(work, ledger), phase=Phase.DONE)
     ledger.save(job)
     with ledger.store.transaction() as db:
@@ -362,8 +362,10 @@ def test_a_spec_is_read_once_however_many_of_its_notices_are_left(ledger, spec, 
     for name in ("first", "second", "third"):
         job, _ = ends(ledger, name)
         ledger.save(replace(job, spec=str(spec)))
-    read, seen = draft.read_draft, []
-    monkeypatch.setattr(draft, "read_draft", lambda *given: seen.append(given) or read(*given))
+    read, seen = load.read_partial_spec, []
+    monkeypatch.setattr(
+        load, "read_partial_spec", lambda *given: seen.append(given) or read(*given)
+    )
     receivers = Receivers()
 
     Run(ledger, receivers).deliver()

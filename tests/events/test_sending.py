@@ -20,7 +20,7 @@ from tuner.events import sending
 from tuner.events.notify import notices
 from tuner.events.sending import NotDelivered, send
 from tuner.jobs.ledger.notices import Notice
-from tuner.jobspec.keys import Notify
+from tuner.jobspec.schema import Notify
 from tuner.types import Phase
 
 JOB = replace(job_of(WORK), phase=Phase.DONE)

@@ -14,7 +14,7 @@ from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock, log
 from tuner.jobs.running import start
 from tuner.jobs.running.runner import Pace
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
 
 pytestmark = pytest.mark.slow  # whole runs, one a test
 
@@ -32,7 +32,7 @@ def notifying(spec, hook):
 
 
 def run(path, tell=lambda _: None):
-    work = load_work(path)
+    work = prepare_job(path)
     with open_ledger() as ledger:
         job = start.begin(work, ledger)
         (outcome,) = asyncio.run(start.follow_all([(job, work)], ledger, tell, Pace()))

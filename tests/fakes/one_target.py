@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.target import FakeTarget
-from tuner.jobspec.work import load_work, new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
 
 SPEC = """\
 job: capitals
@@ -30,11 +30,11 @@ async def open_fake(_config):
 
 def answers(path):
     """The right ones to the held-out rows of a spec."""
-    return _right(load_work(path))
+    return _right(prepare_job(path))
 
 
 def knowing(path):
-    work = load_work(path)
+    work = prepare_job(path)
     return FakeTarget(answers={new_tuned_model(work).name: _right(work)})
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.job import Job
-from tuner.jobspec.keys import Evaluation, JobSpec, Require, TrainingData
-from tuner.jobspec.work import Work, content_id, new_tuned_model
+from tuner.jobspec.prepared_job import PreparedJob, content_id, new_tuned_model
+from tuner.jobspec.schema import EvaluationSpec, GateSpec, JobSpec, TrainingData
 from tuner.types import Example, Grant, GranteeType, Role
 
 GRANTS = (
@@ -19,19 +19,19 @@ SPEC = JobSpec(
     job="capitals",
     training_data=TrainingData((Path("rows.csv"),)),
     base_model="models/tiny",
-    evaluation=Evaluation(holdout=0.2, require=Require(at_least=0.5, better_than_base=True)),
+    evaluation=EvaluationSpec(holdout=0.2, require=GateSpec(at_least=0.5, better_than_base=True)),
     grants=GRANTS,
     transfer_ownership="lead@example.com",
     path=Path("capitals.yaml"),
 )
-WORK = Work(spec=SPEC, examples=ROWS[:10], holdout=ROWS[10:], warnings=())
+WORK = PreparedJob(spec=SPEC, examples=ROWS[:10], holdout=ROWS[10:], warnings=())
 
 
-def with_spec(**changes: object) -> Work:
+def with_spec(**changes: object) -> PreparedJob:
     return replace(WORK, spec=replace(SPEC, **changes))
 
 
-def job_of(work: Work) -> Job:
+def job_of(work: PreparedJob) -> Job:
     return Job(
         name=work.spec.job,
         target=work.spec.target,
@@ -41,6 +41,6 @@ def job_of(work: Work) -> Job:
     )
 
 
-def right_answers(tuned_model: str, work: Work = WORK) -> dict[str, dict[str, str]]:
+def right_answers(tuned_model: str, work: PreparedJob = WORK) -> dict[str, dict[str, str]]:
     """The tuned model knows every held-out row, the base model none."""
     return {tuned_model: {row.text_input: row.output for row in work.holdout}}

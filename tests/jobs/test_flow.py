@@ -12,7 +12,7 @@ from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, RequestRefused
 from tuner.events import effects
 from tuner.jobs.flow import advance, look
-from tuner.jobspec.keys import EarlyStopping
+from tuner.jobspec.schema import EarlyStopping
 from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role, State
 
 JOB = job_of(WORK)

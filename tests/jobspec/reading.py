@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import SpecError
-from tuner.jobspec.draft import read_draft
+from tuner.jobspec.load import read_partial_spec
 
 LEAST = "job: j\nbase_model: models/m\ntraining_data: {path: a.csv}\n"
 
 
 def load_spec(path, overrides=()):
-    draft = read_draft(path, overrides)
+    draft = read_partial_spec(path, overrides)
     if draft.spec is None:
         raise SpecError(draft.problems)
     return draft.spec

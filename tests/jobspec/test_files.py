@@ -6,8 +6,8 @@ import pytest
 
 from tuner.errors import InvalidInput
 from tuner.jobs.planning.loading import load
-from tuner.jobs.steps import total_steps
-from tuner.jobspec.files import found, is_pipeline
+from tuner.jobspec.files import find_specs, is_pipeline
+from tuner.jobspec.prepared_job import total_steps
 from tuner.types import Hyperparameters, TargetConfig
 
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 
 def names(*given):
-    return [path.name for path in found([str(each) for each in given])]
+    return [path.name for path in find_specs([str(each) for each in given])]
 
 
 def test_a_folder_stands_for_its_specs_and_pipelines_and_for_what_is_no_yaml(folder):
@@ -47,8 +47,8 @@ def test_a_file_stands_for_itself_whatever_it_holds(folder):
 def test_a_file_is_meant_once_however_it_is_named(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
-    assert found(["b.yaml", str(folder), "below/../b.yaml"])[0].as_posix() == "b.yaml"
-    assert len(found(["b.yaml", str(folder), "below/../b.yaml"])) == 4
+    assert find_specs(["b.yaml", str(folder), "below/../b.yaml"])[0].as_posix() == "b.yaml"
+    assert len(find_specs(["b.yaml", str(folder), "below/../b.yaml"])) == 4
 
 
 def test_every_folder_without_a_spec_is_named(folder):
@@ -56,7 +56,7 @@ def test_every_folder_without_a_spec_is_named(folder):
         (folder / name).mkdir()
 
     with pytest.raises(InvalidInput, match="`job:` or `jobs:`") as caught:
-        found([str(folder / "one"), str(folder), str(folder / "two")])
+        find_specs([str(folder / "one"), str(folder), str(folder / "two")])
 
     assert [problem.path for problem in caught.value.problems] == [
         str(folder / "one"),

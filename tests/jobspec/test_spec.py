@@ -8,10 +8,8 @@ import pytest
 
 from tests.jobspec.reading import LEAST, load, load_spec
 from tuner.jobspec.files import is_pipeline
-from tuner.jobspec.json_schema import json_schema
-from tuner.jobspec.keys import EarlyStopping, JobSpec, MetricSpec, Notify
-from tuner.jobspec.reference import reference
-from tuner.jobspec.schema import declared
+from tuner.jobspec.reference import json_schema, reference
+from tuner.jobspec.schema import EarlyStopping, JobSpec, MetricSpec, Notify, declared
 from tuner.pipelines.spec import load_pipeline
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 

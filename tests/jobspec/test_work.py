@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.jobspec.keys import JobSpec, TrainingData
-from tuner.jobspec.work import Work, content_id, digest, load_work, new_tuned_model
+from tuner.jobspec.prepared_job import PreparedJob, content_id, digest, new_tuned_model, prepare_job
+from tuner.jobspec.schema import JobSpec, TrainingData
 from tuner.types import Example, Hyperparameters
 
 SPEC = "job: My Job\nbase_model: models/m\ntraining_data: {path: data.csv}\n"
@@ -22,7 +22,7 @@ def write(tmp_path, spec=SPEC, rows=ROWS, header="text_input,output\n"):
 
 def problems(path, *overrides):
     with pytest.raises(InvalidInput) as error:
-        load_work(path, overrides)
+        prepare_job(path, overrides)
     return error.value.problems
 
 
@@ -102,8 +102,8 @@ def test_a_missing_file_is_located_in_the_spec_with_the_nearest(tmp_path):
 
 def test_the_instruction_stands_in_front_of_both_sides_and_moves_no_row(tmp_path):
     text = f"{SPEC}evaluation: {{holdout: 0.3}}\n"
-    plain = load_work(write(tmp_path, text))
-    told = load_work(write(tmp_path, text.replace("data.csv}", "data.csv, instruction: Say.}")))
+    plain = prepare_job(write(tmp_path, text))
+    told = prepare_job(write(tmp_path, text.replace("data.csv}", "data.csv, instruction: Say.}")))
 
     assert told.holdout
     for before, after in zip(
@@ -129,12 +129,12 @@ ALIKE = "".join(f"{SENTENCE.format(name)},a\n" for name in ("March", "march", "M
 
 def kindness(tmp_path, evaluation, more=""):
     spec = f"{SPEC.replace('}', more + '}')}evaluation: {{{evaluation}}}\n"
-    warnings = load_work(write(tmp_path, spec, ALIKE + ROWS)).warnings
+    warnings = prepare_job(write(tmp_path, spec, ALIKE + ROWS)).warnings
     return [each for each in warnings if each.rule == "near-leak"]
 
 
 def test_rows_held_out_that_are_nearly_tuned_on_are_told_where_the_share_is(tmp_path):
-    work = load_work(write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5}}\n", ALIKE + ROWS))
+    work = prepare_job(write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5}}\n", ALIKE + ROWS))
     (problem,) = kindness(tmp_path, "holdout: 0.5")
 
     alike = sum(row.text_input.startswith("Where") for row in work.holdout)
@@ -158,13 +158,13 @@ def test_every_output_is_held_out_in_its_share_when_the_spec_says_so(tmp_path):
     rows = "".join(f"input {n},{'rare' if n % 10 else 'often'}\n" for n in range(200))
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.1, stratify: true}}\n", rows)
 
-    outputs = [row.output for row in load_work(spec).holdout]
+    outputs = [row.output for row in prepare_job(spec).holdout]
     assert (outputs.count("rare"), outputs.count("often")) == (18, 2)
 
 
 def test_no_more_rows_are_held_out_than_are_to_be_asked(tmp_path):
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5, max_examples: 3}}\n")
-    work = load_work(spec)
+    work = prepare_job(spec)
 
     assert len(work.holdout) == 3
     assert len(work.examples) < 37
@@ -174,7 +174,7 @@ def test_an_input_that_is_tuned_on_too_is_a_warning(tmp_path):
     (tmp_path / "held.jsonl").write_text(
         '{"text_input": "input 3", "output": "x"}\n{"text_input": "new", "output": "y"}\n'
     )
-    work = load_work(write(tmp_path, f"{SPEC}evaluation: {{path: held.jsonl}}\n"))
+    work = prepare_job(write(tmp_path, f"{SPEC}evaluation: {{path: held.jsonl}}\n"))
 
     assert [row.text_input for row in work.holdout] == ["input 3", "new"]
     assert len(work.examples) == 40
@@ -184,12 +184,12 @@ def test_an_input_that_is_tuned_on_too_is_a_warning(tmp_path):
 
 
 def test_warnings_stop_nothing(tmp_path):
-    work = load_work(write(tmp_path, rows=f"{ROWS}input 1,output 1\n"))
+    work = prepare_job(write(tmp_path, rows=f"{ROWS}input 1,output 1\n"))
 
     assert [problem.rule for problem in work.warnings] == ["duplicate"]
 
 
-WORK = Work(
+WORK = PreparedJob(
     JobSpec(
         job="My Job",
         training_data=TrainingData(Path("a.csv")),
@@ -242,10 +242,10 @@ def test_what_decides_a_weight_changes_the_digest(work):
 
 
 def test_the_format_of_the_file_does_not_count(tmp_path):
-    one = load_work(write(tmp_path))
+    one = prepare_job(write(tmp_path))
     lines = "".join(f'{{"text_input": "input {n}", "output": "output {n}"}}\n' for n in range(40))
     (tmp_path / "data.jsonl").write_text(lines)
-    other = load_work(write(tmp_path, SPEC.replace("data.csv", "data.jsonl")))
+    other = prepare_job(write(tmp_path, SPEC.replace("data.csv", "data.jsonl")))
 
     assert new_tuned_model(one).id == new_tuned_model(other).id
 
@@ -274,7 +274,7 @@ evaluation:
   base_instruction: "{"Answer." if told == "base_instruction" else ""}"
   require: {{better_than_base: true}}
 """
-    rules = [problem.rule for problem in load_work(write(tmp_path, spec)).warnings]
+    rules = [problem.rule for problem in prepare_job(write(tmp_path, spec)).warnings]
 
     assert rules == ["untold-base"] * is_warned
 
@@ -282,6 +282,6 @@ evaluation:
 @pytest.mark.parametrize(("patience", "is_warned"), [(49, False), (50, True)])
 def test_a_patience_that_no_tuning_outlasts_is_a_warning(tmp_path, patience, is_warned):
     spec = f"{SPEC}early_stopping: {{patience_steps: {patience}}}\n"  # 40 rows in 5 epochs by 4
-    warnings = load_work(write(tmp_path, spec)).warnings
+    warnings = prepare_job(write(tmp_path, spec)).warnings
 
     assert [problem.where for problem in warnings] == [f"{tmp_path}/spec.yaml:4:34"] * is_warned

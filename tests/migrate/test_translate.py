@@ -10,8 +10,8 @@ import yaml
 
 from tests.migrate.samples import AXOLOTL, DATASET_INFO, OPENAI, SAMPLES, TOGETHER
 from tuner.errors import SpecError
-from tuner.jobspec.draft import read_draft
-from tuner.jobspec.writing import render
+from tuner.jobspec.load import read_partial_spec
+from tuner.jobspec.scaffold import render
 from tuner.migrate import FOREIGN, translate
 from tuner.migrate.theirs import UNKNOWN
 
@@ -84,7 +84,7 @@ def test_what_comes_out_is_a_spec(translated, tmp_path):
     spec = tmp_path / "job.yaml"
     spec.write_text(render(["tuner run job.yaml"], translated[1].lines))
 
-    assert [str(problem) for problem in read_draft(spec).problems] == []
+    assert [str(problem) for problem in read_partial_spec(spec).problems] == []
 
 
 def test_whose_file_it_is_is_seen_from_its_keys(translated):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.work import with_spec
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.drawing import as_svg, layout
 from tuner.pipelines.graph import as_text, nodes
 from tuner.pipelines.spec import Grouping, Pipeline, Stage

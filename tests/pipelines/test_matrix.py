@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tuner.pipelines.matrix import MAX_VARIANTS, variants
-from tuner.yaml_source.document import read_document
+from tuner.yaml_source import read_document
 
 RANDOM = """\
 random:
@@ -117,7 +117,7 @@ def test_a_larger_count_begins_with_the_draws_of_a_smaller_one(tmp_path):
 def test_draws_are_the_same_in_another_process_with_another_hash_seed(tmp_path):
     here = draw(tmp_path, 6)
     code = (
-        "import sys, pathlib; from tuner.yaml_source.document import read_document as r;"
+        "import sys, pathlib; from tuner.yaml_source import read_document as r;"
         "from tuner.pipelines.matrix import variants as v; d = r(pathlib.Path(sys.argv[1]));"
         "print(*[x.label for x in v(d.value['matrix'], d)[0]], sep='\\n')"
     )

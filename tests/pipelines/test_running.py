@@ -19,7 +19,7 @@ from tuner.jobs.ledger import Ledger, pipelines
 from tuner.jobs.running import runner
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines import spec as pipeline_spec
 from tuner.pipelines.running import run_pipeline
 from tuner.types import Phase, Role, State

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.jobspec.draft import read_draft
+from tuner.jobspec.load import read_partial_spec
+from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
 from tuner.jobspec.schema import declared
-from tuner.jobspec.work import load_work, new_tuned_model
 from tuner.pipelines.keys import FREE, EntryKeys, PipelineKeys, pipeline_schema
 from tuner.pipelines.spec import load_pipeline
 
@@ -54,7 +54,7 @@ def test_a_list_of_paths_is_a_pipeline_of_those_very_jobs(tmp_path):
     pipeline = load(tmp_path, "- first.yaml\n- {name: again, spec: ./first.yaml, set: {top_k: 4,"
                     " hyperparameters.epoch_count: 3}}")  # fmt: skip
 
-    alone = load_work(tmp_path / "first.yaml")
+    alone = prepare_job(tmp_path / "first.yaml")
     assert [stage.name for stage in pipeline.stages] == ["first", "again"]
     assert pipeline.stages[0].work.spec == alone.spec
     assert pipeline.stages[0].work.digest == alone.digest
@@ -130,7 +130,7 @@ def test_a_grown_matrix_keeps_the_models_that_it_had(tmp_path):
 def test_a_variant_is_the_model_that_the_job_alone_would_be(tmp_path):
     jobs = f"- {{spec: first.yaml, matrix: {GRID}}}"
     pipeline = load(tmp_path, jobs)
-    alone = load_work(tmp_path / "first.yaml", ["hyperparameters.batch_size=8"])
+    alone = prepare_job(tmp_path / "first.yaml", ["hyperparameters.batch_size=8"])
 
     assert models(pipeline)["first[batch_size=8]"] == new_tuned_model(alone).name
 
@@ -196,7 +196,7 @@ def test_a_stage_is_read_the_same_from_its_spec_file_by_what_set_takes(tmp_path)
     pipeline = load(tmp_path, jobs)
 
     for stage in pipeline.stages:
-        again = read_draft(stage.work.spec.path, stage.overrides).spec
+        again = read_partial_spec(stage.work.spec.path, stage.overrides).spec
         assert again == stage.work.spec
 
 
@@ -278,7 +278,7 @@ BROKEN = [
      "hyperparameters.batch_size must be a whole number, not 'x'", None),
     ("- {spec: first.yaml, matrix: {hyperparameters: [{batch_size: 4}, {batch: 4}]}}", "3:67",
      "there is no key 'batch' in hyperparameters", "did you mean batch_size?"),
-    ("- {spec: first.yaml, matrix: {base_model.x: [4]}}", "3:31", "there is no place for 'x'",
+    ("- {spec: first.yaml, matrix: {base_model.x: [4]}}", "3:31", "'x' cannot be set here",
      None),
     ("- {spec: first.yaml, matrix: [4]}", "3:30",
      "matrix must be keys with values, not a list", None),

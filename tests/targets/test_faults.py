@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.jobs.outcome import Outcome
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.types import Permission
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "RETRY_DELAYS_S", (0.01,) * 4)
 
 
-def work(name: str, role: Role = Role.READER, heir: str = "lead@example.com") -> Work:
+def work(name: str, role: Role = Role.READER, heir: str = "lead@example.com") -> PreparedJob:
     grants = (Grant(role, email_address=ANA),)
     quick = Hyperparameters(epoch_count=1, batch_size=8)
     changed = with_spec(
@@ -72,7 +72,7 @@ def work(name: str, role: Role = Role.READER, heir: str = "lead@example.com") ->
 
 
 async def run(
-    work: Work, endpoint: str, ledger: Ledger, *faults: Fault
+    work: PreparedJob, endpoint: str, ledger: Ledger, *faults: Fault
 ) -> tuple[Outcome, list[str]]:
     """One runner's outcome, and what reached the proxy."""
     pace = Pace(sleep=lambda seconds: asyncio.sleep(min(seconds, 0.05)))

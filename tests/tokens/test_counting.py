@@ -12,7 +12,7 @@ from tuner.cli.data.given import Given
 from tuner.data import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
-from tuner.jobspec.draft import read_draft
+from tuner.jobspec.load import read_partial_spec
 from tuner.tokens import counting
 from tuner.tokens.counting import open_counter
 from tuner.types import Example, Limits
@@ -112,5 +112,5 @@ def test_only_the_service_on_this_machine_counts_with_the_files_here(
     path.write_text(json.dumps(spec))
     given = Given(Source((Path("x"),)), None, NO_LIMITS, "", base_model="models/x")
 
-    assert bool(find_counter(given._replace(draft=read_draft(path)))) == found
+    assert bool(find_counter(given._replace(draft=read_partial_spec(path)))) == found
     assert find_counter(given) == "a counter"

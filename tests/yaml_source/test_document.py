@@ -3,8 +3,7 @@
 import pytest
 
 from tuner.errors import SpecError
-from tuner.yaml_source.document import read_document
-from tuner.yaml_source.overrides import override
+from tuner.yaml_source import apply_overrides, read_document
 
 
 def read(tmp_path, text, environ=None):
@@ -129,11 +128,11 @@ def test_what_grows_without_bound_is_refused(tmp_path, text):
         ("a: b: c", "1:5", "a key and a colon are not expected here"),
         ("a: 'x\nb: 1", "1:4", "a quote opened here is never closed"),
         ("a: @x", "1:4", "a value cannot begin with this character"),
-        ("a: *x", "1:4", "there is no anchor of this name above"),
-        ('a: "\\q"', "1:5", "there is no such escape in double quotes"),
+        ("a: *x", "1:4", "no anchor above has this name"),
+        ('a: "\\q"', "1:5", "this escape is not known in double quotes"),
         ("a: 1\n---\nb: 2", "2:1", "a second YAML document begins here"),
         ("a: 1\nb", "2:1", "a key without a colon"),
-        ("- a\nb: c", "2:1", "a list ends here without its indentation ending"),
+        ("- a\nb: c", "2:1", "a list ends here, but its indentation does not"),
         ("é: \x01", "1:4", "is not YAML: control characters are not allowed"),
         (b"a: 1\nb: \xe9t\xe9", "2:4", "is not UTF-8: byte 0xe9 at offset 8"),
     ],
@@ -197,7 +196,7 @@ def test_what_the_environment_has_not_is_a_problem_with_its_place(tmp_path, writ
 
 
 def set_(tmp_path, *settings, text="a: {b: 1, c: [{d: 1}]}\n"):
-    return override(read(tmp_path, text), settings, {})
+    return apply_overrides(read(tmp_path, text), settings, {})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.events.events import Event
     from tuner.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 DATA = click.option(
     "--data",
@@ -130,7 +130,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
 
 async def _compared(
     jobs: Sequence[Job],
-    work: Work,
+    work: PreparedJob,
     answers: Callable[[str], Answers],
     tell: Callable[[Event], None],
 ) -> list[Standing]:
@@ -141,7 +141,7 @@ async def _compared(
         return await comparison.compared(jobs, work, connections.get, answers, tell)
 
 
-def _metric(work: Work) -> str:
+def _metric(work: PreparedJob) -> str:
     from tuner.evaluation.gate import metric_of
 
     return metric_of(work).kind
@@ -162,10 +162,11 @@ def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
     return of
 
 
-def _by(work: Work, kind: str) -> Work:
+def _by(work: PreparedJob, kind: str) -> PreparedJob:
     """``work`` with another metric, which is a word."""
     from tuner.evaluation.metrics import check
-    from tuner.jobspec.evaluation_keys import METRICS, Evaluation, MetricSpec
+    from tuner.jobspec.rules import METRICS
+    from tuner.jobspec.schema import EvaluationSpec, MetricSpec
 
     words = [name for name in METRICS if name not in ("regex", "judge")]
     if kind not in words and ":" not in kind:
@@ -175,13 +176,13 @@ def _by(work: Work, kind: str) -> Work:
         )
     for what, fix in check(MetricSpec(kind), work.spec.path.parent):
         raise click.UsageError(f"--metric {kind}: {what}; {fix}")
-    asked = replace(work.spec.evaluation or Evaluation(), metric=MetricSpec(kind))
+    asked = replace(work.spec.evaluation or EvaluationSpec(), metric=MetricSpec(kind))
     return replace(work, spec=replace(work.spec, evaluation=asked))
 
 
 async def _evaluated(
     job: Job,
-    works: Sequence[Work],
+    works: Sequence[PreparedJob],
     answers: Callable[[str], Answers],
     tell: Callable[[Event], None],
 ) -> list[Evaluation]:
@@ -207,7 +208,7 @@ def _reporter(ctx: click.Context) -> Callable[[Event], None]:
     return _nobody if ctx.obj["quiet"] else Lines(sys.stderr)
 
 
-def _misses(work: Work, evaluations: Sequence[Evaluation]) -> list[str]:
+def _misses(work: PreparedJob, evaluations: Sequence[Evaluation]) -> list[str]:
     """What the gate of the spec misses, of the evaluation by the spec's own metric."""
     from tuner.evaluation.gate import shortfalls
 
@@ -280,7 +281,7 @@ def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object
     ]
 
 
-def _differing(work: Work, standings: Sequence[Standing]) -> list[dict[str, object]]:
+def _differing(work: PreparedJob, standings: Sequence[Standing]) -> list[dict[str, object]]:
     """The rows that the models score differently at."""
     scores = zip(*(standing.scores for standing in standings), strict=True)
     return [

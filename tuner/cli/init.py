@@ -82,16 +82,16 @@ def _start(
     quiet: bool,
 ) -> None:
     from tuner.data import USUAL, Columns
-    from tuner.jobspec.starter import starter
+    from tuner.jobspec.scaffold import scaffold_spec
 
     given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
-    _save(starter(data, to, given), to, data, force=force)
+    _save(scaffold_spec(data, to, given), to, data, force=force)
     if not quiet:
         _say_next([], to)
 
 
 def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> None:
-    from tuner.jobspec.writing import render
+    from tuner.jobspec.scaffold import render
     from tuner.migrate import translate
 
     found = translate(path, to.parent, kind)

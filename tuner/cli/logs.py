@@ -44,11 +44,11 @@ def logs(
 
 
 def _seconds(since: str) -> float:
-    from tuner.jobspec.durations import seconds
+    from tuner.jobspec.rules import parse_duration
 
-    if not seconds(since):
+    if not parse_duration(since):
         raise click.UsageError(f"--since {since}: write a time such as 90s, 20m, 2h or 7d")
-    return seconds(since)
+    return parse_duration(since)
 
 
 def _print(records: Iterable[dict[str, Any]], output: str) -> int:

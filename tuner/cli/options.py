@@ -128,10 +128,10 @@ def timeout_option(command: F) -> F:
 
 
 def _seconds(ctx: click.Context, _: click.Parameter, value: str | None) -> float | None:
-    from tuner.jobspec.durations import seconds
+    from tuner.jobspec.rules import parse_duration
 
     if value is None:
         return None
-    if not seconds(value):
+    if not parse_duration(value):
         raise click.UsageError(f"--timeout {value}: write a time such as 90s, 20m or 2h30m", ctx)
-    return seconds(value)
+    return parse_duration(value)

@@ -95,7 +95,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
 
 
 def _row(stage: Stage) -> dict[str, object]:
-    from tuner.jobspec.work import new_tuned_model
+    from tuner.jobspec.prepared_job import new_tuned_model
 
     spec = stage.work.spec
     source = f"jobs/{stage.source}" if stage.source else spec.tuned_model_source

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.cli.reloading import Files
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 
 @click.command()
@@ -101,10 +101,10 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
         raise InvalidInput(problems)
 
 
-def _again(job: Job) -> tuple[Job, Work]:
+def _again(job: Job) -> tuple[Job, PreparedJob]:
     from tuner.jobs.running.start import unchanged
-    from tuner.jobspec.work import load_work
+    from tuner.jobspec.prepared_job import prepare_job
 
-    work = load_work(Path(job.spec), job.overrides)
+    work = prepare_job(Path(job.spec), job.overrides)
     job = unchanged(job, work)
     return job if job.retry else replace(job, retry=True, attempt=job.attempt + 1), work

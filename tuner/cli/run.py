@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tuner.jobs.planning.loading import Loaded
     from tuner.jobs.planning.settled import Pair
     from tuner.jobs.running.runner import Pace
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.outcome import PipelineOutcome
     from tuner.pipelines.together import Both
 
@@ -112,11 +112,11 @@ def _of(jobs: Sequence[Job]) -> Both:
     """The files of bookmarks: jobs go on by themselves, the stages of a pipeline all together."""
     from tuner.jobs.running.start import unchanged
     from tuner.jobspec.files import is_pipeline
-    from tuner.jobspec.work import load_work
+    from tuner.jobspec.prepared_job import prepare_job
     from tuner.pipelines.spec import load_pipeline
 
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
-    works = [(job, load_work(Path(job.spec), job.overrides)) for job in alone]
+    works = [(job, prepare_job(Path(job.spec), job.overrides)) for job in alone]
     files = {(job.spec, job.overrides) for job in jobs if job not in alone}
     pairs = [(unchanged(job, work), work) for job, work in works]
     return pairs, [load_pipeline(Path(spec), overrides) for spec, overrides in sorted(files)]
@@ -186,7 +186,7 @@ def _left_to_do(
     return left, settled
 
 
-def _fetch_base_models(ctx: click.Context, works: Sequence[Work]) -> None:
+def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None:
     """The service fetches by itself what it needs, but nobody would see it."""
     from tuner.cli.pull import pull_missing
 
@@ -195,7 +195,7 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[Work]) -> None:
     pull_missing(sorted(names - {""}), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[Work], ledger: Ledger, asked: _Asked) -> list[Pair]:
+def _pairs(works: Sequence[PreparedJob], ledger: Ledger, asked: _Asked) -> list[Pair]:
     """Two specs of the same content are one job: following it twice would do its steps twice."""
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.running.start import begin
@@ -204,7 +204,7 @@ def _pairs(works: Sequence[Work], ledger: Ledger, asked: _Asked) -> list[Pair]:
         (replace(begin(work, ledger, asked.overrides, new=asked.new), force=asked.force), work)
         for work in works
     ]
-    first: dict[tuple[str, str], Work] = {}
+    first: dict[tuple[str, str], PreparedJob] = {}
     for job, work in pairs:
         other = first.setdefault((job.where, job.tuned_model), work)
         if other is not work:

@@ -16,9 +16,8 @@ def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """
     import json
 
-    from tuner.jobspec.json_schema import json_schema
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.reference import pipeline_tables, reference
+    from tuner.jobspec.reference import json_schema, pipeline_tables, reference
+    from tuner.jobspec.schema import JobSpec
     from tuner.pipelines.keys import pipeline_schema
 
     if markdown:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.planning.asked import Asked
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 
 class Subject(NamedTuple):
     """A model, and the rows to ask it; ``job`` need not be in the ledger."""
 
     job: Job
-    work: Work
+    work: PreparedJob
 
 
 def find(given: str, data: str | None, ledger: Ledger, overrides: Sequence[str]) -> Subject:
@@ -47,7 +47,7 @@ def find(given: str, data: str | None, ledger: Ledger, overrides: Sequence[str])
     return Subject(known, _with_rows(_of_job(known, overrides)))
 
 
-def find_model(given: str, work: Work, ledger: Ledger) -> Job:
+def find_model(given: str, work: PreparedJob, ledger: Ledger) -> Job:
     """The model that ``given`` names, to be asked the rows of ``work``."""
     if _is_file(given):
         return _begun(_one_of(given, ()), ledger)
@@ -81,7 +81,7 @@ def _known(given: str, ledger: Ledger) -> Job | None:
         return None
 
 
-def _model(given: str, work: Work) -> Job:
+def _model(given: str, work: PreparedJob) -> Job:
     """A model that no bookmark tells of; a base model may be one."""
     from tuner import names
     from tuner.job import Job
@@ -97,7 +97,7 @@ def _begun(asked: Asked, ledger: Ledger) -> Job:
     return replace(begin(asked.work, ledger), name=asked.title, label="")
 
 
-def _of_job(job: Job, overrides: Sequence[str]) -> Work:
+def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:
     """The work of a bookmark, alone or as a stage of its pipeline."""
     from tuner.cli.from_python import on_disk
     from tuner.jobs.planning.loading import load
@@ -108,7 +108,7 @@ def _of_job(job: Job, overrides: Sequence[str]) -> Work:
     return mine[0].work
 
 
-def _load(spec: str, overrides: Sequence[str]) -> Work:
+def _load(spec: str, overrides: Sequence[str]) -> PreparedJob:
     return _one_of(spec, overrides).work
 
 
@@ -122,7 +122,7 @@ def _one_of(spec: str, overrides: Sequence[str]) -> Asked:
     return asked[0]
 
 
-def _with_rows(work: Work) -> Work:
+def _with_rows(work: PreparedJob) -> PreparedJob:
     if not work.holdout:
         fix = "add evaluation.holdout: 0.1 or evaluation.path, or name another spec with --data"
         raise InvalidInput([Problem(str(work.spec.path), 0, 0, "no rows are held out", fix)])

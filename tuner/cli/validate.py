@@ -60,7 +60,7 @@ def load_all(
 
 def row(asked: Asked) -> dict[str, object]:
     """A job or a stage in a line."""
-    from tuner.jobspec.work import new_tuned_model
+    from tuner.jobspec.prepared_job import new_tuned_model
 
     work, spec = asked.work, asked.work.spec
     return {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.evaluation.answers import Answers
     from tuner.events.events import Tell
     from tuner.job import Interval, Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
@@ -49,7 +49,7 @@ class Standing(NamedTuple):
 
 async def compared(
     jobs: Sequence[Job],
-    work: Work,
+    work: PreparedJob,
     open_: OpenTarget,
     answers: Callable[[str], Answers],
     tell: Tell,
@@ -83,7 +83,7 @@ async def compared(
 
 async def _answered(
     job: Job,
-    work: Work,
+    work: PreparedJob,
     open_: OpenTarget,
     answers: Callable[[str], Answers],
     tell: Tell,

@@ -16,7 +16,7 @@ from tuner.evaluation.scoring import FEW, Examiner
 from tuner.events import events
 from tuner.job import Evaluation, Judged
 from tuner.jobs.figures import figure
-from tuner.jobspec.evaluation_keys import MetricSpec
+from tuner.jobspec.schema import MetricSpec
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tuner.evaluation.answers import Answers
     from tuner.events.events import Tell
     from tuner.job import Job
-    from tuner.jobspec.evaluation_keys import Evaluation as Wanted
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import EvaluationSpec as Wanted
     from tuner.targets import Target
     from tuner.types import Example, TunedModel
 
@@ -37,7 +37,7 @@ _LAPSED = "no longer: "
 
 
 async def evaluate(
-    target: Target, job: Job, work: Work, answers: Answers, tell: Tell
+    target: Target, job: Job, work: PreparedJob, answers: Answers, tell: Tell
 ) -> Evaluation:
     """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
 
@@ -98,7 +98,7 @@ def answer_tokens(rows: Sequence[Example]) -> int:
     return max(len(row.output.encode()) for row in rows) + SPARE_TOKENS
 
 
-def base_prompts(work: Work) -> list[str]:
+def base_prompts(work: PreparedJob) -> list[str]:
     """What the base model is asked: as the tuned one, or with an instruction of its own."""
     asked, instruction = work.spec.evaluation, work.spec.training_data.instruction
     prompts = [row.text_input for row in work.holdout]
@@ -108,12 +108,12 @@ def base_prompts(work: Work) -> list[str]:
     return [f"{asked.base_instruction}\n\n{prompt.removeprefix(prefix)}" for prompt in prompts]
 
 
-def metric_of(work: Work) -> MetricSpec:
+def metric_of(work: PreparedJob) -> MetricSpec:
     """How the answers of a job are compared."""
     return work.spec.evaluation.metric if work.spec.evaluation else MetricSpec()
 
 
-def digest(work: Work) -> str:
+def digest(work: PreparedJob) -> str:
     """A name for the held-out rows, and for how they are asked and compared.
 
     What the gate requires is no part of it: other numbers are held against the same scores.
@@ -151,7 +151,7 @@ def means(metric: str, answered: Sequence[tuple[str, str, float]]) -> dict[str, 
     return {**always, metric: sum(score for _, _, score in answered) / count}
 
 
-def stands(evaluation: Evaluation | None, work: Work, found: TunedModel) -> bool:
+def stands(evaluation: Evaluation | None, work: PreparedJob, found: TunedModel) -> bool:
     """Whether an evaluation is of these rows, asked and compared like this, and of this model."""
     if evaluation is None or evaluation.digest != digest(work):
         return False

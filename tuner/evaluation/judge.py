@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from tuner.evaluation.answers import Answers
-    from tuner.jobspec.evaluation_keys import MetricSpec
+    from tuner.jobspec.schema import MetricSpec
     from tuner.targets import Target
 
 LOWEST, HIGHEST = 1, 5

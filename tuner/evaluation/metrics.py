@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tuner.jobspec.evaluation_keys import MetricSpec
+    from tuner.jobspec.schema import MetricSpec
 
     Score = Callable[[str, str], float]
     """Takes what was expected and the answer."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tuner.evaluation.answers import Answers
     from tuner.evaluation.metrics import Score
-    from tuner.jobspec.evaluation_keys import MetricSpec
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import MetricSpec
     from tuner.targets import Target
     from tuner.types import Example
 
@@ -33,7 +33,9 @@ _THREADS = ThreadPoolExecutor(AT_A_TIME, "scoring")
 class Examiner:
     """Gives scores from 0 to 1 to what models say to the same rows, all by one metric."""
 
-    def __init__(self, spec: MetricSpec, work: Work, target: Target, answers: Answers) -> None:
+    def __init__(
+        self, spec: MetricSpec, work: PreparedJob, target: Target, answers: Answers
+    ) -> None:
         """Get ready.
 
         Args:

@@ -11,7 +11,7 @@ from tuner.events import events
 if TYPE_CHECKING:
     from tuner.events.events import Event, Tell
     from tuner.job import Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
 
 SAMPLE_ROWS = 8
@@ -23,7 +23,7 @@ class Meter:
     It asks the service in the background; what it cannot learn is not told.
     """
 
-    def __init__(self, work: Work, target: Target, tell: Tell) -> None:
+    def __init__(self, work: PreparedJob, target: Target, tell: Tell) -> None:
         """Measure ``work`` on ``target``, which counts with the model's own tokenizer."""
         self._work = work
         self._target = target
@@ -51,7 +51,7 @@ class Meter:
         self._tell(events.Measured(job, round(per_row * batch_size)))
 
 
-async def tokens_per_row(work: Work, target: Target) -> float:
+async def tokens_per_row(work: PreparedJob, target: Target) -> float:
     """The mean over a few rows spread over all, answer included, as the base model counts them."""
     model = work.spec.base_model or work.spec.tuned_model_source
     rows = work.examples[:: max(1, len(work.examples) // SAMPLE_ROWS)][:SAMPLE_ROWS]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tuner.events.events import Tell
     from tuner.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobspec.keys import Notify
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import Notify
 
     Receivers = Mapping[str, tuple[Notify, ...]]
 
@@ -54,7 +54,7 @@ class Send(Protocol):
         """Send it."""
 
 
-def notices(job: Job, work: Work, at: float | None = None) -> list[Notice]:
+def notices(job: Job, work: PreparedJob, at: float | None = None) -> list[Notice]:
     """What is to be told now that ``job`` has ended, to be saved with that end.
 
     The same end gives the same ids, so that what was told once is not told again; a retry is
@@ -146,7 +146,7 @@ class Outbox:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def knows(self, job: Job, work: Work) -> None:
+    def knows(self, job: Job, work: PreparedJob) -> None:
         """Whom a job of this run tells; of others the ledger names the spec file."""
         self._known[job.where, job.tuned_model] = work.spec.notify
 
@@ -268,7 +268,7 @@ def shown(sink: Notify | None) -> str:
 
 def _receivers_of(job: Job) -> Receivers | None:
     """Those of a file's jobs that are not of this run, by title; None when it is at present no spec."""
-    from tuner.jobspec.draft import read_draft
+    from tuner.jobspec.load import read_partial_spec
     from tuner.pipelines.receivers import receivers
 
     if not job.spec:  # started from Python, where another run may name them again
@@ -279,7 +279,7 @@ def _receivers_of(job: Job) -> Receivers | None:
             return {}
         if is_pipeline(path):
             return receivers(path, job.overrides)
-        spec = read_draft(path, job.overrides).spec
+        spec = read_partial_spec(path, job.overrides).spec
     except (InvalidInput, OSError):  # a folder that is locked just now may be open again
         return None
     return {ANY_JOB: spec.notify} if spec else None

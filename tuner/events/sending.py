@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from urllib.request import BaseHandler
 
     from tuner.jobs.ledger.notices import Notice
-    from tuner.jobspec.keys import Notify
+    from tuner.jobspec.schema import Notify
 
 POST_S = 10.0
 COMMAND_S = 60.0

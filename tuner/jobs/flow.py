@@ -16,20 +16,20 @@ from tuner.evaluation.answers import NOTHING_KEPT
 from tuner.events import effects, events
 from tuner.jobs import stopping
 from tuner.jobs.sharing import share, transfer
-from tuner.jobspec.work import content_id, new_tuned_model
+from tuner.jobspec.prepared_job import content_id, new_tuned_model
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
     from tuner.evaluation.answers import Answers
     from tuner.events.events import Tell
     from tuner.job import Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import Operation, TunedModel
 
 
 async def advance(
-    job: Job, work: Work, target: Target, tell: Tell, answers: Answers = NOTHING_KEPT
+    job: Job, work: PreparedJob, target: Target, tell: Tell, answers: Answers = NOTHING_KEPT
 ) -> Job:
     """Do the next step of ``job`` and return the job after it.
 
@@ -53,7 +53,7 @@ async def advance(
             return job
 
 
-async def _submit(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def _submit(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
     found = await _visible(job.tuned_model, target)
     if found is None and job.handed_to:
         raise NotAllowed(
@@ -101,7 +101,7 @@ async def _delete_failed(job: Job, target: Target, tell: Tell) -> None:
     tell(effects.Deleted(job, why))
 
 
-async def _create(job: Job, work: Work, target: Target, tell: Tell) -> Job | None:
+async def _create(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job | None:
     """None when the model is there already: somebody was faster, or our own reply was lost."""
     new = replace(new_tuned_model(work), id=job.tuned_model.removeprefix("tunedModels/"))
     tell(effects.Changing(job, "create", job.tuned_model, ""))
@@ -124,7 +124,7 @@ async def _visible(name: str, target: Target) -> TunedModel | None:
         return None
 
 
-def differences(found: TunedModel, work: Work) -> list[str]:
+def differences(found: TunedModel, work: PreparedJob) -> list[str]:
     """In what a model is not the one the spec asks for, as far as a service tells."""
     spec = work.spec
     asked, has = spec.hyperparameters, found.hyperparameters
@@ -142,7 +142,7 @@ def differences(found: TunedModel, work: Work) -> list[str]:
     ]
 
 
-def _refuse_another(found: TunedModel, job: Job, work: Work) -> None:
+def _refuse_another(found: TunedModel, job: Job, work: PreparedJob) -> None:
     """Adopt only a model made from what the spec says."""
     if different := [*differences(found, work), *others_content(job, work)]:
         raise RequestRefused(
@@ -151,14 +151,14 @@ def _refuse_another(found: TunedModel, job: Job, work: Work) -> None:
         )
 
 
-def others_content(job: Job | None, work: Work) -> list[str]:
+def others_content(job: Job | None, work: PreparedJob) -> list[str]:
     """In words, that the ledger knows an id of one's own for a model of other examples."""
     if job is None or not work.spec.tuned_model_id or job.content == content_id(work):
         return []
     return ["it was tuned from other examples, as the ledger knows"]
 
 
-async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -> Job:
+async def look(job: Job, target: Target, tell: Tell, work: PreparedJob | None = None) -> Job:
     """See how the tuning goes; the phase after it is EVALUATE.
 
     Changes nothing, but for a ``work`` that asks for early stopping: a tuning that is to be
@@ -188,7 +188,7 @@ async def look(job: Job, target: Target, tell: Tell, work: Work | None = None) -
 
 
 async def _stop_early(
-    job: Job, work: Work, operation: Operation, target: Target, tell: Tell
+    job: Job, work: PreparedJob, operation: Operation, target: Target, tell: Tell
 ) -> Job:
     if job.stopping and work.spec.early_stopping is None:
         return replace(job, stopping="")  # it was taken out of the spec before that was done
@@ -234,7 +234,9 @@ async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
             return replace(job, operation="")
 
 
-async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: Answers) -> Job:
+async def _evaluate(
+    job: Job, work: PreparedJob, target: Target, tell: Tell, answers: Answers
+) -> Job:
     asked = work.spec.evaluation
     if asked is None:
         return replace(job, phase=Phase.SHARE, allowed=gate.NO_GATE)
@@ -256,7 +258,7 @@ async def _evaluate(job: Job, work: Work, target: Target, tell: Tell, answers: A
     return replace(job, phase=Phase.REJECTED, error=misses, allowed=gate.lapsed(job.allowed))
 
 
-async def _give_away(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def _give_away(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
     if not job.allowed:  # an older tuner wrote down how far it came, but not why it might
         return replace(job, phase=Phase.EVALUATE)
     step = share if job.phase is Phase.SHARE else transfer

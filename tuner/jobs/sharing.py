@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from tuner.events.events import Event, Tell
     from tuner.job import Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import Grant, GranteeType
 
 
-async def share(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def share(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
     """Grant what the spec asks for and is not there yet, and look whether it is there then.
 
     Raises:
@@ -62,7 +62,7 @@ async def _ensure(
 
 
 def _compare(
-    held: dict[tuple[GranteeType, str], Permission], job: Job, work: Work, tell: Tell
+    held: dict[tuple[GranteeType, str], Permission], job: Job, work: PreparedJob, tell: Tell
 ) -> None:
     for grant in work.spec.grants:
         permission = held.pop(grant.grantee, None)
@@ -76,7 +76,7 @@ def _compare(
             tell(effects.Stranger(job, str(permission.grant)))
 
 
-async def transfer(job: Job, work: Work, target: Target, tell: Tell) -> Job:
+async def transfer(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
     """Hand the model over to whom the spec names, unless it is theirs.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.jobspec.keys import EarlyStopping
+    from tuner.jobspec.schema import EarlyStopping
     from tuner.types import Operation, Snapshot
 
 

@@ -8,9 +8,9 @@ from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
 from tuner.evaluation import gate
 from tuner.jobs.records import lock
 from tuner.jobs.records.provenance import access, sha256, shown
-from tuner.jobspec.draft import read_draft
 from tuner.jobspec.files import is_pipeline
-from tuner.jobspec.work import Work, digest, load_work, with_source
+from tuner.jobspec.load import read_partial_spec
+from tuner.jobspec.prepared_job import PreparedJob, digest, prepare_job, with_source
 from tuner.names import tuned_model
 from tuner.pipelines.spec import load_pipeline
 from tuner.types import TargetConfig
@@ -85,18 +85,18 @@ def spec_of(found: Found) -> Path:
     return found.path.parent / found.key.partition("#")[0]
 
 
-def load(found: Found) -> Work | InvalidInput:
+def load(found: Found) -> PreparedJob | InvalidInput:
     """What the entry's job would be made of now, or why that cannot be read."""
     spec, entry = spec_of(found), found.entry
     try:
         if is_pipeline(spec):
             return _of_stage(entry, load_pipeline(spec, entry["overrides"]))
-        return load_work(spec, entry["overrides"])
+        return prepare_job(spec, entry["overrides"])
     except InvalidInput as error:
         return error
 
 
-def _of_stage(entry: Entry, pipeline: Pipeline) -> Work:
+def _of_stage(entry: Entry, pipeline: Pipeline) -> PreparedJob:
     """The work of the entry's stage, tuned further from the model that it was tuned from."""
     for stage in pipeline.stages:
         if (stage.grouping, stage.label) == (entry["job"], entry["label"]):
@@ -107,10 +107,10 @@ def _of_stage(entry: Entry, pipeline: Pipeline) -> Work:
     raise InvalidInput([Problem(str(pipeline.path), 0, 0, what)])
 
 
-def target_of(found: Found, now: Work | InvalidInput) -> TargetConfig:
+def target_of(found: Found, now: PreparedJob | InvalidInput) -> TargetConfig:
     """Where to ask: as the spec says it by now, if it is the same place, else where the job ran."""
     kind, _, endpoint = str(found.entry["target"]).partition(":")
-    asked = [now.spec.target] if isinstance(now, Work) else _of_spec(found)
+    asked = [now.spec.target] if isinstance(now, PreparedJob) else _of_spec(found)
     same = [each for each in asked if each.where == found.entry["target"]]
     return same[0] if same else TargetConfig(kind, endpoint)
 
@@ -118,7 +118,7 @@ def target_of(found: Found, now: Work | InvalidInput) -> TargetConfig:
 def _of_spec(found: Found) -> list[TargetConfig]:
     """The target of a spec whose data cannot be read."""
     try:
-        spec = read_draft(spec_of(found), found.entry["overrides"]).spec
+        spec = read_partial_spec(spec_of(found), found.entry["overrides"]).spec
     except InvalidInput:
         return []
     return [spec.target] if spec else []
@@ -165,7 +165,7 @@ def _of_access(entry: Entry, permissions: Sequence[Permission] | None) -> Row:
     return _row("permissions", entry["permissions"], access(permissions), _people)
 
 
-def on_disk(found: Found, now: Work | InvalidInput) -> list[Row]:
+def on_disk(found: Found, now: PreparedJob | InvalidInput) -> list[Row]:
     """The spec, its data and what they make, against their lock; ``now`` is as ``load`` gave it."""
     entry, spec = found.entry, spec_of(found)
     rows = [_row("spec sha256", entry["spec"], sha256(spec), _short)]
@@ -181,7 +181,7 @@ def _of_file(locked: Entry, path: Path) -> Row:
     return row
 
 
-def _of_content(entry: Entry, work: Work | InvalidInput) -> Iterator[Row]:
+def _of_content(entry: Entry, work: PreparedJob | InvalidInput) -> Iterator[Row]:
     if isinstance(work, InvalidInput):
         now = f"cannot be read: {work.what}"
         yield Row("content", _short(entry["content"]), now, same=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import InvalidInput, Problem, SpecError
-from tuner.yaml_source.document import read_document
+from tuner.yaml_source import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ SUFFIXES = (".yaml", ".yml")
 JOB, PIPELINE = "job", "jobs"
 
 
-def found(given: Sequence[str]) -> list[Path]:
+def find_specs(given: Sequence[str]) -> list[Path]:
     """The spec and pipeline files of files and folders, in order, none twice.
 
     A file stands for itself, whatever it holds: who reads it says what is wrong with it. A folder stands for those of its ``.yaml`` and

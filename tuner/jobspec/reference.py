@@ -1,21 +1,72 @@
-"""docs/spec.md: the page that explains every key, made from the declarations in keys.py."""
+"""The JSON Schema of a spec for editors, and docs/spec.md for people, made from its keys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tuner.jobspec.keys import JobSpec
-from tuner.jobspec.schema import declared
+from tuner.jobspec.schema import JobSpec, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tuner.jobspec.schema import Declared
 
+
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "pattern": "pattern",
+}
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the keys that ``cls`` declares."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_of_class(cls)}
+
+
+def _of_class(cls: type) -> dict[str, Any]:
+    keys = declared(cls)
+    required = [name for name, item in keys.items() if item.is_required]
+    return {
+        "additionalProperties": False,
+        "properties": {name: _of_key(item) for name, item in keys.items()},
+        **({"required": required} if required else {}),
+        "type": "object",
+    }
+
+
+def _of_key(item: Declared) -> dict[str, Any]:
+    schema = _of_value(item)
+    if item.many:
+        many = {"items": schema, "type": "array"}
+        schema = {"anyOf": [schema, many]} if item.key.single else many
+    notes: dict[str, Any] = {"description": item.key.text, "title": item.name}
+    if item.plain_default is not None:
+        notes["default"] = item.plain_default
+    return dict(sorted((schema | notes).items()))
+
+
+def _of_value(item: Declared) -> dict[str, Any]:
+    if item.options:
+        return {"enum": list(item.options), "type": "string"}
+    if item.has_keys:
+        mapping, short = _of_class(item.kind), item.key.short
+        if not short:
+            return mapping
+        return {"anyOf": [_of_value(declared(item.kind)[short]), mapping]}
+    limits = {_LIMITS[name]: limit for name, limit in item.key.limits.items()}
+    return {**limits, "type": _TYPES[item.kind]}
+
+
 _TITLE = """\
 # The job spec, key by key
 
-<!-- Made by `tuner schema --markdown > docs/spec.md`; change tuner/jobspec/keys.py instead. -->
+<!-- Made by `tuner schema --markdown > docs/spec.md`; change tuner/jobspec/schema.py instead. -->
 
 A job spec is a YAML file. [configs/full.yaml](../configs/full.yaml) shows every key in use,
 `tuner validate` says everything that is wrong with one, and [spec.schema.json](spec.schema.json), which
@@ -29,8 +80,8 @@ A job spec is a YAML file. [configs/full.yaml](../configs/full.yaml) shows every
 - `--set key=value` on the command line goes over the file, with dots between keys and a list's
   items counted from 0: `--set hyperparameters.epoch_count=3 --set permissions.0.role=WRITER`.
 """
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-_LIMITS = {
+_TYPE_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_LIMIT_WORDS = {
     "ge": "at least {:g}",
     "gt": "more than {:g}",
     "le": "at most {:g}",
@@ -77,12 +128,12 @@ def _value(item: Declared) -> str:
     limits = item.key.limits
     words = [
         text.format(limits[name])
-        for name, text in _LIMITS.items()
+        for name, text in _LIMIT_WORDS.items()
         if name in limits and limits[name] != INT32
     ]
     if "max_length" in limits:
         words.append(f"at most {limits['max_length']} characters")
-    kind = _TYPES[item.kind]
+    kind = _TYPE_WORDS[item.kind]
     if item.many:
         kind = f"{kind}, or a list of them" if item.key.single else f"a list of {kind}"
     return ", ".join([kind, *words])

@@ -12,8 +12,8 @@ from tuner.migrate.theirs import Remark, Theirs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobspec.writing import Line
-    from tuner.yaml_source.document import Document
+    from tuner.jobspec.scaffold import SpecLine
+    from tuner.yaml_source import Document
 
 
 class Foreign(NamedTuple):
@@ -42,7 +42,7 @@ class Translation(NamedTuple):
     """
 
     vendor: str
-    lines: tuple[Line, ...]
+    lines: tuple[SpecLine, ...]
     same: tuple[Remark, ...]
     remarks: tuple[Remark, ...]
     steps: tuple[str, ...]

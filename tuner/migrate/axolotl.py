@@ -24,7 +24,7 @@ from tuner.migrate.theirs import Remark
 
 if TYPE_CHECKING:
     from tuner.migrate.theirs import Theirs
-    from tuner.yaml_source.nodes import KeyPath
+    from tuner.yaml_source import KeyPath
 
 _REASONS = (
     ("datasets.[1-9]*", "the first is taken; training_data.path may be a list: add the others"),

@@ -21,7 +21,7 @@ from tuner.migrate.parts import (
 
 if TYPE_CHECKING:
     from tuner.migrate.theirs import Theirs
-    from tuner.yaml_source.nodes import KeyPath
+    from tuner.yaml_source import KeyPath
 
 END = "2027-01-06"
 """The last day of OpenAI's self-serve tuning."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
-from tuner.jobspec.writing import Line
+from tuner.jobspec.scaffold import SpecLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
     from tuner.migrate.theirs import Theirs
-    from tuner.yaml_source.nodes import KeyPath
+    from tuner.yaml_source import KeyPath
 
     Fetch: TypeAlias = Callable[[str, str], str]
 
@@ -45,7 +45,9 @@ def write_model(theirs: Theirs, at: KeyPath, why: str) -> None:
         theirs.write("base_model", BASE_MODEL, at)
         return
     theirs.write("base_model", BASE_MODEL)
-    theirs.lines[-1] = Line("base_model", BASE_MODEL, f"in place of {theirs.text(*at) or 'theirs'}")
+    theirs.lines[-1] = SpecLine(
+        "base_model", BASE_MODEL, f"in place of {theirs.text(*at) or 'theirs'}"
+    )
     theirs.remark(at, why)
 
 
@@ -68,7 +70,7 @@ def write_numbers(
     if count is not None:
         theirs.write("hyperparameters.epoch_count", count, epochs)
     elif unsaid.epochs is not None and theirs.get(*epochs) is None:
-        theirs.lines.append(Line("hyperparameters.epoch_count", unsaid.epochs, DEFAULT))
+        theirs.lines.append(SpecLine("hyperparameters.epoch_count", unsaid.epochs, DEFAULT))
     size = theirs.whole(*batch) if batch else None
     if size is not None and batch:
         theirs.write("hyperparameters.batch_size", size, batch)
@@ -76,7 +78,7 @@ def write_numbers(
     if number is not None and rate:
         theirs.write("hyperparameters.learning_rate", number, rate)
     elif rate and unsaid.rate is not None and theirs.get(*rate) is None:
-        theirs.lines.append(Line("hyperparameters.learning_rate", unsaid.rate, DEFAULT))
+        theirs.lines.append(SpecLine("hyperparameters.learning_rate", unsaid.rate, DEFAULT))
 
 
 class Place(NamedTuple):
@@ -139,14 +141,14 @@ def write_holdout(theirs: Theirs, *at: str | int) -> None:
             theirs.same(
                 at, "no rows were held out there; here a tenth is, unless you say otherwise"
             )
-        theirs.lines.append(Line("evaluation.holdout", HOLDOUT, _OURS))
+        theirs.lines.append(SpecLine("evaluation.holdout", HOLDOUT, _OURS))
 
 
 def write_gate(theirs: Theirs) -> None:
     """The gate, which none of them has, as a comment."""
     above = ("The gate, if you want one: below it the model is not shared.",)
     value = {"better_than_base": True}
-    theirs.lines.append(Line("evaluation.require", value, above=above, is_active=False))
+    theirs.lines.append(SpecLine("evaluation.require", value, above=above, is_active=False))
 
 
 def find(theirs: Theirs, name: str, folder: str = "") -> Path | None:

@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from tuner.errors import Problem, SpecError
-from tuner.yaml_source.document import Document, parse, read_text
-from tuner.yaml_source.nodes import Builder
+from tuner.yaml_source import parse_document, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tuner.yaml_source import Document
+
 _PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_ELSEWHERE = "examples are named as they are: tuner init FILE, without --from"
 
 
 def read_foreign(path: Path) -> Document:
@@ -23,14 +23,10 @@ def read_foreign(path: Path) -> Document:
     Raises:
         SpecError: It cannot be read, or is neither a JSON object nor a YAML mapping.
     """
-    text = read_text(path, _ELSEWHERE)
+    text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
         text = _json(path, text)
-    builder = Builder(str(path), None)
-    document = Document(
-        path, parse(builder, text), builder.keys, builder.values, tuple(builder.problems)
-    )
-    return _one_job(document)
+    return _one_job(parse_document(path, text))
 
 
 def _one_job(document: Document) -> Document:

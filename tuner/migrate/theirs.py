@@ -6,7 +6,7 @@ import math
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.jobspec.writing import Line
+from tuner.jobspec.scaffold import SpecLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tuner.errors import Problem
-    from tuner.jobspec.writing import Written
-    from tuner.yaml_source.document import Document
-    from tuner.yaml_source.nodes import KeyPath, Value
+    from tuner.jobspec.scaffold import Written
+    from tuner.yaml_source import Document, KeyPath, Value
 
     Reasons: TypeAlias = Sequence[tuple[str, str]]
 
@@ -56,7 +55,7 @@ class Theirs:
     def __init__(self, document: Document, spec_folder: Path) -> None:
         self.document = document
         self.spec_folder = spec_folder
-        self.lines: list[Line] = []
+        self.lines: list[SpecLine] = []
         self.sames: list[Remark] = []
         self.remarks: list[Remark] = []
         self.steps: list[str] = []
@@ -109,7 +108,9 @@ class Theirs:
         given = [source for source in sources if self.get(*source) is not None]
         self._done.update(given)
         named = ", ".join(map(_dotted, given))
-        self.lines.append(Line(key, value, ": ".join(filter(None, (named, note))), (), is_active))
+        self.lines.append(
+            SpecLine(key, value, ": ".join(filter(None, (named, note))), (), is_active)
+        )
 
     def same(self, at: KeyPath, why: str) -> None:
         """Say of a key that it holds here without a line of its own."""

@@ -10,7 +10,7 @@ from tuner.errors import Unavailable
 from tuner.jobs.ledger.pipelines import Member, Origin, origins
 from tuner.jobs.running.runner import PATIENCE_S
 from tuner.jobs.running.start import begin
-from tuner.jobspec.work import with_source
+from tuner.jobspec.prepared_job import with_source
 from tuner.pipelines.winner import key
 from tuner.types import Phase, State
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tuner.job import Job
     from tuner.jobs.running.session import Session
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.spec import Pipeline, Stage
     from tuner.targets import Target
     from tuner.types import TargetConfig, TunedModel
@@ -42,7 +42,7 @@ class Begun(NamedTuple):
     """
 
     job: Job
-    work: Work
+    work: PreparedJob
     member: Member
     known: Job | None
     model: TunedModel | None

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from tuner.jobspec.complaints import complaints
-from tuner.jobspec.reading import read
+from tuner.jobspec.messages import check_section
 from tuner.jobspec.schema import Key
-from tuner.yaml_source.plain import keys_of
+from tuner.yaml_source import mapping_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tuner.errors import Problem
-    from tuner.yaml_source.document import Document
-    from tuner.yaml_source.nodes import Value
+    from tuner.yaml_source import Document, Value
 
     Draw = Callable[[Random], Value]
 
@@ -53,9 +51,9 @@ def drawn(document: Document, most: int) -> Drawn:
         fix = "write it as random: {count: 6, from: {...}}"
         return Drawn([], [document.problem((), "random needs count and from", fix, "bad-matrix")])
     others = {key: value for key, value in document.value.items() if key != "from"}
-    asked, faults = read(RandomKeys, others)
+    asked, more = check_section(RandomKeys, document._replace(value=others))
     draws, problems = _draws(document)
-    problems += complaints(document, RandomKeys, faults)
+    problems += more
     if asked and asked.count > most:
         what = f"{asked.count:,} variants are too many; at most {most:,} are tuned"
         problems.append(document.problem(("count",), what, "draw fewer", "bad-matrix"))
@@ -80,7 +78,7 @@ def _rows(asked: RandomKeys, draws: dict[str, Draw], document: Document) -> Draw
 
 def _draws(document: Document) -> tuple[dict[str, Draw], list[Problem]]:
     """How to draw a value of each key."""
-    ways = keys_of(keys_of(document.value).get("from"))
+    ways = mapping_or_empty(mapping_or_empty(document.value).get("from"))
     if not ways:
         fix = "add from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}"
         return {}, [

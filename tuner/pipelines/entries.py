@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import SpecError
-from tuner.jobspec.complaints import complaints, described, nearest
-from tuner.jobspec.draft import beside
-from tuner.jobspec.reading import read
+from tuner.jobspec.load import resolve_beside
+from tuner.jobspec.messages import check_section, described
+from tuner.jobspec.rules import nearest
 from tuner.jobspec.schema import declared
 from tuner.pipelines.keys import FREE, EntryKeys
 from tuner.pipelines.matrix import Setting, Variant, variants
-from tuner.yaml_source.document import Document, read_document
-from tuner.yaml_source.overrides import Places, key_path, lay
+from tuner.yaml_source import Document, Locations, parse_key_path, put_value, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tuner.errors import Problem
-    from tuner.yaml_source.nodes import KeyPath, Place
+    from tuner.yaml_source import KeyPath, SourceLocation
 
     Specs = dict[Path, Document | SpecError]
 
@@ -64,17 +63,17 @@ class Entry(NamedTuple):
             SpecError: One of them has no place there.
         """
         for setting in settings:
-            at = key_path(setting.dotted)
-            document = lay(document, at, setting.value, self._places(setting, at))
+            at = parse_key_path(setting.dotted)
+            document = put_value(document, at, setting.value, self._places(setting, at))
         return document
 
-    def _places(self, setting: Setting, at: KeyPath) -> Places:
+    def _places(self, setting: Setting, at: KeyPath) -> Locations:
         own, length = self.document, len(setting.where)
         top = self.document.values[()]
         key = own.keys.get(setting.key, top)
         value = own.values.get(setting.where, key)
         if not isinstance(setting.value, dict | list):
-            return Places({at: key}, {at: value})
+            return Locations({at: key}, {at: value})
         keys, values = (
             {
                 (*at, *path[length:]): place
@@ -83,7 +82,7 @@ class Entry(NamedTuple):
             }
             for places in (own.keys, own.values)
         )
-        return Places(keys | {at: key}, values | {at: value})
+        return Locations(keys | {at: key}, values | {at: value})
 
 
 def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:
@@ -109,8 +108,8 @@ def _parts(document: Document) -> list[Document]:
     """Each entry as a document of its own; parted in one go, as there may be a thousand."""
     value: Any = document.value
     length = 2
-    keys: list[dict[KeyPath, Place]] = [{} for _ in value["jobs"]]
-    values: list[dict[KeyPath, Place]] = [{} for _ in value["jobs"]]
+    keys: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
+    values: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
     for parts, places in ((keys, document.keys), (values, document.values)):
         for path, place in places.items():
             if len(path) >= length and path[0] == "jobs" and isinstance(path[1], int):
@@ -129,8 +128,7 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
         return None, [document.problem((), what, "write - quickstart.yaml", "wrong-type")]
     own = {key: each for key, each in value.items() if key in declared(EntryKeys)}
     rest = {key: each for key, each in value.items() if key not in own and key not in FREE}
-    keys, faults = read(EntryKeys, own)
-    problems = complaints(document, EntryKeys, faults)
+    keys, problems = check_section(EntryKeys, document._replace(value=own))
     if keys is None:
         return None, problems
     problems += _own_rules(document, keys, value)
@@ -159,7 +157,7 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
 
 def _spec(document: Document, spec: str, specs: Specs) -> Document:
     """The document of a spec file, read once."""
-    path = beside(document.path, Path(spec))
+    path = resolve_beside(document.path, Path(spec))
     if path not in specs:
         try:
             specs[path] = read_document(path)

@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tuner.job import Job
     from tuner.jobs.running.session import Session
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.begun import Begun
     from tuner.pipelines.spec import Grouping, Pipeline
     from tuner.pipelines.winner import Candidate
@@ -168,7 +168,7 @@ def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
     return chosen
 
 
-async def lock_beaten(job: Job, work: Work, session: Session) -> None:
+async def lock_beaten(job: Job, work: PreparedJob, session: Session) -> None:
     """Write what was beaten into tuner.lock, as far as that can be done."""
     with suppress(TunerError):
         await lock.keep(job, work, await session.target(job.target), (), session.tell)

@@ -100,8 +100,8 @@ def entry_schema(spec: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def pipeline_schema() -> dict[str, Any]:
     """JSON Schema of a pipeline file."""
-    from tuner.jobspec.json_schema import json_schema
-    from tuner.jobspec.keys import JobSpec
+    from tuner.jobspec.reference import json_schema
+    from tuner.jobspec.schema import JobSpec
 
     schema = json_schema(PipelineKeys)
     entry = entry_schema(json_schema(JobSpec), json_schema(EntryKeys))

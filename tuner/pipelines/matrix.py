@@ -8,16 +8,15 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.jobspec.complaints import described
+from tuner.jobspec.messages import described
 from tuner.pipelines.draws import drawn
-from tuner.yaml_source.document import below
+from tuner.yaml_source import subdocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tuner.errors import Problem
-    from tuner.yaml_source.document import Document
-    from tuner.yaml_source.nodes import KeyPath, Value
+    from tuner.yaml_source import Document, KeyPath, Value
 
 MAX_VARIANTS = 1_000
 FORMS = ("grid", "list", "random")
@@ -121,7 +120,7 @@ class _Reader:
         return rows
 
     def _random(self, _: object, at: KeyPath) -> Sequence[tuple[Setting, ...]]:
-        found = drawn(below(self._document, at), MAX_VARIANTS)
+        found = drawn(subdocument(self._document, at), MAX_VARIANTS)
         self.problems += found.problems
         return [
             tuple(_setting(dotted, value, (*at, "from", dotted)) for dotted, value in row.items())

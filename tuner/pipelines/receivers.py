@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.errors import InvalidInput
-from tuner.jobspec.draft import draft_of
+from tuner.jobspec.load import partial_spec_of
 from tuner.pipelines.entries import read_entries
 from tuner.pipelines.spec import read_top
-from tuner.yaml_source.plain import keys_of
+from tuner.yaml_source import mapping_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tuner.jobspec.keys import Notify
-    from tuner.yaml_source.document import Document
+    from tuner.jobspec.schema import Notify
+    from tuner.yaml_source import Document
 
 _ANY = "tunedModels/of-another"
 """Stands for the model that a stage tunes further."""
@@ -39,10 +39,10 @@ def receivers(path: Path, overrides: Sequence[str] = ()) -> dict[str, tuple[Noti
 
 
 def _of(document: Document) -> tuple[Notify, ...]:
-    keys = keys_of(document.value)
+    keys = mapping_or_empty(document.value)
     if keys.get("base_model") is None:
         document = document._replace(value={**keys, "tuned_model_source": _ANY})
-    draft = draft_of(document)
+    draft = partial_spec_of(document)
     if draft.spec is None:
         raise InvalidInput(list(draft.problems))
     return draft.spec.notify

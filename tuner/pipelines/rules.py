@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.errors import Problem
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.entries import Entry
     from tuner.pipelines.spec import Stage
 
@@ -40,7 +40,7 @@ def _not_comparable(entry: Entry, stages: dict[str, list[Stage]]) -> Iterator[Pr
         yield entry.document.problem(("keep",), what, fix, "not-comparable")
 
 
-def _outputs(work: Work) -> tuple[str, ...]:
+def _outputs(work: PreparedJob) -> tuple[str, ...]:
     return tuple(row.output for row in work.holdout)
 
 

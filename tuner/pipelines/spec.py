@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner import names
 from tuner.errors import InvalidInput, Problem, SpecError
-from tuner.jobspec.complaints import complaints, described
-from tuner.jobspec.draft import given_keys, once
 from tuner.jobspec.files import JOB, PIPELINE
-from tuner.jobspec.reading import read
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.load import drop_empty_keys, drop_implied_problems
+from tuner.jobspec.messages import check_section, described
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.keys import PipelineKeys
-from tuner.yaml_source.document import read_document
-from tuner.yaml_source.overrides import override
-from tuner.yaml_source.plain import items_of, keys_of
+from tuner.yaml_source import apply_overrides, list_or_empty, mapping_or_empty, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.material import Look
-    from tuner.jobspec.work import Work
-    from tuner.yaml_source.document import Document
+    from tuner.jobspec.load import BatchCheck
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import JobSpec
+    from tuner.yaml_source import Document
 
 
 class Stage(NamedTuple):
@@ -45,7 +42,7 @@ class Stage(NamedTuple):
 
     name: str
     label: str
-    work: Work
+    work: PreparedJob
     after: tuple[str, ...]
     source: str
     grouping: str
@@ -105,7 +102,7 @@ class Pipeline(NamedTuple):
 def load_pipeline(
     path: Path,
     overrides: Sequence[str] = (),
-    looks: Callable[[JobSpec], Look] | None = None,
+    looks: Callable[[JobSpec], BatchCheck] | None = None,
 ) -> Pipeline:
     """Read a pipeline file, the specs it names and their data, and check all that can be checked here.
 
@@ -151,23 +148,25 @@ def read_top(
         SpecError: The file is no YAML at all, cannot be read, or is the spec of a job.
     """
     document = read_document(path)
-    if JOB in keys_of(document.value) and not {"pipeline", PIPELINE} & {*keys_of(document.value)}:
+    if JOB in mapping_or_empty(document.value) and not {"pipeline", PIPELINE} & {
+        *mapping_or_empty(document.value)
+    }:
         what = "this is the spec of one job, and no pipeline"
         fix = f"`tuner validate {quote(str(path))}` checks it; a pipeline names jobs, below jobs:"
         raise SpecError([Problem(str(path), 0, 0, what, fix, "no-pipeline")])
-    document = override(document, overrides)
+    document = apply_overrides(document, overrides)
     document = document._replace(value=_given(document.value))
     return document, *_top(document)
 
 
 def _given(value: Any) -> Any:
     """Empty keys count as not written, but where an empty one clears a key of the spec."""
-    given = given_keys(value)
-    jobs = [keys_of(entry) for entry in items_of(keys_of(value).get("jobs"))]
-    for entry, kept in zip(jobs, items_of(keys_of(given).get("jobs")), strict=True):
+    given = drop_empty_keys(value)
+    jobs = [mapping_or_empty(entry) for entry in list_or_empty(mapping_or_empty(value).get("jobs"))]
+    for entry, kept in zip(jobs, list_or_empty(mapping_or_empty(given).get("jobs")), strict=True):
         if entry.get("set"):
             kept["set"] = entry["set"]
-        if variants := items_of(keys_of(entry.get("matrix")).get("list")):
+        if variants := list_or_empty(mapping_or_empty(entry.get("matrix")).get("list")):
             kept["matrix"]["list"] = variants
     return given
 
@@ -176,8 +175,9 @@ def _top(document: Document) -> tuple[PipelineKeys | None, list[Problem]]:
     """The keys at the top; None when there is nothing that could be read below them."""
     value = document.value if isinstance(document.value, dict) else {}
     jobs = value.get("jobs")
-    keys, faults = read(PipelineKeys, value | ({"jobs": []} if "jobs" in value else {}))
-    problems = [*document.problems, *complaints(document, PipelineKeys, faults)]
+    top = value | ({"jobs": []} if "jobs" in value else {})
+    keys, problems = check_section(PipelineKeys, document._replace(value=top))
+    problems = [*document.problems, *problems]
     if "jobs" in value and (not isinstance(jobs, list) or not jobs):
         what = f"jobs must be a list of jobs, not {described(jobs) if jobs else 'nothing'}"
         fix = "write each on a line of its own, beginning with -, e.g. - quickstart.yaml"
@@ -192,7 +192,7 @@ def _told_once(document: Document, problems: list[Problem]) -> list[Problem]:
     """Errors before warnings, the pipeline's before its specs', and none at what was no value."""
     known = {problem.where for problem in document.problems}
     others = [each for each in problems if each.where not in known]
-    told = once(dict.fromkeys([*document.problems, *others]))
+    told = drop_implied_problems(dict.fromkeys([*document.problems, *others]))
     path = str(document.path)
     return sorted(told, key=lambda each: (each.severity, each.path != path, each))
 

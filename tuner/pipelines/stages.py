@@ -9,30 +9,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner import names
 from tuner.errors import InvalidInput
-from tuner.jobspec.draft import draft_of
-from tuner.jobspec.keys import MetricSpec, Require
-from tuner.jobspec.material import limits_of, read_material
-from tuner.jobspec.work import new_tuned_model, work_of
+from tuner.jobspec.load import limits_of, partial_spec_of, read_data
+from tuner.jobspec.prepared_job import build_prepared_job, new_tuned_model
+from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.pipelines.keys import CHAINED
 from tuner.pipelines.rules import broken_pipeline
 from tuner.pipelines.spec import Grouping, Stage
-from tuner.yaml_source.plain import keys_of
+from tuner.yaml_source import mapping_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tuner.errors import Problem
-    from tuner.jobspec.draft import Draft
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.material import Look, Material
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.load import BatchCheck, PartialSpec, SpecData
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import JobSpec
     from tuner.pipelines.entries import Entry
     from tuner.pipelines.matrix import Variant
-    from tuner.yaml_source.document import Document
-    from tuner.yaml_source.nodes import Value
+    from tuner.yaml_source import Document, Value
 
-    Looks = Callable[[JobSpec], Look] | None
+    Looks = Callable[[JobSpec], BatchCheck] | None
 
 _UNKNOWN = "tunedModels/of-"
 """Before a grouping's name: its model, while which one is not known."""
@@ -98,7 +95,7 @@ class _Maker:
         self.problems: list[Problem] = []
         self._entries = {entry.name: entry for entry in entries}
         self._looks = looks
-        self._materials: dict[tuple[object, ...], tuple[Path, Material]] = {}
+        self._materials: dict[tuple[object, ...], tuple[Path, SpecData]] = {}
 
     def make(self, entry: Entry) -> None:
         made = self.stages[entry.name] = []
@@ -113,10 +110,10 @@ class _Maker:
         earlier = self._earlier(entry, document)
         source = self._source(entry, earlier) if earlier else ""
         if source:
-            value = {**keys_of(document.value), "tuned_model_source": source}
+            value = {**mapping_or_empty(document.value), "tuned_model_source": source}
             document = document._replace(value=value)
-        draft = draft_of(document)
-        work = work_of(draft, self._material(draft), is_on_disk=entry.is_on_disk)
+        draft = partial_spec_of(document)
+        work = build_prepared_job(draft, self._material(draft), is_on_disk=entry.is_on_disk)
         overrides = [
             as_set(each.dotted, each.value) for each in (*entry.changes, *variant.settings)
         ]
@@ -135,22 +132,22 @@ class _Maker:
             overrides=tuple(overrides),
         )
 
-    def _material(self, draft: Draft) -> Material:
+    def _material(self, draft: PartialSpec) -> SpecData:
         """Stages with the same data share the very same examples; what is wrong is told of each file."""
         evaluation, path = draft.evaluation, draft.document.path
         rows = evaluation and replace(
-            evaluation, metric=MetricSpec(), base_instruction="", require=Require()
+            evaluation, metric=MetricSpec(), base_instruction="", require=GateSpec()
         )
         base = draft.spec.base_model if draft.spec else ""
         key = (draft.training_data, rows, limits_of(draft), base)
         known = self._materials.get(key)
         if known is None or (known[1].problems and known[0] != path):
-            known = self._materials[key] = path, read_material(draft, looks=self._looks)
+            known = self._materials[key] = path, read_data(draft, looks=self._looks)
         return known[1]
 
     def _earlier(self, entry: Entry, document: Document) -> str:
         """The name of the entry whose model is tuned further; empty for a model named otherwise."""
-        keys, after = keys_of(document.value), entry.keys.after
+        keys, after = mapping_or_empty(document.value), entry.keys.after
         base, given = keys.get("base_model"), keys.get("tuned_model_source")
         if isinstance(given, str) and given.startswith(CHAINED):
             name = given.removeprefix(CHAINED)
@@ -184,7 +181,7 @@ class _Maker:
             return f"{_UNKNOWN}{names.slug(name)}"
         return new_tuned_model(stages[0].work).name
 
-    def _refuse_another_target(self, entry: Entry, name: str, work: Work) -> None:
+    def _refuse_another_target(self, entry: Entry, name: str, work: PreparedJob) -> None:
         here = work.spec.target.where
         there = {stage.work.spec.target.where for stage in self.stages.get(name, ())} - {here}
         if there:

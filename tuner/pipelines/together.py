@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
     from tuner.jobs.running.runner import Pace
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.begun import Manner
     from tuner.pipelines.outcome import PipelineOutcome
     from tuner.pipelines.spec import Pipeline
 
-    Both = tuple[Sequence[tuple[Job, Work]], Sequence[Pipeline]]
+    Both = tuple[Sequence[tuple[Job, PreparedJob]], Sequence[Pipeline]]
 
 
 async def follow_both(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tuner.job import Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.types import Permission
 
 
@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
 
     stage: str
     job: Job
-    work: Work
+    work: PreparedJob
 
     @property
     def score(self) -> float:
@@ -91,15 +91,15 @@ def _only(found: Sequence[Candidate]) -> Candidate | None:
     return found[0] if len(found) == 1 else None
 
 
-def _metric(work: Work) -> object:
+def _metric(work: PreparedJob) -> object:
     return work.spec.evaluation and work.spec.evaluation.metric
 
 
-def _outputs(work: Work) -> list[str]:
+def _outputs(work: PreparedJob) -> list[str]:
     return [row.output for row in work.holdout]
 
 
-def _heir(work: Work) -> str:
+def _heir(work: PreparedJob) -> str:
     return work.spec.transfer_ownership.casefold()
 
 

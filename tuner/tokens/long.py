@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.data.checks.check import Checks
     from tuner.errors import Problem
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.material import Look
+    from tuner.jobspec.load import BatchCheck
+    from tuner.jobspec.schema import JobSpec
 
 FEW_CHARS = 1_900
 """Every model known takes so many, whatever they are: a character is four tokens at most, and the
 template has its part. For data without a longer row nothing is opened, nor the engine imported."""
 
 
-def long_examples(spec: JobSpec) -> Look:
+def long_examples(spec: JobSpec) -> BatchCheck:
     """Finds the examples of a spec that are too long, if its model is on this disk."""
 
     @cache

@@ -11,10 +11,10 @@ from tuner.tokens.counting import open_counter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 
-def token_counter() -> Callable[[Work], int | None]:
+def token_counter() -> Callable[[PreparedJob], int | None]:
     """Counts the tokens of all examples of a work, once over; None where they cannot be counted here.
 
     Each model is opened once; examples that several works share are counted once.
@@ -22,7 +22,7 @@ def token_counter() -> Callable[[Work], int | None]:
     open_ = cache(open_counter)
     known: dict[tuple[str, int], tuple[object, int]] = {}  # the examples are kept: ids are reused
 
-    def count(work: Work) -> int | None:
+    def count(work: PreparedJob) -> int | None:
         spec, examples = work.spec, work.examples
         if spec.target.kind != "local" or spec.target.endpoint or not spec.base_model:
             return None

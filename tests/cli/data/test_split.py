@@ -11,7 +11,7 @@ from tuner.cli.data.copies import FORMATS
 from tuner.data import Source, read_rows
 from tuner.data.formats.shapes import SHAPES
 from tuner.data.formats.writers import WRITERS
-from tuner.jobspec.work import load_work
+from tuner.jobspec.prepared_job import prepare_job
 
 ROWS = [(f"question {n}", "often" if n % 5 else "rare") for n in range(100)]
 
@@ -57,7 +57,7 @@ def test_the_share_and_the_sides_of_a_spec_are_those_of_its_job(rows):
                   "--held", str(rows.with_name("h.csv"))]) == 0  # fmt: skip
 
     held = rows.with_name("h.csv").read_text().splitlines()[1:]
-    assert held == [f"{row.text_input},{row.output}" for row in load_work(spec).holdout]
+    assert held == [f"{row.text_input},{row.output}" for row in prepare_job(spec).holdout]
 
 
 @pytest.mark.parametrize("taken", ["train.csv", "held.jsonl"])

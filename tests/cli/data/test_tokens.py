@@ -14,7 +14,7 @@ from tuner.cli.data import asked
 from tuner.cli.data.prices import Price, read_price
 from tuner.engine import time_estimate
 from tuner.errors import DatasetError, NotFound, SpecError
-from tuner.jobs import steps
+from tuner.jobspec import prepared_job
 from tuner.tokens.counting import Tokens, open_counter
 from tuner.types import Example
 
@@ -71,9 +71,9 @@ def test_what_is_left_open_is_what_the_service_would_choose(rows):
 
     said = found(rows, "--model", tiny(), "--no-time")
 
-    assert said["epochs"] == steps.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
-    assert steps.MANY_EXAMPLES == hyperparameters.MANY_EXAMPLES
-    assert said["batch_size"] == steps.BATCH_SIZES[0] == 4
+    assert said["epochs"] == prepared_job.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
+    assert prepared_job.MANY_EXAMPLES == hyperparameters.MANY_EXAMPLES
+    assert said["batch_size"] == prepared_job.BATCH_SIZES[0] == 4
 
 
 def test_rows_that_are_held_out_are_not_counted_and_the_spec_says_the_rest(rows):

@@ -20,7 +20,7 @@ from tuner.jobs.ledger import Ledger
 from tuner.jobs.planning.asked import Asked, stages
 from tuner.jobs.planning.plan import exit_code, plan
 from tuner.jobs.planning.verdict import Action
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.spec import Grouping, Pipeline, Stage
 from tuner.types import Feature, State, TargetConfig
 

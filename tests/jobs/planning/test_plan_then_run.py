@@ -14,7 +14,7 @@ from tuner.errors import RequestRefused
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.planning.verdict import Action
 from tuner.jobs.running import start
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.types import Grant, GranteeType, Phase, Role
 
 pytestmark = pytest.mark.slow

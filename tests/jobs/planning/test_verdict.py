@@ -12,7 +12,7 @@ from tuner.evaluation import gate
 from tuner.job import Evaluation
 from tuner.jobs.planning.verdict import Action, verdict
 from tuner.jobs.planning.world import World
-from tuner.jobspec.work import content_id
+from tuner.jobspec.prepared_job import content_id
 from tuner.types import (
     Feature,
     Grant,

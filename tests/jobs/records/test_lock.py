@@ -18,7 +18,7 @@ from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.start import begin, follow_all
-from tuner.jobspec.work import digest, load_work
+from tuner.jobspec.prepared_job import digest, prepare_job
 
 WRITER = """
 import sys
@@ -31,7 +31,7 @@ for n in range(25):
 
 def ran(spec, overrides=()):
     """A job of the spec at its end, with what the service lists."""
-    work = load_work(spec, overrides)
+    work = prepare_job(spec, overrides)
     with open_ledger() as ledger:
         job = begin(work, ledger, overrides)
         (outcome,) = asyncio.run(follow_all([(job, work)], ledger, lambda _: None, Pace()))

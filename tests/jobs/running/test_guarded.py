@@ -14,7 +14,7 @@ from tuner.jobs.running.follower import Follower
 from tuner.jobs.running.guarded import Guarded
 from tuner.jobs.running.limits import Rate
 from tuner.jobs.running.runner import Pace
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.targets import Target
 from tuner.types import GenerationConfig, Grant, Role
 

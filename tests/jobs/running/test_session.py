@@ -22,8 +22,8 @@ from tuner.jobs.running.leases import Times
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.jobspec.keys import Notify, Require
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model
+from tuner.jobspec.schema import GateSpec, Notify
 from tuner.types import Grant, Phase, Role, TargetConfig
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,7 @@ def test_one_job_asked_for_twice_is_followed_once(tmp_path):
 def test_two_specs_of_one_content_each_get_what_they_ask_for(tmp_path):
     target = FakeTarget(answers={JOB.tuned_model: {"question 10": "answer 10"}})  # half of them
     OneTarget.target = target
-    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=GateSpec(at_least=0.9)))
     more = with_spec(grants=(Grant(Role.READER, email_address="ana@example.com"),))
     works = [with_spec(transfer_ownership=""), strict, more]
     jobs = [replace(JOB, spec=name) for name in ("/a.yaml", "/b.yaml", "/c.yaml")]
@@ -175,7 +175,7 @@ def test_two_specs_of_one_content_each_get_what_they_ask_for(tmp_path):
 
 def test_who_watched_another_spec_s_job_asks_its_own_gate(tmp_path):
     fresh()
-    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=GateSpec(at_least=0.9)))
     OneTarget.target.answers = {JOB.tuned_model: {"question 10": "answer 10"}}
 
     async def other_ends_it(session):
@@ -527,7 +527,7 @@ def test_an_ended_job_begins_again_but_one_that_was_beaten_stays_so(tmp_path):
 
 @pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])
 def test_a_gate_that_was_raised_while_a_job_waited_to_be_shared_is_held(tmp_path, phase):
-    raised = with_spec(evaluation=replace(WORK.spec.evaluation, require=Require(at_least=0.9)))
+    raised = with_spec(evaluation=replace(WORK.spec.evaluation, require=GateSpec(at_least=0.9)))
     target = FakeTarget(answers={JOB.tuned_model: {"question 10": "answer 10"}})
     OneTarget.target = target
     assert follow(tmp_path, until=phase).job.phase is phase

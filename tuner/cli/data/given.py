@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tuner.data import Turns
     from tuner.errors import Problem
-    from tuner.jobspec.draft import Draft
+    from tuner.jobspec.load import PartialSpec
     from tuner.types import Example, Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -43,7 +43,7 @@ class Given(NamedTuple):
     instruction: str = ""
     ignore: frozenset[str] = frozenset()
     base_model: str = ""
-    draft: Draft | None = None
+    draft: PartialSpec | None = None
 
 
 def rows_of(given: Given) -> tuple[list[Example], list[Problem]]:
@@ -151,10 +151,9 @@ def _given(files: Sequence[Path], said: _Said, target: str | None) -> Given:
 def _of_spec(path: Path, said: _Said, target: str | None) -> Given:
     """What a spec says about its data; other parts of it may be wrong or missing."""
     from tuner.errors import SpecError
-    from tuner.jobspec.draft import read_draft
-    from tuner.jobspec.material import limits_of, source_of
+    from tuner.jobspec.load import limits_of, read_partial_spec, source_of
 
-    draft = read_draft(path)
+    draft = read_partial_spec(path)
     if draft.training_data is None:
         raise SpecError(draft.problems)
     data, evaluation = draft.training_data, draft.evaluation

@@ -8,7 +8,7 @@ import click
 
 from tuner.cli.data.given import rows_of
 from tuner.cli.data.watching import is_quiet, progress
-from tuner.jobs.steps import BATCH_SIZES, DEFAULT_EPOCHS, MANY_EXAMPLES, total_steps
+from tuner.jobspec.prepared_job import BATCH_SIZES, DEFAULT_EPOCHS, MANY_EXAMPLES, total_steps
 from tuner.types import Hyperparameters
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def job_of(
 def _examples(given: Given) -> tuple[Sequence[Example], int]:
     """Those to tune on, as they will be sent, and how many are held out."""
     from tuner.data.holdout import split
-    from tuner.jobspec.material import instructed
+    from tuner.jobspec.load import with_instruction
 
     rows, problems = rows_of(given)
     if problems:
@@ -125,7 +125,7 @@ def _examples(given: Given) -> tuple[Sequence[Example], int]:
     if evaluation and evaluation.holdout is not None:
         tuned, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
         rows = list(tuned)
-    return list(instructed(rows, given.instruction)), len(held)
+    return list(with_instruction(rows, given.instruction)), len(held)
 
 
 def _counter(given: Given, config: TargetConfig, model: str) -> Counter | None:

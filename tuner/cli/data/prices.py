@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.errors import Problem
-    from tuner.yaml_source.document import Document
+    from tuner.yaml_source import Document
 
 MILLION = 1_000_000
 _FORM = "write `currency: USD` and `models: {models/NAME: 8.00}`, per million training tokens"
@@ -34,7 +34,7 @@ def read_price(path: Path, model: str) -> Price:
     Raises:
         SpecError: The file is no such table, or does not have the model.
     """
-    from tuner.yaml_source.document import read_document
+    from tuner.yaml_source import read_document
 
     document = read_document(path)
     problems = [*document.problems, *_problems(document)]

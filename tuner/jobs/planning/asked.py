@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.spec import Pipeline
 
 
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 
     title: str
     path: Path
-    work: Work
+    work: PreparedJob
     source: str = ""
     competes: bool = False
     force: bool = False
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     grouping: str = ""
 
 
-def alone(work: Work, *, force: bool = False) -> Asked:
+def alone(work: PreparedJob, *, force: bool = False) -> Asked:
     """A job of a spec of its own, to plan."""
     return Asked(work.spec.job, work.spec.path, work, force=force)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.jobs.ledger import pipelines
-from tuner.jobspec.work import with_source
+from tuner.jobspec.prepared_job import with_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,43 +10,43 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput, Problem
 from tuner.jobs.planning.asked import alone, stages
-from tuner.jobspec.files import found, is_pipeline
-from tuner.jobspec.work import Work, load_work, new_tuned_model
+from tuner.jobspec.files import find_specs, is_pipeline
+from tuner.jobspec.prepared_job import PreparedJob, new_tuned_model, prepare_job
 from tuner.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tuner.jobs.planning.asked import Asked
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.material import Look
+    from tuner.jobspec.load import BatchCheck
+    from tuner.jobspec.schema import JobSpec
     from tuner.pipelines.spec import Pipeline
     from tuner.types import TargetConfig
 
-    Looks = Callable[[JobSpec], Look]
+    Looks = Callable[[JobSpec], BatchCheck]
 
 
 class Loaded(NamedTuple):
     """What files tell of, in their order, free of problems.
 
     Attributes:
-        parts: A Work a spec, a Pipeline a pipeline.
+        parts: a PreparedJob a spec, a Pipeline a pipeline.
     """
 
-    parts: tuple[Work | Pipeline, ...]
+    parts: tuple[PreparedJob | Pipeline, ...]
 
     @property
-    def works(self) -> list[Work]:
+    def works(self) -> list[PreparedJob]:
         """Those that stand alone."""
-        return [part for part in self.parts if isinstance(part, Work)]
+        return [part for part in self.parts if isinstance(part, PreparedJob)]
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """The others."""
-        return [part for part in self.parts if not isinstance(part, Work)]
+        return [part for part in self.parts if not isinstance(part, PreparedJob)]
 
     @property
-    def every_work(self) -> list[Work]:
+    def every_work(self) -> list[PreparedJob]:
         """Those that stand alone, and those of the pipelines."""
         return [asked.work for asked in self.asked()]
 
@@ -72,9 +72,9 @@ def load(
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    parts: list[Work | Pipeline] = []
+    parts: list[PreparedJob | Pipeline] = []
     problems: list[Problem] = []
-    for path in found(given):
+    for path in find_specs(given):
         try:
             parts.append(_load(path, overrides, looks, target))
         except InvalidInput as error:
@@ -86,13 +86,13 @@ def load(
 
 def _load(
     path: Path, overrides: Sequence[str], looks: Looks | None, target: TargetConfig | None
-) -> Work | Pipeline:
+) -> PreparedJob | Pipeline:
     if is_pipeline(path):
         from tuner.pipelines.spec import load_pipeline
 
         pipeline = load_pipeline(path, overrides, looks)
         return _moved(pipeline, target) if target else pipeline
-    return load_work(path, [*overrides, *([_said(target)] if target else [])], looks=looks)
+    return prepare_job(path, [*overrides, *([_said(target)] if target else [])], looks=looks)
 
 
 def _said(target: TargetConfig) -> str:
@@ -119,7 +119,7 @@ def _moved(pipeline: Pipeline, target: TargetConfig) -> Pipeline:
     return pipeline._replace(stages=moved)
 
 
-def _too_much(work: Work) -> Iterator[Problem]:
+def _too_much(work: PreparedJob) -> Iterator[Problem]:
     """What breaks the limits of its target, in the words of ``tuner.data.checks``."""
     path, limits = str(work.spec.training_data.path), TARGETS[work.spec.target.kind].limits
     for key, most in (("text_input", limits.text_input_chars), ("output", limits.output_chars)):
@@ -132,5 +132,7 @@ def _too_much(work: Work) -> Iterator[Problem]:
     yield from check_request(new_tuned_model(work), path, limits)
 
 
-def _asked(part: Work | Pipeline, *, force: bool) -> Sequence[Asked]:
-    return [alone(part, force=force)] if isinstance(part, Work) else stages(part, force=force)
+def _asked(part: PreparedJob | Pipeline, *, force: bool) -> Sequence[Asked]:
+    return (
+        [alone(part, force=force)] if isinstance(part, PreparedJob) else stages(part, force=force)
+    )

@@ -13,8 +13,7 @@ from tuner.jobs.outcome import gravest
 from tuner.jobs.planning.chained import resolved
 from tuner.jobs.planning.verdict import Action, Verdict, lacking, verdict, wished
 from tuner.jobs.planning.world import read_world
-from tuner.jobs.steps import total_steps
-from tuner.jobspec.work import new_tuned_model
+from tuner.jobspec.prepared_job import new_tuned_model, total_steps
 from tuner.targets import TARGETS
 from tuner.types import Phase
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.planning.asked import Asked
     from tuner.jobs.planning.world import World
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
@@ -61,7 +60,7 @@ class Item(NamedTuple):
 
     title: str
     path: Path
-    work: Work
+    work: PreparedJob
     tuned_model: str
     job: Job | None
     action: Action
@@ -82,7 +81,7 @@ async def plan(
     asked: Sequence[Asked],
     ledger: Ledger,
     open_: OpenTarget,
-    tokens: Callable[[Work], int | None],
+    tokens: Callable[[PreparedJob], int | None],
 ) -> list[Item]:
     """What ``run`` would do about each, in their order; only reads are sent, targets side by side.
 
@@ -239,7 +238,7 @@ def _unknown(item: Item, error: TunerError) -> Item:
     return item._replace(action=Action.UNKNOWN, reasons=why, changes=(), fix="", error=error)
 
 
-def _unasked(work: Work) -> Verdict:
+def _unasked(work: PreparedJob) -> Verdict:
     """What the kind of target is known to lack, without asking it."""
     lacks = lacking(work, TARGETS[work.spec.target.kind].cannot)
     fix = "name another target" if lacks else ""
@@ -258,7 +257,7 @@ def _if_it_wins(change: str) -> str:
     return change if change in ("tune", "evaluate", "delete") else f"if it wins: {change}"
 
 
-def _counted(item: Item, tokens: Callable[[Work], int | None]) -> Item:
+def _counted(item: Item, tokens: Callable[[PreparedJob], int | None]) -> Item:
     spec = item.work.spec
     steps = total_steps(len(item.work.examples), spec.hyperparameters)
     return item._replace(tokens=tokens(item.work), steps=steps)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from tuner.job import Job
     from tuner.jobs.planning.plan import Item
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
-    Pair = tuple[Job, Work]
+    Pair = tuple[Job, PreparedJob]
 
 
 def refuse_blocked(items: Sequence[Item]) -> None:

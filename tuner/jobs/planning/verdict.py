@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.evaluation import gate
 from tuner.jobs.flow import differences, others_content
-from tuner.jobs.steps import total_steps
+from tuner.jobspec.prepared_job import total_steps
 from tuner.targets.tunable import METHOD, SHOWN, way_out
 from tuner.types import Feature, Phase, Role, State
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tuner.job import Job
     from tuner.jobs.planning.world import World
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.types import TunedModel
 
 
@@ -60,7 +60,7 @@ _OTHER_ID = "choose another tuned_model_id, or leave it out"
 _ASK_OWNER = "ask its owner, or tune one of your own with `tuner run --new`"
 
 
-def verdict(name: str, work: Work, job: Job | None, world: World) -> Verdict:
+def verdict(name: str, work: PreparedJob, job: Job | None, world: World) -> Verdict:
     """What ``tuner run`` would do about the tuned model ``name``.
 
     Args:
@@ -84,7 +84,7 @@ def verdict(name: str, work: Work, job: Job | None, world: World) -> Verdict:
             return _of_tuned(found, work, job, world)
 
 
-def lacking(work: Work, lacks: Mapping[Feature, str]) -> list[str]:
+def lacking(work: PreparedJob, lacks: Mapping[Feature, str]) -> list[str]:
     """What the work needs and its target lacks, in words."""
     needs = {
         Feature.CHAINING: ("tuned_model_source", work.spec.tuned_model_source),
@@ -98,7 +98,7 @@ def lacking(work: Work, lacks: Mapping[Feature, str]) -> list[str]:
     ]
 
 
-def wished(work: Work, *, tuned: bool = False, evaluated: bool = False) -> tuple[str, ...]:
+def wished(work: PreparedJob, *, tuned: bool = False, evaluated: bool = False) -> tuple[str, ...]:
     """All that the work asks for, as changes; less what was done already."""
     spec = work.spec
     steps = [] if tuned else ["tune"]
@@ -110,7 +110,7 @@ def wished(work: Work, *, tuned: bool = False, evaluated: bool = False) -> tuple
     return tuple(steps)
 
 
-def _of_missing(work: Work, job: Job | None, world: World) -> Verdict:
+def _of_missing(work: PreparedJob, job: Job | None, world: World) -> Verdict:
     if job and job.handed_to:
         why = f"was handed over to {job.handed_to} and is hidden from you"
         return Verdict(Action.OWNER, (why,), (), _ASK_OWNER)
@@ -152,12 +152,12 @@ def _source_gone(source: str, world: World) -> Verdict | None:
     return Verdict(Action.BASE_GONE, (why,), (), "see `tuner models list`")
 
 
-def _elsewhere(work: Work) -> str:
+def _elsewhere(work: PreparedJob) -> str:
     local = "" if work.spec.target.kind == "local" else ", or tune with `target: local`"
     return f"take it out of the spec{local}"
 
 
-def _of_failed(work: Work, job: Job | None) -> Verdict:
+def _of_failed(work: PreparedJob, job: Job | None) -> Verdict:
     if job and job.retry:
         why = "failed; a retry was asked for"
         return Verdict(Action.RESUME, (why,), ("delete", *wished(work)))
@@ -165,12 +165,12 @@ def _of_failed(work: Work, job: Job | None) -> Verdict:
     return Verdict(Action.FAILED, (why,), (), AGAIN)
 
 
-def _progress(found: TunedModel, work: Work) -> str:
+def _progress(found: TunedModel, work: PreparedJob) -> str:
     done = found.snapshots[-1].step if found.snapshots else 0
     return f"tuning, step {done} of {total_steps(len(work.examples), found.hyperparameters)}"
 
 
-def _of_tuned(found: TunedModel, work: Work, job: Job | None, world: World) -> Verdict:
+def _of_tuned(found: TunedModel, work: PreparedJob, job: Job | None, world: World) -> Verdict:
     """Tuned already: what is left of evaluating, sharing and handing over."""
     name, asked = found.name, work.spec.evaluation
     if job and job.phase is Phase.BEATEN:
@@ -187,14 +187,14 @@ def _of_tuned(found: TunedModel, work: Work, job: Job | None, world: World) -> V
     return _shared(found, work, job, world)
 
 
-def _missed(job: Job, work: Work) -> str:
+def _missed(job: Job, work: PreparedJob) -> str:
     """What the gate asked now misses by the scores kept, and nobody has overruled."""
     asked, kept = work.spec.evaluation, job.evaluation
     missed = "; ".join(gate.shortfalls(kept, asked)) if kept and asked else ""
     return "" if job.force or gate.was_forced(job.allowed, missed) else missed
 
 
-def _obstacle(name: str, work: Work, job: Job | None, world: World) -> Verdict | None:
+def _obstacle(name: str, work: PreparedJob, job: Job | None, world: World) -> Verdict | None:
     """Why nothing can be done about a model that is there: whose it is."""
     heir, owner = work.spec.transfer_ownership, world.owner(name)
     if name not in world.permissions:
@@ -208,7 +208,7 @@ def _obstacle(name: str, work: Work, job: Job | None, world: World) -> Verdict |
     return None
 
 
-def _unevaluated(name: str, work: Work, job: Job | None, world: World) -> Verdict:
+def _unevaluated(name: str, work: PreparedJob, job: Job | None, world: World) -> Verdict:
     changes = ("evaluate", *_left(name, work, world))
     if job and not job.phase.is_end:
         return Verdict(Action.RESUME, ("tuned, not evaluated yet",), changes)
@@ -218,14 +218,14 @@ def _unevaluated(name: str, work: Work, job: Job | None, world: World) -> Verdic
     return Verdict(Action.ADOPT, _unknown(work), changes)
 
 
-def _unknown(work: Work) -> tuple[str, ...]:
+def _unknown(work: PreparedJob) -> tuple[str, ...]:
     whys = ["tuned already, unknown to this ledger"]
     if work.spec.tuned_model_id:
         whys.append("its examples cannot be compared: the id was chosen by hand")
     return tuple(whys)
 
 
-def _shared(found: TunedModel, work: Work, job: Job | None, world: World) -> Verdict:
+def _shared(found: TunedModel, work: PreparedJob, job: Job | None, world: World) -> Verdict:
     """Tuned, and nothing is in the way of sharing it."""
     name = found.name
     changes = tuple(_left(name, work, world))
@@ -247,7 +247,7 @@ def _shared(found: TunedModel, work: Work, job: Job | None, world: World) -> Ver
     return Verdict(Action.UNCHANGED, ("tuned from the same content, shared as it says", *more))
 
 
-def _left(name: str, work: Work, world: World) -> Iterator[str]:
+def _left(name: str, work: PreparedJob, world: World) -> Iterator[str]:
     """Which grants and whether a transfer are still to be made."""
     held = {each.grant.grantee: each.grant.role for each in world.permissions.get(name, ())}
     for grant in work.spec.grants:
@@ -268,7 +268,7 @@ def _overruled(job: Job | None) -> Iterator[str]:
         yield f"its gate was not met: {job.allowed}"
 
 
-def _settings(found: TunedModel, work: Work) -> Iterator[str]:
+def _settings(found: TunedModel, work: PreparedJob) -> Iterator[str]:
     """What a run leaves alone: it can be changed at any time."""
     for key in ("display_name", "description", "temperature", "top_p", "top_k"):
         asked, has = getattr(work.spec, key), getattr(found, key)
@@ -278,7 +278,7 @@ def _settings(found: TunedModel, work: Work) -> Iterator[str]:
             yield f"{key} differs: `tuner models update` changes it"
 
 
-def _strangers(name: str, work: Work, world: World) -> list[str]:
+def _strangers(name: str, work: PreparedJob, world: World) -> list[str]:
     """Who may use it without being asked for; after a transfer one writer is the former owner."""
     asked = {grant.grantee for grant in work.spec.grants}
     others = [

@@ -18,14 +18,14 @@ from tuner.events import events
 from tuner.jobs.records.bursts import Bursts
 from tuner.jobspec.files import is_pipeline
 from tuner.types import Phase
-from tuner.yaml_source.overrides import made_of
+from tuner.yaml_source import without_receivers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tuner.events.events import Tell
     from tuner.job import Job
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
@@ -38,7 +38,7 @@ PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.BEATEN})
 
 
 async def keep(
-    job: Job, work: Work, target: Target, permissions: Sequence[Permission], tell: Tell
+    job: Job, work: PreparedJob, target: Target, permissions: Sequence[Permission], tell: Tell
 ) -> None:
     """Lock a job that has ended, from what the service shows; NotLocked is told where that fails.
 
@@ -70,7 +70,7 @@ async def _visible(job: Job, target: Target) -> TunedModel | None:
 
 
 def write(
-    job: Job, work: Work, model: TunedModel | None, permissions: Sequence[Permission]
+    job: Job, work: PreparedJob, model: TunedModel | None, permissions: Sequence[Permission]
 ) -> None:
     """Lock a job, now and alone: the same job gives the same bytes.
 
@@ -88,7 +88,7 @@ def write(
 
 
 def _new(
-    job: Job, work: Work, model: TunedModel | None, permissions: Sequence[Permission]
+    job: Job, work: PreparedJob, model: TunedModel | None, permissions: Sequence[Permission]
 ) -> Entry:
     from tuner.jobs.records.provenance import described
 
@@ -103,7 +103,7 @@ def stage_of(job: Job) -> str:
     """Tells the jobs of one file apart: in a pipeline's, its title; else what ``--set`` changed."""
     if is_pipeline(Path(job.spec)):
         return job.title
-    return job.label or " ".join(made_of(job.overrides))
+    return job.label or " ".join(without_receivers(job.overrides))
 
 
 def key(spec: Path, stage: str = "") -> str:

@@ -13,15 +13,15 @@ from tuner.data.sources import files
 from tuner.jobs import versions
 from tuner.jobs.moments import timestamp
 from tuner.jobs.outcome import permission_rows
-from tuner.jobspec.work import digest
-from tuner.yaml_source.overrides import made_of
+from tuner.jobspec.prepared_job import digest
+from tuner.yaml_source import without_receivers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tuner.job import Evaluation, Job
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import JobSpec
     from tuner.types import Permission, TunedModel
 
 LOCAL_SEED = 0
@@ -29,7 +29,7 @@ LOCAL_SEED = 0
 
 
 def described(
-    job: Job, work: Work, model: TunedModel | None, permissions: Sequence[Permission]
+    job: Job, work: PreparedJob, model: TunedModel | None, permissions: Sequence[Permission]
 ) -> dict[str, Any]:
     """The facts of a job that has ended; None stands for what is hidden from us or not known."""
     spec = work.spec
@@ -40,7 +40,7 @@ def described(
         "tuned_model": job.tuned_model,
         "content": digest(work),
         "spec": sha256(Path(job.spec)),
-        "overrides": made_of(job.overrides),
+        "overrides": without_receivers(job.overrides),
         "data": data_of(spec, Path(job.spec).parent),
         "examples": {"tuned_on": len(work.examples), "held_out": len(work.holdout)},
         "seed": LOCAL_SEED if job.target.kind == "local" else None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.ledger.claims import Claim
     from tuner.jobs.running.leases import Leases
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 
 NOTE_S = 2.0
@@ -61,7 +61,7 @@ class Own:
     leases: Leases
     notes: Notes
     claim: Claim
-    work: Work
+    work: PreparedJob
 
     def begin(self, job: Job) -> None:
         """It was written down with its claim."""

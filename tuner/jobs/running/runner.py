@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tuner.events.events import Event, Tell
     from tuner.jobs.ledger import Ledger
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
 
     Step = Callable[[Job], Awaitable[Job]]
@@ -130,7 +130,7 @@ class Runner:
     news: Callable[[str, float], Awaitable[None]] | None = None
     tuned: Callable[[], Awaitable[None]] | None = None
 
-    async def follow(self, job: Job, work: Work, target: Target) -> Job:
+    async def follow(self, job: Job, work: PreparedJob, target: Target) -> Job:
         """Advance ``job`` to its end, or to ``pace.until``."""
         changed = False
 

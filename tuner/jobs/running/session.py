@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger.claims import Watch
     from tuner.jobs.running.reach import Place
     from tuner.jobs.running.runner import Pace
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
@@ -108,7 +108,7 @@ class Session:
             await self.leases.close()
             await self._reach.close()
 
-    async def follow(self, job: Job, work: Work, *, until: Phase | None = None) -> Outcome:
+    async def follow(self, job: Job, work: PreparedJob, *, until: Phase | None = None) -> Outcome:
         """Advance a job to its end, or to a phase: ``until``, or the pace's; never raises TunerError.
 
         While another runner has the job this one watches, and goes on once that one is gone.
@@ -157,7 +157,7 @@ class Session:
 
     # -- of two runners one acts ----------------------------------------------------------------
 
-    async def _alone(self, job: Job, work: Work, until: Phase | None) -> Outcome:
+    async def _alone(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
         """Work on a job while this session has it, and look on while another runner has it."""
         watch = self.leases.watch()
         job = self._caught_up(job)
@@ -178,7 +178,9 @@ class Session:
             if job.phase.is_end or reached(job.phase, until):
                 return await self._seen_off(job)
 
-    async def _work(self, job: Job, work: Work, until: Phase | None, claim: Claim) -> Outcome:
+    async def _work(
+        self, job: Job, work: PreparedJob, until: Phase | None, claim: Claim
+    ) -> Outcome:
         """Advance a job that is ours. Raises Superseded."""
         allow = partial(claims.check, self.ledger.store, claim)
         book = Own(self.ledger, self.leases, self._notes, claim, work)

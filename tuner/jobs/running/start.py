@@ -11,7 +11,7 @@ from tuner import names
 from tuner.errors import InvalidInput, Problem
 from tuner.job import Job, rewound
 from tuner.jobs.running.session import Session
-from tuner.jobspec.work import content_id, new_tuned_model
+from tuner.jobspec.prepared_job import content_id, new_tuned_model
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
     from tuner.jobs.running.runner import Pace
-    from tuner.jobspec.work import Work
+    from tuner.jobspec.prepared_job import PreparedJob
 
 
-def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: bool = False) -> Job:
+def begin(
+    work: PreparedJob, ledger: Ledger, overrides: Sequence[str] = (), *, new: bool = False
+) -> Job:
     """The bookmark to go on from: the one in the ledger, or a new one.
 
     An ended job starts over: every step asks first, so that what is true already stays as it is.
@@ -58,7 +60,7 @@ def begin(work: Work, ledger: Ledger, overrides: Sequence[str] = (), *, new: boo
     )
 
 
-def _job(work: Work, overrides: Sequence[str], *, new: bool) -> Job:
+def _job(work: PreparedJob, overrides: Sequence[str], *, new: bool) -> Job:
     wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
     return Job(
         name=work.spec.job,
@@ -70,7 +72,7 @@ def _job(work: Work, overrides: Sequence[str], *, new: bool) -> Job:
     )
 
 
-def unchanged(job: Job, work: Work) -> Job:
+def unchanged(job: Job, work: PreparedJob) -> Job:
     """``job`` to be resumed, refused when its spec or data are no longer what was submitted."""
     if job.content != content_id(work):
         problem = Problem(
@@ -88,7 +90,7 @@ def unchanged(job: Job, work: Work) -> Job:
 
 
 async def follow_all(
-    pairs: Sequence[tuple[Job, Work]], ledger: Ledger, tell: Tell, pace: Pace
+    pairs: Sequence[tuple[Job, PreparedJob]], ledger: Ledger, tell: Tell, pace: Pace
 ) -> list[Outcome]:
     """Follow jobs side by side, to their ends or to ``pace.until``; one's failure stops no other."""
     async with Session(ledger, tell, pace) as session:

@@ -1,10 +1,11 @@
-"""A first spec for a file of examples: what can be seen from the data is filled in."""
+"""Write a spec as text, and a first one for a file of examples."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import re
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -18,13 +19,18 @@ from tuner.data.formats.encodings import guessed
 from tuner.data.formats.shapes import SHAPES
 from tuner.data.holdout import split
 from tuner.errors import DatasetError, Problem
-from tuner.jobspec.writing import Line, render
+from tuner.jobspec.schema import JobSpec, declared
+from tuner.yaml_source import Scalar, parse_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TypeAlias
 
     from tuner.data import Turns
     from tuner.types import Example
+
+    Written: TypeAlias = "Scalar | Sequence[Scalar] | Mapping[str, Scalar]"
+
 
 BASE_MODEL = "models/smollm2-135m-instruct"
 MAX_BATCHES = 3
@@ -67,7 +73,7 @@ class Seen(NamedTuple):
     labels: Sequence[str]
 
 
-def starter(paths: Sequence[Path], spec: Path, columns: Columns = USUAL) -> str:
+def scaffold_spec(paths: Sequence[Path], spec: Path, columns: Columns = USUAL) -> str:
     """The text of a spec that tunes on files of examples, to be saved as ``spec``.
 
     Raises:
@@ -82,7 +88,7 @@ def look(path: Path, columns: Columns = USUAL) -> Seen:
     """Read the beginning of a file.
 
     Raises:
-        DatasetError: As ``starter``.
+        DatasetError: As ``scaffold_spec``.
     """
     encoding = guessed(_start(path))
     present = _names(path, encoding)
@@ -117,48 +123,48 @@ def _head(spec: Path, paths: Sequence[Path]) -> list[str]:
     return [command, "", f"Written by `tuner init {files}`; docs/spec.md explains every key."]
 
 
-def _lines(paths: Sequence[Path], spec: Path, seen: Seen) -> list[Line]:
+def _lines(paths: Sequence[Path], spec: Path, seen: Seen) -> list[SpecLine]:
     files = [Path(os.path.relpath(path, spec.parent)).as_posix() for path in paths]
     where = files if len(files) > 1 else files[0]
     lines = [
-        Line(
+        SpecLine(
             "job",
             names.slug(paths[0].name.partition(".")[0]),
             "the tuned model's id begins with it",
         ),
-        Line("target", "local", "this machine; gemini is Google's service"),
-        Line(
+        SpecLine("target", "local", "this machine; gemini is Google's service"),
+        SpecLine(
             "base_model", BASE_MODEL, "the small model in the box; `tuner models list` has others"
         ),
-        Line("training_data.path", where, "relative to this file"),
+        SpecLine("training_data.path", where, "relative to this file"),
         _instruction(seen),
-        Line("hyperparameters.epoch_count", 3, "passes over the rows"),
-        Line("hyperparameters.batch_size", 16, "the service decides", is_active=False),
-        Line("hyperparameters.learning_rate", 0.001, "the service decides", is_active=False),
+        SpecLine("hyperparameters.epoch_count", 3, "passes over the rows"),
+        SpecLine("hyperparameters.batch_size", 16, "the service decides", is_active=False),
+        SpecLine("hyperparameters.learning_rate", 0.001, "the service decides", is_active=False),
         *_evaluation(seen),
         *_sharing(),
     ]
     if seen.names:
         note = f"{'guessed from' if seen.is_guessed else 'of'} {', '.join(seen.names[:8])}"
-        lines.append(Line("training_data.text_input", seen.columns.text_input, note))
-        lines.append(Line("training_data.output", seen.columns.output, note))
+        lines.append(SpecLine("training_data.text_input", seen.columns.text_input, note))
+        lines.append(SpecLine("training_data.output", seen.columns.output, note))
     if seen.encoding != "utf-8":
-        lines.append(Line("training_data.encoding", seen.encoding, "guessed: it is not UTF-8"))
+        lines.append(SpecLine("training_data.encoding", seen.encoding, "guessed: it is not UTF-8"))
     if seen.multi_turn == "expand":
         note = "there are conversations of several turns: an example for every answer"
-        lines.append(Line("training_data.multi_turn", seen.multi_turn, note))
+        lines.append(SpecLine("training_data.multi_turn", seen.multi_turn, note))
     return lines
 
 
-def _instruction(seen: Seen) -> Line:
+def _instruction(seen: Seen) -> SpecLine:
     above = ("What the model is to do, in front of every input, in tuning and evaluating alike:",)
     task = "Say here what to do with the input."
     if seen.labels:
         task = f"Answer with one of: {', '.join(seen.labels)}."
-    return Line("training_data.instruction", task, above=above, is_active=False)
+    return SpecLine("training_data.instruction", task, above=above, is_active=False)
 
 
-def _evaluation(seen: Seen) -> list[Line]:
+def _evaluation(seen: Seen) -> list[SpecLine]:
     count = len(seen.examples)
     share = 0.1 if count >= MANY else 0.2
     can_hold = count >= LEAST and all(split(seen.examples, share))
@@ -170,19 +176,22 @@ def _evaluation(seen: Seen) -> list[Line]:
     gate = {"better_than_base": True}
     metric = "exact_match" if seen.labels else "normalized_match"
     return [
-        Line(
+        SpecLine(
             "evaluation.holdout", share, "chosen by content: new rows move no old one", (), can_hold
         ),
-        *([Line("evaluation.stratify", True, "of every label", (), can_hold)] * bool(seen.labels)),
-        Line("evaluation.metric", metric, "", (), can_hold),
-        Line("evaluation.require", gate, "", above, can_hold and bool(seen.labels)),
+        *(
+            [SpecLine("evaluation.stratify", True, "of every label", (), can_hold)]
+            * bool(seen.labels)
+        ),
+        SpecLine("evaluation.metric", metric, "", (), can_hold),
+        SpecLine("evaluation.require", gate, "", above, can_hold and bool(seen.labels)),
     ]
 
 
-def _sharing() -> list[Line]:
+def _sharing() -> list[SpecLine]:
     reader: Any = [{"role": "READER", "email_address": "ana@example.com"}]
     above = ("Who may use the model, once the gate is passed.",)
-    return [Line("permissions", reader, "", above, is_active=False)]
+    return [SpecLine("permissions", reader, "", above, is_active=False)]
 
 
 def _labels(examples: Sequence[Example]) -> list[str]:
@@ -244,3 +253,83 @@ def _keys(text: str) -> list[str]:
     except (ValueError, RecursionError):
         return []
     return list(value) if isinstance(value, dict) else []
+
+
+_PLAIN = re.compile(r"[A-Za-z_./][\w ./+@-]*(?<! )", re.ASCII)
+"""Texts that YAML reads as they stand; others are put in quotes."""
+
+
+class SpecLine(NamedTuple):
+    """One key of a spec.
+
+    Attributes:
+        key: With dots: ``hyperparameters.epoch_count``.
+        value: A list or mapping is written on the same line.
+        note: The comment beside it.
+        above: The comment over it, a line each.
+        is_active: Otherwise the key is commented out.
+    """
+
+    key: str
+    value: Written
+    note: str = ""
+    above: tuple[str, ...] = ()
+    is_active: bool = True
+
+
+def render(head: Iterable[str], lines: Iterable[SpecLine]) -> str:
+    """The text of a spec that opens with the comment ``head``; each key is given once."""
+    rows = [f"# {_on_one_line(text)}".rstrip() for text in head]
+    opened: list[str] = []
+    for line in sorted(lines, key=lambda line: _position(line.key)):
+        *parents, name = line.key.split(".")
+        for depth, parent in enumerate(parents):
+            if opened[: depth + 1] != parents[: depth + 1]:
+                rows.append(f"{'  ' * depth}{parent}:")
+        opened = parents
+        rows += _line_rows("  " * len(parents), name, line)
+    return "\n".join(rows) + "\n"
+
+
+def _line_rows(indent: str, name: str, line: SpecLine) -> list[str]:
+    mark = "" if line.is_active else "# "
+    note = f"  # {_on_one_line(line.note)}" if line.note else ""
+    above = [f"{indent}# {_on_one_line(text)}" for text in line.above]
+    return [*above, f"{indent}{mark}{name}: {_value(line.value)}{note}"]
+
+
+def _on_one_line(text: str) -> str:
+    """The name of a file, or a value of theirs, may hold what ends a comment."""
+    return " ".join(text.splitlines())
+
+
+def _position(key: str) -> list[float]:
+    """Where a key stands in the reference, but for the data, which come after the model."""
+    cls: type = JobSpec
+    position: list[float] = []
+    for name in key.split("."):
+        keys = declared(cls)
+        order = list(keys)
+        is_late = name == "training_data"
+        position.append(order.index("hyperparameters") - 0.5 if is_late else order.index(name))
+        cls = keys[name].kind
+    return position
+
+
+def _value(value: Written) -> str:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_value(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value)
+
+
+def _text(text: str) -> str:
+    """As our own reader takes it back: a word like ``no`` stays text, a dollar sign is doubled."""
+    text = text.replace("$", "$$")
+    if _PLAIN.fullmatch(text) and parse_scalar(text) == text:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)  # YAML takes more for line ends than JSON does
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in quoted)

@@ -1,4 +1,4 @@
-"""A job spec with its examples, checked: all that a job needs to begin."""
+"""A job spec with its examples, checked: all that a job needs to start."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tuner import names
 from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput
-from tuner.jobs.steps import total_steps
-from tuner.jobspec.draft import read_draft
-from tuner.jobspec.evaluation_keys import MetricSpec
-from tuner.jobspec.material import read_material
+from tuner.jobspec.load import read_data, read_partial_spec
+from tuner.jobspec.schema import MetricSpec
 from tuner.targets import TARGETS
 from tuner.types import NewTunedModel
 
@@ -23,14 +21,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tuner.errors import Problem
-    from tuner.jobspec.draft import Draft
-    from tuner.jobspec.keys import JobSpec
-    from tuner.jobspec.material import Look, Material
-    from tuner.types import Example
+    from tuner.jobspec.load import BatchCheck, PartialSpec, SpecData
+    from tuner.jobspec.schema import JobSpec
+    from tuner.types import Example, Hyperparameters
+
+
+DEFAULT_EPOCHS = 5
+MANY_EXAMPLES = 1_000
+BATCH_SIZES = (4, 16)
+"""Of few and of many examples: what the service chooses where a spec leaves it open. A test holds
+these to what the service in the box does, which goes by Google's documents."""
+
+
+def total_steps(examples: int, hyperparameters: Hyperparameters) -> int:
+    """Optimizer steps in all, as the service would choose what is left open.
+
+    The last batch of an epoch may be smaller.
+    """
+    epochs = hyperparameters.epoch_count or DEFAULT_EPOCHS
+    batch = hyperparameters.batch_size or BATCH_SIZES[examples >= MANY_EXAMPLES]
+    return epochs * -(-examples // batch)
 
 
 @dataclass(frozen=True)
-class Work:
+class PreparedJob:
     """What to do.
 
     Attributes:
@@ -69,30 +83,32 @@ class Work:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_work(
+def prepare_job(
     given: Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
     examples: Any = None,
-    looks: Callable[[JobSpec], Look] | None = None,
-) -> Work:
+    looks: Callable[[JobSpec], BatchCheck] | None = None,
+) -> PreparedJob:
     """Read a spec and its data, and check all that can be checked here.
 
     Args:
         given: A spec file, or a dict with the keys of one.
         overrides: As ``--set``.
         examples: In place of ``training_data.path``; see ``tuner.data.memory.batches``.
-        looks: Makes of a spec one more look at its data; see ``read_material``.
+        looks: Makes of a spec one more look at its data; see ``read_data``.
 
     Raises:
         InvalidInput: Everything that is wrong with the spec and with the data; the data are read
             as far as the spec says where they are.
     """
-    draft = read_draft(given, overrides, in_memory=examples is not None)
+    draft = read_partial_spec(given, overrides, in_memory=examples is not None)
     is_on_disk = isinstance(given, Path) and examples is None
-    return work_of(draft, read_material(draft, examples, looks), is_on_disk=is_on_disk)
+    return build_prepared_job(draft, read_data(draft, examples, looks), is_on_disk=is_on_disk)
 
 
-def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Work:
+def build_prepared_job(
+    draft: PartialSpec, material: SpecData, *, is_on_disk: bool = True
+) -> PreparedJob:
     """The work that a spec and its data are, once nothing is wrong with either.
 
     Raises:
@@ -106,7 +122,7 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
     if no_metric := list(_no_metric(draft, draft.spec)):
         raise InvalidInput(no_metric)
     warnings = (*problems, *_warnings(draft, draft.spec, len(material.examples)))
-    work = Work(draft.spec, material.examples, material.holdout, warnings, is_on_disk)
+    work = PreparedJob(draft.spec, material.examples, material.holdout, warnings, is_on_disk)
     limits = TARGETS[work.spec.target.kind].limits
     too_large = check_request(new_tuned_model(work), str(work.spec.training_data.path), limits)
     if too_large:
@@ -114,7 +130,7 @@ def work_of(draft: Draft, material: Material, *, is_on_disk: bool = True) -> Wor
     return work
 
 
-def _no_metric(draft: Draft, spec: JobSpec) -> Iterator[Problem]:
+def _no_metric(draft: PartialSpec, spec: JobSpec) -> Iterator[Problem]:
     """Why answers cannot be compared as asked: a library or the user's own code is missing."""
     if spec.evaluation and spec.evaluation.metric != MetricSpec():  # the usual one needs nothing
         from tuner.evaluation.metrics import check
@@ -123,7 +139,7 @@ def _no_metric(draft: Draft, spec: JobSpec) -> Iterator[Problem]:
             yield draft.document.problem(("evaluation", "metric"), what, fix, "bad-metric")
 
 
-def _warnings(draft: Draft, spec: JobSpec, examples: int) -> Iterator[Problem]:
+def _warnings(draft: PartialSpec, spec: JobSpec, examples: int) -> Iterator[Problem]:
     """What can be done, and hardly is what was meant."""
     evaluation, stopping = spec.evaluation, spec.early_stopping
     if evaluation and evaluation.require.better_than_base:
@@ -142,7 +158,7 @@ def _warnings(draft: Draft, spec: JobSpec, examples: int) -> Iterator[Problem]:
         yield replace(problem, severity="warning")
 
 
-def new_tuned_model(work: Work) -> NewTunedModel:
+def new_tuned_model(work: PreparedJob) -> NewTunedModel:
     """The model to create; its id is the spec's, or else made of its content."""
     spec = work.spec
     return NewTunedModel(
@@ -159,18 +175,18 @@ def new_tuned_model(work: Work) -> NewTunedModel:
     )
 
 
-def with_source(work: Work, source: str) -> Work:
+def with_source(work: PreparedJob, source: str) -> PreparedJob:
     """The same job, tuned from the model ``source``; as it is without one."""
     if not source:
         return work
     return replace(work, spec=replace(work.spec, base_model="", tuned_model_source=source))
 
 
-def content_id(work: Work) -> str:
+def content_id(work: PreparedJob) -> str:
     """``{slug of the job's name}-{10 hex digits of the digest}``."""
     return names.content_id(work.spec.job, digest(work))
 
 
-def digest(work: Work) -> str:
-    """As ``Work.digest``."""
+def digest(work: PreparedJob) -> str:
+    """As ``PreparedJob.digest``."""
     return work.digest

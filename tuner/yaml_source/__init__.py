@@ -1,1 +1,0 @@
-"""YAML files that know where each of their values stands."""
