@@ -86,7 +86,9 @@ def test_a_source_that_is_none_says_what_would_be(tmp_path, text, reason):
 def test_a_hub_that_cannot_be_reached_names_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
-    with pytest.raises(EngineError, match=r"did not give nobody/nothing.*give the folder's path"):
+    with pytest.raises(
+        EngineError, match=r"nobody/nothing could not be fetched.*give the folder's path"
+    ):
         base_models.pull(source("nobody/nothing"), tmp_path)
 
 

@@ -101,7 +101,7 @@ def test_turns_that_a_template_refuses_are_the_requests_fault(tmp_path):
 
 
 def test_a_broken_template_is_reported_with_its_folder(tmp_path):
-    with pytest.raises(EngineError, match=r"chat template in .*model is broken"):
+    with pytest.raises(EngineError, match=r"chat template in .*model is invalid"):
         open_chat(changed(tmp_path, chat_template="{% for %}"))
 
 

@@ -65,7 +65,7 @@ def test_rows_that_leave_a_batch_do_not_disturb_the_others(model):
 @torch.no_grad()
 def test_many_long_rows_take_another_way_to_the_same_logits(model, monkeypatch):
     expected, _ = model.prefill(PROMPTS, None)
-    monkeypatch.setattr("tuner.engine.attention.MATH_SCORES", 0)
+    monkeypatch.setattr("tuner.engine.attention.MAX_MATERIALIZED_SCORES", 0)
 
     logits, _ = model.prefill(PROMPTS, None)
 

@@ -1,6 +1,6 @@
-"""Real tuning and inference of open models: what every engine does, and the table of engines.
+"""Tuning and inference of open models: the Engine protocol, its data types, and the available engines.
 
-The service imports this module and never torch: an engine does its work in processes of its own.
+The service imports this module and never torch: engines work in child processes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A model this engine can run.
+    """A model an engine can run.
 
     Attributes:
         name: ``models/ID``, as the API names it.
-        source: A folder in Hugging Face's format, a hub name, ``package:NAME`` or ``builtin:tiny``.
+        source: Where its files are; see ``tuner.engine.base_models``.
         methods: ``supported_generation_methods``: generateContent, createTunedModel, embedContent...
-        input_token_limit: Tokens of prompt and answer together at the most.
+        input_token_limit: Maximum tokens of prompt and answer together; 0 for the model's own limit.
     """
 
     name: str
@@ -42,10 +42,11 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """Everything that decides a tuned model's weights: the same task gives the same bytes.
+    """Everything that determines a tuned model's weights: equal tasks give equal bytes.
 
-    ``parent`` is the folder of the adapter to go on from, when tuned from a tuned model.
-    ``learning_rate`` is resolved: any multiplier has been applied.
+    Attributes:
+        learning_rate: Resolved; any multiplier has been applied.
+        parent: Folder of the adapter to start from, when a tuned model is tuned further.
     """
 
     base_model: str
@@ -58,13 +59,13 @@ class TuningTask:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps in all; the last batch of an epoch may be smaller."""
+        """Number of optimizer steps; the last batch of an epoch may be smaller."""
         return self.epoch_count * -(-len(self.examples) // self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step was done; fields as in ``tuner.types.Snapshot``, ``tokens`` trained on in it."""
+    """A finished training step; fields as in ``tuner.types.Snapshot``, and its number of tokens."""
 
     step: int
     epoch: int
@@ -83,12 +84,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an answer is held to, whatever the model would rather say: one of these.
+    """A constraint on an answer, enforced while it is generated; exactly one field is set.
 
     Attributes:
-        json_schema: A JSON Schema as text; the answer is JSON that it allows.
+        json_schema: A JSON Schema as text; the answer is JSON that conforms to it.
         choices: The answer is one of these texts.
-        sources: The answer is some words of one of these texts, as they stand there.
+        sources: The answer is a verbatim run of words of one of these texts.
     """
 
     json_schema: str = ""
@@ -98,16 +99,18 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to answer, with which model, and how to sample.
+    """A prompt, the model that answers it, and the sampling parameters.
 
     Attributes:
         base_model: ``models/ID``.
         adapter: Folder of the adapter, None for the base model itself.
-        top_k: 0 is no limit. ``temperature`` 0 is greedy.
-        seed: The same one gives the same answer, whoever else asks meanwhile. None draws one.
-        presence_penalty: Taken from the logit of every token that was said before.
-        frequency_penalty: The same, once for every time it was said.
-        logprobs: Score every token, and so many of the likeliest beside it. None scores nothing.
+        temperature: 0 is greedy.
+        top_k: 0 is no limit.
+        seed: Equal seeds give equal answers, independent of other requests. None is random.
+        presence_penalty: Subtracted from the logit of every token already generated.
+        frequency_penalty: The same, times the number of occurrences.
+        logprobs: Return the log probability of every token, and of this many most likely tokens. None
+            returns none.
     """
 
     base_model: str
@@ -128,11 +131,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely a token was to the model, before sampling had a say.
+    """A token's probability according to the model, before sampling.
 
     Attributes:
-        log_probability: A natural logarithm.
-        likeliest: The likeliest tokens in its place, the best first.
+        log_probability: Natural logarithm.
+        likeliest: The most likely tokens at this position, best first.
     """
 
     token: str
@@ -146,12 +149,12 @@ FinishReason: TypeAlias = Literal["", "STOP", "MAX_TOKENS", "OTHER"]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next bit of an answer; only the last one has a ``finish_reason``.
+    """A part of a streamed answer; only the last part has a ``finish_reason``.
 
     Attributes:
-        finish_reason: OTHER means that the answer's form became too much to follow.
-        output_tokens: Of the answer so far, the token that ends it included.
-        scores: Of the tokens since the last piece, if the prompt asks for them.
+        finish_reason: OTHER means that the constraint became too complex to follow.
+        output_tokens: Of the answer so far, including the token that ends it.
+        scores: Of the tokens since the last piece, if the prompt has ``logprobs``.
     """
 
     text: str
@@ -164,21 +167,20 @@ class Piece:
 class EngineError(Exception):
     """The engine cannot do this; the text is for the user.
 
-    ``is_request`` tells a wrong request (too long, no such method) from a failure of the engine.
+    ``is_request`` distinguishes a bad request (too long, no such method) from a failure of the engine.
     """
 
     def __init__(self, what: str, *, is_request: bool = False) -> None:
-        """Keep whose fault it is beside the text."""
         super().__init__(what)
         self.is_request = is_request
 
 
 class WorkerDied(EngineError):
-    """The tuning worker was killed; ``tune`` with the same arguments goes on from its checkpoint."""
+    """The tuning worker was killed; ``tune`` with the same arguments resumes from its checkpoint."""
 
 
 class NoRoom(EngineError):
-    """The disk is full; once it is not, ``tune`` with the same arguments goes on."""
+    """The disk is full; ``tune`` with the same arguments resumes once there is space."""
 
 
 class Engine(Protocol):
@@ -186,30 +188,30 @@ class Engine(Protocol):
 
     @property
     def base_models(self) -> Mapping[str, BaseModel]:
-        """What is on offer, by name."""
+        """The models on offer, by name."""
 
     def tune(self, task: TuningTask, folder: Path) -> AsyncIterator[Step]:
-        """Tune, or go on from the last checkpoint in ``folder``; ends when ``adapter(folder)`` is whole.
+        """Tune, or resume from the last checkpoint in ``folder``, until ``adapter(folder)`` is complete.
 
-        Steps come in order, but a resumed run may repeat some that were reported before, with the
-        same values. Closing the iterator ends the worker. Only one run at a time may hold
-        ``folder``; a second waits until the first one's process is gone.
+        Steps come in order, but a resumed run may repeat steps reported before, with the same values.
+        Closing the iterator ends the worker. A second run on ``folder`` waits until the process of the
+        first has ended.
         """
 
     def adapter(self, folder: Path) -> Path:
-        """Where ``tune`` leaves the finished adapter, a folder in PEFT's format."""
+        """Return the path of the finished adapter, a folder in PEFT's format."""
 
     def generate(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Answer a prompt, piece by piece. Closing the iterator stops the work."""
+        """Answer a prompt, piece by piece. Closing the iterator cancels the request."""
 
     async def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of the prompt as the model would see it, template included."""
+        """Count the tokens of a prompt, chat template included."""
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """One unit-length vector a text."""
+        """Return one unit-length vector per text."""
 
     async def close(self) -> None:
-        """End every worker; running tunings keep their checkpoints."""
+        """Stop all processes; running tunings save a checkpoint first."""
 
 
 TINY = BaseModel(
@@ -255,13 +257,13 @@ def open_engine(
     models_folder: Path,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> Engine:
-    """Make an engine of a ``kind`` in ``ENGINES``; nothing is started before it is needed.
+    """Create an engine; it starts processes when they are first needed.
 
     Args:
-        kind: A name in the table.
-        base_models: What it offers, by name.
-        models_folder: Where converted models are.
-        checkpoint_s: Seconds of a tuning that a kill may cost.
+        kind: A key of ``ENGINES``.
+        base_models: The models on offer, by name.
+        models_folder: Where downloaded and converted models are kept.
+        checkpoint_s: Seconds between checkpoints, which is what a killed tuning loses at most.
     """
     module, _, maker = ENGINES[kind].partition(":")
     engine: Engine = getattr(import_module(module), maker)(

@@ -1,10 +1,9 @@
-"""Attention over packed rows that share a prefix, while tuning and while answering.
+"""Attention over packed rows that share a prefix, for tuning and inference.
 
-B rows, P tokens of the prefix all rows share, T tokens of the longest row after it, N tokens in all,
-H query heads, G key heads, W width of a head, C columns of the cache.
-Tokens are packed flat: the prefix once, then the rows one after the other, without padding; only
-attention lays them out as (B, T). What a prefix computes is the same
-for every row, since no token sees a later one; so it is computed once and not B times.
+Shapes: B rows, P tokens of the shared prefix, T tokens of the longest row after it, N tokens in all,
+H query heads, G key heads, W head width, C columns of the cache.
+Tokens are packed flat, without padding: the prefix once, then the rows. Only attention uses (B, T).
+Attention is causal, so the prefix gives the same result for every row and is computed once, not B times.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-MATH_SCORES = 1 << 24  # above so many scores at once, do not hold them all
+MAX_MATERIALIZED_SCORES = 1 << 24  # above this, use a kernel that does not hold all scores
 SPARE_COLUMNS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """Rows of tokens, their common beginning stored once.
+    """Rows of tokens, with their shared prefix stored once.
 
     Attributes:
         ids: (N).
         positions: (N), from 0 in each row.
-        lengths: Of each row after the prefix, (B).
+        lengths: Length of each row after the prefix, (B).
         prefix: P.
     """
 
@@ -46,20 +45,20 @@ class Packed:
         return len(self.lengths), int(self.lengths.max())
 
     def at(self, row: Tensor, position: Tensor) -> Tensor:
-        """Where in the flat tokens a position of a row is; it lies after the prefix."""
+        """Return the flat index of a position (after the prefix) in a row."""
         return (self.lengths.cumsum(0) - self.lengths)[row] + position
 
     def cells(self) -> Tensor:
-        """Where the tokens after the prefix lie in (B, T), laid out flat."""
+        """Return the flat indexes in (B, T) of the tokens after the prefix."""
         length = self.shape[1]
         return (torch.arange(length) < self.lengths[:, None]).flatten().nonzero()[:, 0]
 
 
-def pack(rows: Sequence[Sequence[int]], most: int) -> Packed:
-    """Pack rows, sharing at most ``most`` tokens of a common beginning."""
-    low, high = min(map(tuple, rows)), max(map(tuple, rows))  # all others lie between these two
-    alike = (number for number in range(most) if low[number] != high[number])
-    prefix = next(alike, most)
+def pack(rows: Sequence[Sequence[int]], max_prefix: int) -> Packed:
+    """Pack rows with a shared prefix of at most ``max_prefix`` tokens."""
+    low, high = min(map(tuple, rows)), max(map(tuple, rows))  # all rows sort between these two
+    differing = (number for number in range(max_prefix) if low[number] != high[number])
+    prefix = next(differing, max_prefix)
     tails = [row[prefix:] for row in rows]
     ids = [*rows[0][:prefix], *(token for tail in tails for token in tail)]
     positions = [torch.arange(prefix, len(row)) for row in rows]
@@ -72,10 +71,10 @@ def pack(rows: Sequence[Sequence[int]], most: int) -> Packed:
 
 
 class PackedAttention:
-    """Every row's tokens see the prefix and what stands before them; keeps keys and values if asked."""
+    """Causal attention of every row over the prefix and itself; fills a cache if there is one."""
 
     def __init__(self, packed: Packed, cache: Cache | None = None) -> None:
-        """Make the masks once for all layers."""
+        """Build the masks once for all layers."""
         self.packed = packed
         self.cache = cache
         length = packed.shape[1]
@@ -86,9 +85,9 @@ class PackedAttention:
         self.cells = packed.cells() if padded else None
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Take q (N, H, W), k and v (N, G, W). Returns (N, H*W)."""
+        """Attend: q (N, H, W), k and v (N, G, W) to (N, H*W)."""
         prefix, rows = self.packed.prefix, len(self.packed.lengths)
-        own_q, keys, values = (self._laid_out(x[prefix:]) for x in (q, k, v))
+        own_q, keys, values = (self._padded(x[prefix:]) for x in (q, k, v))
         if prefix:
             keys = torch.cat([k[:prefix].expand(rows, -1, -1, -1), keys], 1)
             values = torch.cat([v[:prefix].expand(rows, -1, -1, -1), values], 1)
@@ -101,7 +100,7 @@ class PackedAttention:
         first = attend(q[None, :prefix], k[None, :prefix], v[None, :prefix], self.prefix_mask)
         return torch.cat([first[0], own])
 
-    def _laid_out(self, x: Tensor) -> Tensor:
+    def _padded(self, x: Tensor) -> Tensor:
         rows, length = self.packed.shape
         if self.cells is not None:
             x = x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, self.cells, x)
@@ -109,10 +108,10 @@ class PackedAttention:
 
 
 class Cache:
-    """Keys and values of rows that are being answered, with room for more columns."""
+    """Keys and values of the rows being generated, with spare columns."""
 
     def __init__(self, packed: Packed, layers: int) -> None:
-        """Lay out the columns: the prefix, the padded rows, then one a generated token."""
+        """Columns are the prefix, the padded rows, then one per generated token."""
         length = packed.shape[1]
         self.used = packed.prefix + length
         columns = torch.arange(self.used)
@@ -122,15 +121,15 @@ class Cache:
         self.values: list[Tensor] = [torch.empty(0)] * layers
 
     def fill(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Take what the prompts computed, (B, P + T, G, W) each."""
-        room = (0, 0, 0, 0, 0, SPARE_COLUMNS)
+        """Store the keys and values of the prompts, (B, P + T, G, W) each."""
+        padding = (0, 0, 0, 0, 0, SPARE_COLUMNS)
         self.keys[layer], self.values[layer] = (
-            functional.pad(keys, room),
-            functional.pad(values, room),
+            functional.pad(keys, padding),
+            functional.pad(values, padding),
         )
 
     def advance(self) -> None:
-        """Open the next column."""
+        """Add the next column."""
         self.used += 1
         self.positions = self.positions + 1
         self.mask = functional.pad(self.mask, (0, 1))
@@ -142,7 +141,7 @@ class Cache:
         self.values = [values[rows] for values in self.values]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from one new token a row: q (B, H, W), k and v (B, G, W). Returns (B, H*W)."""
+        """Attend from one new token per row: q (B, H, W), k and v (B, G, W) to (B, H*W)."""
         if self.used > self.keys[layer].shape[1]:
             self.fill(layer, self.keys[layer], self.values[layer])
         keys, values = self.keys[layer][:, : self.used], self.values[layer][:, : self.used]
@@ -151,7 +150,7 @@ class Cache:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Softmax attention with grouped heads; plain products are fastest for short rows.
+    """Softmax attention with grouped heads; explicit products are fastest for short rows.
 
     Args:
         q: (B, Tq, H, W).
@@ -164,12 +163,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """
     rows, length, heads, width = q.shape
     groups, columns = k.shape[2], k.shape[1]
-    if rows * heads * length * columns > MATH_SCORES:
+    if rows * heads * length * columns > MAX_MATERIALIZED_SCORES:
         return _attend_long(q, k, v, mask)
     grouped = q.view(rows, length, groups, heads // groups, width).permute(0, 2, 3, 1, 4)
     grouped = grouped.reshape(rows, groups, -1, width)
     scores = (grouped @ k.permute(0, 2, 3, 1)).view(rows, groups, -1, length, columns)
-    if mask.dim() > 2:  # noqa: PLR2004  one mask a row: make room for the heads of a group
+    if mask.dim() > 2:  # noqa: PLR2004  a mask per row: add the dimension of heads in a group
         mask = mask[:, :, None]
     weights = torch.softmax(scores * width**-0.5 + mask, -1, dtype=torch.float32).to(q.dtype)
     out = weights.view(rows, groups, -1, columns) @ v.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Turn examples into rows of tokens, and rows into batches."""
+"""Tokenize examples into rows, and group rows into batches."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ if TYPE_CHECKING:
     from tuner.engine.chat import Chat
     from tuner.types import Example
 
-POOL = 8  # batches that are sorted by length together: less padding, still well mixed
-MICRO_BATCH_TOKENS = 4096  # at once through the model, padding included: bounds the memory
+SORT_POOL_BATCHES = 8  # rows of this many batches are sorted by length: less padding, still mixed
+MICRO_BATCH_TOKENS = 4096  # per forward pass, padding included: bounds memory
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example as the model sees it; the loss is taken on ``answer`` only."""
+    """One example as tokens; the loss is computed on ``answer`` only."""
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Tokens in all."""
         return len(self.prompt) + len(self.answer)
 
 
 def rows(examples: Sequence[Example], chat: Chat, limit: int) -> list[Row]:
-    """The examples in their order, in the form in which the model will be asked.
+    """Tokenize examples, in order, with the chat template that inference uses.
 
     Raises:
-        EngineError: An example has more tokens than the model can take.
+        EngineError: An example has more tokens than ``limit``.
     """
     made = []
     for number, example in enumerate(examples, start=1):
@@ -44,7 +43,7 @@ def rows(examples: Sequence[Example], chat: Chat, limit: int) -> list[Row]:
             place = f"example {number}" + (f" (line {example.line})" if example.line else "")
             raise EngineError(
                 f"{place} has {len(row)} tokens with its output, and the model takes {limit};"
-                " shorten it or leave it out",
+                " shorten it or remove it",
                 is_request=True,
             )
         made.append(row)
@@ -52,32 +51,33 @@ def rows(examples: Sequence[Example], chat: Chat, limit: int) -> list[Row]:
 
 
 def epoch(rows: Sequence[Row], batch_size: int, seed: int, number: int) -> list[list[Row]]:
-    """The batches of one epoch, each of rows of about one length, in an order only the seed decides.
+    """Return the batches of one epoch; a batch has rows of similar length, the seed decides the order.
 
     Args:
-        rows: All of them.
-        batch_size: Rows a batch; the odd rest makes one smaller batch.
+        rows: All rows.
+        batch_size: Rows per batch; the last batch may be smaller.
         seed: The task's.
-        number: The epoch, from 1: each has an order of its own.
+        number: The epoch, from 1; each has a different order.
     """
-    dice = random.Random(f"{seed}/{number}")  # noqa: S311  an order, not a secret
+    generator = random.Random(f"{seed}/{number}")  # noqa: S311  not a secret
     order = list(rows)
-    dice.shuffle(order)
-    pool = POOL * batch_size
-    by_length = [row for part in _parts(order, pool) for row in sorted(part, key=len)]
-    batches = list(_parts(by_length, batch_size))
-    dice.shuffle(batches)
+    generator.shuffle(order)
+    pool = SORT_POOL_BATCHES * batch_size
+    by_length = [row for part in _chunks(order, pool) for row in sorted(part, key=len)]
+    batches = list(_chunks(by_length, batch_size))
+    generator.shuffle(batches)
     return batches
 
 
-def deal(batch: Sequence[Row], hands: int) -> list[list[Row]]:
-    """Share a batch out so that every hand gets rows of all lengths; none is left empty."""
+def deal(batch: Sequence[Row], thread_count: int) -> list[list[Row]]:
+    """Divide a batch among threads so that each gets rows of all lengths; no part is empty."""
     by_length = sorted(batch, key=len)
-    return [by_length[hand::hands] for hand in range(min(hands, len(batch)))]
+    parts = min(thread_count, len(batch))
+    return [by_length[part::thread_count] for part in range(parts)]
 
 
 def micro(batch: Sequence[Row], tokens: int = MICRO_BATCH_TOKENS) -> Iterator[list[Row]]:
-    """Cut a batch, shortest rows first, into parts of at most so many tokens, padding included."""
+    """Split a batch, shortest rows first, into micro-batches of at most ``tokens``, padding included."""
     part: list[Row] = []
     for row in sorted(batch, key=len):
         if part and len(row) * (len(part) + 1) > tokens:
@@ -87,6 +87,6 @@ def micro(batch: Sequence[Row], tokens: int = MICRO_BATCH_TOKENS) -> Iterator[li
     yield part
 
 
-def _parts(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
+def _chunks(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
     for start in range(0, len(rows), size):
         yield list(rows[start : start + size])

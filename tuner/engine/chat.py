@@ -1,7 +1,6 @@
-"""Turn conversations into tokens, the same way in tuning and in inference.
+"""Convert conversations to tokens with a model's chat template, the same way for tuning and inference.
 
-A model with a chat template is spoken to in it. One without gets every turn on lines of its own, and
-answers after the last line break.
+A model without a template gets each turn on its own line and answers after the last line break.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ ROLES = {"user": "user", "model": "assistant"}
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """How one base model is spoken to.
+    """A base model's tokenizer and chat template.
 
     Attributes:
-        ends: Tokens that end an answer; the first is the one we teach.
-        names: What the template may call the special tokens: bos_token, eos_token...
+        names: The special tokens by their names in the template: bos_token, eos_token...
+        ends: Tokens that end an answer; tuning uses the first.
     """
 
     tokenizer: Tokenizer
@@ -45,10 +44,10 @@ class Chat:
     ends: tuple[int, ...]
 
     def prompt(self, turns: Sequence[Turn], system_instruction: str = "") -> list[int]:
-        """Tokens up to where the answer starts.
+        """Return the tokens before the answer.
 
         Raises:
-            EngineError: The model's template refuses such a conversation.
+            EngineError: The model's template rejects the conversation.
         """
         messages = [{"role": ROLES[turn.role], "content": turn.text} for turn in turns]
         system = {"role": "system", "content": system_instruction}
@@ -56,47 +55,47 @@ class Chat:
             return self._encode([system, *messages] if system_instruction else messages)
         except TemplateError as error:
             if not system_instruction:
-                raise _refused(error) from error
-        # Some templates know no system role: it then stands before the first turn.
+                raise _rejected(error) from error
+        # Some templates have no system role; prepend the instruction to the first turn.
         first = messages[0]["content"]
         messages[0]["content"] = f"{system_instruction}\n\n{first}"
         try:
             return self._encode(messages)
         except TemplateError as error:
-            raise _refused(error) from error
+            raise _rejected(error) from error
 
     def answer(self, text: str) -> list[int]:
-        """Tokens of an answer as written, the end of the turn last."""
+        """Return the tokens of an answer, the end-of-turn token last."""
         return [*self._ids(text, special=False), self.ends[0]]
 
     def counts(self, texts: Sequence[str], answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Lengths of ``prompt``, of one turn, and of ``answer``, for many rows in far less time.
+        """Return the lengths of ``prompt`` (one turn) and ``answer`` of many rows, in batches.
 
-        All of them are in memory as tokens at once, some 100 bytes each.
+        Holds all tokens in memory at once, about 100 bytes each.
         """
         has_special = re.compile("|".join(map(re.escape, self._special())) or r"(?!)").search
-        odd = [at for at, text in enumerate(texts) if has_special(text)]
+        with_special = [at for at, text in enumerate(texts) if has_special(text)]
         messages = [[{"role": ROLES["user"], "content": text}] for text in texts]
         try:
             prompts = self._lengths([self._render(each) for each in messages], special=True)
         except TemplateError as error:
-            raise _refused(error) from error
-        for at in odd:
+            raise _rejected(error) from error
+        for at in with_special:
             prompts[at] = len(self._encode(messages[at]))
-        said = self._lengths(answers, special=False)
-        return [(prompt, answer + 1) for prompt, answer in zip(prompts, said, strict=True)]
+        outputs = self._lengths(answers, special=False)
+        return [(prompt, output + 1) for prompt, output in zip(prompts, outputs, strict=True)]
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What the tokens say, special ones left out."""
-        said: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return said
+        """Decode tokens, without special ones."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
 
     def name(self, token: int) -> str:
-        """What one token says, or is called when it says nothing."""
+        """Return the text of one token, or its name if it has no text."""
         return self.text([token]) or str(self.tokenizer.id_to_token(token) or "")
 
     def _encode(self, messages: list[dict[str, str]]) -> list[int]:
-        """Tokens of a conversation; only the template, never a text in it, can make special tokens."""
+        """Tokenize a conversation; text inside turns never becomes a special token."""
         special = self._special()
         contents = [message["content"] for message in messages]
         if not any(token in content for token in special for content in contents):
@@ -130,10 +129,10 @@ class Chat:
 
 
 def open_chat(folder: Path) -> Chat:
-    """Read tokenizer and chat template of a model in Hugging Face's format.
+    """Load the tokenizer and chat template of a model in Hugging Face's format.
 
     Raises:
-        EngineError: There is no end-of-answer token, or the template is broken.
+        EngineError: The model names no end-of-answer token, or its template is invalid.
     """
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     settings = _json(folder / "tokenizer_config.json")
@@ -149,7 +148,7 @@ def open_chat(folder: Path) -> Chat:
     unique = tuple(dict.fromkeys(end for end in ends if end is not None))
     if not unique:
         raise EngineError(
-            f"{folder} names no token that ends an answer;"
+            f"{folder} defines no end-of-sequence token;"
             " set eos_token in its tokenizer_config.json, or eos_token_id in its config.json"
         )
     return Chat(tokenizer, _template(folder, settings), {"bos_token": "", **names}, unique)
@@ -158,25 +157,27 @@ def open_chat(folder: Path) -> Chat:
 def _template(folder: Path, settings: dict[str, Any]) -> Template:
     file = folder / "chat_template.jinja"
     source = file.read_text(encoding="utf-8") if file.exists() else settings.get("chat_template")
-    if isinstance(source, list):  # several named ones; "default" is the one for plain chat
+    if isinstance(source, list):  # several named templates; "default" is for chat
         source = {entry["name"]: entry["template"] for entry in source}.get("default")
-    room = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    room.globals["raise_exception"] = _raise
-    room.globals["strftime_now"] = lambda pattern: datetime.now().astimezone().strftime(pattern)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda pattern: (
+        datetime.now().astimezone().strftime(pattern)
+    )
     try:
-        return room.from_string(source or PLAIN)
+        return environment.from_string(source or PLAIN)
     except TemplateError as error:
-        raise EngineError(f"the chat template in {folder} is broken: {error}") from error
+        raise EngineError(f"the chat template in {folder} is invalid: {error}") from error
 
 
 def _raise(reason: str) -> NoReturn:
     raise TemplateError(reason)
 
 
-def _refused(error: TemplateError) -> EngineError:
+def _rejected(error: TemplateError) -> EngineError:
     return EngineError(
-        f"the model's chat template refuses these turns: {error};"
-        " let user and model alternate, the user first and last",
+        f"the model's chat template rejects these turns: {error};"
+        " alternate user and model turns, and start and end with the user",
         is_request=True,
     )
 
@@ -191,11 +192,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 _MAX_UTF8_BYTES = 4
-"""A character has no more in UTF-8, so no more tokens say one."""
+"""A character has at most this many bytes in UTF-8, and so at most this many tokens."""
 
 
 class TokenText(NamedTuple):
-    """The least run of tokens that says whole characters; mostly one."""
+    """A minimal run of tokens that decodes to whole characters; usually one token."""
 
     text: str
     tokens: tuple[int, ...]
@@ -203,23 +204,23 @@ class TokenText(NamedTuple):
 
 
 def token_texts(chat: Chat, tokens: Sequence[int]) -> Iterator[TokenText]:
-    """Cut tokens into runs whose texts, joined, are what all of them say."""
+    """Split tokens into runs whose texts, joined, are the decoded whole."""
     decoder = chat.tokenizer.get_added_tokens_decoder()
     special = {number for number, token in decoder.items() if token.special}
     before: list[int] = []
     run: list[int] = []
     for token, follows in zip_longest(tokens, tokens[1:]):
         run.append(token)
-        said = _text_after(chat, before, run)
+        text = _text_after(chat, before, run)
         may_grow = follows is not None and follows not in special and len(run) < _MAX_UTF8_BYTES
-        if said.endswith(REPLACEMENT) and may_grow:
+        if text.endswith(REPLACEMENT) and may_grow:
             continue
-        yield TokenText(said, tuple(run), is_special=token in special)
+        yield TokenText(text, tuple(run), is_special=token in special)
         before, run = run, []
 
 
 def _text_after(chat: Chat, before: Sequence[int], run: Sequence[int]) -> str:
-    """After others, since some tokenizers leave the first token's space out."""
+    """Decode a run after its predecessor: some tokenizers drop the space of a first token."""
     first = chat.tokenizer.decode(list(before), skip_special_tokens=False)
     both: str = chat.tokenizer.decode([*before, *run], skip_special_tokens=False)
     return both[len(first) :]

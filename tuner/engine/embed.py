@@ -1,6 +1,6 @@
-"""Sentence embeddings by a BERT in plain PyTorch: mean over the tokens, unit length.
+"""Sentence embeddings with a BERT in plain PyTorch: mean over the tokens, unit length.
 
-B texts, T tokens (padded), D width, H heads. Model and pooling as in sentence-transformers' MiniLM
+Shapes: B texts, T tokens (padded), D width, H heads. Model and pooling as in sentence-transformers' MiniLM
 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
 """
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ROWS = 32  # texts at once
+BATCH_ROWS = 32
 
 
 class Embedder:
-    """A loaded model; about 90 MB for MiniLM."""
+    """A loaded embedding model; about 90 MB for MiniLM."""
 
     def __init__(self, folder: Path) -> None:
-        """Load a folder in Hugging Face's format. Raises EngineError if it holds no BERT."""
+        """Load a folder in Hugging Face's format. Raises EngineError if it is not a BERT."""
         config = json.loads((folder / "config.json").read_text("utf-8"))
         if config.get("model_type") != "bert":
             raise EngineError(
@@ -47,17 +47,17 @@ class Embedder:
         self.context = _context(folder, config["max_position_embeddings"])
 
     def count(self, text: str) -> int:
-        """Tokens of a text, the two special ones around it included."""
+        """Count the tokens of a text, including the two special ones around it."""
         return len(self.tokenizer.encode(text).ids)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector of length 1 and D numbers a text; what is beyond the context is cut off."""
+        """Return one unit-length vector of D numbers per text; longer texts are truncated."""
         rows = [self._tokens(text) for text in texts]
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         vectors: list[list[float]] = [[]] * len(rows)
         with torch.inference_mode():
-            for start in range(0, len(order), ROWS):
-                part = order[start : start + ROWS]
+            for start in range(0, len(order), BATCH_ROWS):
+                part = order[start : start + BATCH_ROWS]
                 found = self._forward([rows[number] for number in part]).tolist()
                 for number, vector in zip(part, found, strict=True):
                     vectors[number] = vector
@@ -91,10 +91,10 @@ class Embedder:
             .transpose(1, 2)
             for name in ("query", "key", "value")
         )
-        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None])
-        seen = seen.transpose(1, 2).flatten(2)
-        seen = self._linear(f"{place}attention.output.dense", seen)
-        x = self._norm(f"{place}attention.output.LayerNorm", x + seen)
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None])
+        attended = attended.transpose(1, 2).flatten(2)
+        attended = self._linear(f"{place}attention.output.dense", attended)
+        x = self._norm(f"{place}attention.output.LayerNorm", x + attended)
         inner = functional.gelu(self._linear(f"{place}intermediate.dense", x))
         inner = self._linear(f"{place}output.dense", inner)
         return self._norm(f"{place}output.LayerNorm", x + inner)
@@ -108,7 +108,7 @@ class Embedder:
 
 
 def _context(folder: Path, most: int) -> int:
-    """What sentence-transformers trained the model on, which may be less than it can take."""
+    """The length sentence-transformers trained the model with, possibly below its maximum."""
     file = folder / "sentence_bert_config.json"
     settings = json.loads(file.read_text("utf-8")) if file.exists() else {}
     return min(most, settings.get("max_seq_length") or most)

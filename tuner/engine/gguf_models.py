@@ -1,4 +1,4 @@
-"""Turn a GGUF file of a Llama into a folder in Hugging Face's format: bf16 weights, config, tokenizer."""
+"""Convert a GGUF file of a Llama to a folder in Hugging Face's format: bf16 weights, config, tokenizer."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ OTHER_PARTS = {
 def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     """Write model.safetensors, config.json, tokenizer.json and tokenizer_config.json.
 
-    Needs memory for the bf16 weights and one tensor in float32. The same file gives the same bytes.
+    Uses memory for the bf16 weights and one float32 tensor. Deterministic.
 
     Raises:
-        EngineError: The file is no Llama with a GPT-2 style tokenizer.
+        EngineError: The file is not a Llama with a GPT-2 style tokenizer.
     """
     reader = GGUFReader(gguf)
     fields = {key: field.contents() for key, field in reader.fields.items()}
@@ -57,7 +57,7 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     for number, tensor in enumerate(reader.tensors, start=1):
         values = dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1])
         weights[_name(tensor.name)] = safetensors_file.to_bfloat16(
-            _in_halves(tensor.name, values, fields)
+            _unpermuted(tensor.name, values, fields)
         )
         progress("converting", number, len(reader.tensors))
     safetensors_file.write_safetensors(folder / "model.safetensors", weights)
@@ -72,11 +72,11 @@ def _name(name: str) -> str:
             return f"model.layers.{layer}.{LAYER_PARTS[part]}.weight"
         case [part, "weight"]:
             return f"{OTHER_PARTS[part]}.weight"
-    raise EngineError(f"the GGUF file holds a tensor {name!r} that a Llama has no place for")
+    raise EngineError(f"the GGUF file holds a tensor {name!r} that is not part of a Llama")
 
 
-def _in_halves(name: str, values: NDArray[Any], fields: dict[str, Any]) -> NDArray[Any]:
-    """Undo GGUF's order of q and k: it pairs neighbours where Hugging Face pairs halves of a head."""
+def _unpermuted(name: str, values: NDArray[Any], fields: dict[str, Any]) -> NDArray[Any]:
+    """Reorder q and k: GGUF pairs adjacent rows of a head, Hugging Face pairs its halves."""
     heads = {
         "attn_q.weight": fields["llama.attention.head_count"],
         "attn_k.weight": fields["llama.attention.head_count_kv"],
@@ -102,7 +102,7 @@ def _config(fields: dict[str, Any], *, tied: bool) -> dict[str, Any]:
         "num_key_value_heads": fields["llama.attention.head_count_kv"],
         "head_dim": fields.get("llama.rope.dimension_count", width // heads),
         "max_position_embeddings": fields["llama.context_length"],
-        # GGUF keeps float32: seven digits are all it knows.
+        # GGUF stores float32, which has seven significant digits.
         "rms_norm_eps": float(f"{fields['llama.attention.layer_norm_rms_epsilon']:.6e}"),
         "rope_theta": fields["llama.rope.freq_base"],
         "vocab_size": len(fields["tokenizer.ggml.tokens"]),

@@ -1,6 +1,6 @@
-"""Any causal language model of transformers, tuned with PEFT: slower than our own Llama, but general.
+"""Any causal language model of transformers, tuned with PEFT: more general than our Llama, but slower.
 
-B rows, T tokens (padded on the right), V vocabulary.
+Shapes: B rows, T tokens (padded on the right), V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,76 +24,78 @@ if TYPE_CHECKING:
 
     from tuner.engine.batches import Row
 
-NAME = "default"  # PEFT's for an only adapter; it stands inside the names of the parameters
+ADAPTER_NAME = "default"  # PEFT's name of a single adapter, part of the parameters' names
 
 
-class Remembered:
-    """The keys and values transformers keeps, and which of their columns are padding."""
+class PaddedCache:
+    """The key/value cache of transformers, with the padding mask of its columns."""
 
     def __init__(self, past: DynamicCache, mask: Tensor, positions: Tensor) -> None:
-        """``mask`` (B, columns) is 1 for real tokens, ``positions`` (B) those of the next ones."""
+        """``mask`` (B, columns) is 1 for real tokens; ``positions`` (B) are those of the next tokens."""
         self.past = past
         self.mask = mask
         self.positions = positions
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these."""
+        """Drop all rows but these."""
         self.past.batch_select_indices(rows)
         self.mask, self.positions = self.mask[rows], self.positions[rows]
 
 
 class HuggingFace:
-    """A base model with one set of LoRA slots, into which the adapter of each call is put."""
+    """A base model with one set of LoRA parameters, overwritten with the adapter of each call."""
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        """Load model and slots; dropout stays off, so that tuning is the same every time."""
+        """Load the model; dropout stays off, so that tuning is deterministic."""
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         config = LoraConfig(
             r=lora.RANK,
             lora_alpha=lora.ALPHA,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
-            # GPT-2's layers keep their weights transposed, and PEFT wants to be told.
+            # GPT-2 stores its weights transposed; PEFT needs to know.
             fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in base.modules()),
         )
         self.model = get_peft_model(base, config, autocast_adapter_dtype=True).eval()
         self.config = config
-        self.inside: Adapter | None = None
-        self.turn = threading.Lock()  # the slots hold one adapter at a time
+        self.loaded: Adapter | None = None
+        self.lock = threading.Lock()  # the parameters hold one adapter at a time
         names = get_peft_model_state_dict(self.model).keys()
         parameters = dict(self.model.named_parameters())
-        self.slots = {name: parameters[_parameter(name)] for name in names}
+        self.parameters = {name: parameters[_parameter(name)] for name in names}
 
     @property
     def context(self) -> int:
-        """Tokens of prompt and answer together at the most."""
+        """Maximum tokens of prompt and answer together."""
         return int(self.model.config.max_position_embeddings)
 
     def new_adapter(self, seed: int) -> Adapter:
-        """A fresh adapter for all linear layers."""
+        """Create an adapter for all linear layers."""
         config = self.config.to_dict() | {"inference_mode": True, "task_type": "CAUSAL_LM"}
         config["target_modules"] = sorted(config["target_modules"])
         config = {key: value for key, value in config.items() if _is_plain(value)}
         random = torch.Generator().manual_seed(seed)
         tensors = {}
-        for name, slot in self.slots.items():
-            bound = slot.shape[1] ** -0.5 if ".lora_A." in name else 0.0
-            tensors[name] = torch.empty(slot.shape).uniform_(-bound, bound, generator=random)
+        for name, parameter in self.parameters.items():
+            bound = parameter.shape[1] ** -0.5 if ".lora_A." in name else 0.0
+            tensors[name] = torch.empty(parameter.shape).uniform_(-bound, bound, generator=random)
         return Adapter(config, tensors)
 
     def prepare(self, adapter: Adapter) -> Adapter:
         """Check that the adapter fits. Raises EngineError."""
-        lora.check_shapes(adapter, {name: tuple(slot.shape) for name, slot in self.slots.items()})
+        lora.check_shapes(
+            adapter, {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}
+        )
         return adapter
 
     def trainable(self, adapter: Adapter) -> Adapter:
-        """The slots themselves, holding the adapter's numbers."""
-        self._put(adapter)
-        return Adapter(adapter.config, {name: self.slots[name] for name in adapter.tensors})
+        """Load the adapter and return the model's own parameters."""
+        self._load(adapter)
+        return Adapter(adapter.config, {name: self.parameters[name] for name in adapter.tensors})
 
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
-        """Logits before every answer token, row by row, (sum of answers' lengths, V)."""
-        del adapter  # it is in the slots
+        """Return the logits before every answer token, row by row: (sum of answer lengths, V)."""
+        del adapter  # loaded by ``trainable``
         ids, mask = _padded([row.prompt + row.answer for row in rows])
         logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         parts = [
@@ -103,50 +105,50 @@ class HuggingFace:
 
     def prefill(
         self, rows: Sequence[Sequence[int]], prepared: Adapter | None
-    ) -> tuple[Tensor, Remembered]:
-        """Read prompts. Returns the logits after each, (B, V), and what to go on from."""
+    ) -> tuple[Tensor, PaddedCache]:
+        """Read prompts; return the logits after each, (B, V), and the key/value cache."""
         ids, mask = _padded(rows)
         past = DynamicCache(config=self.model.config)
         positions = torch.arange(ids.shape[1]).expand_as(ids)
         logits = self._run(prepared, ids, mask, positions, past)
         lengths = mask.sum(1)
         last = logits[torch.arange(len(rows)), lengths - 1].float()
-        return last, Remembered(past, mask, lengths)
+        return last, PaddedCache(past, mask, lengths)
 
-    def decode(self, tokens: Tensor, memory: Remembered, prepared: Adapter | None) -> Tensor:
-        """Read one more token of each row, (B). Returns the logits after it, (B, V)."""
-        memory.mask = torch.nn.functional.pad(memory.mask, (0, 1), value=1)
-        positions = memory.positions[:, None]
-        memory.positions = memory.positions + 1
-        logits = self._run(prepared, tokens[:, None], memory.mask, positions, memory.past)
+    def decode(self, tokens: Tensor, cache: PaddedCache, prepared: Adapter | None) -> Tensor:
+        """Read one more token per row, (B); return the logits after it, (B, V)."""
+        cache.mask = torch.nn.functional.pad(cache.mask, (0, 1), value=1)
+        positions = cache.positions[:, None]
+        cache.positions = cache.positions + 1
+        logits = self._run(prepared, tokens[:, None], cache.mask, positions, cache.past)
         return logits[:, -1].float()
 
     def _run(
         self, adapter: Adapter | None, ids: Tensor, mask: Tensor, positions: Tensor, past: Any
     ) -> Tensor:
-        with self.turn, contextlib.ExitStack() as changed:
+        with self.lock, contextlib.ExitStack() as stack:
             if adapter is not None:
-                self._put(adapter)
+                self._load(adapter)
             else:
-                changed.enter_context(self.model.disable_adapter())
+                stack.enter_context(self.model.disable_adapter())
             out = self.model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=past
             )
         logits: Tensor = out.logits
         return logits
 
-    def _put(self, adapter: Adapter) -> None:
-        """Copy an adapter into the slots, unless it is the one that is there."""
-        if self.inside is adapter:
+    def _load(self, adapter: Adapter) -> None:
+        """Copy an adapter into the parameters unless it is already there."""
+        if self.loaded is adapter:
             return
         with torch.no_grad():
-            for name, slot in self.slots.items():
-                slot.copy_(adapter.tensors[name])
-        self.inside = adapter
+            for name, parameter in self.parameters.items():
+                parameter.copy_(adapter.tensors[name])
+        self.loaded = adapter
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Tokens and mask, (B, T) each; padding is 0 in both."""
+    """Return tokens and mask, (B, T) each; padding is 0 in both."""
     length = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
     lengths = torch.tensor([len(row) for row in rows])
@@ -154,8 +156,8 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _parameter(name: str) -> str:
-    """The model's name of a parameter that PEFT saves as ``name``."""
-    return name.removesuffix(".weight") + f".{NAME}.weight"
+    """Return the model's name of a parameter that PEFT saves as ``name``."""
+    return name.removesuffix(".weight") + f".{ADAPTER_NAME}.weight"
 
 
 def _is_plain(value: Any) -> bool:

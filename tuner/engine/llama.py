@@ -1,8 +1,8 @@
-"""A Llama in plain PyTorch, lean where tuning on a CPU spends its time.
+"""A Llama in plain PyTorch, optimised for tuning on a CPU.
 
-N packed tokens, D width, H query heads, G key heads, W width of a head, V vocabulary.
-Against the modelling code of transformers: matrices that read the same input are one product (q, k, v;
-gate, up), logits are computed only where they are asked for, the rows' common beginning only once.
+Shapes: N packed tokens, D width, H query heads, G key heads, W head width, V vocabulary, B rows.
+Unlike the code in transformers, it multiplies matrices with the same input at once (q, k, v; gate, up),
+computes logits only where they are needed, and computes a prefix shared by all rows once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
     Low = tuple[Tensor, Tensor] | None
 
-# The linear layers, in the groups whose inputs are the same.
+# Linear layers, grouped by their input.
 GROUPS = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "out": ("self_attn.o_proj",),
@@ -43,7 +43,7 @@ NORMS = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layern
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers of a Llama, from its config.json."""
+    """A Llama's dimensions, from its config.json."""
 
     layers: int
     heads: int
@@ -55,7 +55,7 @@ class Shape:
 
 
 def fits(config: Mapping[str, Any]) -> bool:
-    """Whether this file computes what the config asks for; transformers takes the others."""
+    """Return whether this module supports the config; transformers runs other models."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     return (
         config.get("model_type") == "llama"
@@ -68,10 +68,10 @@ def fits(config: Mapping[str, Any]) -> bool:
 
 
 class Llama:
-    """A frozen base model; adapters are passed in with every call, so many share one."""
+    """A frozen base model; adapters are passed to each call, so many share one base."""
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        """Load a folder in Hugging Face's format; takes 2 bytes a weight in bfloat16."""
+        """Load a folder in Hugging Face's format; uses 2 bytes per weight in bfloat16."""
         self.folder = folder
         self.shape = _shape(json.loads((folder / "config.json").read_text("utf-8")))
         weights = {
@@ -88,12 +88,12 @@ class Llama:
 
     @property
     def context(self) -> int:
-        """Tokens of prompt and answer together at the most."""
+        """Maximum tokens of prompt and answer together."""
         return self.shape.context
 
     @cached_property
     def adapted(self) -> dict[str, tuple[int, int]]:
-        """Output and input width of every linear layer, by name: all of them get LoRA."""
+        """Output and input width of every linear layer, by name; all of them get LoRA."""
         return {
             f"model.layers.{number}.{name}": (rows, layer[group].shape[1])
             for number, layer in enumerate(self.layers)
@@ -102,11 +102,11 @@ class Llama:
         }
 
     def new_adapter(self, seed: int) -> Adapter:
-        """A fresh adapter for all linear layers."""
+        """Create an adapter for all linear layers."""
         return lora.new(self.adapted, str(self.folder), seed)
 
     def prepare(self, adapter: Adapter) -> list[dict[str, Low]]:
-        """Bring an adapter into the model's groups and dtype. Raises EngineError if it does not fit."""
+        """Convert an adapter to the model's groups and dtype. Raises EngineError if it does not fit."""
         lora.check(adapter, self.adapted)
         return [
             {group: self._low(adapter, number, names) for group, names in GROUPS.items()}
@@ -114,13 +114,13 @@ class Llama:
         ]
 
     def trainable(self, adapter: Adapter) -> Adapter:
-        """The adapter, ready to take gradients."""
+        """Enable gradients for the adapter's tensors."""
         for tensor in adapter.tensors.values():
             tensor.requires_grad_()
         return adapter
 
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
-        """Logits before every answer token, row by row, (sum of answers' lengths, V)."""
+        """Return the logits before every answer token, row by row: (sum of answer lengths, V)."""
         packed = pack(
             [row.prompt + row.answer[:-1] for row in rows],
             min(len(row.prompt) for row in rows) - 1,
@@ -135,7 +135,7 @@ class Llama:
         return self._logits(hidden.index_select(0, packed.at(number, position)))
 
     def prefill(self, rows: Sequence[Sequence[int]], low: Any) -> tuple[Tensor, Cache]:
-        """Read prompts. Returns the logits after each, (B, V), and the cache to go on from."""
+        """Read prompts; return the logits after each, (B, V), and the key/value cache."""
         packed = pack(rows, min(map(len, rows)) - 1)
         cache = Cache(packed, self.shape.layers)
         hidden = self._hidden(packed, PackedAttention(packed, cache), low)
@@ -143,7 +143,7 @@ class Llama:
         return self._logits(hidden.index_select(0, last)), cache
 
     def decode(self, tokens: Tensor, cache: Cache, low: Any) -> Tensor:
-        """Read one more token of each row, (B). Returns the logits after it, (B, V)."""
+        """Read one more token per row, (B); return the logits after it, (B, V)."""
         packed = Packed(tokens, cache.positions, torch.ones_like(tokens), 0)
         cache.advance()
         return self._logits(self._hidden(packed, cache, low))
@@ -164,21 +164,21 @@ class Llama:
         attend: Callable[[Tensor, Tensor, Tensor], Tensor],
     ) -> Tensor:
         shape = self.shape
-        read = self._normed(x, layer["attention_norm"])
-        qkv = _linear(read, layer["qkv"], low.get("qkv")).view(len(x), -1, shape.head_width)
+        normed = self._normed(x, layer["attention_norm"])
+        qkv = _linear(normed, layer["qkv"], low.get("qkv")).view(len(x), -1, shape.head_width)
         sizes = [shape.heads, shape.key_heads, shape.key_heads]
         q, k, v = torch.split(qkv, sizes, 1)
-        seen = attend(_rotate(q, *rotation), _rotate(k, *rotation), v)
-        x = x + _linear(seen, layer["out"], low.get("out"))
-        read = self._normed(x, layer["mlp_norm"])
-        gate, up = _linear(read, layer["gate_up"], low.get("gate_up")).chunk(2, -1)
+        attended = attend(_rotate(q, *rotation), _rotate(k, *rotation), v)
+        x = x + _linear(attended, layer["out"], low.get("out"))
+        normed = self._normed(x, layer["mlp_norm"])
+        gate, up = _linear(normed, layer["gate_up"], low.get("gate_up")).chunk(2, -1)
         return x + _linear(functional.silu(gate) * up, layer["down"], low.get("down"))
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return functional.rms_norm(x, weight.shape, weight, self.shape.norm_eps)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return _times(self._normed(hidden, self.norm), self.head).float()
+        return _matmul(self._normed(hidden, self.norm), self.head).float()
 
     def _rows(self, layer: dict[str, Tensor], group: str) -> list[int]:
         if group != "qkv":
@@ -189,7 +189,7 @@ class Llama:
         return [count * shape.head_width for count in heads]
 
     def _low(self, adapter: Adapter, number: int, names: tuple[str, ...]) -> Low:
-        """One A (R * parts, D) over all parts, and one B (rows, R * parts) with a block for each."""
+        """One A (R * parts, D) for all parts, and a block-diagonal B (rows, R * parts)."""
         layers = [f"model.layers.{number}.{name}" for name in names]
         a = [adapter.tensors[lora.key(layer, "A")] for layer in layers]
         b = [adapter.tensors[lora.key(layer, "B")] for layer in layers]
@@ -198,19 +198,19 @@ class Llama:
 
 
 def _linear(x: Tensor, weight: Tensor, low: Low) -> Tensor:
-    y = _times(x, weight)
+    y = _matmul(x, weight)
     return y if low is None else torch.addmm(y, functional.linear(x, low[0]), low[1].t())
 
 
-def _times(x: Tensor, weight: Tensor) -> Tensor:
-    """``functional.linear``; a lone row, as in decoding one answer, is 1.7 times as fast by ``mv``."""
+def _matmul(x: Tensor, weight: Tensor) -> Tensor:
+    """Compute ``functional.linear``; for a single row ``mv`` is 1.7 times as fast."""
     if len(x) == 1 and not x.requires_grad:
         return torch.mv(weight, x[0])[None]
     return functional.linear(x, weight)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (first half, second half) of each head by the angle of the token's position."""
+    """Apply rotary position embedding: rotate the pairs (first half, second half) of each head."""
     first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 

@@ -1,6 +1,6 @@
-"""LoRA adapters in PEFT's format: make, read, write.
+"""Create, read and write LoRA adapters in PEFT's format.
 
-B output width of a layer, D input width, R rank. A layer with an adapter computes
+Shapes: B output width of a layer, D input width, R rank. A layer with an adapter computes
 ``x W' + (alpha / R) (x A') B'`` with A (R, D) random and B (B, R) zero before the first step
 (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 """
@@ -33,7 +33,7 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapter:
-    """What tuning learned: small float32 matrices beside the frozen base model's.
+    """The result of tuning: small float32 matrices added to the frozen base model.
 
     Attributes:
         config: PEFT's adapter_config.json.
@@ -45,17 +45,17 @@ class Adapter:
 
     @property
     def scale(self) -> float:
-        """What the adapter's part is multiplied with, alpha / R."""
+        """The factor of the adapter's output, alpha / R."""
         return float(self.config["lora_alpha"]) / float(self.config["r"])
 
 
 def new(shapes: Mapping[str, tuple[int, int]], base_model: str, seed: int) -> Adapter:
-    """A fresh adapter that changes nothing yet; the same seed gives the same one.
+    """Create an adapter with no effect yet (B is zero); deterministic for a seed.
 
     Args:
-        shapes: (B, D) of every linear layer to adapt, by its name in the model.
-        base_model: Kept in the config, so that PEFT can find the model.
-        seed: Of A, uniform in +-1/sqrt(D), which is what PEFT draws from.
+        shapes: (B, D) of every linear layer to adapt, by the layer's name in the model.
+        base_model: Recorded in the config, where PEFT looks for the model.
+        seed: Of A, which is uniform in +-1/sqrt(D), as in PEFT.
     """
     random = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -70,12 +70,12 @@ def new(shapes: Mapping[str, tuple[int, int]], base_model: str, seed: int) -> Ad
 
 
 def key(layer: str, part: str) -> str:
-    """PEFT's name of ``lora_A`` or ``lora_B`` of a layer."""
+    """Return PEFT's name of the A or B matrix of a layer."""
     return f"base_model.model.{layer}.lora_{part}.weight"
 
 
 def read(folder: Path) -> Adapter:
-    """Load an adapter. Raises EngineError when it is not whole."""
+    """Load an adapter. Raises EngineError if it is incomplete or damaged."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
@@ -87,30 +87,30 @@ def read(folder: Path) -> Adapter:
 
 
 def write(adapter: Adapter, folder: Path) -> None:
-    """Put the adapter's folder in place at once; one that is there already stays."""
+    """Write the adapter's folder atomically; an existing one is kept."""
 
-    def fill(aside: Path) -> None:
+    def fill(partial: Path) -> None:
         tensors = {name: tensor.detach().contiguous() for name, tensor in adapter.tensors.items()}
-        (aside / WEIGHTS_FILE).write_bytes(save(tensors, {"format": "pt"}))
+        (partial / WEIGHTS_FILE).write_bytes(save(tensors, {"format": "pt"}))
         text = json.dumps(adapter.config, indent=2, sort_keys=True)
-        (aside / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (partial / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
     make_folder(folder, fill)
 
 
 def check(adapter: Adapter, shapes: Mapping[str, tuple[int, int]]) -> None:
-    """Raise EngineError unless the adapter has its two matrices for each of these layers, no others."""
+    """Raise EngineError unless the adapter has two matrices for each of these layers and no others."""
     rank = int(adapter.config["r"])
-    wanted = {key(layer, "A"): (rank, columns) for layer, (_, columns) in shapes.items()}
-    wanted |= {key(layer, "B"): (rows, rank) for layer, (rows, _) in shapes.items()}
-    check_shapes(adapter, wanted)
+    expected = {key(layer, "A"): (rank, columns) for layer, (_, columns) in shapes.items()}
+    expected |= {key(layer, "B"): (rows, rank) for layer, (rows, _) in shapes.items()}
+    check_shapes(adapter, expected)
 
 
-def check_shapes(adapter: Adapter, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise EngineError unless the adapter has tensors of these names and shapes, and no others."""
+def check_shapes(adapter: Adapter, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise EngineError unless the adapter has exactly these tensors."""
     found = {name: tuple(tensor.shape) for name, tensor in adapter.tensors.items()}
-    if dict(wanted) != found:
-        odd = min(set(wanted.items()) ^ set(found.items()))
+    if dict(expected) != found:
+        odd = min(set(expected.items()) ^ set(found.items()))
         raise EngineError(
             f"the adapter does not fit its base model: {odd[0]} {odd[1]};"
             " the base model was replaced after tuning: put the old one back, or tune again"

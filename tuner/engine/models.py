@@ -1,4 +1,4 @@
-"""What a base model must be able to do, however it computes; and which code runs which model."""
+"""The interface of base models, and the choice of the code that runs a model."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 
 class KeyValueCache(Protocol):
-    """What a model remembers of the rows it is answering."""
+    """Keys and values of the rows being generated."""
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these, given by their numbers."""
+        """Drop all rows but these, given by index."""
 
 
 class CausalModel(Protocol):
-    """A frozen base model; B rows, V vocabulary. Adapters come in with every call."""
+    """A frozen base model; adapters are passed to each call. B rows, V vocabulary."""
 
     @property
     def context(self) -> int:
-        """Tokens of prompt and answer together at the most."""
+        """Maximum tokens of prompt and answer together."""
 
     def new_adapter(self, seed: int) -> Adapter:
-        """An adapter that changes nothing yet; the same seed gives the same one."""
+        """Create an adapter with no effect yet; deterministic for a seed."""
 
     def prepare(self, adapter: Adapter) -> Any:
-        """What ``prefill`` and ``decode`` want of an adapter. Raises EngineError if it does not fit."""
+        """Convert an adapter for ``prefill`` and ``decode``. Raises EngineError if it does not fit."""
 
     def trainable(self, adapter: Adapter) -> Adapter:
-        """The same numbers in tensors that take gradients from ``label_logits``."""
+        """Return the adapter with gradients enabled, for ``label_logits``."""
 
     def label_logits(self, rows: Sequence[Row], adapter: Adapter) -> Tensor:
-        """Logits before every answer token, row by row, (sum of answers' lengths, V).
+        """Return the logits before every answer token, row by row: (sum of answer lengths, V).
 
-        The adapter is one of ``trainable``. Several threads may call this at once.
+        The adapter comes from ``trainable``. Thread-safe.
         """
 
     def prefill(self, rows: Sequence[Sequence[int]], prepared: Any) -> tuple[Tensor, KeyValueCache]:
-        """Read prompts; ``prepared`` None is the base model. Returns logits after each, (B, V)."""
+        """Read prompts; return the logits after each, (B, V). ``prepared`` None is the base model."""
 
-    def decode(self, tokens: Tensor, memory: Any, prepared: Any) -> Tensor:
-        """Read one more token of each row, (B). Returns the logits after it, (B, V)."""
+    def decode(self, tokens: Tensor, cache: Any, prepared: Any) -> Tensor:
+        """Read one more token per row, (B); return the logits after it, (B, V)."""
 
 
 def load(folder: Path, dtype: torch.dtype | None = None) -> CausalModel:
@@ -61,16 +61,16 @@ def load(folder: Path, dtype: torch.dtype | None = None) -> CausalModel:
 
     Args:
         folder: config.json and weights.
-        dtype: To compute in; None chooses what the model is stored in and this machine is fast at.
+        dtype: To compute in; None chooses with ``best_dtype``.
 
     Raises:
-        EngineError: The weights cannot be read, or their kind needs packages that are missing.
+        EngineError: The weights cannot be read, or a required package is missing.
     """
     config = json.loads((folder / "config.json").read_text("utf-8"))
     dtype = dtype or best_dtype(config)
     try:
         if fits(config):
-            return Llama(folder, dtype)  # what it needs is here
+            return Llama(folder, dtype)
         from tuner.engine.huggingface import HuggingFace
 
         return HuggingFace(folder, dtype)
@@ -87,7 +87,7 @@ def load(folder: Path, dtype: torch.dtype | None = None) -> CausalModel:
 
 
 def best_dtype(config: dict[str, Any]) -> torch.dtype:
-    """bfloat16 for a model stored in 16 bits where the processor multiplies it, else float32."""
+    """Return bfloat16 for a model stored in 16 bits if the CPU supports it, else float32."""
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  there is no public question
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  no public function
     return torch.bfloat16 if fast and stored in {"bfloat16", "float16"} else torch.float32

@@ -1,4 +1,4 @@
-"""Write safetensors files without torch, so that converting a model needs numpy only.
+"""Write safetensors files with numpy only, without torch.
 
 The format (https://github.com/huggingface/safetensors#format): the length of the header as eight
 little-endian bytes, a JSON header with dtype, shape and offsets of each tensor, then the tensors.
@@ -21,7 +21,7 @@ DTYPES = {"uint16": "BF16", "float32": "F32"}
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write float32 arrays as they are, and uint16 arrays as the bits of bfloat16."""
+    """Write float32 arrays unchanged, and uint16 arrays as bfloat16 bits."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors.items():
@@ -37,6 +37,6 @@ def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round to the nearest bfloat16, ties to even; its bits."""
+    """Round to the nearest bfloat16, ties to even, and return its bits."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

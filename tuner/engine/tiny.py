@@ -1,4 +1,4 @@
-"""Make ``builtin:tiny``: a small random Llama with a byte tokenizer, the same on every machine."""
+"""Create ``builtin:tiny``: a small random Llama with a byte tokenizer, equal on every machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1  # part of the folder's name: change it when what is made here changes
+VERSION = 1  # part of the folder's name; change it when the model changes
 SEED = 20
 SPECIAL = ("<|begin|>", "<|end|>")
 TEMPLATE = (
