@@ -77,7 +77,7 @@ def test_the_probe_sees_a_heavy_import(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "group", ["tuner.cli:cli", "tuner.cli.data:data", "tuner.cli.pipeline:pipeline"]
+    "group", ["tuner.cli:cli", "tuner.cli.data_commands:data", "tuner.cli.pipeline:pipeline"]
 )
 def test_the_table_of_commands_says_what_each_command_says(group):
     module, _, name = group.partition(":")

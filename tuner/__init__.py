@@ -173,7 +173,7 @@ def validate(
     from pathlib import Path
 
     from tuner.jobspec.prepared_job import prepare_job
-    from tuner.tokens.long import long_examples
+    from tuner.tokens import long_examples
 
     given = Path(spec) if isinstance(spec, str | Path) else spec
     return prepare_job(given, overrides, examples, long_examples)

@@ -20,8 +20,7 @@ from tuner.jobspec.prepared_job import PreparedJob
 from tuner.pipelines.begun import Manner
 from tuner.pipelines.spec import load_pipeline
 from tuner.pipelines.together import follow_both
-from tuner.tokens.long import long_examples
-from tuner.tokens.works import token_counter
+from tuner.tokens import long_examples, token_counter
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:

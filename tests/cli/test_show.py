@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tuner.cli.options import OUTPUTS, TARGETS
-from tuner.cli.show import cell, show
+from tuner.cli.output import cell, show
 from tuner.targets import TARGETS as TABLE
 
 ROWS = [

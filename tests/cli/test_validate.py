@@ -10,14 +10,13 @@ from click.testing import CliRunner
 
 import tuner
 from tests.engine.places import tiny
+from tuner import tokens
 from tuner.__main__ import run
-from tuner.cli.schema import schema
-from tuner.cli.validate import validate
+from tuner.cli.init import schema
+from tuner.cli.plan import validate
 from tuner.engine import KNOWN_BASE_MODELS
 from tuner.errors import InvalidInput
-from tuner.tokens import counting
-from tuner.tokens.counting import open_counter
-from tuner.tokens.long import FEW_CHARS
+from tuner.tokens import ALWAYS_SHORT_CHARS, open_counter
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
@@ -65,7 +64,7 @@ def tiny_here(monkeypatch):
         asked.append(name)
         return open_counter(str(tiny()), instruction)
 
-    monkeypatch.setattr(counting, "open_counter", opened)
+    monkeypatch.setattr(tokens, "open_counter", opened)
     return asked
 
 
@@ -106,10 +105,10 @@ def test_what_is_not_counted_fits_every_model_known():
     limits = [
         model.input_token_limit
         for model in KNOWN_BASE_MODELS.values()
-        if counting.TUNABLE in model.methods
+        if tokens.TUNABLE in model.methods
     ]
 
-    assert min(limits) > 4 * FEW_CHARS + 200
+    assert min(limits) > 4 * ALWAYS_SHORT_CHARS + 200
 
 
 def test_warnings_are_told_and_change_nothing(tmp_path):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tuner.cli.data.watching import MANY_ROWS, busy
+from tuner.cli.output import MANY_ROWS, busy
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tests.fakes.models import lend
-from tuner.cli.data import COMMANDS
-from tuner.cli.data.rules import rules
+from tuner.cli.data_check import rules
+from tuner.cli.data_commands import COMMANDS
 from tuner.data import READERS
 from tuner.data.formats.shapes import SHAPES
 

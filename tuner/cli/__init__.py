@@ -17,13 +17,13 @@ COMMANDS = {
         "Write a first spec, from examples or from another vendor's job.",
     ),
     "validate": (
-        "tuner.cli.validate:validate",
+        "tuner.cli.plan:validate",
         "Say everything that is wrong with SPEC and its data.",
     ),
     "submit": ("tuner.cli.run:submit", "Submit SPEC and leave; `tuner resume` goes on."),
     "resume": ("tuner.cli.run:resume", "Go on with unfinished jobs, from the ledger."),
     "retry": (
-        "tuner.cli.retry:retry",
+        "tuner.cli.run:retry",
         "Tune again what failed or was cancelled, and go on from there.",
     ),
     "status": ("tuner.cli.status:status", "Show where every job stands, from the ledger alone."),
@@ -43,13 +43,13 @@ COMMANDS = {
         "tuner.cli.verify:verify",
         "Hold a tuned model, its spec and its data against tuner.lock.",
     ),
-    "data": ("tuner.cli.data:data", "Check, mend, part and measure tuning examples."),
+    "data": ("tuner.cli.data_commands:data", "Check, mend, part and measure tuning examples."),
     "models": ("tuner.cli.models:models", "List, look at, try, change and delete models."),
     "permissions": (
         "tuner.cli.permissions:permissions",
         "See and change who may use a tuned model.",
     ),
-    "transfer": ("tuner.cli.transfer:transfer", "Hand a tuned model over to a new owner."),
+    "transfer": ("tuner.cli.permissions:transfer", "Hand a tuned model over to a new owner."),
     "ops": ("tuner.cli.ops:ops", "List, look at and cancel the service's operations."),
     "serve": (
         "tuner.cli.serve:serve",
@@ -63,7 +63,7 @@ COMMANDS = {
         "tuner.cli.groups:groups",
         "Make, change and list groups of people.",
     ),
-    "schema": ("tuner.cli.schema:schema", "Print the JSON Schema of a job spec."),
+    "schema": ("tuner.cli.init:schema", "Print the JSON Schema of a job spec."),
 }
 """Name: where the command is, and its help, so that ``tuner --help`` loads none of them."""
 

@@ -106,7 +106,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
 
     The rows are those of --data, else of the first job's spec. The best comes first; differences are to the first that is named, low and high their 95 % interval. Nothing is changed.
     """
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.cli.subjects import find, find_model
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import open_ledger
@@ -220,7 +220,7 @@ def _misses(work: PreparedJob, evaluations: Sequence[Evaluation]) -> list[str]:
 def _show(
     found: Subject, evaluations: Sequence[Evaluation], misses: Sequence[str], output: str
 ) -> None:
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.jobs.outcome import difference, score_rows
 
     if output != "table":
@@ -258,7 +258,7 @@ def _silent(evaluation: Evaluation) -> dict[str, int]:
 
 
 def _show_rows(evaluation: Evaluation, output: str) -> None:
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.jobs.outcome import row_record, sample
 
     make = sample if output == "table" else row_record

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.show import show
+from tuner.cli.output import show
 from tuner.errors import Detached, TunerError
 from tuner.events.findings import Findings
 from tuner.jobs import outcome as outcomes_of

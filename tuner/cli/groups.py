@@ -71,8 +71,8 @@ def delete(group: str, *, yes: bool) -> None:
 @output_option
 def list_groups(output: str) -> None:
     """List the groups with their members."""
-    from tuner.cli.records import when
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import when
     from tuner.server.access import groups as desk
 
     rows = [

@@ -42,7 +42,7 @@ def create(email: str) -> None:
 @output_option
 def list_keys(output: str) -> None:
     """List the keys that were made; the keys themselves are stored nowhere."""
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.server.access import keys as desk
 
     show([_shown(row) for row in desk.listed(*state())], output)
@@ -60,7 +60,7 @@ def revoke(key_id: str) -> None:
 
 
 def _shown(row: KeyRow) -> dict[str, str]:
-    from tuner.cli.records import when
+    from tuner.cli.target_calls import when
 
     return {
         "id": row.id,

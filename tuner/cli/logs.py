@@ -61,7 +61,7 @@ def _print(records: Iterable[dict[str, Any]], output: str) -> int:
 
 def _line(record: dict[str, Any]) -> str:
     """One event or change for people; other people's control characters stay inert."""
-    from tuner.cli.show import cell
+    from tuner.cli.output import cell
 
     said = _change(record) if "state" in record else _event(record)
     return f"{cell(record.get('time'))}  {cell(said)}"

@@ -7,11 +7,15 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from tuner.cli.options import confirm, output_option, target_options, yes_option
+from tuner.errors import RequestRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from tuner.targets import Target
     from tuner.types import Answer, GenerationConfig, Model, TargetConfig, TunedModel
@@ -43,11 +47,10 @@ def models() -> None:
 @output_option
 def list_(config: TargetConfig, only: str | None, query: str, output: str) -> None:
     """List base models and the tuned models you may see."""
-    from tuner.cli.asking import ask
-    from tuner.cli.records import model_record, model_row
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, model_record, model_row
 
-    found = ask(config, lambda target: _listed(target, "tuned" if query else only, query))
+    found = call(config, lambda target: _listed(target, "tuned" if query else only, query))
     if output != "table":
         show([model_record(each) for each in found], output)
     elif found:
@@ -68,11 +71,10 @@ async def _listed(target: Target, only: str | None, query: str) -> list[Model | 
 @output_option
 def get(config: TargetConfig, model: str, output: str) -> None:
     """Show one base or tuned model."""
-    from tuner.cli.asking import ask, find_model
-    from tuner.cli.records import model_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, find_model, model_record
 
-    show(model_record(ask(config, lambda target: find_model(target, model))), output)
+    show(model_record(call(config, lambda target: find_model(target, model))), output)
 
 
 @models.command()
@@ -92,17 +94,16 @@ def generate(
 
     Without PROMPT, or with -, stdin is the prompt.
     """
-    from tuner.cli.asking import ask
-    from tuner.cli.records import answer_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import answer_record, call
     from tuner.types import GenerationConfig
 
     chosen = GenerationConfig(**sampling)  # type: ignore[arg-type] # click has checked each
     text = _prompt(prompt)
     if output == "table":
-        ask(config, lambda target: _stream(target, model, text, chosen))
+        call(config, lambda target: _stream(target, model, text, chosen))
         return
-    show(answer_record(ask(config, lambda target: _answer(target, model, text, chosen))), output)
+    show(answer_record(call(config, lambda target: _answer(target, model, text, chosen))), output)
 
 
 def _prompt(argument: str | None) -> str:
@@ -121,7 +122,7 @@ def _prompt(argument: str | None) -> str:
 
 
 async def _stream(target: Target, model: str, prompt: str, config: GenerationConfig) -> None:
-    from tuner.cli.asking import find_model
+    from tuner.cli.target_calls import find_model
 
     name = (await find_model(target, model)).name
     reason = ""
@@ -134,7 +135,7 @@ async def _stream(target: Target, model: str, prompt: str, config: GenerationCon
 
 
 async def _answer(target: Target, model: str, prompt: str, config: GenerationConfig) -> Answer:
-    from tuner.cli.asking import find_model
+    from tuner.cli.target_calls import find_model
 
     return await target.generate((await find_model(target, model)).name, prompt, config)
 
@@ -150,9 +151,8 @@ async def _answer(target: Target, model: str, prompt: str, config: GenerationCon
 @output_option
 def update(config: TargetConfig, model: str, output: str, **fields: str | float | None) -> None:
     """Change a tuned model's name or sampling defaults."""
-    from tuner.cli.asking import ask, find_tuned_model
-    from tuner.cli.records import model_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, find_tuned_model, model_record
 
     changes = {name: value for name, value in fields.items() if value is not None}
     if not changes:
@@ -161,7 +161,7 @@ def update(config: TargetConfig, model: str, output: str, **fields: str | float 
     async def changed(target: Target) -> TunedModel:
         return await target.update((await find_tuned_model(target, model)).name, changes)
 
-    show(model_record(ask(config, changed)), output)
+    show(model_record(call(config, changed)), output)
 
 
 @models.command()
@@ -173,7 +173,7 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
 
     One that is tuning is cancelled first.
     """
-    from tuner.cli.asking import ask, find_tuned_model
+    from tuner.cli.target_calls import call, find_tuned_model
     from tuner.jobs.records.audit import by_hand
 
     async def found(target: Target) -> list[str]:
@@ -185,9 +185,9 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
                 await target.delete(name)
             click.echo(f"deleted {name}")
 
-    names = list(dict.fromkeys(ask(config, found)))
+    names = list(dict.fromkeys(call(config, found)))
     confirm(f"Delete {', '.join(names)} for good?", yes=yes)
-    ask(config, deleted)
+    call(config, deleted)
 
 
 @models.command("pull")
@@ -199,8 +199,6 @@ def pull_(ctx: click.Context, name: str) -> None:
     The local target does so by itself at the model's first use. NAME is models/ID, or the ID
     alone. Prints the folder of the converted model.
     """
-    from tuner.cli.pull import pull
-
     click.echo(pull(name, quiet=bool(ctx.obj and ctx.obj["quiet"])))
 
 
@@ -208,3 +206,65 @@ for _alias, _command in (("ls", list_), ("rm", delete)):
     _hidden = copy(_command)
     _hidden.hidden = True
     models.add_command(_hidden, _alias)
+
+
+def pull_missing(names: Iterable[str], *, quiet: bool = False) -> None:
+    """Fetch those of the named base models that the service would have to fetch first, and show it.
+
+    Raises:
+        Unavailable: One cannot be fetched or kept now.
+    """
+    from tuner.engine import KNOWN_BASE_MODELS, base_models
+    from tuner.home import models_folder
+
+    for name in names:
+        model = KNOWN_BASE_MODELS.get(name)
+        if model and not base_models.is_fetched(model, models_folder()):
+            pull(name, quiet=quiet)
+
+
+def pull(name: str, *, quiet: bool = False) -> Path:
+    """Fetch and convert a base model, once; the bar goes to standard error.
+
+    Args:
+        name: ``models/ID`` or the id alone, of ``tuner.engine.KNOWN_BASE_MODELS``.
+        quiet: Draw no bar.
+
+    Returns:
+        The model's folder, in Hugging Face's format.
+
+    Raises:
+        RequestRefused: No such model is known, or the extra ``local`` is not installed.
+        Unavailable: It cannot be fetched or kept now.
+    """
+    try:
+        from tuner.engine import EngineError, base_models
+    except ImportError as error:
+        raise _not_installed(error) from error
+    from tuner.home import models_folder
+
+    try:
+        model = base_models.known_base_model(name)
+    except EngineError as error:
+        raise RequestRefused(str(error)) from error
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
+    with bar:
+        task = bar.add_task(f"pulling {model.name}", total=None)
+
+        def show(what: str, done: int, total: int, /) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        try:
+            return base_models.pull(model, models_folder(), show)
+        except EngineError as error:
+            raise Unavailable(str(error)) from error
+        except ImportError as error:
+            raise _not_installed(error) from error
+
+
+def _not_installed(error: ImportError) -> RequestRefused:
+    return RequestRefused(
+        f"base models need {error.name}, which is not installed",
+        "install it with `pip install 'tuner[local]'`",
+    )

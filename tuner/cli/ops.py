@@ -41,11 +41,10 @@ def list_(config: TargetConfig, model: str | None, output: str) -> None:
 
     Those of MODEL, or of every tuned model you may see.
     """
-    from tuner.cli.asking import ask
-    from tuner.cli.records import operation_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, operation_record
 
-    found = ask(config, lambda target: _listed(target, model))
+    found = call(config, lambda target: _listed(target, model))
     if found or output != "table":
         show([operation_record(each) for each in found], output)
     else:
@@ -54,7 +53,7 @@ def list_(config: TargetConfig, model: str | None, output: str) -> None:
 
 async def _listed(target: Target, model: str | None) -> Sequence[Operation]:
     """Of all models in one call where the service takes a wildcard, else model by model."""
-    from tuner.cli.asking import find_tuned_model
+    from tuner.cli.target_calls import find_tuned_model
 
     if model:
         return await target.operations((await find_tuned_model(target, model)).name)
@@ -71,11 +70,10 @@ async def _listed(target: Target, model: str | None) -> Sequence[Operation]:
 @output_option
 def get(config: TargetConfig, operation: str, output: str) -> None:
     """Show one operation and how far it is."""
-    from tuner.cli.asking import ask
-    from tuner.cli.records import operation_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, operation_record
 
-    show(operation_record(ask(config, lambda target: find_operation(target, operation))), output)
+    show(operation_record(call(config, lambda target: find_operation(target, operation))), output)
 
 
 @ops.command()
@@ -83,13 +81,13 @@ def get(config: TargetConfig, operation: str, output: str) -> None:
 @target_options
 def cancel(config: TargetConfig, operation: str) -> None:
     """Ask for an operation to end."""
-    from tuner.cli.asking import ask
+    from tuner.cli.target_calls import call
 
-    click.echo(ask(config, lambda target: _cancelled(target, operation)), err=True)
+    click.echo(call(config, lambda target: _cancelled(target, operation)), err=True)
 
 
 async def _cancelled(target: Target, text: str) -> str:
-    from tuner.cli.records import operation_status
+    from tuner.cli.target_calls import operation_status
 
     found = await find_operation(target, text)
     if found.done:
@@ -108,11 +106,10 @@ def wait(config: TargetConfig, operation: str, timeout_s: float | None, output: 
 
     The exit code says how: 0 well, 1 failed, 7 cancelled, 6 not within --timeout.
     """
-    from tuner.cli.asking import ask
-    from tuner.cli.records import operation_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, operation_record
 
-    ended = ask(config, lambda target: _ended(target, operation, timeout_s))
+    ended = call(config, lambda target: _ended(target, operation, timeout_s))
     show(operation_record(ended), output)
     if ended.error:
         raise (Cancelled if ended.cancelled else TuningFailed)(f"{ended.name}: {ended.error}")
@@ -131,7 +128,7 @@ async def _ended(target: Target, text: str, timeout_s: float | None) -> Operatio
 
 async def find_operation(target: Target, text: str) -> Operation:
     """The operation of that name, or the newest one of that tuned model. Raises NotFound."""
-    from tuner.cli.asking import find_tuned_model
+    from tuner.cli.target_calls import find_tuned_model
 
     if "/operations/" in text:
         return await target.operation(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import output_option, target_options
+from tuner.cli.options import confirm, output_option, target_options, yes_option
 from tuner.types import Grant, GranteeType, Role
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 def permissions() -> None:
     """See and change who may use a tuned model.
 
-    A reader may ask it, a writer may also change and share it, the owner may also delete it.
+    A reader may call it, a writer may also change and share it, the owner may also delete it.
     """
 
 
@@ -35,14 +35,13 @@ def permissions() -> None:
 @output_option
 def list_(config: TargetConfig, model: str, output: str) -> None:
     """List everybody with access to MODEL, the owner first."""
-    from tuner.cli.asking import ask, find_tuned_model
-    from tuner.cli.records import permission_records
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, find_tuned_model, permission_records
 
     async def listed(target: Target) -> Sequence[Permission]:
         return await target.permissions((await find_tuned_model(target, model)).name)
 
-    show(permission_records(ask(config, listed)), output)
+    show(permission_records(call(config, listed)), output)
 
 
 @permissions.command()
@@ -58,12 +57,11 @@ def grant(config: TargetConfig, model: str, grantee: str, role: str, output: str
 
     Who has another one gets this one instead.
     """
-    from tuner.cli.asking import ask
-    from tuner.cli.records import permission_record
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.target_calls import call, permission_record
 
     wanted = parse_grant(grantee, Role(role.upper()))
-    permission, done = ask(config, lambda target: _granted(config, target, model, wanted))
+    permission, done = call(config, lambda target: _granted(config, target, model, wanted))
     click.echo(done, err=True)
     show(permission_record(permission), output)
 
@@ -72,7 +70,7 @@ async def _granted(
     config: TargetConfig, target: Target, model: str, wanted: Grant
 ) -> tuple[Permission, str]:
     """Look first: the same grant twice is no error, and a role is changed in place."""
-    from tuner.cli.asking import find_tuned_model
+    from tuner.cli.target_calls import find_tuned_model
     from tuner.jobs.records.audit import by_hand
 
     name = (await find_tuned_model(target, model)).name
@@ -98,16 +96,16 @@ def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
 
     A permission's full name alone says both.
     """
-    from tuner.cli.asking import ask
+    from tuner.cli.target_calls import call
     from tuner.names import permission_parent
 
     if grantee is None and permission_parent(model) is None:
         raise click.UsageError(f"whose? `tuner permissions revoke {model} {GRANTEE}`")
-    click.echo(ask(config, lambda target: _revoked(config, target, model, grantee)), err=True)
+    click.echo(call(config, lambda target: _revoked(config, target, model, grantee)), err=True)
 
 
 async def _revoked(config: TargetConfig, target: Target, model: str, grantee: str | None) -> str:
-    from tuner.cli.asking import find_tuned_model
+    from tuner.cli.target_calls import find_tuned_model
     from tuner.jobs.records.audit import by_hand
     from tuner.names import permission_parent
 
@@ -144,3 +142,44 @@ def _held_by(listed: Sequence[Permission], wanted: Grant) -> Permission | None:
 _hidden = copy(list_)
 _hidden.hidden = True
 permissions.add_command(_hidden, "ls")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--to", "email", required=True, metavar="EMAIL", help="The new owner.")
+@yes_option
+@target_options
+def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None:
+    """Hand a tuned model over to a new owner.
+
+    You become a writer, and cannot take it back.
+    """
+    from tuner.cli.target_calls import call
+
+    if not EMAIL.fullmatch(email):
+        raise click.BadParameter(f"{email!r} is no e-mail address", param_hint="--to")
+    name, owner = call(config, lambda target: _owner(target, model))
+    if owner.casefold() == email.casefold():
+        click.echo(f"nothing to do: {email} owns {name} already", err=True)
+        return
+    confirm(
+        f"{owner or 'You'} will no longer own {name}; only {email} can undo it. Go on?", yes=yes
+    )
+    call(config, lambda target: _transferred(config, target, name, email))
+    click.echo(f"{email} owns {name} now; {owner or 'the old owner'} is a writer", err=True)
+
+
+async def _transferred(config: TargetConfig, target: Target, name: str, email: str) -> None:
+    from tuner.jobs.records.audit import by_hand
+
+    with by_hand(config, target, name, "transfer", f"{name} to {email}"):
+        await target.transfer(name, email)
+
+
+async def _owner(target: Target, model: str) -> tuple[str, str]:
+    """The full name and the owner's address."""
+    from tuner.cli.target_calls import find_tuned_model
+
+    name = (await find_tuned_model(target, model)).name
+    grants = [each.grant for each in await target.permissions(name)]
+    return name, next((each.email_address for each in grants if each.role is Role.OWNER), "")

@@ -43,7 +43,7 @@ def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: st
     Nothing is sent and nothing is written. Prints a line a stage; exit code 2 when something is
     wrong.
     """
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.errors import InvalidInput
 
     loaded = load(file, overrides)
@@ -85,7 +85,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
         InvalidInput: Everything that is wrong with it.
     """
     from tuner.pipelines.spec import load_pipeline
-    from tuner.tokens.long import long_examples
+    from tuner.tokens import long_examples
 
     loaded = load_pipeline(file, overrides, looks=long_examples)
     warnings = (warning for stage in loaded.stages for warning in stage.work.warnings)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.options import output_option, set_option, target_options
+from tuner.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tuner.jobs.planning.asked import Asked
     from tuner.jobs.planning.loading import Loaded
     from tuner.jobs.planning.plan import Item
     from tuner.types import TargetConfig
@@ -45,7 +47,6 @@ def plan(
     the one named here in their place; only reads are sent. Exit code 2 when something cannot be
     done. Unlike terraform's, exit code 2 of --detailed-exitcode is no change to be made: that is 6.
     """
-    from tuner.cli.validate import load_all
     from tuner.jobs.planning.plan import exit_code
 
     given = _target(config)
@@ -64,7 +65,7 @@ async def planned(loaded: Loaded, *, force: bool = False) -> list[Item]:
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.planning.plan import plan as planned_
     from tuner.jobs.running.reach import Connections
-    from tuner.tokens.works import token_counter
+    from tuner.tokens import token_counter
 
     with open_ledger() as ledger:
         async with Connections() as connections:
@@ -75,7 +76,7 @@ async def planned(loaded: Loaded, *, force: bool = False) -> list[Item]:
 
 def show_plan(items: Sequence[Item], output: str) -> None:
     """A row a job; other forms than the table have more of each."""
-    from tuner.cli.show import show
+    from tuner.cli.output import show
 
     show([_row(item) for item in items] if output == "table" else list(map(record, items)), output)
 
@@ -144,3 +145,61 @@ def _target(config: TargetConfig) -> TargetConfig | None:
     source = click.get_current_context().get_parameter_source("kind")
     is_said = source is click.core.ParameterSource.COMMANDLINE
     return config if is_said or any(v for k, v in asdict(config).items() if k != "kind") else None
+
+
+@click.command()
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@set_option()
+@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@output_option
+def validate(
+    specs: tuple[str, ...], *, overrides: tuple[str, ...], strict: bool, output: str
+) -> int:
+    """Say everything that is wrong with SPEC and its data.
+
+    SPEC is a spec, a pipeline, or a folder of them. Nothing is sent and nothing is written. Exit
+    code 2 when something is wrong.
+    """
+    from tuner.cli.output import show
+
+    loaded = load_all(specs, overrides)
+    rows = [validation_row(asked) for asked in loaded.asked()]
+    show(rows[0] if len(rows) == 1 else rows, output)
+    has_warnings = any(work.warnings for work in loaded.every_work)
+    return InvalidInput.exit_code if strict and has_warnings else 0
+
+
+def load_all(
+    specs: Sequence[str], overrides: Sequence[str] = (), target: TargetConfig | None = None
+) -> Loaded:
+    """Load every spec and pipeline with its data; warnings go to stderr, each once.
+
+    Args are those of ``loading.load``.
+
+    Raises:
+        InvalidInput: Everything that is wrong with any of them.
+    """
+    from tuner.jobs.planning.loading import load
+    from tuner.tokens import long_examples
+
+    loaded = load(specs, overrides, long_examples, target)
+    for text in dict.fromkeys(str(each) for work in loaded.every_work for each in work.warnings):
+        click.echo(text, err=True)
+    return loaded
+
+
+def validation_row(asked: Asked) -> dict[str, object]:
+    """A job or a stage in a line."""
+    from tuner.jobspec.prepared_job import new_tuned_model
+
+    work, spec = asked.work, asked.work.spec
+    return {
+        "spec": str(asked.path),
+        "job": asked.title,
+        "target": spec.target.kind,
+        "model": spec.base_model or spec.tuned_model_source,
+        "tuned_model": None if asked.source else new_tuned_model(work).name,
+        "examples": len(work.examples),
+        "held_out": len(work.holdout),
+        "warnings": len(work.warnings),
+    }

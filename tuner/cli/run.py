@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from tuner.cli.options import output_option, set_option, timeout_option
+from tuner.errors import TunerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from tuner.events.events import Tell
     from tuner.job import Job
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from tuner.jobs.running.runner import Pace
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.outcome import PipelineOutcome
+    from tuner.pipelines.spec import Pipeline
     from tuner.pipelines.together import Both
+
+    Files = dict[tuple[str, tuple[str, ...]], None]
+
 
 SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 SET = set_option()
@@ -65,7 +71,7 @@ def run(  # noqa: PLR0913 -- one parameter an option
     nothing is sent when one cannot be done: `tuner plan SPEC` says what will be done. Safe to kill and to repeat: what is done already stays as it is. Ctrl-C stops watching, the
     tuning goes on. Nothing is shared or transferred unless the gate of the spec is passed.
     """
-    asked = _Asked(specs, overrides, new, force)
+    asked = _Request(specs, overrides, new, force)
     return _follow(ctx, asked, _pace(timeout_s, detach=detach), output)
 
 
@@ -84,7 +90,7 @@ def submit(
     output: str,
 ) -> int:
     """Submit SPEC and leave; `tuner resume` goes on."""
-    return _follow(ctx, _Asked(specs, overrides, new), _pace(None, detach=True), output)
+    return _follow(ctx, _Request(specs, overrides, new), _pace(None, detach=True), output)
 
 
 @click.command()
@@ -100,7 +106,6 @@ def resume(
     JOB is a job's name or its tuned model; without one, all unfinished jobs.
     """
     from tuner.cli.following import bookmarks, follow
-    from tuner.cli.from_python import on_disk
     from tuner.jobs.ledger import open_ledger
 
     with open_ledger() as ledger:
@@ -122,7 +127,7 @@ def _of(jobs: Sequence[Job]) -> Both:
     return pairs, [load_pipeline(Path(spec), overrides) for spec, overrides in sorted(files)]
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     """What a command line asks for: files, what is set in them, and how."""
 
     specs: Sequence[str]
@@ -131,10 +136,10 @@ class _Asked(NamedTuple):
     force: bool = False
 
 
-def _follow(ctx: click.Context, asked: _Asked, pace: Pace, output: str) -> int:
+def _follow(ctx: click.Context, asked: _Request, pace: Pace, output: str) -> int:
     """Load the files, look what is to be done about many, and follow what is."""
     from tuner.cli.following import follow
-    from tuner.cli.validate import load_all
+    from tuner.cli.plan import load_all
     from tuner.jobs.ledger import open_ledger
 
     loaded = load_all(asked.specs, asked.overrides)
@@ -164,7 +169,7 @@ def _following(
 
 
 def _left_to_do(
-    ctx: click.Context, pairs: list[Pair], loaded: Loaded, asked: _Asked
+    ctx: click.Context, pairs: list[Pair], loaded: Loaded, asked: _Request
 ) -> tuple[list[Pair], list[Outcome]]:
     """Of many jobs those that their plan has something to do for, and what is known of the others.
 
@@ -188,14 +193,14 @@ def _left_to_do(
 
 def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None:
     """The service fetches by itself what it needs, but nobody would see it."""
-    from tuner.cli.pull import pull_missing
+    from tuner.cli.models import pull_missing
 
     mine = [work.spec for work in works if work.spec.target.kind == "local"]
     names = {spec.base_model for spec in mine if not spec.target.endpoint}
     pull_missing(sorted(names - {""}), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[PreparedJob], ledger: Ledger, asked: _Asked) -> list[Pair]:
+def _pairs(works: Sequence[PreparedJob], ledger: Ledger, asked: _Request) -> list[Pair]:
     """Two specs of the same content are one job: following it twice would do its steps twice."""
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.running.start import begin
@@ -220,3 +225,141 @@ def _pace(timeout_s: float | None, *, detach: bool = False) -> Pace:
 
     until = Phase.TUNE if detach else None
     return pace_until(until, timeout_s)
+
+
+@click.command()
+@click.argument("jobs", metavar="[JOB|PIPELINE]...", nargs=-1)
+@timeout_option
+@output_option
+@click.pass_context
+def retry(
+    ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
+) -> int:
+    """Tune again what failed or was cancelled, and go on from there.
+
+    JOB is a job's name or its tuned model, PIPELINE a pipeline's name or its file; without any, all
+    that failed or was cancelled. The failed model is deleted first. Of a pipeline only what failed
+    is tuned again, and what waited for it is begun.
+    """
+    from tuner.cli.following import follow, pace_until
+    from tuner.jobs.ledger import open_ledger
+    from tuner.pipelines.begun import Manner
+    from tuner.pipelines.together import follow_both
+
+    with open_ledger() as ledger:
+        found, files = _named(ledger, jobs) if jobs else _all(ledger)
+        if not found and not files:
+            click.echo("nothing has failed: there is nothing to try again", err=True)
+            return 0
+        both = [_again(job) for job in found], pipelines_of(files)
+        follows = partial(follow_both, both, ledger, Manner(retry=True))
+        return follow(ctx, follows, pace_until(None, timeout_s), output)
+
+
+def _all(ledger: Ledger) -> tuple[list[Job], Files]:
+
+    from tuner.pipelines.begun import RETRIED
+
+    failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
+    return parted(on_disk(failed, are_named=False))
+
+
+def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
+    from tuner.cli.following import bookmarks
+    from tuner.jobs.ledger.pipelines import find
+    from tuner.jobspec.files import is_pipeline
+
+    jobs: list[Job] = []
+    files: Files = {}
+    for name in names:
+        known = find(ledger.store, name)
+        if known is not None:
+            files[known.spec, known.overrides] = None
+        elif Path(name).is_file() and is_pipeline(Path(name)):
+            files[name, ()] = None
+        else:
+            jobs += bookmarks(ledger, [name])
+    _refuse_others(jobs)
+    plain, more = parted(on_disk(jobs, are_named=True))
+    return plain, files | more
+
+
+def _refuse_others(jobs: Sequence[Job]) -> None:
+    from tuner.errors import InvalidInput, Problem
+    from tuner.pipelines.begun import RETRIED
+    from tuner.types import Phase
+
+    problems = []
+    for job in jobs:
+        if job.phase is Phase.REJECTED:
+            what = f"{job.title} did not pass its gate: the same rows give the same answers"
+            fix = "change the data or the gate, or `tuner run --force-share`"
+            problems.append(Problem("", 0, 0, what, fix))
+        elif job.phase not in RETRIED and not job.retry:
+            what = f"{job.title} has not failed: it stands at {job.phase.lower()}"
+            problems.append(
+                Problem("", 0, 0, what, "`tuner resume` goes on with what is unfinished")
+            )
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _again(job: Job) -> tuple[Job, PreparedJob]:
+    from tuner.jobs.running.start import unchanged
+    from tuner.jobspec.prepared_job import prepare_job
+
+    work = prepare_job(Path(job.spec), job.overrides)
+    job = unchanged(job, work)
+    return job if job.retry else replace(job, retry=True, attempt=job.attempt + 1), work
+
+
+def parted(jobs: Sequence[Job]) -> tuple[list[Job], Files]:
+    """Jobs of their own, and the pipeline files, with their overrides, of the others.
+
+    A job of a pipeline cannot go on alone: whether it is shared is decided among all of them.
+    """
+    from tuner.jobspec.files import is_pipeline
+
+    of_pipelines = [job for job in jobs if is_pipeline(Path(job.spec))]
+    files = {(job.spec, job.overrides): None for job in of_pipelines}
+    return [job for job in jobs if job not in of_pipelines], files
+
+
+def pipelines_of(files: Iterable[tuple[str, tuple[str, ...]]]) -> list[Pipeline]:
+    """The pipelines of these files.
+
+    Raises:
+        InvalidInput: What is wrong with one of them.
+    """
+    from tuner.pipelines.spec import load_pipeline
+
+    return [load_pipeline(Path(spec), overrides) for spec, overrides in files]
+
+
+_AGAIN = "call tuner.run once more with the same spec and examples: it goes on where it is"
+
+
+class NoFile(TunerError):
+    """A job's spec or examples are in no file. Exit code 2."""
+
+    exit_code = 2
+
+
+def on_disk(jobs: Sequence[Job], *, are_named: bool) -> list[Job]:
+    """Those that files tell all of; the others are named on stderr.
+
+    Raises:
+        NoFile: One of the others was asked for by its name.
+    """
+    for job in jobs:
+        if not job.is_on_disk and are_named:
+            raise NoFile(f"{job.name} was started from Python: no file tells what it is", _AGAIN)
+    note_started_from_python(jobs)
+    return [job for job in jobs if job.is_on_disk]
+
+
+def note_started_from_python(jobs: Sequence[Job]) -> None:
+    """Say how to go on with those that no file tells of."""
+    names = [job.name for job in jobs if not (job.is_on_disk or job.phase.is_end)]
+    if names:
+        click.echo(f"started from Python: {', '.join(names)}; {_AGAIN}", err=True)

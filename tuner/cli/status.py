@@ -29,8 +29,8 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     PIPELINE is a pipeline's name or its file, and shows its stages. No service is asked, so it
     answers at once; `tuner watch` looks at the service.
     """
-    from tuner.cli.from_python import note_started_from_python
-    from tuner.cli.show import show
+    from tuner.cli.output import show
+    from tuner.cli.run import note_started_from_python
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import notices, open_ledger, pipelines
     from tuner.jobs.outcome import summary

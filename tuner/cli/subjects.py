@@ -99,7 +99,7 @@ def _begun(asked: Asked, ledger: Ledger) -> Job:
 
 def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:
     """The work of a bookmark, alone or as a stage of its pipeline."""
-    from tuner.cli.from_python import on_disk
+    from tuner.cli.run import on_disk
     from tuner.jobs.planning.loading import load
 
     on_disk([job], are_named=True)

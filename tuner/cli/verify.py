@@ -19,7 +19,7 @@ PATH = click.Path(exists=True, dir_okay=False)
 @click.command()
 @click.argument("what", metavar="MODEL|JOB|SPEC")
 @click.option("--lock", "file", type=PATH, help="The tuner.lock to go by.")
-@click.option("--offline", is_flag=True, help="Compare spec and data alone; ask no service.")
+@click.option("--offline", is_flag=True, help="Compare spec and data alone; call no service.")
 @output_option
 def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
     """Hold a tuned model, its spec and its data against tuner.lock.
@@ -28,7 +28,7 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
     that the ledger knows it by. Exit codes: 0 all is as locked, 1 something differs, 2 nothing is
     locked of it.
     """
-    from tuner.cli.show import show
+    from tuner.cli.output import show
 
     found = _found(what, file)
     checked = [(each, _checked(each, offline=offline)) for each in found]
@@ -45,14 +45,14 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
 
 
 def _checked(found: Found, *, offline: bool) -> list[Row]:
-    from tuner.cli.asking import ask
+    from tuner.cli.target_calls import call
     from tuner.jobs.verify import load, on_disk, on_service, target_of
 
     now = load(found)
     rows = on_disk(found, now)
     if offline:
         return rows
-    return [*ask(target_of(found, now), lambda target: on_service(found.entry, target)), *rows]
+    return [*call(target_of(found, now), lambda target: on_service(found.entry, target)), *rows]
 
 
 def _record(found: Found, rows: list[Row]) -> dict[str, object]:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.data.needed import length
-from tuner.cli.data.prices import Price, read_price
+from tuner.cli.data_tokens import Price, length, read_price
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def test_a_forecast_is_no_more_exact_than_it_can_be(seconds, said):
 
 
 def test_the_example_of_a_price_table_is_one():
-    table = Path(__file__).parents[3] / "docs" / "prices.yaml"
+    table = Path(__file__).parents[2] / "docs" / "prices.yaml"
 
     assert read_price(table, "gemini-1.5-flash-001-tuning") == Price(8.0, "USD")
     assert read_price(table, "models/smollm2-135m-instruct").of(1_000_000) == 0

@@ -7,15 +7,15 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import click
 
-from tuner.cli.data.copies import file_option, force_option
-from tuner.cli.data.given import data_options
+from tuner.cli.data_export import file_option, force_option
+from tuner.cli.data_options import data_options
 from tuner.cli.options import confirm, output_option, yes_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tuner.cli.data.given import Given
+    from tuner.cli.data_options import DataInput
     from tuner.data import Source
     from tuner.data.fix import Change, Fixed
     from tuner.errors import Problem
@@ -43,7 +43,7 @@ class _Tally(NamedTuple):
 @yes_option
 @output_option
 def fix(  # noqa: PLR0913 -- one parameter an option
-    given: Given,
+    given: DataInput,
     to: Path | None,
     *,
     labels: bool,
@@ -146,7 +146,7 @@ def _short(text: str) -> str:
 
 
 def _report(tally: _Tally, output: str, end: str) -> None:
-    from tuner.cli.show import show
+    from tuner.cli.output import show
     from tuner.data.checks.check import capped
 
     shown = tally.changes if output != "table" else tally.changes[:_MOST_SHOWN]

@@ -9,13 +9,12 @@ from click.testing import CliRunner
 
 from tests.engine.places import tiny
 from tests.fakes.target import FakeTarget
-from tuner.cli import cli
-from tuner.cli.data import asked
-from tuner.cli.data.prices import Price, read_price
+from tuner.cli import cli, data_token_estimate
+from tuner.cli.data_tokens import Price, read_price
 from tuner.engine import time_estimate
 from tuner.errors import DatasetError, NotFound, SpecError
 from tuner.jobspec import prepared_job
-from tuner.tokens.counting import Tokens, open_counter
+from tuner.tokens import TokenCounts, open_counter
 from tuner.types import Example
 
 PACE = time_estimate.TimeEstimate(
@@ -192,10 +191,10 @@ def test_at_most_so_many_calls_are_in_flight():
             return len(text)
 
     examples = [Example("a" * n, "b") for n in range(100)]
-    counts = asyncio.run(asked.count(Slow(), "models/far", examples, lambda _: None))
+    counts = asyncio.run(data_token_estimate.count(Slow(), "models/far", examples, lambda _: None))
 
-    assert counts == [Tokens(n, 1) for n in range(100)]
-    assert most == asked.AT_ONCE
+    assert counts == [TokenCounts(n, 1) for n in range(100)]
+    assert most == data_token_estimate.MAX_CALLS_IN_FLIGHT
 
 
 def test_a_refusal_of_the_service_is_raised_as_it_is():
@@ -204,7 +203,9 @@ def test_a_refusal_of_the_service_is_raised_as_it_is():
             raise NotFound(model)
 
     with pytest.raises(NotFound, match="models/none"):
-        asyncio.run(asked.count(Refusing(), "models/none", [Example("q", "a")] * 3, print))
+        asyncio.run(
+            data_token_estimate.count(Refusing(), "models/none", [Example("q", "a")] * 3, print)
+        )
 
 
 @pytest.mark.usefixtures("target")
@@ -216,18 +217,18 @@ def test_nineteen_of_twenty_samples_keep_to_the_error_they_state():
     dice = random.Random(3)
     made = [Example("x" * dice.randrange(1, 900), "y" * dice.randrange(1, 90)) for _ in range(1500)]
     pairs = [
-        (each, Tokens(9 + int(len(each[0]) * dice.uniform(0.2, 0.3)), 1 + len(each[1]) // 4))
+        (each, TokenCounts(9 + int(len(each[0]) * dice.uniform(0.2, 0.3)), 1 + len(each[1]) // 4))
         for each in made
     ]
     truth = sum(tokens.prompt for _, tokens in pairs)
     chars = sum(len(each[0]) for each in made), sum(len(each[1]) for each in made)
     kept = 0
     for _ in range(60):
-        told = asked.estimate(dice.sample(pairs, 300), len(made), *chars)
+        told = data_token_estimate.estimate(dice.sample(pairs, 300), len(made), *chars)
         kept += abs(told.prompt - truth) <= told.prompt_error
 
     assert 54 <= kept <= 60
-    assert asked.estimate(pairs, len(made), *chars)[:4] == (
+    assert data_token_estimate.estimate(pairs, len(made), *chars)[:4] == (
         truth,
         sum(tokens.output for _, tokens in pairs),
         0,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuner.cli.data.given import data_options
+from tuner.cli.data_options import data_options
 from tuner.cli.options import output_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.cli.data.given import Given
+    from tuner.cli.data_options import DataInput
     from tuner.data.stats import Label, Lengths, Stats
-    from tuner.tokens.counting import Counter
+    from tuner.tokens import TokenCounter
 
 _COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
 _STEPS = " ▁▂▃▄▅▆▇█"
@@ -36,14 +36,14 @@ _LABEL_CHARS = 40
 @click.option("--force", is_flag=True, help="Write over FILE.")
 @click.option("--model", default="", metavar="MODEL", help="Whose tokenizer counts, models/ID.")
 @output_option
-def stats(given: Given, page: Path | None, model: str, output: str, *, force: bool) -> None:
+def stats(given: DataInput, page: Path | None, model: str, output: str, *, force: bool) -> None:
     """Show how long examples are, and what their outputs are.
 
     A percentile p95 is the least length that 95 of 100 rows do not exceed. Tokens are counted when
     the tokenizer is on this machine; prompts with template and instruction, as the model sees them.
     """
-    from tuner.cli.data.counting import counter_or_usual
-    from tuner.cli.show import show
+    from tuner.cli.data_token_estimate import counter_or_usual
+    from tuner.cli.output import show
 
     counter = counter_or_usual(given, model)
     found = _measured(given, counter)
@@ -55,15 +55,15 @@ def stats(given: Given, page: Path | None, model: str, output: str, *, force: bo
         show(_record(found, counter), output)
 
 
-def _measured(given: Given, counter: Counter | None) -> Stats:
-    from tuner.cli.data.watching import watched
+def _measured(given: DataInput, counter: TokenCounter | None) -> Stats:
+    from tuner.cli.output import with_progress
     from tuner.data import read
     from tuner.data.checks.report import Tally as Problems
     from tuner.data.stats import Tally
     from tuner.errors import DatasetError
 
     tally, problems = Tally(counter.count if counter else None), Problems()
-    for batch in watched(read(given.source)):
+    for batch in with_progress(read(given.source)):
         tally.add(batch)
         problems.add_all(batch.problems)
     found = tally.stats()
@@ -75,7 +75,7 @@ def _measured(given: Given, counter: Counter | None) -> Stats:
     return found._replace(held_out=_held_out(given))
 
 
-def _held_out(given: Given) -> int | None:
+def _held_out(given: DataInput) -> int | None:
     """As a run would part them; None when the spec, or no spec, says nothing of it."""
     from tuner.data import read
     from tuner.data.holdout import split
@@ -89,7 +89,9 @@ def _held_out(given: Given) -> int | None:
     return len(split(rows, evaluation.holdout, stratify=evaluation.stratify)[1])
 
 
-def _write(page: Path, found: Stats, given: Given, counter: Counter | None, *, force: bool) -> None:
+def _write(
+    page: Path, found: Stats, given: DataInput, counter: TokenCounter | None, *, force: bool
+) -> None:
     from tuner.data import picture
     from tuner.data.formats.writers import write_page
 
@@ -100,7 +102,7 @@ def _write(page: Path, found: Stats, given: Given, counter: Counter | None, *, f
     click.echo(f"wrote {page}", err=True)
 
 
-def _record(found: Stats, counter: Counter | None) -> dict[str, Any]:
+def _record(found: Stats, counter: TokenCounter | None) -> dict[str, Any]:
     """For programs: every figure, the bins of the pictures included."""
     record = found._asdict()
     record |= {
@@ -112,7 +114,7 @@ def _record(found: Stats, counter: Counter | None) -> dict[str, Any]:
     return record | {"tokenizer": limit}
 
 
-def _lines(found: Stats, counter: Counter | None) -> Iterator[str]:
+def _lines(found: Stats, counter: TokenCounter | None) -> Iterator[str]:
     yield from _facts(found)
     if found.rows:
         yield ""
@@ -158,7 +160,7 @@ def _bars(labels: Sequence[Label]) -> list[list[str]]:
 
 
 def _short(text: str) -> str:
-    from tuner.cli.show import cell
+    from tuner.cli.output import cell
 
     shown = cell(text) or "(empty)"
     return shown if len(shown) <= _LABEL_CHARS else f"{shown[: _LABEL_CHARS - 1]}…"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SPEC_SUFFIXES = (".yaml", ".yml")
 
 
-class Given(NamedTuple):
+class DataInput(NamedTuple):
     """Examples, and what is known about the job they are for.
 
     Attributes:
@@ -46,20 +46,20 @@ class Given(NamedTuple):
     draft: PartialSpec | None = None
 
 
-def rows_of(given: Given) -> tuple[list[Example], list[Problem]]:
+def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
     """Every row to tune on, and what is wrong with those that cannot be read, the first of each kind.
 
     Raises:
         DatasetError: No row can be read.
     """
-    from tuner.cli.data.watching import watched
+    from tuner.cli.output import with_progress
     from tuner.data import read
     from tuner.data.checks.report import Tally
     from tuner.errors import DatasetError, Problem
 
     examples: list[Example] = []
     problems = Tally()
-    for batch in watched(read(given.source)):
+    for batch in with_progress(read(given.source)):
         examples += batch.examples()
         problems.add_all(batch.problems)
     if not examples:
@@ -139,16 +139,16 @@ class _Said(NamedTuple):
         )
 
 
-def _given(files: Sequence[Path], said: _Said, target: str | None) -> Given:
+def _given(files: Sequence[Path], said: _Said, target: str | None) -> DataInput:
     specs = [path for path in files if path.suffix.lower() in SPEC_SUFFIXES]
     if not specs:
-        return Given(said.over(Source(tuple(files))), None, TARGETS[target or "local"].limits)
+        return DataInput(said.over(Source(tuple(files))), None, TARGETS[target or "local"].limits)
     if len(files) > 1:
         raise click.UsageError(f"{specs[0]} is a job spec: name it alone")
     return _of_spec(specs[0], said, target)
 
 
-def _of_spec(path: Path, said: _Said, target: str | None) -> Given:
+def _of_spec(path: Path, said: _Said, target: str | None) -> DataInput:
     """What a spec says about its data; other parts of it may be wrong or missing."""
     from tuner.errors import SpecError
     from tuner.jobspec.load import limits_of, read_partial_spec, source_of
@@ -163,7 +163,7 @@ def _of_spec(path: Path, said: _Said, target: str | None) -> Given:
         if evaluation and evaluation.paths
         else None
     )
-    return Given(
+    return DataInput(
         source,
         held,
         TARGETS[target].limits if target else limits_of(draft),

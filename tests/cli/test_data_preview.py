@@ -7,11 +7,11 @@ from click.testing import CliRunner
 
 from tests.engine.places import tiny
 from tuner.cli import cli
-from tuner.cli.data.previewed import tokens_of, visible
+from tuner.cli.data_preview import tokens_of, visible
 from tuner.engine import batches
 from tuner.engine.chat import open_chat, token_texts
 from tuner.errors import DatasetError
-from tuner.tokens.counting import open_counter
+from tuner.tokens import open_counter
 from tuner.types import Example
 
 ODD = ["NA", " 007 ", "a\r\nb\t", "naïve 東京 🙂", "<|end|>", "�", "\x1b[31m", "é" * 3]

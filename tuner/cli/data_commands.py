@@ -7,34 +7,34 @@ import click
 from tuner.cli import LazyGroup
 
 COMMANDS = {
-    "check": ("tuner.cli.data.check:check", "Say everything that is wrong with examples."),
+    "check": ("tuner.cli.data_check:check", "Say everything that is wrong with examples."),
     "split": (
-        "tuner.cli.data.split:split",
+        "tuner.cli.data_export:split",
         "Write rows to tune on and rows to evaluate with to two files.",
     ),
     "fix": (
-        "tuner.cli.data.fix:fix",
+        "tuner.cli.data_fix:fix",
         "Write a cleaned copy of a CSV or JSON Lines file, and say what was done to each row.",
     ),
     "dedupe": (
-        "tuner.cli.data.dedupe:dedupe",
+        "tuner.cli.data_export:dedupe",
         "Write a copy without the rows that only repeat another.",
     ),
     "convert": (
-        "tuner.cli.data.convert:convert",
+        "tuner.cli.data_export:convert",
         "Write examples of any format as a file of another.",
     ),
     "stats": (
-        "tuner.cli.data.stats:stats",
+        "tuner.cli.data_stats:stats",
         "Show how long examples are, and what their outputs are.",
     ),
     "preview": (
-        "tuner.cli.data.preview:preview",
+        "tuner.cli.data_preview:preview",
         "Show examples exactly as the model will see them.",
     ),
-    "rules": ("tuner.cli.data.rules:rules", "List what examples are checked for."),
+    "rules": ("tuner.cli.data_check:rules", "List what examples are checked for."),
     "tokens": (
-        "tuner.cli.data.tokens:tokens",
+        "tuner.cli.data_tokens:tokens",
         "Say how many tokens and steps a tuning takes, and how long or what price.",
     ),
 }

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from tuner.__main__ import run
-from tuner.cli.data.check import check
+from tuner.cli.data_check import check
 from tuner.data.checks.rules import RULES
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ROWS = "".join(f"question {n},answer {n}\n" for n in range(40))
 
 
@@ -132,7 +132,7 @@ SPEC = "job: a\nbase_model: models/m\ntraining_data: {path: d.csv, ignore: [dupl
 
 
 def test_a_spec_says_what_is_ignored_and_held_out_and_validate_says_the_same(file, tmp_path):
-    from tuner.cli.validate import validate
+    from tuner.cli.plan import validate
 
     file(f"{ROWS}question 1,answer 1\n")
     file("question 2,x\n", "h.csv")

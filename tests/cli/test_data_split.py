@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tuner.__main__ import run as tuner
-from tuner.cli.data.copies import FORMATS
+from tuner.cli.data_export import FORMATS
 from tuner.data import Source, read_rows
 from tuner.data.formats.shapes import SHAPES
 from tuner.data.formats.writers import WRITERS

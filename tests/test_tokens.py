@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.engine.places import EXAMPLES, tiny
-from tuner.cli.data.counting import find_counter
-from tuner.cli.data.given import Given
+from tests.fakes.work import with_spec
+from tuner import tokens
+from tuner.cli.data_options import DataInput
+from tuner.cli.data_token_estimate import find_counter
 from tuner.data import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
 from tuner.jobspec.load import read_partial_spec
-from tuner.tokens import counting
-from tuner.tokens.counting import open_counter
-from tuner.types import Example, Limits
+from tuner.tokens import TokenCounter, open_counter
+from tuner.types import Example, Limits, TargetConfig
 
 NO_LIMITS = Limits(None, None, None)
 
@@ -66,7 +67,7 @@ def test_only_rows_that_may_be_too_long_are_counted():
 def test_a_text_of_any_length_is_counted_in_pieces(monkeypatch):
     counter = open_counter(str(tiny()))
     whole = list(counter.count(["x" * 95, "é", "z"], ["y" * 31, "", "y" * 40]))
-    monkeypatch.setattr(counting, "_CHARS_AT_ONCE", 30)
+    monkeypatch.setattr(tokens, "_BATCH_CHARS", 30)
 
     assert list(counter.count(["x" * 95, "é", "z"], ["y" * 31, "", "y" * 40])) == whole
 
@@ -100,7 +101,7 @@ def test_a_damaged_model_has_no_counter(tmp_path):
 def test_only_the_service_on_this_machine_counts_with_the_files_here(
     tmp_path, monkeypatch, target, found
 ):
-    monkeypatch.setattr(counting, "open_counter", lambda *_: "a counter")
+    monkeypatch.setattr(tokens, "open_counter", lambda *_: "a counter")
     (tmp_path / "rows.csv").write_text("text_input,output\na,b\n")
     spec = {
         "job": "a",
@@ -110,7 +111,52 @@ def test_only_the_service_on_this_machine_counts_with_the_files_here(
     }
     path = tmp_path / "a.yaml"
     path.write_text(json.dumps(spec))
-    given = Given(Source((Path("x"),)), None, NO_LIMITS, "", base_model="models/x")
+    given = DataInput(Source((Path("x"),)), None, NO_LIMITS, "", base_model="models/x")
 
     assert bool(find_counter(given._replace(draft=read_partial_spec(path)))) == found
     assert find_counter(given) == "a counter"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The names of models in the order they were opened."""
+    names = []
+
+    def recorded(name):
+        names.append(name)
+        return open_counter(name)
+
+    monkeypatch.setattr(tokens, "open_counter", recorded)
+    return names
+
+
+def test_the_tokens_of_a_job_are_those_of_its_examples_once_over():
+    work = with_spec(base_model=str(tiny()))
+    texts = [each.text_input for each in work.examples], [each.output for each in work.examples]
+
+    counted = tokens.token_counter()(work)
+
+    assert counted == sum(map(sum, open_counter(str(tiny())).count(*texts)))
+
+
+def test_what_cannot_be_counted_here_has_no_tokens():
+    count = tokens.token_counter()
+
+    assert count(with_spec(base_model="models/nowhere")) is None
+    assert count(with_spec(base_model="", tuned_model_source="tunedModels/a")) is None
+    for target in (TargetConfig("gemini"), TargetConfig("local", "there:1")):
+        assert count(with_spec(base_model=str(tiny()), target=target)) is None
+
+
+def test_a_model_is_opened_once_and_what_jobs_share_is_counted_once(opened, monkeypatch):
+    counted = []
+    whole = TokenCounter.count
+    monkeypatch.setattr(TokenCounter, "count", lambda *each: counted.append(1) or whole(*each))
+    count = tokens.token_counter()
+
+    first = count(with_spec(base_model=str(tiny())))
+    again = count(with_spec(base_model=str(tiny()), job="another"))
+
+    assert first == again
+    assert opened == [str(tiny())]
+    assert len(counted) == 1

@@ -1,0 +1,322 @@
+"""data check: everything that is wrong with examples, before anything is submitted."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from tuner import __version__
+from tuner.cli.data_options import data_options
+from tuner.cli.options import OUTPUTS, output_among, output_option
+from tuner.cli.output import cell, show
+from tuner.data.checks.rules import IGNORABLE, RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tuner.cli.data_options import DataInput
+    from tuner.data.checks.check import Checks
+    from tuner.data.checks.report import Tally
+    from tuner.errors import Problem
+
+
+EXIT_CODE_ERRORS = 2
+"""The exit code when there are errors."""
+
+
+def _known(_: click.Context, __: click.Parameter, codes: tuple[str, ...]) -> frozenset[str]:
+    for code in codes:
+        if code not in RULES:
+            from difflib import get_close_matches
+
+            near = get_close_matches(code, RULES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`tuner data rules` lists them"
+            raise click.UsageError(f"there is no rule {code!r}; {hint}")
+    return frozenset(codes)
+
+
+def _ignorable(
+    context: click.Context, option: click.Parameter, codes: tuple[str, ...]
+) -> frozenset[str]:
+    for code in sorted(_known(context, option, codes) - {*IGNORABLE}):
+        raise click.UsageError(f"{code} cannot be ignored: such a row cannot be read")
+    return frozenset(codes)
+
+
+@click.command()
+@data_options
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="RULE",
+    callback=_ignorable,
+    help="Leave a rule out, as training_data.ignore does. Repeatable.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="RULE",
+    callback=_known,
+    help="Look for this rule, and for what cannot be read. Repeatable.",
+)
+@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@output_among((*OUTPUTS, "sarif"))
+def check(
+    given: DataInput, *, ignored: frozenset[str], only: frozenset[str], strict: bool, output: str
+) -> int:
+    """Say everything that is wrong with examples.
+
+    On the screen the first 20 of each rule; json, jsonl, yaml and sarif are complete. Exit code 2
+    when something is wrong that would stop a job; `tuner data rules` explains the rules.
+    """
+    left_out = frozenset(IGNORABLE) - only if only else given.ignore
+    checks = _checks(given._replace(ignore=left_out | ignored))
+    severities = show_findings(_problems(given, checks), checks, output)
+    return EXIT_CODE_ERRORS if "error" in severities or (strict and severities) else 0
+
+
+def _checks(given: DataInput) -> Checks:
+    from tuner.data.checks.check import Checks
+
+    if not given.draft or "long-example" in given.ignore:
+        return Checks(given.limits, given.instruction, given.ignore)
+    from tuner.cli.data_token_estimate import find_counter
+
+    counter = find_counter(given)
+    if counter is None:
+        return Checks(given.limits, given.instruction, given.ignore)
+
+    return Checks(given.limits, given.instruction, given.ignore, counter.totals, counter.limit)
+
+
+def _problems(given: DataInput, checks: Checks) -> Iterator[Problem]:
+    from tuner.cli.output import busy, with_progress
+    from tuner.data import read
+
+    for batch in with_progress(read(given.source)):
+        yield from checks.train(batch)
+    for batch in with_progress(read(given.held)) if given.held else ():
+        yield from checks.held(batch)
+    with busy("comparing", checks.rows):
+        yield from checks.finish(str(given.source.paths[0]))
+
+
+_COLOURS = {"error": "red", "warning": "yellow"}
+
+
+def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> set[str]:
+    """Print problems as they come, or on the screen when all are known; return their severities.
+
+    Args:
+        problems: In the order they are found.
+        checks: What finds them, and counts the rows meanwhile.
+        output: ``table``, or a form that is written out in full: ``json``, ``jsonl``, ``yaml``, ``sarif``.
+    """
+    from tuner.data.checks.report import Tally
+
+    tally = Tally()
+    counted = _counted(problems, tally)
+    if output == "table":
+        for _ in counted:
+            pass
+        _show(tally, checks)
+    else:
+        for line in _lines(counted, tally, checks, output):
+            click.echo(line)
+    return {severity for _, severity in tally.counts}
+
+
+def _counted(problems: Iterable[Problem], tally: Tally) -> Iterator[Problem]:
+    for problem in problems:
+        tally.add(problem)
+        yield problem
+
+
+def _lines(problems: Iterable[Problem], tally: Tally, checks: Checks, output: str) -> Iterator[str]:
+    match output:
+        case "jsonl":
+            yield from (json.dumps(_record(each), ensure_ascii=False) for each in problems)
+        case "sarif":
+            yield from write_sarif(problems)
+        case "yaml":
+            yield from _yaml(problems, tally, checks)
+        case _:
+            yield from _document(problems, tally, checks)
+
+
+def _document(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iterator[str]:
+    """One JSON object; a problem a line."""
+    yield '{"problems": ['
+    comma = ""
+    for each in problems:
+        yield comma + json.dumps(_record(each), ensure_ascii=False)
+        comma = ","
+    yield f"], {json.dumps(_totals(tally, checks))[1:]}"
+
+
+def _yaml(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iterator[str]:
+    """The same as one YAML document."""
+    import yaml
+
+    for each in problems:
+        if tally.counts.total() == 1:
+            yield "problems:"
+        text: str = yaml.safe_dump([_record(each)], sort_keys=False, allow_unicode=True, width=1000)
+        yield text.rstrip("\n")
+    if not tally.counts:
+        yield "problems: []"
+    yield yaml.safe_dump(_totals(tally, checks), sort_keys=False).rstrip("\n")
+
+
+def _record(problem: Problem) -> dict[str, Any]:
+    names = ("path", "line", "column", "severity", "rule", "what", "fix")
+    return {name: getattr(problem, name) for name in names}
+
+
+def _totals(tally: Tally, checks: Checks) -> dict[str, Any]:
+    counts = {rule: count for (rule, _), count in tally.counts.items()}
+    return {"rows": checks.rows, "rows_with_errors": checks.bad_rows, "counts": counts}
+
+
+def _show(tally: Tally, checks: Checks) -> None:
+    if not tally.counts:
+        click.echo(f"nothing wrong with {_rows(checks.rows)}")
+        return
+    for problem in tally.shown():
+        severity = click.style(f"{problem.severity}:", _COLOURS[problem.severity], bold=True)
+        rule = click.style(f"[{problem.rule}]", dim=True)
+        click.echo(f"{severity} {cell(problem.where)}: {cell(problem.what)} {rule}")
+        if problem.fix:
+            click.echo(f"  {click.style('fix:', 'cyan', bold=True)} {cell(problem.fix)}")
+    if not sys.stdout.isatty():  # where a table is drawn it has room around it
+        click.echo()
+    _show_summary(tally, checks)
+
+
+def _show_summary(tally: Tally, checks: Checks) -> None:
+    more = tally.more()
+    rows = [
+        {
+            "rule": rule,
+            "severity": severity,
+            "found": f"{count:,}",
+            "not_shown": f"and {more[rule, severity]:,} more" if (rule, severity) in more else "",
+        }
+        for (rule, severity), count in sorted(tally.counts.items(), key=_gravest)
+    ]
+    if not more:
+        rows = [{key: row[key] for key in row if key != "not_shown"} for row in rows]
+    show(rows, "table")
+    if not sys.stdout.isatty():
+        click.echo()
+    click.echo(f"{_rows(checks.rows)}, {checks.bad_rows:,} with errors")
+    if more:
+        click.echo("`-o json` lists all of them")
+
+
+def _gravest(item: tuple[tuple[str, str], int]) -> tuple[str, int]:
+    (_, severity), count = item
+    return severity, -count
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="Print the table of docs/data.md instead.")
+@output_option
+def rules(*, markdown: bool, output: str) -> None:
+    """List what examples are checked for."""
+    from tuner.cli.output import show
+    from tuner.data.checks.rules import RULES
+
+    if markdown:
+        click.echo("\n".join(_rules_table()))
+        return
+    show(
+        [
+            {
+                "rule": code,
+                "severity": rule.severity,
+                "can_be_ignored": rule.can_be_ignored,
+                "about": rule.about,
+            }
+            for code, rule in RULES.items()
+        ],
+        output,
+    )
+
+
+def _rules_table() -> Iterator[str]:
+    from tuner.data.checks.rules import RULES
+
+    yield "| rule | | what it finds |"
+    yield "|---|---|---|"
+    for code, rule in RULES.items():
+        always = "" if rule.can_be_ignored else ", always"
+        yield f"| `{code}` | {rule.severity}{always} | {rule.about}. |"
+
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_NUMBERS = {code: number for number, code in enumerate(RULES)}
+
+
+def write_sarif(problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield the lines of a SARIF log with one run, a result a line, as the problems come.
+
+    See https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
+    """
+    yield f'{{"version": "2.1.0", "$schema": "{SCHEMA}", "runs": [{{"tool": {json.dumps(_tool())},'
+    yield '"columnKind": "unicodeCodePoints", "results": ['
+    comma = ""
+    for problem in problems:
+        yield comma + json.dumps(_result(problem))
+        comma = ","
+    yield "]}]}"
+
+
+def _tool() -> dict[str, Any]:
+    rules = [
+        {
+            "id": code,
+            "shortDescription": {"text": f"{rule.about}."},
+            "defaultConfiguration": {"level": rule.severity},
+        }
+        for code, rule in RULES.items()
+    ]
+    return {"driver": {"name": "tuner", "version": __version__, "rules": rules}}
+
+
+def _result(problem: Problem) -> dict[str, Any]:
+    text = f"{problem.what}; {problem.fix}." if problem.fix else f"{problem.what}."
+    rule = {"ruleId": problem.rule}
+    number = {"ruleIndex": _NUMBERS[problem.rule]} if problem.rule in _NUMBERS else {}
+    place = {"physicalLocation": _place(problem)}
+    return (
+        rule
+        | number
+        | {
+            "level": problem.severity,
+            "message": {"text": text},
+            "locations": [place],
+        }
+    )
+
+
+def _place(problem: Problem) -> dict[str, Any]:
+    path = Path(problem.path)
+    uri = path.as_uri() if path.is_absolute() else quote(os.fsencode(path.as_posix()))
+    place: dict[str, Any] = {"artifactLocation": {"uri": uri}}
+    if problem.line:
+        place["region"] = {"startLine": problem.line}
+        if problem.column:
+            place["region"]["startColumn"] = problem.column
+    return place
