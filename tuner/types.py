@@ -52,7 +52,8 @@ class State(StrEnum):
 class Phase(StrEnum):
     """Where a job stands; the last five are ends.
 
-    REJECTED: tuned, but its gate was not met. BEATEN: tuned, but another of its matrix was kept.
+    REJECTED: tuned, but its gate was not met. NOT_SELECTED: tuned, but another variant of its matrix
+    was selected.
     """
 
     SUBMIT = "SUBMIT"
@@ -64,7 +65,12 @@ class Phase(StrEnum):
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
-    BEATEN = "BEATEN"
+    NOT_SELECTED = "NOT SELECTED"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Phase | None:
+        """Read what older versions stored."""
+        return cls.NOT_SELECTED if value == "BEATEN" else None
 
     @property
     def is_end(self) -> bool:
@@ -72,7 +78,7 @@ class Phase(StrEnum):
         return self in ENDS
 
 
-ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED, Phase.BEATEN})
+ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED, Phase.NOT_SELECTED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def effects(what: str) -> Counter[tuple[str, ...]]:
     return Counter(done)
 
 
-PHASES = {"job": ["DONE"], "pipeline": ["BEATEN", "BEATEN", "DONE", "DONE"]}
+PHASES = {"job": ["DONE"], "pipeline": ["DONE", "DONE", "NOT SELECTED", "NOT SELECTED"]}
 NOTICES = {"job": 2, "pipeline": 4}
 """Done and transferred, of each that is given away."""
 EVALUATED = {"job": 1, "pipeline": 4}

@@ -107,7 +107,7 @@ def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
     assert list(outcome.states.values()) == ["BEATEN", "WON", "BEATEN"]
     assert shared(run.target) == {model(best)}
     assert (run.target.creates, run.target.transfers, run.target.grants) == (3, 1, len(GRANTS))
-    assert [run.phase(stage) for stage in made.stages] == [Phase.BEATEN, Phase.DONE, Phase.BEATEN]
+    assert [run.phase(stage) for stage in made.stages] == [Phase.NOT_SELECTED, Phase.DONE, Phase.NOT_SELECTED]
 
 
 def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(bench):

@@ -13,7 +13,7 @@ from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.prepared_job import PreparedJob, digest, prepare_job, with_source
 from tuner.names import tuned_model
 from tuner.pipelines.spec import load_pipeline
-from tuner.types import TargetConfig
+from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,8 +138,8 @@ async def on_service(entry: Entry, target: Target) -> list[Row]:
         if heir:
             now = f"hidden from you since it was handed over to {heir}"
             return [Row("model", name, now, None)]
-        if entry["phase"] == "BEATEN":
-            return [Row("model", name, f"{MISSING}, as one that was beaten may be", None)]
+        if Phase(entry["phase"]) is Phase.NOT_SELECTED:
+            return [Row("model", name, f"{MISSING}, as is allowed for one that was not selected", None)]
         return [Row("model", name, MISSING, same=False)]
     try:
         permissions: Sequence[Permission] | None = await target.permissions(name)

@@ -1,1 +1,1 @@
-"""Many jobs in an order, some of them the variants of a matrix, and the best one kept."""
+"""Pipelines: many jobs in one file, their order, their variants, and which variant is selected."""

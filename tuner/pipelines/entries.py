@@ -1,16 +1,17 @@
-"""What stands below ``jobs`` of a pipeline: a spec each, and what the pipeline says about it."""
+"""The keys of a pipeline file, and its entries below ``jobs``: a spec each, with its variants."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from tuner.errors import SpecError
 from tuner.jobspec.load import resolve_beside
 from tuner.jobspec.messages import check_section, described
+from tuner.jobspec.reference import json_schema
 from tuner.jobspec.rules import nearest
-from tuner.jobspec.schema import declared
-from tuner.pipelines.keys import FREE, EntryKeys
+from tuner.jobspec.schema import JobSpec, Key, declared
 from tuner.pipelines.matrix import Setting, Variant, variants
 from tuner.yaml_source import Document, Locations, parse_key_path, put_value, read_document
 
@@ -22,21 +23,114 @@ if TYPE_CHECKING:
 
     Specs = dict[Path, Document | SpecError]
 
-AS_IT_IS = Variant("", ())
+CHAINED = "jobs/"
+"""Before a job's name, in ``tuned_model_source``: the model of that job."""
+NO_MATRIX = Variant("", ())
 """The one variant of an entry without a matrix."""
+
+
+@dataclass(frozen=True)
+class PipelineKeys:
+    """The top level; the entries of ``jobs`` are read one by one."""
+
+    pipeline: Annotated[str, Key("Names the pipeline.", example="reviews-grid", min_length=1)]
+    jobs: Annotated[
+        tuple[str, ...],
+        Key(
+            "What to tune: spec files, or keys with values, below, each.",
+            example="with a list of spec files below it",
+        ),
+    ]
+    max_parallel: Annotated[
+        int | None,
+        Key("Tunings at a time; without it as many as the target takes.", ge=1),
+    ] = None
+    fail_fast: Annotated[
+        bool,
+        Key(
+            "Whether nothing more is started after the first failure; what runs is followed to its "
+            "end."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class EntryKeys:
+    """One of ``jobs``, without ``set`` and ``matrix``, which hold keys of specs."""
+
+    name: Annotated[
+        str,
+        Key("Names it in the pipeline; without it the spec's `job` does. Unique.", min_length=1),
+    ] = ""
+    spec: Annotated[
+        str,
+        Key(
+            "The job spec, relative to this file. Without it the keys of a spec are written here.",
+            example="quickstart.yaml",
+            min_length=1,
+        ),
+    ] = ""
+    after: Annotated[
+        tuple[str, ...],
+        Key(
+            "Names of jobs here that must have ended well before. A spec without base_model and "
+            "tuned_model_source, and with one of them, tunes that one's model further; with "
+            "several, tuned_model_source: jobs/NAME says whose.",
+            single=True,
+        ),
+    ] = ()
+    keep: Annotated[
+        str,
+        Key(
+            "Of a matrix: whether each variant that passes its gate is shared and transferred, or "
+            "only the best by its metric.",
+            options=("all", "best"),
+        ),
+    ] = "all"
+    losers: Annotated[
+        str,
+        Key(
+            "With keep: best, what happens to the other models; deleted are only those that this "
+            "pipeline made and nobody else has access to.",
+            options=("keep", "delete"),
+        ),
+    ] = "keep"
+
+
+FREE = {
+    "set": "Keys of the spec with dots between, and what to set them to, as --set does.",
+    "matrix": (
+        "Variants of the spec. grid: keys with dots between and lists of values, every combination; "
+        "list: one item per variant; random: count, seed, and from, with a list of values, "
+        "{log: [least, most]} or {range: [least, most]} for each key. Without any of the three "
+        "words it is a grid."
+    ),
+}
+"""The keys of one of ``jobs`` whose values are keys of a spec."""
+
+
+def pipeline_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a pipeline file."""
+    free = {name: {"description": d, "title": name, "type": "object"} for name, d in FREE.items()}
+    spec, own = json_schema(JobSpec)["properties"], json_schema(EntryKeys)["properties"]
+    keys = {"additionalProperties": False, "properties": spec | own | free, "type": "object"}
+    path = {"description": "A job spec file, relative to this file.", "type": "string"}
+    schema = json_schema(PipelineKeys)
+    schema["properties"]["jobs"] |= {"items": {"anyOf": [path, keys]}, "minItems": 1}
+    return schema
 
 
 class Entry(NamedTuple):
     """One of ``jobs``.
 
     Attributes:
-        document: What the pipeline's file says, to locate problems.
-        base: Its spec, with what ``set`` changes.
+        document: The entry in the pipeline's file, to locate problems.
+        base: Its spec, with the changes of ``set``.
         keys: Its own keys.
-        name: Unique in the pipeline when nothing is wrong.
+        name: Unique in the pipeline if there are no problems.
         changes: What ``set`` changes.
-        variants: Those of its matrix, or ``AS_IT_IS``.
-        is_on_disk: Whether its spec is a file of its own.
+        variants: Those of its matrix, or ``NO_MATRIX``.
+        is_on_disk: Whether its spec is a separate file.
     """
 
     document: Document
@@ -49,18 +143,18 @@ class Entry(NamedTuple):
 
     @property
     def has_matrix(self) -> bool:
-        """Whether it has variants, be it one."""
-        return self.variants != (AS_IT_IS,)
+        """Whether it has variants, even if only one."""
+        return self.variants != (NO_MATRIX,)
 
     def stage(self, variant: Variant) -> str:
-        """What the stage that a variant makes is called."""
+        """The name of the stage that a variant becomes."""
         return f"{self.name}[{variant.label}]" if self.has_matrix else self.name
 
     def changed(self, document: Document, settings: Iterable[Setting]) -> Document:
-        """A spec's document with these settings laid over it, located where they stand here.
+        """Apply settings to a spec's document; their values keep their place in the pipeline's file.
 
         Raises:
-            SpecError: One of them has no place there.
+            SpecError: The spec has no place for one of them.
         """
         for setting in settings:
             at = parse_key_path(setting.dotted)
@@ -69,51 +163,55 @@ class Entry(NamedTuple):
 
     def _places(self, setting: Setting, at: KeyPath) -> Locations:
         own, length = self.document, len(setting.where)
-        top = self.document.values[()]
-        key = own.keys.get(setting.key, top)
+        key = own.keys.get(setting.key, own.values[()])
         value = own.values.get(setting.where, key)
-        if not isinstance(setting.value, dict | list):
-            return Locations({at: key}, {at: value})
         keys, values = (
             {
                 (*at, *path[length:]): place
                 for path, place in places.items()
                 if path[:length] == setting.where
             }
+            if isinstance(setting.value, dict | list)
+            else {}
             for places in (own.keys, own.values)
         )
         return Locations(keys | {at: key}, values | {at: value})
 
 
 def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:
-    """The entries that can be read of a pipeline's document, and what is wrong with any.
+    """Read the entries of a pipeline's document as far as possible, and collect all problems.
 
-    Names that are missing or used twice are replaced, so that each entry can be looked into.
+    Missing and repeated names are replaced, so that every entry can be checked further.
     """
     entries: list[Entry] = []
     problems: list[Problem] = []
     specs: Specs = {}
-    are_known = True
+    are_all_known = True
     for part in _parts(document):
         entry, found = _entry(part, specs)
         problems += found
-        are_known = are_known and entry is not None
+        are_all_known = are_all_known and entry is not None
         entries += [entry] if entry else []
-    problems += _named_twice(entries)
-    problems += _unknown_after(entries) if are_known else []
-    return _distinct(entries), problems
+    problems += _repeated_names(entries)
+    problems += _unknown_after(entries) if are_all_known else []
+    names = [entry.name for entry in entries]
+    unique = [
+        entry if entry.name and entry.name not in names[:n] else entry._replace(name=f"[{n}]")
+        for n, entry in enumerate(entries)
+    ]
+    return unique, problems
 
 
 def _parts(document: Document) -> list[Document]:
-    """Each entry as a document of its own; parted in one go, as there may be a thousand."""
+    """Each entry as a document; split in one pass, as there may be a thousand."""
     value: Any = document.value
-    length = 2
+    prefix = 2  # ("jobs", index)
     keys: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
     values: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
     for parts, places in ((keys, document.keys), (values, document.values)):
         for path, place in places.items():
-            if len(path) >= length and path[0] == "jobs" and isinstance(path[1], int):
-                parts[path[1]][path[length:]] = place
+            if len(path) >= prefix and path[0] == "jobs" and isinstance(path[1], int):
+                parts[path[1]][path[prefix:]] = place
     top = document.values.get(("jobs",), document.values[()])
     return [
         Document(document.path, entry, keys[index], {(): top} | values[index])
@@ -131,16 +229,16 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
     keys, problems = check_section(EntryKeys, document._replace(value=own))
     if keys is None:
         return None, problems
-    problems += _own_rules(document, keys, value)
+    problems += _unused_keys(document, keys, value)
     changes, found = _changes(document, value.get("set"))
     problems += found
-    all_variants = [AS_IT_IS]
+    all_variants = [NO_MATRIX]
     if "matrix" in value:
         all_variants, found = variants(value["matrix"], document)
         problems += found
     base = document._replace(value=rest)
     if keys.spec:
-        problems += [_beside_a_spec(document, key) for key in rest]
+        problems += [_beside_spec(document, key) for key in rest]
         try:
             base = _spec(document, keys.spec, specs)
         except SpecError as error:
@@ -151,12 +249,16 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
     except SpecError as error:
         problems += error.problems
     name = keys.name or (base.value.get("job") if isinstance(base.value, dict) else None)
-    entry = entry._replace(base=base, name=name if isinstance(name, str) else "")
-    return entry, [*problems, *_name(entry)]
+    name = name if isinstance(name, str) else ""
+    if any(character in name for character in "[],"):  # they mark variants
+        what = f"{name!r} cannot name a job of a pipeline"
+        fix = "leave brackets and commas out of name"
+        problems.append(document.problem(("name",), what, fix, "bad-name"))
+    return entry._replace(base=base, name=name), problems
 
 
 def _spec(document: Document, spec: str, specs: Specs) -> Document:
-    """The document of a spec file, read once."""
+    """Read a spec file, once for all entries."""
     path = resolve_beside(document.path, Path(spec))
     if path not in specs:
         try:
@@ -179,62 +281,40 @@ def _changes(document: Document, value: Any) -> tuple[tuple[Setting, ...], list[
         what = f"set must be keys with values, not {described(value)}"
         fix = "write keys of the spec, e.g. hyperparameters.epoch_count: 3"
         return (), [document.problem(("set",), what, fix, "wrong-type")]
-    settings = [
-        Setting(dotted, each, ("set", dotted), ("set", dotted)) for dotted, each in value.items()
-    ]
-    return tuple(settings), []
+    return tuple(Setting(key, each, ("set", key), ("set", key)) for key, each in value.items()), []
 
 
-def _beside_a_spec(document: Document, key: str) -> Problem:
+def _beside_spec(document: Document, key: str) -> Problem:
     near = nearest(key, [*declared(EntryKeys), *FREE])
     fix = f"did you mean {near}?" if near else f"write set: {{{key}: ...}} to change the spec"
-    what = f"{key} cannot stand beside spec"
+    what = f"{key} cannot be used together with spec"
     return document.problem((key,), what, fix, "unknown-key", key=True)
 
 
-def _own_rules(document: Document, keys: EntryKeys, value: dict[str, Any]) -> list[Problem]:
+def _unused_keys(document: Document, keys: EntryKeys, value: dict[str, Any]) -> list[Problem]:
     problems = []
     if keys.keep == "best" and "matrix" not in value:
-        what = "keep: best chooses among the variants of a matrix, and there is none"
-        problems.append(document.problem(("keep",), what, "add matrix:, or drop it", "idle-key"))
+        what = "keep: best selects one of the variants of a matrix, and there is no matrix"
+        problems.append(document.problem(("keep",), what, "add matrix:, or remove keep", "idle-key"))
     if keys.keep != "best" and "losers" in value:
-        what = "there are no losers where all are kept"
-        fix = "add keep: best, or drop it"
+        what = "losers has no effect: all variants are kept"
+        fix = "add keep: best, or remove losers"
         problems.append(document.problem(("losers",), what, fix, "idle-key", key=True))
     return problems
 
 
-def _name(entry: Entry) -> list[Problem]:
-    """A variant's brackets are told from the name by it."""
-    if not any(character in entry.name for character in "[],"):
-        return []
-    what = f"{entry.name!r} cannot name a job of a pipeline"
-    fix = "leave brackets and commas out of name"
-    return [entry.document.problem(("name",), what, fix, "bad-name")]
-
-
-def _named_twice(entries: list[Entry]) -> list[Problem]:
+def _repeated_names(entries: list[Entry]) -> list[Problem]:
     seen: dict[str, Entry] = {}
     problems = []
     for entry in entries:
         if entry.name and entry.name in seen:
             line = seen[entry.name].document.values[()].line
             where = f", on line {line}" if line else ""
-            what = f"{entry.name} is the name of a job already{where}"
+            what = f"another job already has the name {entry.name}{where}"
             fix = f"add name:, e.g. name: {entry.name}-2"
             problems.append(entry.document.problem(("name",), what, fix, "repeated-name"))
         seen.setdefault(entry.name, entry)
     return problems
-
-
-def _distinct(entries: list[Entry]) -> list[Entry]:
-    names = [entry.name for entry in entries]
-    return [
-        entry
-        if entry.name and entry.name not in names[:index]
-        else entry._replace(name=f"[{index}]")
-        for index, entry in enumerate(entries)
-    ]
 
 
 def _unknown_after(entries: list[Entry]) -> list[Problem]:
@@ -242,13 +322,11 @@ def _unknown_after(entries: list[Entry]) -> list[Problem]:
     problems = []
     for entry in entries:
         for index, name in enumerate(entry.keys.after):
-            if name in known:
-                continue
-            at: KeyPath = ("after", index)
-            near = nearest(name, known) or nearest(name.partition("[")[0], known)
-            fix = (
-                f"did you mean {near}?" if near else f"the jobs here are {', '.join(sorted(known))}"
-            )
-            what = f"there is no job {name!r} in this pipeline"
-            problems.append(entry.document.problem(at, what, fix, "unknown-job"))
+            if name not in known:
+                at: KeyPath = ("after", index)
+                near = nearest(name, known) or nearest(name.partition("[")[0], known)
+                others = f"the jobs here are {', '.join(sorted(known))}"
+                fix = f"did you mean {near}?" if near else others
+                what = f"there is no job {name!r} in this pipeline"
+                problems.append(entry.document.problem(at, what, fix, "unknown-job"))
     return problems

@@ -1,4 +1,4 @@
-"""A pipeline drawn in text: what waits for what, and whose model is tuned further."""
+"""The graph of a pipeline, as text, as a Mermaid flowchart and as Graphviz DOT."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.jobspec.prepared_job import new_tuned_model
+from tuner.pipelines.model import model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tuner.pipelines.spec import Grouping, Pipeline, Stage
+    from tuner.pipelines.model import Grouping, Pipeline, Stage
 
-    Told = Mapping[str, str]
+    ByStage = Mapping[str, str]
 
-NOTHING: Told = MappingProxyType({})
+NOTHING: ByStage = MappingProxyType({})
+_COLOURS = {
+    "": "#ffffff",
+    "DONE": "#d5ecd4",
+    "SELECTED": "#a9dca6",
+    "NOT SELECTED": "#e8e8e8",
+    "DELETED": "#e8e8e8",
+    "REJECTED": "#fbe3c0",
+    "FAILED": "#f6c9c6",
+    "CANCELLED": "#f6c9c6",
+    "SKIPPED": "#f4f4f4",
+}
+_RUNNING_COLOUR = "#d3e4f7"
+_MERMAID_ESCAPES = str.maketrans({each: f"#{ord(each)};" for each in '"#&<>'})
 
 
 class Node(NamedTuple):
-    """A grouping among the others.
+    """A grouping and what it depends on.
 
     Attributes:
-        grouping: Which.
+        grouping: The grouping.
         stages: Its stages.
         after: The groupings it waits for.
         source: The one of them whose model it tunes further; empty for none.
-        is_of_best: Whether that one is the best of a matrix.
+        is_of_best: Whether that model is the best of a matrix.
     """
 
     grouping: Grouping
@@ -37,19 +50,19 @@ class Node(NamedTuple):
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one stage of its own name."""
+        """Whether it is one stage of the same name."""
         return self.grouping.stages == (self.grouping.name,)
 
     @property
-    def why(self) -> str:
+    def dependencies(self) -> str:
         """What it waits for, in words; empty for nothing."""
         others = [name for name in self.after if name != self.source]
-        winner = "the winner of " if self.is_of_best else ""
+        winner = "the best of " if self.is_of_best else ""
         words = [f"tuned from {winner}{self.source}"] if self.source else []
         return ", ".join([*words, *([f"after {', '.join(others)}"] if others else [])])
 
     @property
-    def what(self) -> str:
+    def summary(self) -> str:
         """How many variants it has and what becomes of them; empty for a single stage."""
         if self.is_single:
             return ""
@@ -64,30 +77,119 @@ class Node(NamedTuple):
 
 
 def nodes(pipeline: Pipeline) -> dict[str, Node]:
-    """The groupings by name, each after all that it waits for; else in the order of the file."""
+    """The groupings by name, each after all that it waits for; otherwise in the order of the file."""
     stages = {stage.name: stage for stage in pipeline.stages}
     best = {grouping.name for grouping in pipeline.groupings if grouping.keep == "best"}
+    made = {model_of(stage)[1]: stage.grouping for stage in reversed(pipeline.stages)}
     found = {}
     for grouping in pipeline.groupings:
         own = tuple(stages[name] for name in grouping.stages)
         after = own[0].after if own else ()
+        known = (made.get(stage.work.spec.tuned_model_source, "") for stage in own)
         source = next((stage.source for stage in own if stage.source), "")
-        source = source or _known_source(own, after, pipeline)
+        source = source or next((name for name in known if name in after), "")
         found[grouping.name] = Node(grouping, own, after, source, source in best)
     order = TopologicalSorter({name: node.after for name, node in found.items()})
     return {name: found[name] for name in order.static_order()}
 
 
-def as_text(pipeline: Pipeline, states: Told = NOTHING, notes: Told = NOTHING) -> str:
-    """A tree in ASCII: below a job its variants, and the jobs that tune its model or wait for it.
+def as_text(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
+    """Draw a tree in ASCII: below a job its variants, and the jobs that tune its model or wait for it.
 
-    A job that waits for several stands below the one whose model it tunes, or else the first.
-    ``states`` and ``notes`` stand behind the stages that they name.
+    A job that waits for several is drawn below the one whose model it tunes, or else the first.
+    ``states`` and ``notes`` are shown behind the stages that they name.
     """
     lines = list(_lines(nodes(pipeline), states, notes))
     width = max((len(line.left) for line in lines if line.state), default=0)
     state = max(len(line.state) for line in lines)
     return "\n".join(_line(line, width, state) for line in lines) + "\n"
+
+
+def as_mermaid(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
+    """Draw a Mermaid flowchart, which Markdown viewers render; the state of a stage is its colour.
+
+    A solid arrow: the model is tuned further. A dotted arrow: the job only waits.
+    """
+    found, ids = nodes(pipeline), _ids(pipeline)
+    lines, colours = ["flowchart LR"], []
+    for name, node in found.items():
+        indent = "    "
+        if not node.is_single:
+            title = f"{name}: {node.summary}".translate(_MERMAID_ESCAPES)
+            lines.append(f'    subgraph {ids[name]}["{_printable(title)}"]')
+            indent = "        "
+        for stage in node.stages:
+            label = "<br/>".join(
+                _printable(text).translate(_MERMAID_ESCAPES)
+                for text in _label(node, stage, states, notes)
+            )
+            lines.append(f'{indent}{ids[stage.name]}["{label}"]')
+            colours.append(f"    style {ids[stage.name]} fill:{_colour(states.get(stage.name, ''))}")
+        if not node.is_single:
+            lines.append("    end")
+    for name, node in found.items():
+        for earlier in node.after:
+            arrow = "-->" if earlier == node.source else "-.->"
+            lines.append(f"    {ids[earlier]} {arrow} {ids[name]}")
+    return "\n".join([*lines, *colours]) + "\n"
+
+
+def as_dot(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
+    """Draw a Graphviz graph, e.g. for ``dot -Tsvg``; colours and arrows as in ``as_mermaid``."""
+    found, ids = nodes(pipeline), _ids(pipeline)
+    lines = [
+        f"digraph {_quoted(pipeline.name)} {{",
+        "  rankdir=LR; compound=true;",
+        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11];',
+    ]
+    for name, node in found.items():
+        indent = "  "
+        if not node.is_single:
+            lines.append(f"  subgraph cluster_{ids[name]} {{")
+            lines.append(f"    label={_quoted(f'{name}: {node.summary}')};")
+            indent = "    "
+        for stage in node.stages:
+            label = _quoted("\n".join(_label(node, stage, states, notes)))
+            colour = _quoted(_colour(states.get(stage.name, "")))
+            lines.append(f"{indent}{ids[stage.name]} [label={label}, fillcolor={colour}];")
+        if not node.is_single:
+            lines.append("  }")
+    for node in found.values():
+        for earlier in node.after:
+            tail, head = found[earlier], node
+            style = "" if earlier == node.source else "style=dashed, "
+            ends = [f"ltail=cluster_{ids[earlier]}"] * (not tail.is_single)
+            ends += [f"lhead=cluster_{ids[head.grouping.name]}"] * (not head.is_single)
+            first, last = tail.stages[-1].name, head.stages[0].name
+            options = f"{style}{', '.join(ends)}".rstrip(", ")
+            more = f" [{options}]" if options else ""
+            lines.append(f"  {ids[first]} -> {ids[last]}{more};")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _ids(pipeline: Pipeline) -> dict[str, str]:
+    """An identifier for each grouping and stage, valid in both languages."""
+    found = {grouping.name: f"g{n}" for n, grouping in enumerate(pipeline.groupings)}
+    return found | {stage.name: f"s{n}" for n, stage in enumerate(pipeline.stages)}
+
+
+def _label(node: Node, stage: Stage, states: ByStage, notes: ByStage) -> list[str]:
+    state = f"{states.get(stage.name, '')} {notes.get(stage.name, '')}".strip()
+    return [stage.name if node.is_single else stage.label or stage.name, *([state] if state else [])]
+
+
+def _colour(state: str) -> str:
+    return _COLOURS.get(state, _RUNNING_COLOUR)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _quoted(text: str) -> str:
+    lines = [_printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")]
+    joined = "\\n".join(lines)
+    return f'"{joined}"'
 
 
 class _Line(NamedTuple):
@@ -103,7 +205,7 @@ def _line(line: _Line, width: int, state: int) -> str:
     return "  ".join(cell for cell in cells if cell.strip()).rstrip()
 
 
-def _lines(found: dict[str, Node], states: Told, notes: Told) -> Iterator[_Line]:
+def _lines(found: dict[str, Node], states: ByStage, notes: ByStage) -> Iterator[_Line]:
     children: dict[str, list[Node]] = {name: [] for name in found}
     roots: list[Node] = []
     for node in found.values():
@@ -112,32 +214,15 @@ def _lines(found: dict[str, Node], states: Told, notes: Told) -> Iterator[_Line]
     todo = [(node, "", "") for node in reversed(roots)]
     while todo:  # no recursion: a chain may be a thousand long
         node, head, tail = todo.pop()
-        name, remark = node.grouping.name, "; ".join(filter(None, [node.what, node.why]))
+        name, remark = node.grouping.name, "; ".join(filter(None, [node.summary, node.dependencies]))
         state = (states.get(name, ""), notes.get(name, "")) if node.is_single else ("", "")
         yield _Line(head + name, *state, remark)
         below = children[name]
-        if not node.is_single:
-            for index, stage in enumerate(node.stages):
-                is_last = not below and index == len(node.stages) - 1
-                left = f"{tail}{'`' if is_last else '|'}-- {stage.name}"
-                yield _Line(left, states.get(stage.name, ""), notes.get(stage.name, ""))
-        last = len(below) - 1
-        todo += reversed(
-            [
-                (
-                    child,
-                    f"{tail}{'`' if n == last else '|'}-> ",
-                    f"{tail}{' ' if n == last else '|'}   ",
-                )
-                for n, child in enumerate(below)
-            ]
-        )
-
-
-def _known_source(stages: tuple[Stage, ...], after: tuple[str, ...], pipeline: Pipeline) -> str:
-    """The grouping whose model is named already as what is tuned further."""
-    wanted = {stage.work.spec.tuned_model_source for stage in stages} - {""}
-    for stage in pipeline.stages if wanted and after else ():
-        if stage.grouping in after and new_tuned_model(stage.work).name in wanted:
-            return stage.grouping
-    return ""
+        for index, stage in enumerate(() if node.is_single else node.stages):
+            is_last = not below and index == len(node.stages) - 1
+            left = f"{tail}{'`' if is_last else '|'}-- {stage.name}"
+            yield _Line(left, states.get(stage.name, ""), notes.get(stage.name, ""))
+        for index, child in reversed(list(enumerate(below))):
+            is_last = index == len(below) - 1
+            more = (f"{tail}{'`' if is_last else '|'}-> ", f"{tail}{' ' if is_last else '|'}   ")
+            todo.append((child, *more))

@@ -521,8 +521,8 @@ def test_an_ended_job_begins_again_but_one_that_was_beaten_stays_so(tmp_path):
         ledger.save(replace(JOB, phase=Phase.TUNE, force=True))
         assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.TUNE, True)
 
-        ledger.save(replace(JOB, phase=Phase.BEATEN))
-        assert begin(WORK, ledger).phase is Phase.BEATEN
+        ledger.save(replace(JOB, phase=Phase.NOT_SELECTED))
+        assert begin(WORK, ledger).phase is Phase.NOT_SELECTED
 
 
 @pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])

@@ -197,7 +197,7 @@ def _is_over(db: sqlite3.Connection, job: Job) -> bool:
         "SELECT phase FROM job WHERE target = ? AND tuned_model = ?", (job.where, job.tuned_model)
     ).fetchone()
     phase = Phase(found[0]) if found else job.phase
-    return phase.is_end and phase is not Phase.BEATEN
+    return phase.is_end and phase is not Phase.NOT_SELECTED
 
 
 def open_ledger() -> Ledger:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NAME = "tuner.lock"
 VERSION = 1
-PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.BEATEN})
+PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.NOT_SELECTED})
 """The ends that leave a model worth a lock."""
 
 

@@ -42,7 +42,7 @@ def begin(
     known = ledger.find(job.where, job.tuned_model)
     if known is None:
         return job
-    if known.phase is Phase.BEATEN:
+    if known.phase is Phase.NOT_SELECTED:
         return known
     has_ended = known.phase.is_end
     is_other = known.content != job.content  # under an id of one's own; the flow asks what is there
@@ -83,7 +83,7 @@ def unchanged(job: Job, work: PreparedJob) -> Job:
             f"put them back to resume it, or start another with `tuner run {job.spec}`",
         )
         raise InvalidInput([problem])
-    if job.phase is Phase.BEATEN:
+    if job.phase is Phase.NOT_SELECTED:
         return job
     force = job.force and not job.phase.is_end
     return replace(job, phase=rewound(job.phase), force=force, error="")

@@ -1,0 +1,655 @@
+"""Plans what ``tuner run`` would do: a dry run of each job's steps, with reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from enum import StrEnum
+from math import isclose
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+from tuner import names
+from tuner.errors import (
+    GateNotMet,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Problem,
+    RequestRefused,
+    TunerError,
+    TuningFailed,
+)
+from tuner.evaluation import gate
+from tuner.events import effects
+from tuner.job import Job
+from tuner.jobs.flow import advance
+from tuner.jobs.ledger import pipelines
+from tuner.jobs.outcome import Outcome, gravest
+from tuner.jobs.running.start import begin
+from tuner.jobspec.prepared_job import new_tuned_model, total_steps, with_source
+from tuner.pipelines.model import SELECTED, stage_state
+from tuner.targets import TARGETS
+from tuner.targets.tunable import check_tunable
+from tuner.types import Feature, Grant, Operation, Permission, Phase, Role, State, TunedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tuner.events.events import Event
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.pipelines.load import LoadedJob
+    from tuner.targets import Target
+    from tuner.types import Model, NewTunedModel, TargetConfig
+
+    OpenTarget = Callable[[TargetConfig], Awaitable[Target]]
+    T = TypeVar("T")
+
+MAX_PARALLEL_READS = 16
+TO_DO_EXIT_CODE = 6
+"""With ``--detailed-exitcode``, if there is something to do."""
+_RETRY = "`tuner retry` tunes it again"
+_OVERRULE = "`tuner run --force-share` shares it nevertheless"
+_ASK_OWNER = "ask its owner, or tune your own copy with `tuner run --new`"
+_KEYS = {
+    Feature.CHAINING: "tuned_model_source",
+    Feature.SHARING: "permissions",
+    Feature.TRANSFER: "transfer_ownership",
+}
+
+
+class Action(StrEnum):
+    """What ``tuner run`` does about a job."""
+
+    CREATE = "create"
+    UNCHANGED = "unchanged"
+    ADOPT = "adopt"
+    RESUME = "resume"
+    DRIFT = "drift"
+    OWNER = "owner differs"
+    NOT_FOUND = "model not found"
+    CANNOT = "cannot"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    AFTER = "after"
+    UNKNOWN = "unknown"
+
+
+_BLOCKED = (Action.CANNOT, Action.NOT_FOUND)
+_EXIT_CODES = {
+    Action.CANNOT: InvalidInput.exit_code,
+    Action.NOT_FOUND: InvalidInput.exit_code,
+    Action.OWNER: NotAllowed.exit_code,
+    Action.FAILED: TuningFailed.exit_code,
+    Action.REJECTED: GateNotMet.exit_code,
+    Action.UNCHANGED: 0,
+}
+
+
+class PlanItem(NamedTuple):
+    """What a run would do about one job.
+
+    Attributes:
+        title, path, work: As loaded.
+        tuned_model: ``tunedModels/ID``; empty as long as it depends on the best of a matrix.
+        job: The job in the store, None for none.
+        action: In a word.
+        reasons: Why, as phrases for people.
+        changes: What will be changed, in order; what follows an evaluation only if it passes.
+        fix: How to get past an obstacle.
+        tokens: Of its examples, once over; None if they cannot be counted here.
+        steps: Training steps, with the service's defaults for what is left open.
+        error: Why its target cannot be read; the action is then UNKNOWN, or CANNOT if that is known
+            without reading.
+    """
+
+    title: str
+    path: Path
+    work: PreparedJob
+    tuned_model: str
+    job: Job | None
+    action: Action
+    reasons: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    fix: str = ""
+    tokens: int | None = None
+    steps: int = 0
+    error: TunerError | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it cannot be done with this spec on this target."""
+        return self.action in _BLOCKED
+
+
+async def plan(
+    jobs: Sequence[LoadedJob],
+    ledger: Ledger,
+    open_target: OpenTarget,
+    count_tokens: Callable[[PreparedJob], int | None],
+) -> list[PlanItem]:
+    """Plan what a run would do about each job, in order; only reads are sent.
+
+    A target that cannot be read gives items with an ``error``.
+    """
+    by_target: defaultdict[TargetConfig, list[int]] = defaultdict(list)
+    for index, job in enumerate(jobs):
+        by_target[job.work.spec.target].append(index)
+    parts = await asyncio.gather(
+        *(
+            _plan_target(config, [jobs[index] for index in part], ledger, open_target)
+            for config, part in by_target.items()
+        )
+    )
+    items: dict[int, PlanItem] = {}
+    for indexes, part in zip(by_target.values(), parts, strict=True):
+        items |= zip(indexes, part, strict=True)
+    counted = []
+    for index in range(len(jobs)):
+        work = items[index].work
+        steps = total_steps(len(work.examples), work.spec.hyperparameters)
+        counted.append(items[index]._replace(tokens=count_tokens(work), steps=steps))
+    return counted
+
+
+def exit_code(items: Sequence[PlanItem], *, is_detailed: bool) -> int:
+    """The most important of: 5 or 4 for a target that cannot be read, 2 for what cannot be done.
+
+    With ``is_detailed`` also 4 for another owner, 1 for a failed tuning, 3 for a missed gate, and 6
+    if there is something to do.
+    """
+    codes = set()
+    for item in items:
+        if item.error and not item.is_blocked:
+            codes.add(item.error.exit_code)
+        elif is_detailed or item.is_blocked:
+            codes.add(_EXIT_CODES.get(item.action, TO_DO_EXIT_CODE))
+    return gravest(codes)
+
+
+def refuse_blocked(items: Sequence[PlanItem]) -> None:
+    """Start nothing if some of it cannot be done.
+
+    Raises:
+        InvalidInput: All that cannot be done.
+    """
+    problems = [
+        Problem(str(item.path), 0, 0, f"{item.title}: {'; '.join(item.reasons)}", item.fix)
+        for item in items
+        if item.is_blocked
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def split_settled(
+    pairs: Sequence[tuple[Job, PreparedJob]], items: Sequence[PlanItem]
+) -> tuple[list[tuple[Job, PreparedJob]], list[Outcome]]:
+    """Split jobs into those a run follows, and the outcomes of those it leaves as they are.
+
+    Args:
+        pairs: The jobs to run.
+        items: Their plan, in any order, and maybe that of other jobs.
+    """
+    by_model = {(item.work.spec.target, item.tuned_model): item for item in items}
+    left: list[tuple[Job, PreparedJob]] = []
+    settled: list[Outcome] = []
+    for job, work in pairs:
+        item = by_model[job.target, job.tuned_model]
+        known, reasons = item.job, "; ".join(item.reasons)
+        was_rejected = known is not None and known.phase is Phase.REJECTED
+        is_rejected = item.action is Action.REJECTED and was_rejected
+        if known and (item.action is Action.UNCHANGED or (is_rejected and known.error in reasons)):
+            settled.append(Outcome(known, is_news=False))
+        elif item.action is Action.OWNER:
+            error = NotAllowed(f"{item.title}: {reasons}", item.fix)
+            settled.append(Outcome(job, error, is_news=False))
+        elif item.action is Action.CREATE:  # gone from the service, whatever the store says
+            left.append((replace(job, phase=Phase.SUBMIT), work))
+        else:
+            left.append((job, work))
+    return left, settled
+
+
+# -- the jobs of one target -------------------------------------------------------------------------
+
+
+class TargetState(NamedTuple):
+    """What was read of one target.
+
+    Attributes:
+        address: Which service this is, for people.
+        lacks: What cannot be done there, and why.
+        bases: The base models, by name.
+        models: The tuned models visible to us, by name; of those shared with everyone only the wanted.
+        mine: The names of those we own.
+        permissions: Of the wanted models; missing for a model that hides them from us.
+        wanted: The models that were looked for.
+        error: Why tuned models cannot be read; there seem to be none then.
+    """
+
+    address: str
+    lacks: Mapping[Feature, str]
+    bases: Mapping[str, Model]
+    models: Mapping[str, TunedModel]
+    mine: frozenset[str] = frozenset()
+    permissions: Mapping[str, Sequence[Permission]] = {}
+    wanted: frozenset[str] = frozenset()
+    error: NotAllowed | None = None
+
+
+async def read_target(wanted: Collection[str], target: Target) -> TargetState:
+    """Read a target: three listings, and at most two more calls for each wanted model.
+
+    Raises:
+        NotAllowed, Unavailable: The target cannot be read at all.
+    """
+    bases = {each.name: each for each in await target.models()}
+    state = TargetState(target.address, target.lacks, bases, {}, wanted=frozenset(wanted))
+    try:
+        models = {each.name: each for each in await target.tuned_models()}
+        mine = frozenset(each.name for each in await target.tuned_models("owner:me"))
+    except NotAllowed as error:  # e.g. with an API key at Google
+        return state._replace(error=error)
+    # a listing leaves out what is shared with everyone
+    models |= await _read_each([name for name in wanted if name not in models], target.tuned_model)
+    tuned = [name for name in wanted if name in models and models[name].state is State.ACTIVE]
+    permissions = await _read_each(tuned, target.permissions)
+    return state._replace(models=models, mine=mine, permissions=permissions)
+
+
+async def _read_each(wanted: Sequence[str], read: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    slots = asyncio.Semaphore(MAX_PARALLEL_READS)
+    found: dict[str, T] = {}
+
+    async def one(name: str) -> None:
+        async with slots:
+            try:
+                found[name] = await read(name)
+            except (NotAllowed, RequestRefused):
+                return
+
+    await asyncio.gather(*map(one, wanted))
+    return found
+
+
+async def _plan_target(
+    config: TargetConfig, jobs: Sequence[LoadedJob], ledger: Ledger, open_target: OpenTarget
+) -> list[PlanItem]:
+    resolved = {n: found for n, job in enumerate(jobs) if (found := _resolved(job, jobs, ledger))}
+    try:
+        target = await open_target(config)
+        wanted = {_name(job): None for job in (*jobs, *resolved.values()) if not job.source}
+        state = await read_target(list(wanted), target)
+    except TunerError as error:
+        return [_unreachable(_without_target(job), error) for job in jobs]
+    items: list[PlanItem] = []
+    first: dict[str, PlanItem] = {}
+    for job in jobs:
+        item = _without_target(job) if job.source else await plan_job(job, ledger, state)
+        if same := first.get(item.tuned_model):
+            left = tuple(change for change in item.changes if change not in same.changes)
+            reasons = (f"the same model as {same.title}",)
+            item = item._replace(action=Action.ADOPT, reasons=reasons, changes=left, fix="")
+        elif item.action is Action.CREATE and item.tuned_model:
+            first[item.tuned_model] = item
+        items.append(_unreachable(item, state.error) if state.error else item)
+    items = _beside_competitors(items, jobs)
+    for n, job in resolved.items():
+        sources = [items[mate] for mate in _source_stages(jobs[n], jobs)]
+        is_settled = all(each.action is Action.UNCHANGED for each in sources) and any(
+            each.tuned_model == job.work.spec.tuned_model_source and not each.fix
+            for each in sources
+        )
+        if is_settled and not (item := await plan_job(job, ledger, state)).is_blocked:
+            items[n] = item
+    return items
+
+
+def _resolved(
+    job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Ledger
+) -> LoadedJob | None:
+    """A stage with the model it tunes further, if the store knows which one was selected."""
+    if not job.source:
+        return None
+    known = pipelines.members(ledger.store, job.pipeline)
+    titles = [jobs[mate].title for mate in _source_stages(job, jobs)]
+    members = [known[title] for title in titles if title in known]
+    selected = [each for each in members if stage_state(each) == SELECTED]
+    selected = members if len(members) == 1 else selected
+    if len(selected) != 1 or not selected[0].tuned_model:
+        return None
+    return job._replace(work=with_source(job.work, selected[0].tuned_model), source="")
+
+
+def _source_stages(job: LoadedJob, jobs: Sequence[LoadedJob]) -> list[int]:
+    source = (job.pipeline, job.source)
+    return [n for n, mate in enumerate(jobs) if (mate.pipeline, mate.grouping) == source]
+
+
+def _beside_competitors(
+    items: Sequence[PlanItem], jobs: Sequence[LoadedJob]
+) -> list[PlanItem]:
+    """A variant that misses its gate is as it should be, if another one may still be selected."""
+    keys = [(job.pipeline, job.grouping) if job.competes else None for job in jobs]
+    open_to_selection = {
+        key
+        for item, key in zip(items, keys, strict=True)
+        if item.action is not Action.REJECTED
+        and not (item.job and item.job.phase is Phase.NOT_SELECTED)
+    }
+    return [
+        item._replace(action=Action.UNCHANGED)
+        if item.action is Action.REJECTED and key and key in open_to_selection
+        else item
+        for item, key in zip(items, keys, strict=True)
+    ]
+
+
+def _without_target(job: LoadedJob) -> PlanItem:
+    """The item of a job that needs no target yet, or whose target cannot be read."""
+    spec = job.work.spec
+    needed = [Feature.CHAINING] * bool(spec.tuned_model_source)
+    needed += [Feature.SHARING] * bool(spec.grants)
+    needed += [Feature.TRANSFER] * bool(spec.transfer_ownership)
+    item = PlanItem(job.title, job.path, job.work, _name(job), None, Action.UNKNOWN)
+    if lacking := _lacking(needed, TARGETS[spec.target.kind].cannot):
+        return item._replace(action=Action.CANNOT, reasons=lacking, fix=_elsewhere(job.work))
+    if not job.source:
+        return item
+    steps = ["tune", *(["evaluate"] if spec.evaluation else [])]
+    steps += [f"grant {grant}" for grant in spec.grants]
+    steps += [f"transfer to {spec.transfer_ownership}"] * bool(spec.transfer_ownership)
+    reasons = (f"tuned from the best of {job.source}, once that is known",)
+    changes = _if_selected(steps, job)
+    return item._replace(action=Action.AFTER, reasons=reasons, changes=changes)
+
+
+def _unreachable(item: PlanItem, error: TunerError) -> PlanItem:
+    if item.is_blocked:
+        return item._replace(error=error)
+    reasons = ("its target cannot be read",)
+    item = item._replace(action=Action.UNKNOWN, reasons=reasons, error=error)
+    return item._replace(changes=(), fix="")
+
+
+# -- the dry run of one job -------------------------------------------------------------------------
+
+
+async def plan_job(loaded: LoadedJob, ledger: Ledger, state: TargetState) -> PlanItem:
+    """Plan one job: run its steps on a target that changes nothing and say in words what that showed."""
+    work, name = loaded.work, _name(loaded)
+    spec = work.spec
+    known = ledger.find(Job(spec.job, spec.target, name, "", "").where, name)
+    job = begin(work, ledger)
+    job = replace(job, force=loaded.force or job.force)
+    found = state.models.get(name)
+    if found is None and job.phase is not Phase.NOT_SELECTED:
+        job = replace(job, phase=Phase.SUBMIT)
+    target = _DryRunTarget(state, name)
+    error: NotAllowed | RequestRefused | None = None
+    events: list[Event] = []
+    try:
+        end = await _dry_run(job, work, target, events.append)
+    except (NotAllowed, RequestRefused) as raised:
+        end, error = job, raised
+    item = PlanItem(
+        *(loaded.title, loaded.path, work, name),
+        known and replace(known, force=job.force),
+        Action.UNCHANGED,
+    )
+    if lacking := _lacking(target.used, state.lacks):
+        return item._replace(action=Action.CANNOT, reasons=lacking, fix=_elsewhere(work))
+    if error:
+        return _refused(item, error, target)
+    if end.phase is not Phase.DONE:
+        return _ended(item, end)
+    changes = _if_selected(target.changes, loaded)
+    action, reason = _described(item, job, found, target.changes, state)
+    is_new = "tune" in target.changes or (found is not None and found.state is State.CREATING)
+    more = [] if is_new or "evaluate" in target.changes else _remarks(item, found, state, events)
+    return item._replace(action=action, reasons=(*reason, *more), changes=changes)
+
+
+class _DryRunTarget:
+    """A target for one model that answers from a ``TargetState`` and records changes.
+
+    A recorded change is assumed to succeed, and is visible to later reads.
+
+    Attributes:
+        changes: The changes in words, in order.
+        used: The features that they need.
+        address: As the state's.
+    """
+
+    def __init__(self, state: TargetState, name: str) -> None:
+        self.changes: list[str] = []
+        self.used: set[Feature] = set()
+        self.address = state.address
+        self._state, self._name = state, name
+        self._model = state.models.get(name)
+        self._permissions = state.permissions.get(name)
+        self._is_mine = name in state.mine
+        if self._model and self._model.state is not State.ACTIVE:
+            self._permissions = ()  # not read while it is tuning
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the model is there and its permissions cannot be read."""
+        return self._model is not None and self._permissions is None
+
+    async def models(self) -> Sequence[Model]:
+        return list(self._state.bases.values())
+
+    async def model(self, name: str) -> Model:
+        if name not in self._state.bases:
+            raise NotFound(f"{self.address} has no base model {name}")
+        return self._state.bases[name]
+
+    async def tuned_model(self, name: str) -> TunedModel:
+        if self._model is None:
+            raise NotFound(f"{name} does not exist")
+        return self._model
+
+    async def operation(self, name: str) -> Operation:
+        raise RequestRefused(f"{name} is not read: the state of the model is enough")
+
+    async def operations(self, _tuned_model: str) -> Sequence[Operation]:
+        return ()
+
+    async def permissions(self, name: str) -> Sequence[Permission]:
+        if self._permissions is None:
+            what = f"{name} has another owner, and its permissions are hidden from you"
+            raise NotAllowed(what, _ASK_OWNER)
+        return self._permissions
+
+    async def create(self, new: NewTunedModel) -> Operation:
+        source = new.tuned_model_source
+        if source:
+            self.used.add(Feature.CHAINING)
+        else:
+            await check_tunable(cast("Target", self), new.base_model)
+        if source and source not in self._state.models and source not in self._state.wanted:
+            what = f"{source} does not exist, or is hidden from you"
+            raise NotFound(what, "see `tuner models list`")
+        self.changes.append("tune")
+        self._model = TunedModel(new.name, State.ACTIVE, new.base_model)
+        self._permissions, self._is_mine = (), True
+        return Operation(f"{new.name}/operations/planned", new.name)
+
+    async def delete(self, _name: str) -> None:
+        self.changes.append("delete")
+        self._model = None
+
+    async def grant(self, name: str, grant: Grant) -> Permission:
+        self.used.add(Feature.SHARING)
+        self.changes.append(f"grant {grant}")
+        permission = Permission(f"{name}/permissions/planned-{len(self.changes)}", grant)
+        self._permissions = (*(self._permissions or ()), permission)
+        return permission
+
+    async def change_role(self, permission: str, role: Role) -> Permission:
+        self.used.add(Feature.SHARING)
+        held = {each.name: each for each in self._permissions or ()}
+        grant = held[permission].grant
+        who = grant.email_address or "everyone"
+        self.changes.append(f"change {who} from {grant.role.lower()} to {role.lower()}")
+        held[permission] = held[permission]._replace(grant=replace(grant, role=role))
+        self._permissions = tuple(held.values())
+        return held[permission]
+
+    async def transfer(self, name: str, email_address: str) -> None:
+        self.used.add(Feature.TRANSFER)
+        owner = _owner(self._permissions or ())
+        if not self._is_mine:
+            what = f"owner is {owner or 'another'}, the spec says {email_address}"
+            raise NotAllowed(what, _ASK_OWNER)
+        self.changes.append(f"transfer to {email_address}")
+        others = [each for each in self._permissions or () if each.grant.role is not Role.OWNER]
+        grant = Grant(Role.OWNER, email_address=email_address)
+        self._permissions = (*others, Permission(f"{name}/permissions/owner", grant))
+
+    def finish_tuning(self) -> None:
+        """Assume that a running tuning succeeds."""
+        if self._model:
+            self._model, self._is_mine = self._model._replace(state=State.ACTIVE), True
+
+
+async def _dry_run(
+    job: Job, work: PreparedJob, target: _DryRunTarget, tell: Callable[[Event], None]
+) -> Job:
+    """Advance a job to its end; running tunings and evaluations are assumed to end well."""
+    while not job.phase.is_end:
+        if job.phase is Phase.EVALUATE and _must_evaluate(job, work):
+            target.changes.append("evaluate")
+            job = replace(job, phase=Phase.SHARE, allowed=gate.NO_GATE)
+            continue
+        after = await advance(job, work, cast("Target", target), tell)
+        if job.phase is after.phase is Phase.TUNE:
+            target.finish_tuning()
+        job = after
+    return job
+
+
+def _must_evaluate(job: Job, work: PreparedJob) -> bool:
+    scored = job.evaluation
+    return work.spec.evaluation is not None and not (scored and scored.digest == gate.digest(work))
+
+
+def _refused(
+    item: PlanItem, error: NotAllowed | RequestRefused, target: _DryRunTarget
+) -> PlanItem:
+    """The item of a job whose next step is refused."""
+    known = item.job
+    if target.is_hidden and known and known.handed_to and known.phase is Phase.DONE:
+        why = f"handed over to {known.handed_to}, who alone sees its permissions"
+        return item._replace(reasons=(why, *_overruled(known)))
+    action = Action.NOT_FOUND if isinstance(error, NotFound) else Action.CANNOT
+    if isinstance(error, NotAllowed):
+        action = Action.OWNER
+    return item._replace(action=action, reasons=(error.what,), fix=error.fix)
+
+
+def _ended(item: PlanItem, end: Job) -> PlanItem:
+    """The item of a job that a run would end without sharing it."""
+    known = item.job
+    if end.phase is Phase.NOT_SELECTED:
+        return item._replace(reasons=("another variant of its matrix was selected",))
+    if end.phase is Phase.REJECTED:
+        stays = "; what was granted before stays" if known and known.allowed else ""
+        reasons = (f"misses its gate: {end.error}{stays}",)
+        return item._replace(action=Action.REJECTED, reasons=reasons, fix=_OVERRULE)
+    why = (known.error if known else "") or end.error
+    return item._replace(action=Action.FAILED, reasons=(why,), fix=_RETRY)
+
+
+def _described(
+    item: PlanItem,
+    job: Job,
+    found: TunedModel | None,
+    changes: Sequence[str],
+    state: TargetState,
+) -> tuple[Action, tuple[str, ...]]:
+    """The action and its reason for a job that a run would bring to a good end."""
+    known, spec = item.job, item.work.spec
+    if "delete" in changes:
+        return Action.RESUME, ("failed; a retry was requested",)
+    if found is None:
+        source = spec.tuned_model_source
+        if source and source not in state.models:
+            return Action.CREATE, (f"tuned from {source}, once that exists",)
+        is_gone = known and known.phase is not Phase.SUBMIT
+        return Action.CREATE, ("is gone from the service" if is_gone else "no such model yet",)
+    if found.state is State.CREATING:
+        done = found.snapshots[-1].step if found.snapshots else 0
+        steps = total_steps(len(item.work.examples), found.hyperparameters)
+        return Action.RESUME, (f"tuning, step {done} of {steps}",)
+    if known is None:
+        whys = ["tuned already, unknown to the local store"]
+        if spec.tuned_model_id:
+            whys.append("its examples cannot be compared: the id was chosen by hand")
+        return Action.ADOPT, tuple(whys)
+    if "evaluate" in changes:
+        if not known.phase.is_end:
+            return Action.RESUME, ("tuned, not evaluated yet",)
+        return Action.ADOPT, ("tuned already; its held-out rows, their metric or the model are new",)
+    if known.phase is Phase.REJECTED:
+        why = "its gate is overruled" if job.force else "was rejected, but passes the gate now"
+        return Action.RESUME, (why,)
+    if not known.phase.is_end:
+        return Action.RESUME, ("tuned; what comes after is not finished",)
+    if changes:
+        return Action.DRIFT, ("permissions or owner differ from the spec",)
+    return Action.UNCHANGED, ("tuned from the same content, shared as the spec says",)
+
+
+def _remarks(
+    item: PlanItem, found: TunedModel | None, state: TargetState, events: Sequence[Event]
+) -> Iterator[str]:
+    """What a run leaves alone: an overruled gate, other settings, permissions not in the spec."""
+    yield from _overruled(item.job)
+    spec = item.work.spec
+    for key in ("display_name", "description", "temperature", "top_p", "top_k"):
+        wanted, has = getattr(spec, key), getattr(found, key)
+        if isinstance(wanted, float) and has is not None:
+            has = wanted if isclose(wanted, has, rel_tol=1e-6) else has  # sent as 32 bits
+        if wanted not in (None, "", has):
+            yield f"{key} differs: `tuner models update` changes it"
+    others = [each.grant for each in events if isinstance(each, effects.Stranger)]
+    writers = [each for each in others if each.endswith("(writer)")]
+    if spec.transfer_ownership and item.tuned_model not in state.mine and len(writers) == 1:
+        others.remove(writers[0])  # the former owner
+    yield from (f"{each} is not in the spec; left alone" for each in others)
+
+
+def _overruled(job: Job | None) -> Iterator[str]:
+    if job and gate.is_forced(job.allowed):
+        yield f"its gate was not met: {job.allowed}"
+
+
+def _lacking(needed: Collection[Feature], lacks: Mapping[Feature, str]) -> tuple[str, ...]:
+    missing = [each for each in _KEYS if each in needed and each in lacks]
+    return tuple(f"{_KEYS[each]} is not possible: {lacks[each]}" for each in missing)
+
+
+def _elsewhere(work: PreparedJob) -> str:
+    local = "" if work.spec.target.kind == "local" else ", or tune with `target: local`"
+    return f"remove it from the spec{local}"
+
+
+def _if_selected(changes: Sequence[str], job: LoadedJob) -> tuple[str, ...]:
+    if not job.competes:
+        return tuple(changes)
+    always = ("tune", "evaluate", "delete")
+    return tuple(each if each in always else f"if selected: {each}" for each in changes)
+
+
+def _name(job: LoadedJob) -> str:
+    return "" if job.source else names.tuned_model(new_tuned_model(job.work).id)
+
+
+def _owner(held: Sequence[Permission]) -> str:
+    owners = [each.grant.email_address for each in held if each.grant.role is Role.OWNER]
+    return owners[0].casefold() if owners else ""

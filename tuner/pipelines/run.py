@@ -1,0 +1,443 @@
+"""Runs a pipeline: its jobs in order, a limited number at a time, and the best variants selected.
+
+Each stage is an ordinary job with its own bookmark. The store's other knowledge of a pipeline may be
+lost: it is derived again from the file and from the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from tuner.errors import (
+    InvalidInput,
+    NotFinished,
+    Problem,
+    Superseded,
+    TunerError,
+    Unavailable,
+)
+from tuner.events import events
+from tuner.job import Job
+from tuner.jobs.ledger import claims, pipelines
+from tuner.jobs.ledger.claims import Claim
+from tuner.jobs.ledger.pipelines import Member, Origin
+from tuner.jobs.outcome import Outcome
+from tuner.jobs.running.limits import Slots
+from tuner.jobs.running.runner import reached
+from tuner.jobs.running.session import Session
+from tuner.jobs.running.start import begin
+from tuner.jobs.running.tasks import together, until_all_end
+from tuner.jobspec.prepared_job import with_source
+from tuner.pipelines import model as words
+from tuner.pipelines import select
+from tuner.pipelines.model import PipelineOutcome
+from tuner.pipelines.select import Candidate, StageState, model_key
+from tuner.types import Phase, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tuner.events.events import Tell
+    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.running.runner import Pace
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.pipelines.model import Grouping, Pipeline, Stage
+    from tuner.types import TunedModel
+
+RETRIED = (Phase.FAILED, Phase.CANCELLED)
+"""The phases that ``tuner retry`` tunes again."""
+_PASSED = (Phase.SHARE, Phase.TRANSFER, Phase.DONE)
+_UNDER_WAY_FIRST = -1
+
+
+class RunOptions(NamedTuple):
+    """How pipelines are run.
+
+    Attributes:
+        retry: Tune the failed and the cancelled again, and only those.
+        force: Share although gates are not met.
+    """
+
+    retry: bool = False
+    force: bool = False
+
+
+class GroupingEnd(NamedTuple):
+    """How a grouping ended.
+
+    Attributes:
+        why: Why the jobs after it cannot start; empty if they can.
+        waits: Whether a later run may still finish it.
+    """
+
+    why: str = ""
+    waits: bool = False
+
+
+_GOOD = GroupingEnd()
+
+
+async def run_all(
+    jobs: Sequence[tuple[Job, PreparedJob]],
+    pipelines: Sequence[Pipeline],
+    ledger: Ledger,
+    options: RunOptions,
+    tell: Tell,
+    pace: Pace,
+) -> list[Outcome | PipelineOutcome]:
+    """Run jobs and pipelines to their ends, concurrently; the jobs' outcomes come first.
+
+    ``options`` are for the pipelines: jobs carry their own.
+
+    Raises:
+        TunerError: A pipeline cannot be started: see ``run_pipeline``.
+    """
+    async with Session(ledger, tell, pace) as session:
+        running = [
+            run_pipeline(each, session, retry=options.retry, force=options.force)
+            for each in pipelines
+        ]
+        return await asyncio.gather(*(session.follow(*pair) for pair in jobs), *running)
+
+
+async def run_pipeline(
+    pipeline: Pipeline, session: Session, *, retry: bool = False, force: bool = False
+) -> PipelineOutcome:
+    """Run every job of a pipeline to its end; what is done already is not repeated.
+
+    Args:
+        pipeline: Free of problems.
+        session: Open.
+        retry, force: As ``RunOptions``.
+
+    Raises:
+        InvalidInput: The session is to leave its jobs before their ends.
+        NotFinished: Another process runs the pipeline, and the deadline passed.
+        TunerError: The store cannot be used, or a target cannot be read.
+    """
+    if session.pace.until is not None:
+        what = "a pipeline cannot be detached: this process starts its later jobs"
+        fix = "run it without --detach; after Ctrl-C the same command continues it"
+        raise InvalidInput([Problem(str(pipeline.path), 0, 0, what, fix)])
+    await _acquire(pipeline, session)
+    models = await _read_models(pipeline, session)
+    run = _Run(pipeline, session, RunOptions(retry, force), models)
+    run.store_stages()
+    await run.run_groupings()
+    return run.outcome()
+
+
+async def _acquire(pipeline: Pipeline, session: Session) -> None:
+    """Wait until no other process runs this pipeline: two would exceed ``max_parallel``."""
+    leases, pace = session.leases, session.pace
+    watch, is_reported = leases.watch(), False
+    while True:
+        holder = claims.take_pipeline(
+            session.ledger.store, pipeline.id, leases.me, is_gone=watch.is_gone
+        )
+        if isinstance(holder, Claim):
+            return
+        if not is_reported:
+            target = pipeline.stages[0].work.spec.target
+            whole = Job(pipeline.name, target, "", "", str(pipeline.path))
+            session.tell(events.Watching(whole, str(holder)))
+            is_reported = True
+        if pace.deadline is not None and pace.now() >= pace.deadline:
+            what = f"{pipeline.name} is not finished: {holder} runs it"
+            raise NotFinished(what, f"`tuner status {pipeline.name}` shows its progress")
+        await pace.sleep(leases.times.look_s)
+
+
+async def _read_models(pipeline: Pipeline, session: Session) -> dict[str, TunedModel]:
+    """Every tuned model at the pipeline's targets, by ``model_key``; one listing per target."""
+    targets = (stage.work.spec.target for stage in pipeline.stages)
+    configs = {target.where: target for target in targets}
+    listings = await asyncio.gather(
+        *(select.call(session, each, lambda target: target.tuned_models()) for each in configs.values())
+    )
+    pairs = zip(configs, listings, strict=True)
+    return {f"{where} {model.name}": model for where, listing in pairs for model in listing}
+
+
+class _Run:
+    """One run of a pipeline: the state of its stages so far.
+
+    Attributes:
+        states: The stages whose source is known, as they were found.
+        outcomes: The stages that were followed.
+        marks: Words for the stages whose job alone does not tell their state.
+        winners: The selected stage by grouping.
+        unwatched: A stage that may be tuning although this run stopped following it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        session: Session,
+        options: RunOptions,
+        models: Mapping[str, TunedModel],
+    ) -> None:
+        self.pipeline, self.session, self.options, self.models = pipeline, session, options, models
+        self.id, self.store = pipeline.id, session.ledger.store  # the ID costs a digest per stage
+        self.stages = {stage.name: stage for stage in pipeline.stages}
+        self.groupings = {grouping.name: grouping for grouping in pipeline.groupings}
+        self.states: dict[str, StageState] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.marks: dict[str, str] = {}
+        self.winners: dict[str, str] = {}
+        self.errors: list[TunerError] = []
+        self.has_failed = False
+        self.unwatched = ""
+        self._order = {name: number for number, name in enumerate(self.stages)}
+        self._slots = Slots(pipeline.max_parallel)
+        self._under_way: dict[str, asyncio.Task[Outcome]] = {}
+        self._ends: dict[str, asyncio.Task[GroupingEnd]] = {}
+
+    def store_stages(self) -> None:
+        """Store the stages before anything is changed at the service."""
+        self.states = {s.name: self._state(s) for s in self.pipeline.stages if not s.source}
+        unknown = {n: Member(n, "", "", Origin.MADE) for n in self.stages if n not in self.states}
+        known = {name: each.member for name, each in self.states.items()}
+        members = unknown | known
+        pipelines.begin(self.store, self.pipeline, [members[name] for name in self.stages])
+        for name, member in pipelines.members(self.store, self.id).items():
+            if name in self.states:
+                self.states[name] = self.states[name]._replace(member=member)
+        found = self.states.values()
+        self.has_failed = not self.options.retry and any(each.has_failed for each in found)
+
+    async def run_groupings(self) -> None:
+        """Run each grouping once those it comes after have ended; follow running tunings from the start."""
+        for stage in self.pipeline.stages:
+            state = self.states.get(stage.name) or self._running_state(stage)
+            if state and state.is_tuning:
+                task = asyncio.create_task(self._follow_running(state))
+                self._under_way[model_key(state.job)] = task
+        for grouping in self.pipeline.groupings:
+            self._ends[grouping.name] = asyncio.create_task(self._run_grouping(grouping))
+        await until_all_end([*self._ends.values(), *self._under_way.values()])
+
+    def outcome(self) -> PipelineOutcome:
+        """The outcome, in the order of the file."""
+        outcomes = {name: self.outcomes[name] for name in self.stages if name in self.outcomes}
+        states = {
+            name: self.marks.get(name, "").upper()
+            or (outcomes[name].job.phase.value if name in outcomes else "WAITING")
+            for name in self.stages
+        }
+        return PipelineOutcome(self.pipeline, outcomes, states, self.winners, tuple(self.errors))
+
+    # -- groupings ----------------------------------------------------------------------------------
+
+    async def _run_grouping(self, grouping: Grouping) -> GroupingEnd:
+        before = [await self._ends[name] for name in self.stages[grouping.stages[0]].after]
+        end = min((each for each in before if each.why), key=lambda each: each.waits, default=_GOOD)
+        if end.waits:
+            return GroupingEnd(f"{grouping.name} waits", waits=True)
+        if end.why:
+            for name in grouping.stages:
+                self._skip(self.stages[name], end.why)
+            return GroupingEnd(f"{grouping.name} was skipped")
+        try:
+            return await self._run_stages(grouping)
+        except TunerError as error:
+            self.errors.append(error)
+            return GroupingEnd(f"{grouping.name} is not finished", waits=True)
+
+    async def _run_stages(self, grouping: Grouping) -> GroupingEnd:
+        names = grouping.stages
+        for name in names:
+            self._fill_in_source(self.stages[name])
+        if grouping.keep == "best":
+            await self._skip_deleted(grouping)
+        await together([self._run_stage(self.stages[name]) for name in names])
+        if words.SKIPPED in [self.marks.get(name) for name in names]:
+            return GroupingEnd(f"stages of {grouping.name} were skipped")
+        if not all(name in self.outcomes and not self.outcomes[name].error for name in names):
+            return GroupingEnd(f"{grouping.name} is not finished", waits=True)
+        if grouping.keep == "best":
+            return await self._share_best(grouping)
+        is_good = all(self.outcomes[name].job.phase is Phase.DONE for name in names)
+        return _GOOD if is_good else GroupingEnd(f"{grouping.name} did not end well")
+
+    async def _skip_deleted(self, grouping: Grouping) -> None:
+        """Mark stages whose model was not selected and then deleted, so that they are not tuned again."""
+        selected = await select.selected_before_loss(
+            grouping, self.states, self.pipeline, self.session
+        )
+        for name in grouping.stages:
+            state = self.states[name]
+            if state.was_deleted or (selected and selected != name and state.model is None):
+                job = replace(state.job, phase=Phase.NOT_SELECTED, error="")
+                self.session.ledger.save(job)
+                self.states[name] = state._replace(job=job, known=job)
+                self.outcomes[name] = Outcome(job)
+                self._mark({name: words.DELETED})
+
+    async def _share_best(self, grouping: Grouping) -> GroupingEnd:
+        """Select one variant and take it alone to its end."""
+        ended = {name: self.outcomes[name].job for name in grouping.stages}
+        candidates = [
+            Candidate(name, job, self.states[name].work)
+            for name, job in ended.items()
+            if job.phase in _PASSED
+        ]
+        if not candidates:
+            return GroupingEnd(f"no variant of {grouping.name} can be selected")
+        out = {name: job for name, job in ended.items() if job.phase is Phase.NOT_SELECTED}
+        self._mark({name: words.NOT_SELECTED for name in out if name not in self.marks})
+        chosen = await select.select(
+            self.pipeline, grouping, candidates, list(out.values()), self.states, self.session
+        )
+        self.winners[grouping.name] = chosen.stage
+        others = [each for each in candidates if each is not chosen]
+        jobs = {each.stage: select.not_selected(each, self.states[each.stage]) for each in others}
+        for name, job in jobs.items():
+            self.session.ledger.save(job)
+            self.outcomes[name] = Outcome(job)
+        self._mark(dict.fromkeys(jobs, words.NOT_SELECTED))
+        await select.report(chosen, others, jobs, self.session)
+        best = replace(chosen.job, best_of=len(grouping.stages))
+        await self._follow(chosen.stage, best, None)
+        if self.outcomes[chosen.stage].job.phase is not Phase.DONE:
+            return GroupingEnd(f"{grouping.name} is not finished", waits=True)
+        self._mark({chosen.stage: words.SELECTED})
+        for name in grouping.stages if grouping.losers == "delete" else ():
+            if self.marks.get(name) == words.NOT_SELECTED:
+                job, member = self.outcomes[name].job, self.states[name].member
+                if await select.delete_model(job, member, self.id, self.session):
+                    self._mark({name: words.DELETED})
+        return _GOOD
+
+    # -- stages -------------------------------------------------------------------------------------
+
+    async def _run_stage(self, stage: Stage) -> None:
+        """Follow a stage to its end, or to where the best must be selected."""
+        if stage.name in self.outcomes:
+            return
+        state = self.states[stage.name]
+        job = state.job
+        if not reached(job.phase, Phase.EVALUATE):
+            followed = await self._tune(stage, state)
+            if followed is None:
+                return
+            self._record(stage.name, followed)
+            if followed.error or followed.job.phase.is_end:
+                return
+            job = followed.job
+        is_best = self.groupings[stage.grouping].keep == "best"
+        await self._follow(stage.name, job, Phase.SHARE if is_best else None)
+
+    async def _tune(self, stage: Stage, state: StageState) -> Outcome | None:
+        """Tune a stage when there is a free slot; None if it may not start by then."""
+        if model_key(state.job) in self._under_way:
+            return await self._under_way[model_key(state.job)]
+        async with self._slots.one(self._order[stage.name]):
+            obstacle = self._obstacle(state)
+            if obstacle.why and not obstacle.waits:
+                self._skip(stage, obstacle.why)
+            if obstacle.why:
+                return None
+            return await self._follow_until(state, state.job, Phase.EVALUATE)
+
+    def _obstacle(self, state: StageState) -> GroupingEnd:
+        """Why a stage may not start now."""
+        pace = self.session.pace
+        if self.pipeline.fail_fast and self.has_failed and state.model is None:
+            return GroupingEnd("another job has failed, and fail_fast is set")
+        if pace.deadline is not None and pace.now() >= pace.deadline:
+            return GroupingEnd("the timeout has passed", waits=True)
+        if self.unwatched and self.pipeline.max_parallel:
+            return GroupingEnd(f"{self.unwatched} may still be tuning", waits=True)
+        return _GOOD
+
+    async def _follow(self, name: str, job: Job, until: Phase | None) -> None:
+        self._record(name, await self._follow_until(self.states[name], job, until))
+
+    async def _follow_until(self, state: StageState, job: Job, until: Phase | None) -> Outcome:
+        followed = await self.session.follow(job, state.work, until=until)
+        error, is_tuning = followed.error, followed.job.phase is Phase.TUNE
+        if isinstance(error, NotFinished | Superseded | Unavailable) or (error and is_tuning):
+            self.unwatched = state.member.stage
+        return followed
+
+    async def _follow_running(self, state: StageState) -> Outcome:
+        async with self._slots.one(_UNDER_WAY_FIRST):
+            return await self._follow_until(state, state.job, Phase.EVALUATE)
+
+    def _record(self, name: str, followed: Outcome) -> None:
+        self.outcomes[name] = followed
+        job, error = followed.job, followed.error
+        has_error = error is not None and not isinstance(error, NotFinished | Superseded)
+        was_cancelled = job.phase is Phase.CANCELLED and not job.stopping
+        failed = has_error or was_cancelled or job.phase is Phase.FAILED
+        self.has_failed = self.has_failed or failed
+
+    def _skip(self, stage: Stage, why: str) -> None:
+        state = self.states.get(stage.name) or self._state(stage)
+        self.session.tell(events.Skipped(state.job, why))
+        self._mark({stage.name: words.SKIPPED})
+
+    def _mark(self, states: Mapping[str, str]) -> None:
+        self.marks.update(states)
+        pipelines.mark(self.store, self.id, states)
+
+    # -- how a stage is found -----------------------------------------------------------------------
+
+    def _fill_in_source(self, stage: Stage) -> None:
+        """Find the state of a stage once the model it tunes further is known."""
+        if not stage.source:
+            return
+        selected = self.winners.get(stage.source) or self.groupings[stage.source].stages[0]
+        state = self._state(stage, self.outcomes[selected].job.tuned_model)
+        pipelines.know(self.store, self.id, state.member)
+        known = pipelines.members(self.store, self.id)  # empty if the store was deleted meanwhile
+        self.states[stage.name] = state._replace(member=known.get(stage.name, state.member))
+
+    def _running_state(self, stage: Stage) -> StageState | None:
+        """A stage that an earlier run started, whose source is not settled yet in this one."""
+        running = [each for each in self.models.values() if each.state is State.CREATING]
+        sources = {each.tuned_model_source for each in running} - {""}
+        states = (self._state(stage, source) for source in sources)
+        return next((state for state in states if state.is_tuning), None)
+
+    def _state(self, stage: Stage, source: str = "") -> StageState:
+        """The job to follow for a stage; ``source`` is the model it tunes further, if left open."""
+        work, ledger, options = with_source(stage.work, source), self.session.ledger, self.options
+        is_best = self.groupings[stage.grouping].keep == "best"
+        fresh = begin(work, ledger)
+        known = ledger.find(fresh.where, fresh.tuned_model)
+        model = self.models.get(model_key(fresh))
+        job = replace(
+            fresh,
+            name=stage.grouping,
+            label=stage.label,
+            spec=str(self.pipeline.path.absolute()),
+            overrides=self.pipeline.overrides,
+            force=options.force or fresh.force,
+        )
+        is_open = fresh.phase is Phase.NOT_SELECTED and not (is_best and model is None)
+        if is_open or (options.force and job.phase is Phase.REJECTED):
+            job = replace(job, phase=Phase.SUBMIT, error="")
+        if options.retry and _failed_before(known, model):
+            job = replace(job, phase=Phase.SUBMIT, error="", retry=True, attempt=job.attempt + 1)
+        member = Member(stage.name, job.where, job.tuned_model, self._origin(job, known, model))
+        return StageState(job, work, member, known, model)
+
+    def _origin(self, job: Job, known: Job | None, model: TunedModel | None) -> Origin:
+        if model is None:
+            return Origin.MADE
+        if known is None:
+            return Origin.FOUND
+        before = pipelines.origins(self.store, job.where, job.tuned_model)
+        return before[0] if before else Origin.OWN
+
+
+def _failed_before(known: Job | None, model: TunedModel | None) -> bool:
+    """Whether a retry applies; not if one is under way already."""
+    if known is not None and known.retry:
+        return False
+    failed = model is not None and model.state is State.FAILED
+    return failed or (known is not None and known.phase in RETRIED)

@@ -1,0 +1,387 @@
+"""Selects the best variant of a matrix, once, and deletes the models that were not selected."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from tuner.errors import NotAllowed, NotFound, RequestRefused, TunerError, Unavailable
+from tuner.events import effects, events
+from tuner.jobs.ledger import pipelines
+from tuner.jobs.ledger.pipelines import Origin
+from tuner.jobs.records import lock
+from tuner.jobs.running.runner import PATIENCE_S
+from tuner.types import Phase, Role, State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from tuner.job import Job
+    from tuner.jobs.ledger.pipelines import Member
+    from tuner.jobs.running.session import Session
+    from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.pipelines.model import Grouping, Pipeline
+    from tuner.targets import Target
+    from tuner.types import Permission, TargetConfig, TunedModel
+
+T = TypeVar("T")
+
+MAX_PARALLEL_READS = 16
+RETRY_PAUSE_S = 1.0
+_WHY_DELETED = "another variant of its matrix was selected, and losers: delete"
+
+
+class StageState(NamedTuple):
+    """A stage before it is followed, as the store and the service know it.
+
+    Attributes:
+        job: The job to follow.
+        work: Its spec with examples, the source filled in.
+        member: The stage as the store records it for the pipeline.
+        known: The job as found in the store.
+        model: The model as found at the service.
+    """
+
+    job: Job
+    work: PreparedJob
+    member: Member
+    known: Job | None
+    model: TunedModel | None
+
+    @property
+    def is_tuning(self) -> bool:
+        """Whether it is being tuned at the service already."""
+        return self.model is not None and self.model.state is State.CREATING
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its tuning failed; one that was stopped early did not fail."""
+        was_stopped = self.known is not None and bool(self.known.stopping)
+        return self.model is not None and self.model.state is State.FAILED and not was_stopped
+
+    @property
+    def was_deleted(self) -> bool:
+        """Whether it was not selected and its model is gone: it is not tuned again."""
+        was_out = self.known is not None and self.known.phase is Phase.NOT_SELECTED
+        return self.model is None and was_out
+
+
+class Candidate(NamedTuple):
+    """A stage that may be selected: tuned, evaluated, and past its gate."""
+
+    stage: str
+    job: Job
+    work: PreparedJob
+
+    @property
+    def score(self) -> float:
+        """The tuned model's score on the held-out rows by its spec's metric; 0 if not evaluated."""
+        scored = self.job.evaluation
+        return scored.tuned[scored.metric] if scored else 0.0
+
+
+# -- the decision, from data alone ------------------------------------------------------------------
+
+
+def best(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The highest score; among equals the fewest steps, then the first in the file."""
+    return min(candidates, key=lambda each: (-each.score, each.job.total_steps), default=None)
+
+
+def incomparable(candidates: Sequence[Candidate]) -> str:
+    """Why the scores cannot be compared; empty if they can."""
+    bare = [each.stage for each in candidates if each.job.evaluation is None]
+    if bare and len(candidates) > 1:
+        return f"{bare[0]} was not evaluated"
+    first, *others = candidates
+    for other in others:
+        if _metric(other.work) != _metric(first.work):
+            return f"{first.stage} and {other.stage} are scored by different metrics"
+        if _outputs(other.work) != _outputs(first.work):
+            return f"{first.stage} and {other.stage} are scored on different held-out rows"
+    return ""
+
+
+def shared_before(
+    candidates: Sequence[Candidate], permissions: Mapping[str, Sequence[Permission]]
+) -> Candidate | None:
+    """The candidate that an earlier run selected, as the service's permissions show it.
+
+    That is the only one owned by the address its spec transfers to; or, where nothing is
+    transferred, the only one with permissions, if it has all that its spec asks for.
+
+    Args:
+        candidates: Those to choose from.
+        permissions: By stage; a stage that is missing is not considered.
+    """
+    listed = [each for each in candidates if each.stage in permissions]
+    heirs = [each for each in listed if each.work.spec.transfer_ownership]
+    if heirs:
+        owned = [
+            each
+            for each in heirs
+            if _owner(permissions[each.stage]) == each.work.spec.transfer_ownership.casefold()
+        ]
+        return owned[0] if len(owned) == 1 else None
+    shared = [each for each in listed if len(permissions[each.stage]) > 1]
+    if len(shared) != 1 or not shared[0].work.spec.grants:
+        return None
+    has = {each.grant.grantee: each.grant.role for each in permissions[shared[0].stage]}
+    grants = shared[0].work.spec.grants
+    is_complete = all(has.get(grant.grantee) in (grant.role, Role.OWNER) for grant in grants)
+    return shared[0] if is_complete else None
+
+
+def comparison_digest(jobs: Sequence[Job]) -> str:
+    """SHA-256, in hex, of what was compared: the models and their evaluations."""
+    pairs = (
+        (model_key(job), job.evaluation.digest if job.evaluation else "") for job in jobs
+    )
+    return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()
+
+
+def model_key(job: Job) -> str:
+    """A tuned model and its target: ``local tunedModels/ID``."""
+    return f"{job.where} {job.tuned_model}"
+
+
+# -- the decision of a run --------------------------------------------------------------------------
+
+
+async def select(
+    pipeline: Pipeline,
+    grouping: Grouping,
+    candidates: Sequence[Candidate],
+    ruled_out: Sequence[Job],
+    states: Mapping[str, StageState],
+    session: Session,
+) -> Candidate:
+    """The selected candidate: as stored, else as the service shows it, else the best; then stored.
+
+    ``ruled_out`` are the jobs that were not selected before: deleted, or by another runner.
+
+    Raises:
+        TunerError: The candidates cannot be compared, or the service or the store cannot be used.
+    """
+    store = session.ledger.store
+    digest = comparison_digest([*(each.job for each in candidates), *ruled_out])
+    by_key = {model_key(each.job): each for each in candidates}
+    decided = pipelines.decided(store, pipeline.id, grouping.name)
+    if decided.get(digest, "") in by_key:
+        return by_key[decided[digest]]
+    chosen = (
+        _selected_and_unchanged(candidates, set(decided.values()), states)
+        or await _selected_elsewhere(candidates, states, session)
+        or _best(grouping, candidates)
+    )
+    pipelines.decide(store, pipeline.id, grouping.name, digest, model_key(chosen.job))
+    settled = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
+    return by_key.get(settled, chosen)
+
+
+async def selected_before_loss(
+    grouping: Grouping, states: Mapping[str, StageState], pipeline: Pipeline, session: Session
+) -> str:
+    """The stage that was selected, and others deleted, before the store was lost; empty for none.
+
+    Some models of the grouping are missing and the store has no decision: then the selected one is
+    the one with the permissions that only a selected model gets, or what ``tuner.lock`` says.
+    """
+    found = [states[name] for name in grouping.stages]
+    if grouping.losers != "delete" or all(each.model is not None for each in found):
+        return ""
+    if pipelines.decided(session.ledger.store, pipeline.id, grouping.name):
+        return ""
+    candidates = [Candidate(each.member.stage, each.job, each.work) for each in found]
+    selected = await _selected_elsewhere(candidates, states, session)
+    return selected.stage if selected else ""
+
+
+def not_selected(candidate: Candidate, state: StageState) -> Job:
+    """The job of a candidate that was not selected; a job of another file stays as it ended."""
+    job, known = candidate.job, state.known
+    if state.member.origin is Origin.OWN and known is not None:
+        ended = known if known.phase.is_end else job
+        return replace(job, phase=ended.phase, error=ended.error)
+    return replace(job, phase=Phase.NOT_SELECTED, error="")
+
+
+async def report(
+    chosen: Candidate, others: Sequence[Candidate], jobs: Mapping[str, Job], session: Session
+) -> None:
+    """Send the events of a selection, and write those not selected into ``tuner.lock`` if possible.
+
+    ``jobs`` are the jobs of ``others`` as they ended, by stage.
+    """
+    scored = chosen.job.evaluation
+    metric = scored.metric if scored else ""
+    session.tell(events.Won(chosen.job, metric, chosen.score, 1 + len(others)))
+    for each in others:
+        session.tell(events.Beaten(jobs[each.stage], chosen.job.title))
+
+    async def write(each: Candidate) -> None:
+        with suppress(TunerError):
+            job = jobs[each.stage]
+            target = await session.target(job.target)
+            await lock.keep(job, each.work, target, (), session.tell)
+
+    await asyncio.gather(*map(write, others))
+
+
+async def delete_model(job: Job, member: Member, pipeline: str, session: Session) -> bool:
+    """Delete the model of a job that was not selected, unless others use it; whether it is gone.
+
+    Raises:
+        NotAllowed, RequestRefused, Unavailable: The service refuses or is unavailable.
+    """
+
+    async def delete(target: Target) -> bool:
+        try:
+            why_not = _needed_here(job, member, pipeline, session) or await _shared(job, target)
+            if why_not:
+                session.tell(effects.Spared(job, why_not))
+                return False
+            session.tell(effects.Changing(job, "delete", job.tuned_model, _WHY_DELETED))
+            await target.delete(job.tuned_model)
+        except NotFound:
+            return True
+        session.tell(effects.Deleted(job, _WHY_DELETED))
+        return True
+
+    return await call(session, job.target, delete)
+
+
+async def call(
+    session: Session, config: TargetConfig, function: Callable[[Target], Awaitable[T]]
+) -> T:
+    """Call a target, and call again while it is unavailable; the calls must be repeatable.
+
+    Raises:
+        NotAllowed, RequestRefused, Unavailable: The service refuses, or is unavailable for too long.
+    """
+    pace = session.pace
+    gives_up = pace.now() + PATIENCE_S[config.kind]
+    while True:
+        try:
+            return await function(await session.target(config))
+        except Unavailable as error:
+            pause_s = max(error.retry_after_s or 0.0, RETRY_PAUSE_S)
+            if not error.is_passing or pace.now() + pause_s > gives_up:
+                raise
+        await pace.sleep(pause_s)
+
+
+def _selected_and_unchanged(
+    candidates: Sequence[Candidate], winners: set[str], states: Mapping[str, StageState]
+) -> Candidate | None:
+    """An earlier winner whose evaluation is the same: later retries and ``force`` do not replace it."""
+    for each in candidates:
+        known = states[each.stage].known
+        if known is None or known.phase is Phase.NOT_SELECTED or model_key(each.job) not in winners:
+            continue
+        was = known.evaluation.digest if known.evaluation else ""
+        if was == (each.job.evaluation.digest if each.job.evaluation else ""):
+            return each
+    return None
+
+
+async def _selected_elsewhere(
+    candidates: Sequence[Candidate], states: Mapping[str, StageState], session: Session
+) -> Candidate | None:
+    """As the permissions of models that the store does not explain show it, or ``tuner.lock``."""
+    explained = pipelines.winners(session.ledger.store)
+    unknown = [
+        each
+        for each in candidates
+        if states[each.stage].member.origin is not Origin.OWN
+        and model_key(each.job) not in explained
+    ]
+    there = [each for each in unknown if states[each.stage].model is not None]
+    shown = shared_before(there, await _permissions(there, session))
+    if shown:
+        return shown
+    locked = _selected_in_lock_file(candidates)
+    return locked if any(each is locked for each in unknown) else None
+
+
+def _selected_in_lock_file(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The one that is done there, if all the others are there as not selected."""
+    phases = [_locked_phase(each.job) for each in candidates]
+    if phases.count(Phase.DONE) != 1 or phases.count(Phase.NOT_SELECTED) != len(phases) - 1:
+        return None
+    return candidates[phases.index(Phase.DONE)]
+
+
+def _locked_phase(job: Job) -> Phase | None:
+    with suppress(TunerError, ValueError):  # a damaged lock file says nothing
+        entry = lock.entry(Path(job.spec), lock.stage_of(job)) or {}
+        return Phase(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else None
+    return None
+
+
+async def _permissions(
+    candidates: Sequence[Candidate], session: Session
+) -> dict[str, Sequence[Permission]]:
+    """What the service lists, by stage; nothing where it refuses."""
+    slots = asyncio.Semaphore(MAX_PARALLEL_READS)
+
+    async def listed(job: Job) -> Sequence[Permission]:
+        async with slots:
+            try:
+                return await call(session, job.target, lambda to: to.permissions(job.tuned_model))
+            except (NotAllowed, RequestRefused):
+                return ()
+
+    listings = await asyncio.gather(*(listed(each.job) for each in candidates))
+    return dict(zip((each.stage for each in candidates), listings, strict=True))
+
+
+def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
+    why = incomparable(candidates)
+    chosen = best(candidates)
+    if why or chosen is None:
+        raise TunerError(
+            f"the best of {grouping.name} cannot be selected: {why}",
+            "give all of them the same evaluation, or keep: all",
+        )
+    return chosen
+
+
+def _needed_here(job: Job, member: Member, pipeline: str, session: Session) -> str:
+    """Why the store forbids to delete the model; empty if it does not."""
+    if member.origin is not Origin.MADE:
+        return "it was there before this pipeline"
+    others = pipelines.others(session.ledger.store, pipeline, member)
+    if others:
+        return f"it belongs to the pipeline {others[0]} as well"
+    known = session.ledger.find(job.where, job.tuned_model)
+    if known is not None and known.phase is not Phase.NOT_SELECTED:
+        return "another job uses it"
+    return ""
+
+
+async def _shared(job: Job, target: Target) -> str:
+    """Why the service's permissions forbid to delete the model; empty if they do not."""
+    try:
+        held = await target.permissions(job.tuned_model)
+    except NotAllowed:
+        return "who has access to it is hidden from you"
+    return "others have access to it" if len(held) > 1 else ""
+
+
+def _metric(work: PreparedJob) -> object:
+    return work.spec.evaluation and work.spec.evaluation.metric
+
+
+def _outputs(work: PreparedJob) -> list[str]:
+    return [row.output for row in work.holdout]
+
+
+def _owner(held: Sequence[Permission]) -> str:
+    owners = [each.grant.email_address for each in held if each.grant.role is Role.OWNER]
+    return owners[0].casefold() if owners else ""
