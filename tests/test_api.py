@@ -44,7 +44,7 @@ def test_a_plan_for_another_target_says_what_that_lacks(spec, monkeypatch):
 
     [item] = tuner.plan(spec, target="gemini")
 
-    assert item.action == "base model gone"
+    assert item.action == "model not found"
     assert item.work.spec.target.kind == "gemini"
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from tuner.data.prepare import Examples
     from tuner.job import Job
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.planning.plan import Item
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.pipelines.outcome import PipelineOutcome
+    from tuner.pipelines.model import PipelineOutcome
+    from tuner.pipelines.plan import PlanItem
     from tuner.types import TargetConfig
 
     Spec = str | Path | Mapping[str, Any]
@@ -114,7 +114,9 @@ def status(*names: str) -> list[Job]:
         return [bookmark.job for bookmark in ledger.jobs(*names)]
 
 
-def plan(*specs: str | Path | PreparedJob, target: str | TargetConfig | None = None) -> list[Item]:
+def plan(
+    *specs: str | Path | PreparedJob, target: str | TargetConfig | None = None
+) -> list[PlanItem]:
     """Do what ``tuner plan SPEC...`` does: say what a run would do about each job, and why.
 
     Args:

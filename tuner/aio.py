@@ -11,15 +11,13 @@ import tuner
 from tuner.errors import InvalidInput
 from tuner.jobs.ledger import open_ledger
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.planning.loading import Loaded, load
-from tuner.jobs.planning.plan import plan as planned
 from tuner.jobs.running.reach import Connections
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.start import begin, follow_all
 from tuner.jobspec.prepared_job import PreparedJob
-from tuner.pipelines.begun import Manner
-from tuner.pipelines.spec import load_pipeline
-from tuner.pipelines.together import follow_both
+from tuner.pipelines.load import LoadedFiles, load_files, load_pipeline
+from tuner.pipelines.plan import plan as planned
+from tuner.pipelines.run import RunOptions, run_all
 from tuner.tokens import long_examples, token_counter
 from tuner.types import Phase, TargetConfig
 
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
     from tuner.data.prepare import Examples
     from tuner.errors import Problem
     from tuner.job import Job
-    from tuner.jobs.planning.plan import Item
-    from tuner.pipelines.outcome import PipelineOutcome
-    from tuner.pipelines.spec import Pipeline
+    from tuner.pipelines.model import Pipeline, PipelineOutcome
+    from tuner.pipelines.plan import PlanItem
 
 __all__ = ["plan", "run", "run_pipeline", "status", "submit"]
 
@@ -62,13 +59,13 @@ async def status(*names: str) -> list[Job]:
 
 async def plan(
     *specs: str | Path | PreparedJob, target: str | TargetConfig | None = None
-) -> list[Item]:
+) -> list[PlanItem]:
     """As ``tuner.plan``."""
     config = TargetConfig(target) if isinstance(target, str) else target
     loaded = await asyncio.to_thread(_loaded, specs, config)
     with open_ledger() as ledger:
         async with Connections() as connections:
-            return await planned(loaded.asked(), ledger, connections.get, token_counter())
+            return await planned(loaded.jobs(), ledger, connections.get, token_counter())
 
 
 async def run_pipeline(
@@ -76,9 +73,9 @@ async def run_pipeline(
 ) -> PipelineOutcome:
     """As ``tuner.run_pipeline``."""
     pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, long_examples)
-    asked = Manner(force=force_share)
+    asked = RunOptions(force=force_share)
     with open_ledger() as ledger:
-        [ended] = await follow_both(([], [pipeline]), ledger, asked, _quietly, Pace())
+        [ended] = await run_all([], [pipeline], ledger, asked, _quietly, Pace())
     assert not isinstance(ended, Outcome)  # noqa: S101 -- for the type checker
     return ended
 
@@ -96,7 +93,7 @@ async def _followed(
     return outcome
 
 
-def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | None) -> Loaded:
+def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | None) -> LoadedFiles:
     """Files and folders read, what was validated already as it is."""
     parts: list[PreparedJob | Pipeline] = []
     problems: list[Problem] = []
@@ -105,12 +102,12 @@ def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | No
             if isinstance(spec, PreparedJob):
                 parts.append(spec)
             else:
-                parts += load([str(spec)], (), long_examples, target).parts
+                parts += load_files([str(spec)], (), long_examples, target).parts
         except InvalidInput as error:
             problems += error.problems
     if problems:
         raise InvalidInput(problems)
-    return Loaded(tuple(parts))
+    return LoadedFiles(tuple(parts))
 
 
 def _quietly(_: object) -> None:

@@ -201,7 +201,7 @@ def test_a_pipeline_that_is_unchanged_is_one_table(spec, capsys):
     phases_of = [line.split()[1] for line in told.out.splitlines()[3:]]
     assert told.err == ""
     assert told.out.startswith("\nchain: unchanged\n")
-    assert phases_of == ["WON", "BEATEN", "DONE", "DONE"]
+    assert phases_of == ["SELECTED", "NOT", "DONE", "DONE"]
 
 
 def test_of_a_pipeline_with_a_change_only_the_changed_is_told(spec, capsys):
@@ -266,7 +266,7 @@ def test_what_a_pipeline_has_still_to_tell_is_told_by_any_run_after_it(noted, ca
 def test_a_pipeline_cannot_be_left_to_itself(pipe, capsys):
     assert tuner(["submit", str(pipe)]) == 2
 
-    assert "a pipeline cannot be left to itself" in capsys.readouterr().err
+    assert "a pipeline cannot be detached" in capsys.readouterr().err
     assert OneTarget.target.creates == 0
 
 

@@ -98,9 +98,10 @@ def test_what_cannot_be_done_is_exit_code_2_with_a_way_out(spec, capsys):
 
     said = capsys.readouterr()
     assert (
-        "transfer_ownership is asked for: a key is no person (take it out of the spec)" in said.out
+        "transfer_ownership is not possible: a key is no person (remove it from the spec)"
+        in said.out
     )
-    assert said.err == "1 that cannot be done; nothing of it is sent before that is mended\n"
+    assert said.err == "1 that cannot be done; nothing is sent until that is fixed\n"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_target_that_cannot_be_asked_is_named_once_and_decides_the_exit_code(
         OneTarget.bug = None
 
     said = capsys.readouterr()
-    assert said.out.count("its target cannot be asked") == 3
+    assert said.out.count("its target cannot be read") == 3
     assert said.err.count(f"error: {error.what}") == 1
 
 
@@ -315,7 +316,7 @@ def test_a_gate_that_is_raised_later_rejects_by_the_scores_kept_whoever_asks(fol
 
     code, items = planned(capsys, folder, "--detailed-exitcode")
     assert (code, items["birds"]["action"]) == (3, "rejected")
-    assert "at_least: 1 is required; what it was given before stays" in items["birds"]["reasons"][0]
+    assert "at_least: 1 is required; what was granted before stays" in items["birds"]["reasons"][0]
     for again in (folder, path, folder):
         capsys.readouterr()
         assert tuner(["run", str(again)]) == 3
@@ -345,7 +346,7 @@ def test_a_gate_that_is_lowered_later_shares_without_tuning_or_evaluating_again(
 
     code, items = planned(capsys, folder, "--detailed-exitcode")
     assert (code, items["birds"]["action"]) == (6, "resume")
-    assert items["birds"]["reasons"] == ["was rejected, and passes the gate asked now"]
+    assert items["birds"]["reasons"] == ["was rejected, but passes the gate now"]
     assert len(items["birds"]["changes"]) == (2 if gives else 0)
     assert tuner(["run", str(folder)]) == 0
     assert (OneTarget.target.calls.count("generate"), before[0]) == (asked, changes()[0])

@@ -82,9 +82,9 @@ def test_a_grid_killed_twice_ends_as_it_would_have(folder):
     assert code == 0, said
     (told,) = json.loads(out)
     phases = Counter(stage["phase"] for stage in told["stages"])
-    assert phases["WON"] == 1
+    assert phases["SELECTED"] == 1
     assert phases.total() == 4
-    assert set(phases) <= {"WON", "BEATEN", "REJECTED"}
+    assert set(phases) <= {"SELECTED", "NOT SELECTED", "REJECTED"}
     assert done(folder) == {"CreateTunedModel": 4, "CreatePermission": 1, "TransferOwnership": 1}
     again, _, said = tuner(folder, "run", "configs/reviews-grid.yaml")
     assert again == 0, said

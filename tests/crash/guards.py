@@ -9,7 +9,7 @@ from tuner.events import effects, events
 from tuner.jobs import flow, sharing
 from tuner.jobs.ledger import Ledger, claims, pipelines
 from tuner.jobs.running.session import Session
-from tuner.pipelines import keeping, losers
+from tuner.pipelines import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def _no_decision() -> None:
     """Who won is chosen anew each time, and the last one is the best as well."""
     pipelines.decide = lambda *_: None
     pipelines.decided = lambda *_: {}
-    keeping._best = lambda _grouping, candidates: candidates[-1]
+    select._best = lambda _grouping, candidates: candidates[-1]
 
 
 def no_look_at_losers() -> None:
@@ -81,7 +81,7 @@ def no_look_at_losers() -> None:
     async def nobody(*_: object) -> str:
         return ""
 
-    losers._shared = nobody
+    select._shared = nobody
 
 
 BREAKS: dict[str, Callable[[], None]] = {

@@ -31,7 +31,7 @@ from tuner.jobs.records.audit import Audit, Change
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.pipelines.running import run_pipeline
+from tuner.pipelines.run import run_pipeline
 
 if TYPE_CHECKING:
     import subprocess

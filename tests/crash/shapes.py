@@ -13,7 +13,7 @@ from tuner.jobspec.prepared_job import new_tuned_model, with_source
 from tuner.jobspec.schema import GateSpec, Notify
 
 if TYPE_CHECKING:
-    from tuner.pipelines.spec import Pipeline
+    from tuner.pipelines.model import Pipeline
 
 HEIR = "lead@example.com"
 NOTIFY = (Notify(url="https://hooks.example.com/tuner", on=("done", "transferred")),)

@@ -34,7 +34,7 @@ from tuner.jobs.ledger import Ledger, claims
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
-from tuner.pipelines.running import run_pipeline
+from tuner.pipelines.run import run_pipeline
 
 STORMY_LIVES = 6
 LONGEST_S = 20_000.0

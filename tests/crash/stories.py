@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.pipelines.spec import Pipeline
+    from tuner.pipelines.model import Pipeline
 
 HEIR = "lead@example.com"
 

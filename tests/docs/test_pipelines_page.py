@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from tests.docs.blocks import ROOT, blocks, broken_links, check
-from tuner.jobspec.reference import pipeline_tables
-from tuner.pipelines.spec import load_pipeline
+from tuner.pipelines.entries import pipeline_tables
+from tuner.pipelines.load import load_pipeline
 
 PAGE = ROOT / "docs/pipelines.md"
 

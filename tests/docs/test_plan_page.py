@@ -11,8 +11,7 @@ import pytest
 import tuner
 from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tests.fakes.work import WORK
-from tuner.jobs.planning.plan import Item, exit_code
-from tuner.jobs.planning.verdict import Action
+from tuner.pipelines.plan import Action, PlanItem, exit_code
 
 PLAN, PYTHON = ROOT / "docs/plan.md", ROOT / "docs/python.md"
 
@@ -32,7 +31,7 @@ def test_every_block_runs_and_prints_what_it_says(tmp_path, page):
 def test_every_action_stands_on_the_page_with_its_exit_codes():
     rows = re.findall(r"^\| ([a-z ]+) \| .* \| (\d) \| (\d) \|$", PLAN.read_text(), re.MULTILINE)
     asked = [each for each in Action if each is not Action.UNKNOWN]
-    items = [Item("a", WORK.spec.path, WORK, "", None, action) for action in asked]
+    items = [PlanItem("a", WORK.spec.path, WORK, "", None, action) for action in asked]
 
     assert rows == [
         (

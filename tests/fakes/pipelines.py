@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK
 from tuner.jobspec.prepared_job import new_tuned_model
-from tuner.pipelines.spec import Grouping, Pipeline, Stage
+from tuner.pipelines.model import Grouping, Pipeline, Stage
 from tuner.types import Hyperparameters, State
 
 RATES = (0.001, 0.002, 0.003)

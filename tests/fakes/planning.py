@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
-from tuner.jobs.planning.asked import Asked
-from tuner.jobs.planning.plan import plan
 from tuner.jobs.running import start
 from tuner.jobs.running.runner import Pace
+from tuner.pipelines.load import LoadedJob
+from tuner.pipelines.plan import plan
 
 JOB = job_of(WORK)
 
@@ -21,11 +21,11 @@ def knowing(**changes):
 
 
 def asked(work=WORK, **changes):
-    return Asked(work.spec.job, Path("capitals.yaml"), work, **changes)
+    return LoadedJob(work.spec.job, Path("capitals.yaml"), work, **changes)
 
 
 def planned(target, ledger, *works, tokens=lambda _: None):
-    given = [each if isinstance(each, Asked) else asked(each) for each in works or (WORK,)]
+    given = [each if isinstance(each, LoadedJob) else asked(each) for each in works or (WORK,)]
 
     async def opened(_):
         if isinstance(target, Exception):

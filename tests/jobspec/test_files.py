@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.jobs.planning.loading import load
 from tuner.jobspec.files import find_specs, is_pipeline
 from tuner.jobspec.prepared_job import total_steps
+from tuner.pipelines.load import load_files
 from tuner.types import Hyperparameters, TargetConfig
 
 
@@ -99,6 +99,6 @@ def test_credentials_that_are_named_on_a_command_line_are_looked_for_from_there(
     (folder / "rows.csv").write_text("text_input,output\n" + "".join(f"{n},a\n" for n in range(30)))
 
     given = TargetConfig("gemini", credentials_file="key.json")
-    [work] = load(["below"], target=given).works
+    [work] = load_files(["below"], target=given).works
 
     assert work.spec.target.credentials_file == str(tmp_path / "key.json")

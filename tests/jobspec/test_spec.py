@@ -10,7 +10,7 @@ from tests.jobspec.reading import LEAST, load, load_spec
 from tuner.jobspec.files import is_pipeline
 from tuner.jobspec.reference import json_schema, reference
 from tuner.jobspec.schema import EarlyStopping, JobSpec, MetricSpec, Notify, declared
-from tuner.pipelines.spec import load_pipeline
+from tuner.pipelines.load import load_pipeline
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -1,9 +1,8 @@
-"""A pipeline drawn: each stage once, nothing over another, and in SVG that any reader takes."""
+"""The graph of a pipeline: each stage once, as text, as Mermaid and as DOT."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -11,16 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.work import with_spec
 from tuner.jobspec.prepared_job import new_tuned_model
-from tuner.pipelines.drawing import as_svg, layout
-from tuner.pipelines.graph import as_text, nodes
-from tuner.pipelines.spec import Grouping, Pipeline, Stage
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def elements(drawn, tag="*"):
-    root = ET.fromstring(drawn)  # noqa: S314 -- it is our own
-    return list(root.iter(tag if tag == "*" else SVG + tag))
+from tuner.pipelines.graph import as_dot, as_mermaid, as_text, nodes
+from tuner.pipelines.model import Grouping, Pipeline, Stage
 
 
 def stage(name, *after, source="", grouping="", **spec):
@@ -58,7 +49,12 @@ def reviews(losers="keep"):
     )
 
 
-STATES = {"quickstart": "DONE", "grid[rate=1]": "WON", "grid[rate=2]": "BEATEN", "polish": "TUNE"}
+STATES = {
+    "quickstart": "DONE",
+    "grid[rate=1]": "SELECTED",
+    "grid[rate=2]": "NOT SELECTED",
+    "polish": "TUNE",
+}
 NOTES = {"quickstart": "0.90", "grid[rate=1]": "0.93"}
 
 
@@ -70,7 +66,7 @@ quickstart
 |-> grid  2 variants, the best by exact_match is shared, the others are deleted; after quickstart
 |   |-- grid[rate=1]
 |   |-- grid[rate=2]
-|   `-> polish  tuned from the winner of grid
+|   `-> polish  tuned from the best of grid
 |       `-> last  tuned from polish
 `-> beside  tuned from quickstart, after grid
 """
@@ -81,11 +77,11 @@ def test_the_text_shows_how_far_each_stage_is():
     assert (
         as_text(reviews(), STATES, NOTES)
         == """\
-quickstart            DONE    0.90
+quickstart            DONE          0.90
 |-> grid  2 variants, the best by exact_match is shared, the others are kept; after quickstart
-|   |-- grid[rate=1]  WON     0.93
-|   |-- grid[rate=2]  BEATEN
-|   `-> polish        TUNE    tuned from the winner of grid
+|   |-- grid[rate=1]  SELECTED      0.93
+|   |-- grid[rate=2]  NOT SELECTED
+|   `-> polish        TUNE          tuned from the best of grid
 |       `-> last  tuned from polish
 `-> beside  tuned from quickstart, after grid
 """
@@ -97,7 +93,7 @@ def test_what_waits_for_several_stands_below_the_one_whose_model_it_tunes():
         stage("a"), stage("b[x=1]", grouping="b"), stage("c", "a", "b", source="b"), keep={"b"}
     )
 
-    assert as_text(drawn).splitlines()[-1] == "`-> c  tuned from the winner of b, after a"
+    assert as_text(drawn).splitlines()[-1] == "`-> c  tuned from the best of b, after a"
     assert as_text(drawn).splitlines()[0] == "a"
     assert as_text(drawn).splitlines()[2] == "|-- b[x=1]"
 
@@ -118,38 +114,59 @@ def test_a_chain_longer_than_python_s_stack_is_drawn():
     ]
 
     assert len(as_text(pipeline(*chain)).splitlines()) == 1100
-    assert as_svg(pipeline(*chain)).count("<rect") == 1101
+    assert as_mermaid(pipeline(*chain)).count("-->") == 1099
 
 
-def test_the_drawing_names_every_stage_and_why_it_waits():
-    drawn = as_svg(reviews(), STATES, NOTES)
-    titles = [title.text for title in elements(drawn, "title")]
+def test_mermaid_shows_variants_states_and_what_only_waits():
+    assert (
+        as_mermaid(reviews(), STATES, NOTES)
+        == """\
+flowchart LR
+    s0["quickstart<br/>DONE 0.90"]
+    subgraph g1["grid: 2 variants, the best by exact_match is shared, the others are kept"]
+        s1["rate=1<br/>SELECTED 0.93"]
+        s2["rate=2<br/>NOT SELECTED"]
+    end
+    s3["polish<br/>TUNE"]
+    s5["beside"]
+    s4["last"]
+    s0 -.-> g1
+    g1 --> s3
+    s0 --> s5
+    g1 -.-> s5
+    s3 --> s4
+    style s0 fill:#d5ecd4
+    style s1 fill:#a9dca6
+    style s2 fill:#e8e8e8
+    style s3 fill:#d3e4f7
+    style s5 fill:#ffffff
+    style s4 fill:#ffffff
+"""
+    )
 
-    assert "grid[rate=1]; WON 0.93; after quickstart" in titles
-    assert "polish; TUNE; tuned from the winner of grid" in titles
-    assert "beside is tuned from quickstart" in titles
-    assert "beside waits for grid" in titles
-    assert as_svg(reviews(), STATES, NOTES) == drawn
+
+def test_dot_shows_variants_states_and_what_only_waits():
+    lines = [line.strip() for line in as_dot(reviews(), STATES, NOTES).splitlines()]
+
+    assert lines[0] == 'digraph "p" {'
+    assert 's1 [label="rate=1\\nSELECTED 0.93", fillcolor="#a9dca6"];' in lines
+    assert "s0 -> s1 [style=dashed, lhead=cluster_g1];" in lines
+    assert "s2 -> s3 [ltail=cluster_g1];" in lines
+    assert "s0 -> s5;" in lines
+    assert lines.count("}") == 2
 
 
-def test_the_drawing_stands_alone_and_runs_nothing():
-    hostile = pipeline(stage("<script>alert('x')</script>&\x1b[31m"))
-    drawn = as_svg(hostile, {hostile.stages[0].name: '"><script/>'})
-    tags = {element.tag.removeprefix(SVG) for element in elements(drawn)}
+@pytest.mark.parametrize("draw", [as_mermaid, as_dot])
+def test_a_hostile_name_stays_text(draw):
+    name = '<script>"x"</script>&\x1b[31m\\'
+    drawn = draw(pipeline(stage(name)), {name: '"];'})
 
-    assert tags == {"svg", "title", "rect", "g", "text"}
-    assert "href" not in drawn
     assert "\x1b" not in drawn
-
-
-@pytest.mark.parametrize(("state", "other"), [("DONE", "FAILED"), ("WON", "BEATEN"), ("TUNE", "")])
-def test_boxes_are_told_apart_by_their_colours(state, other):
-    one = pipeline(stage("a"))
-
-    def fill(word):
-        return elements(as_svg(one, {"a": word}), "rect")[-1].get("fill")
-
-    assert fill(state) != fill(other)
+    if draw is as_mermaid:
+        assert "<script>" not in drawn
+        assert drawn.count('"') == 2
+    else:
+        assert '\\"x\\"' in drawn
 
 
 @st.composite
@@ -170,24 +187,12 @@ def dags(draw):
 
 @settings(max_examples=30)
 @given(dags())
-def test_any_pipeline_is_drawn_with_each_stage_once_and_nothing_over_another(drawn):
-    boxes = elements(as_svg(drawn), "g")
+def test_any_pipeline_is_drawn_with_each_stage_once(drawn):
     words = [line.lstrip("|`-> ").split(" ")[0].rstrip() for line in as_text(drawn).splitlines()]
     names = {each.name for each in drawn.stages} | {each.name for each in drawn.groupings}
+    edges = sum(len(node.after) for node in nodes(drawn).values())
 
-    assert len(boxes) == len(drawn.stages)
     assert sorted(words) == sorted(names)
-    assert_apart(nodes(drawn))
-
-
-def assert_apart(found):
-    places = layout(found)
-    for name, node in found.items():
-        for earlier in node.after:
-            assert places[earlier].x + places[earlier].width < places[name].x
-    frames = list(places.values())
-    for index, one in enumerate(frames):
-        for other in frames[:index]:
-            beside = one.x + one.width <= other.x or other.x + other.width <= one.x
-            below = one.y + one.height <= other.y or other.y + other.height <= one.y
-            assert beside or below
+    assert as_mermaid(drawn).count("    style ") == len(drawn.stages)
+    assert as_mermaid(drawn).count(" --> ") + as_mermaid(drawn).count(" -.-> ") == edges
+    assert as_dot(drawn).count(" -> ") == edges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.pipelines.receivers import receivers
+from tuner.pipelines.load import stage_receivers
 
 PIPE = """\
 pipeline: pipe
@@ -40,11 +40,11 @@ def commands(found):
 def test_each_stage_tells_those_whom_its_spec_and_the_pipeline_name_for_it(pipe):
     (pipe.parent / "rows.csv").unlink()
 
-    told = commands(receivers(pipe))
+    told = commands(stage_receivers(pipe))
 
     assert list(told.values()) == [["first"], ["second"], ["third"]]
     assert list(told)[0::2] == ["grid[epoch_count=1]", "further"]
-    changed = commands(receivers(pipe, ("jobs.1.notify.0.command=other",)))
+    changed = commands(stage_receivers(pipe, ("jobs.1.notify.0.command=other",)))
     assert changed["further"] == ["other"]
 
 
@@ -54,4 +54,4 @@ def test_of_a_pipeline_that_is_wrong_at_present_nobody_is_known(pipe, wrong):
     path.write_text(path.read_text() + "color: red\n")
 
     with pytest.raises(InvalidInput, match="color"):
-        receivers(pipe)
+        stage_receivers(pipe)

@@ -20,8 +20,8 @@ from tuner.jobs.running import runner
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
 from tuner.jobspec.prepared_job import new_tuned_model
-from tuner.pipelines import spec as pipeline_spec
-from tuner.pipelines.running import run_pipeline
+from tuner.pipelines import model as model_module
+from tuner.pipelines.run import run_pipeline
 from tuner.types import Phase, Role, State
 
 pytestmark = pytest.mark.slow
@@ -104,10 +104,14 @@ def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
     best = made.stages[1]
     assert outcome.exit_code == 0
     assert outcome.winners == {"grid": best.name}
-    assert list(outcome.states.values()) == ["BEATEN", "WON", "BEATEN"]
+    assert list(outcome.states.values()) == ["NOT SELECTED", "SELECTED", "NOT SELECTED"]
     assert shared(run.target) == {model(best)}
     assert (run.target.creates, run.target.transfers, run.target.grants) == (3, 1, len(GRANTS))
-    assert [run.phase(stage) for stage in made.stages] == [Phase.NOT_SELECTED, Phase.DONE, Phase.NOT_SELECTED]
+    assert [run.phase(stage) for stage in made.stages] == [
+        Phase.NOT_SELECTED,
+        Phase.DONE,
+        Phase.NOT_SELECTED,
+    ]
 
 
 def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(bench):
@@ -140,7 +144,7 @@ def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_furth
 
     outcome = run.run(made)
 
-    assert set(outcome.states.values()) == {"WON", "BEATEN", "DONE"}
+    assert set(outcome.states.values()) == {"SELECTED", "NOT SELECTED", "DONE"}
     polish = next(m for m in run.target.held.values() if m.name.startswith("tunedModels/polish-"))
     assert polish.tuned_model_source == model(made.stages[1])
     order = [event.job.name for event in run.heard(effects.Submitted)]
@@ -231,10 +235,10 @@ def test_nobody_wins_where_fail_fast_left_some_unbegun(bench):
 
 ENDS = [
     ({0.001: 0, 0.002: 0, 0.003: 0}, [], 3, ["REJECTED", "REJECTED", "REJECTED"]),
-    ({0.001: 0, 0.002: 2, 0.003: 1}, [], 0, ["REJECTED", "WON", "BEATEN"]),
-    ({0.001: 0, 0.002: 2, 0.003: 0}, [], 0, ["REJECTED", "WON", "REJECTED"]),
-    (GOOD, [0.001], 1, ["FAILED", "WON", "BEATEN"]),
-    (GOOD, [0.002], 1, ["WON", "FAILED", "BEATEN"]),
+    ({0.001: 0, 0.002: 2, 0.003: 1}, [], 0, ["REJECTED", "SELECTED", "NOT SELECTED"]),
+    ({0.001: 0, 0.002: 2, 0.003: 0}, [], 0, ["REJECTED", "SELECTED", "REJECTED"]),
+    (GOOD, [0.001], 1, ["FAILED", "SELECTED", "NOT SELECTED"]),
+    (GOOD, [0.002], 1, ["SELECTED", "FAILED", "NOT SELECTED"]),
     (GOOD, RATES, 1, ["FAILED", "FAILED", "FAILED"]),
     ({0.001: 0, 0.002: 0, 0.003: 2}, [0.003], 1, ["REJECTED", "REJECTED", "FAILED"]),
 ]
@@ -263,7 +267,7 @@ def test_losers_are_deleted_when_the_winner_is_done(bench):
     outcome = run.run(made)
 
     assert set(run.target.held) == {model(made.stages[1])}
-    assert list(outcome.states.values()) == ["DELETED", "WON", "DELETED"]
+    assert list(outcome.states.values()) == ["DELETED", "SELECTED", "DELETED"]
     calls = [call for call in run.target.calls if call in {"transfer", "delete"}]
     assert calls == ["transfer", "delete", "delete"]
 
@@ -320,7 +324,7 @@ def test_a_grown_matrix_tunes_only_what_is_new_and_chooses_again(bench):
 
     assert run.target.creates == 4
     assert outcome.winners == {"grid": "grid[r=0.004]"}
-    assert list(outcome.states.values()) == ["BEATEN", "REJECTED", "BEATEN", "WON"]
+    assert list(outcome.states.values()) == ["NOT SELECTED", "REJECTED", "NOT SELECTED", "SELECTED"]
 
 
 def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(bench):
@@ -352,9 +356,9 @@ def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers
 
 
 def test_a_long_chain_is_not_gone_through_again_for_each_of_its_stages(bench, monkeypatch):
-    named, original = [], pipeline_spec._model
+    named, original = [], model_module.model_of
     monkeypatch.setattr(
-        pipeline_spec, "_model", lambda stage: named.append(stage) or original(stage)
+        model_module, "model_of", lambda stage: named.append(stage) or original(stage)
     )
     chain = [f"s{number}" for number in range(20)]
     later = [single(name, after=(one,), source=one) for one, name in pairwise(chain)]
@@ -536,7 +540,7 @@ def test_without_a_ledger_what_was_beaten_and_deleted_is_not_tuned_again(bench):
 
     assert run.target.creates == 3
     assert outcome.winners == {"grid": made.stages[1].name}
-    assert list(outcome.states.values()) == ["DELETED", "WON", "DELETED"]
+    assert list(outcome.states.values()) == ["DELETED", "SELECTED", "DELETED"]
 
 
 def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):

@@ -13,9 +13,8 @@ from tests.fakes.grpc_server import Refusal, Script, serving
 from tests.fakes.planning import asked
 from tests.fakes.work import WORK, with_spec
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.planning.plan import plan
-from tuner.jobs.planning.verdict import Action
 from tuner.jobs.running.reach import Connections
+from tuner.pipelines.plan import Action, plan
 from tuner.types import TargetConfig
 
 CHAINED = with_spec(base_model="", tuned_model_source="tunedModels/first")
@@ -50,10 +49,10 @@ def test_an_endpoint_that_tunes_nothing_says_so_before_anything_is_sent(ledger, 
 
     assert [each.action for each in (fixed, gone, chained)] == [
         Action.CANNOT,
-        Action.BASE_GONE,
+        Action.NOT_FOUND,
         Action.CANNOT,
     ]
     assert "this service tunes nothing" in fixed.fix
-    assert "has no models/tiny; it offers models/gemini" in gone.reasons[0]
+    assert "has no base model models/tiny" in gone.reasons[0]
     assert "it tunes base models only" in chained.reasons[0]
     assert {call.method for call in script.calls} == {"ListModels", "ListTunedModels"}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuner.events.events import Event, Tell
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.pipelines.outcome import PipelineOutcome
+    from tuner.pipelines.model import PipelineOutcome
 
     Ended = Outcome | PipelineOutcome
     Follow = Callable[[Tell, Pace], Coroutine[None, None, Sequence[Ended]]]
@@ -180,14 +180,14 @@ def _print(outcomes: Sequence[Ended], output: str, told: Findings) -> None:
 def _record(ended: Ended) -> dict[str, object]:
     if isinstance(ended, Outcome):
         return outcomes_of.record(ended)
-    from tuner.pipelines.outcome import record
+    from tuner.pipelines.model import record
 
     return record(ended)
 
 
 def _print_pipeline(ended: PipelineOutcome, told: Findings) -> None:
     """A line a stage, and the tables of those that are kept and of which there is news."""
-    from tuner.pipelines.outcome import rows
+    from tuner.pipelines.model import rows
 
     news = [name for name, each in ended.outcomes.items() if told.has_told(each.job)]
     is_unchanged = not news and not ended.failures

@@ -178,9 +178,9 @@ def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """
     import json
 
-    from tuner.jobspec.reference import json_schema, pipeline_tables, reference
+    from tuner.jobspec.reference import json_schema, reference
     from tuner.jobspec.schema import JobSpec
-    from tuner.pipelines.keys import pipeline_schema
+    from tuner.pipelines.entries import pipeline_schema, pipeline_tables
 
     if markdown:
         click.echo(pipeline_tables() if is_pipeline else reference(), nl=False)

@@ -11,7 +11,7 @@ from tuner.cli import LazyGroup
 from tuner.cli.options import output_option, set_option
 
 if TYPE_CHECKING:
-    from tuner.pipelines.spec import Pipeline, Stage
+    from tuner.pipelines.model import Pipeline, Stage
 
 FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 SET = set_option("max_parallel=4 or jobs.0.keep=all", of="pipeline")
@@ -58,23 +58,23 @@ def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: st
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "svg"]),
+    "--format",
+    type=click.Choice(["text", "mermaid", "dot"]),
     default="text",
     show_default=True,
-    help="svg stands alone and opens in a browser.",
+    help="mermaid is for Markdown, dot for Graphviz: pipe it to `dot -Tsvg`.",
 )
 def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
     """Draw what waits for what, and how far it is.
 
     As the ledger has it: no service is asked.
     """
-    from tuner.pipelines.drawing import as_svg
-    from tuner.pipelines.graph import as_text
-    from tuner.pipelines.spec import load_pipeline
+    from tuner.pipelines.graph import as_dot, as_mermaid, as_text
+    from tuner.pipelines.load import load_pipeline
 
     loaded = load_pipeline(file, overrides)
     states, notes = _states(loaded)
-    draw = as_svg if output == "svg" else as_text
+    draw = {"text": as_text, "mermaid": as_mermaid, "dot": as_dot}[output]
     click.echo(draw(loaded, states, notes), nl=False)
 
 
@@ -84,7 +84,7 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     Raises:
         InvalidInput: Everything that is wrong with it.
     """
-    from tuner.pipelines.spec import load_pipeline
+    from tuner.pipelines.load import load_pipeline
     from tuner.tokens import long_examples
 
     loaded = load_pipeline(file, overrides, looks=long_examples)
@@ -115,11 +115,11 @@ def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import open_ledger
     from tuner.jobs.ledger.pipelines import find
-    from tuner.pipelines.outcome import known_rows
+    from tuner.pipelines.model import stored_rows
 
     with open_ledger() as ledger:
         known = find(ledger.store, loaded.id)
-        rows = known_rows(known, ledger) if known else []
+        rows = stored_rows(known, ledger) if known else []
     states = {str(row["stage"]): str(row["phase"]) for row in rows}
     notes = {str(row["stage"]): str(row["tuned"] or "") for row in map(readable, rows)}
     return states, notes

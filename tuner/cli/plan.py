@@ -16,9 +16,8 @@ from tuner.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.jobs.planning.asked import Asked
-    from tuner.jobs.planning.loading import Loaded
-    from tuner.jobs.planning.plan import Item
+    from tuner.pipelines.load import LoadedFiles, LoadedJob
+    from tuner.pipelines.plan import PlanItem
     from tuner.types import TargetConfig
 
 
@@ -47,7 +46,7 @@ def plan(
     the one named here in their place; only reads are sent. Exit code 2 when something cannot be
     done. Unlike terraform's, exit code 2 of --detailed-exitcode is no change to be made: that is 6.
     """
-    from tuner.jobs.planning.plan import exit_code
+    from tuner.pipelines.plan import exit_code
 
     given = _target(config)
     loaded = load_all(specs, overrides, given)
@@ -60,28 +59,28 @@ def plan(
     return exit_code(items, is_detailed=is_detailed)
 
 
-async def planned(loaded: Loaded, *, force: bool = False) -> list[Item]:
+async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]:
     """What is to be done about jobs and the stages of pipelines, as their targets are now."""
     from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.planning.plan import plan as planned_
     from tuner.jobs.running.reach import Connections
+    from tuner.pipelines.plan import plan as planned_
     from tuner.tokens import token_counter
 
     with open_ledger() as ledger:
         async with Connections() as connections:
             return await planned_(
-                loaded.asked(force=force), ledger, connections.get, token_counter()
+                loaded.jobs(force=force), ledger, connections.get, token_counter()
             )
 
 
-def show_plan(items: Sequence[Item], output: str) -> None:
+def show_plan(items: Sequence[PlanItem], output: str) -> None:
     """A row a job; other forms than the table have more of each."""
     from tuner.cli.output import show
 
     show([_row(item) for item in items] if output == "table" else list(map(record, items)), output)
 
 
-def record(item: Item) -> dict[str, object]:
+def record(item: PlanItem) -> dict[str, object]:
     """One job of a plan, for programs."""
     return {
         "job": item.title,
@@ -98,7 +97,7 @@ def record(item: Item) -> dict[str, object]:
     }
 
 
-def _row(item: Item) -> dict[str, object]:
+def _row(item: PlanItem) -> dict[str, object]:
     fix = f" ({item.fix})" if item.fix else ""
     return {
         "job": item.title,
@@ -120,7 +119,7 @@ _WORDS = {
     "after": "to come after",
     "unchanged": "unchanged",
     "owner differs": "with another owner",
-    "base model gone": "without a base model",
+    "model not found": "without a model to tune",
     "cannot": "that cannot be done",
     "rejected": "rejected by the gate",
     "failed": "failed",
@@ -128,12 +127,12 @@ _WORDS = {
 }
 
 
-def _summary(items: Sequence[Item], specs: Sequence[str], *, is_elsewhere: bool) -> str:
+def _summary(items: Sequence[PlanItem], specs: Sequence[str], *, is_elsewhere: bool) -> str:
     """How many of each, and what to type next."""
     counts = Counter(item.action.value for item in items)
     told = ", ".join(f"{counts[each]} {words}" for each, words in _WORDS.items() if counts[each])
     if any(item.is_blocked for item in items):
-        return f"{told}; nothing of it is sent before that is mended"
+        return f"{told}; nothing is sent until that is fixed"
     to_do = any(item.changes or item.action.value in ("adopt", "resume") for item in items)
     if is_elsewhere or not to_do:
         return told
@@ -163,7 +162,7 @@ def validate(
     from tuner.cli.output import show
 
     loaded = load_all(specs, overrides)
-    rows = [validation_row(asked) for asked in loaded.asked()]
+    rows = [validation_row(asked) for asked in loaded.jobs()]
     show(rows[0] if len(rows) == 1 else rows, output)
     has_warnings = any(work.warnings for work in loaded.every_work)
     return InvalidInput.exit_code if strict and has_warnings else 0
@@ -171,24 +170,24 @@ def validate(
 
 def load_all(
     specs: Sequence[str], overrides: Sequence[str] = (), target: TargetConfig | None = None
-) -> Loaded:
+) -> LoadedFiles:
     """Load every spec and pipeline with its data; warnings go to stderr, each once.
 
-    Args are those of ``loading.load``.
+    Args are those of ``load_files``.
 
     Raises:
         InvalidInput: Everything that is wrong with any of them.
     """
-    from tuner.jobs.planning.loading import load
+    from tuner.pipelines.load import load_files
     from tuner.tokens import long_examples
 
-    loaded = load(specs, overrides, long_examples, target)
+    loaded = load_files(specs, overrides, long_examples, target)
     for text in dict.fromkeys(str(each) for work in loaded.every_work for each in work.warnings):
         click.echo(text, err=True)
     return loaded
 
 
-def validation_row(asked: Asked) -> dict[str, object]:
+def validation_row(asked: LoadedJob) -> dict[str, object]:
     """A job or a stage in a line."""
     from tuner.jobspec.prepared_job import new_tuned_model
 

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.planning.loading import Loaded
-    from tuner.jobs.planning.settled import Pair
     from tuner.jobs.running.runner import Pace
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.pipelines.outcome import PipelineOutcome
-    from tuner.pipelines.spec import Pipeline
-    from tuner.pipelines.together import Both
+    from tuner.pipelines.load import LoadedFiles
+    from tuner.pipelines.model import Pipeline, PipelineOutcome
 
+    Pair = tuple[Job, PreparedJob]
+    Both = tuple[Sequence[Pair], Sequence[Pipeline]]
     Files = dict[tuple[str, tuple[str, ...]], None]
 
 
@@ -118,7 +117,7 @@ def _of(jobs: Sequence[Job]) -> Both:
     from tuner.jobs.running.start import unchanged
     from tuner.jobspec.files import is_pipeline
     from tuner.jobspec.prepared_job import prepare_job
-    from tuner.pipelines.spec import load_pipeline
+    from tuner.pipelines.load import load_pipeline
 
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
     works = [(job, prepare_job(Path(job.spec), job.overrides)) for job in alone]
@@ -160,16 +159,15 @@ def _following(
             from tuner.jobs.running.start import follow_all
 
             return [*settled, *await follow_all(both[0], ledger, tell, pace)]
-        from tuner.pipelines.begun import Manner
-        from tuner.pipelines.together import follow_both
+        from tuner.pipelines.run import RunOptions, run_all
 
-        return [*settled, *await follow_both(both, ledger, Manner(force=force), tell, pace)]
+        return [*settled, *await run_all(*both, ledger, RunOptions(force=force), tell, pace)]
 
     return follows
 
 
 def _left_to_do(
-    ctx: click.Context, pairs: list[Pair], loaded: Loaded, asked: _Request
+    ctx: click.Context, pairs: list[Pair], loaded: LoadedFiles, asked: _Request
 ) -> tuple[list[Pair], list[Outcome]]:
     """Of many jobs those that their plan has something to do for, and what is known of the others.
 
@@ -177,14 +175,14 @@ def _left_to_do(
         InvalidInput: One of them cannot be done; nothing was sent.
     """
     from tuner.cli.plan import planned
-    from tuner.jobs.planning.settled import parted, refuse_blocked
+    from tuner.pipelines.plan import refuse_blocked, split_settled
 
     is_one = len(loaded.parts) == 1 and bool(loaded.works) and not Path(asked.specs[0]).is_dir()
     if asked.new or is_one:
         return pairs, []
     items = asyncio.run(planned(loaded, force=asked.force))
     refuse_blocked(items)
-    left, settled = parted(pairs, items)
+    left, settled = split_settled(pairs, items)
     for outcome in settled:
         if not outcome.failure and not ctx.obj["quiet"]:
             click.echo(f"{outcome.job.title}: unchanged", err=True)
@@ -243,8 +241,7 @@ def retry(
     """
     from tuner.cli.following import follow, pace_until
     from tuner.jobs.ledger import open_ledger
-    from tuner.pipelines.begun import Manner
-    from tuner.pipelines.together import follow_both
+    from tuner.pipelines.run import RunOptions, run_all
 
     with open_ledger() as ledger:
         found, files = _named(ledger, jobs) if jobs else _all(ledger)
@@ -252,13 +249,13 @@ def retry(
             click.echo("nothing has failed: there is nothing to try again", err=True)
             return 0
         both = [_again(job) for job in found], pipelines_of(files)
-        follows = partial(follow_both, both, ledger, Manner(retry=True))
+        follows = partial(run_all, *both, ledger, RunOptions(retry=True))
         return follow(ctx, follows, pace_until(None, timeout_s), output)
 
 
 def _all(ledger: Ledger) -> tuple[list[Job], Files]:
 
-    from tuner.pipelines.begun import RETRIED
+    from tuner.pipelines.run import RETRIED
 
     failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
     return parted(on_disk(failed, are_named=False))
@@ -286,7 +283,7 @@ def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
 
 def _refuse_others(jobs: Sequence[Job]) -> None:
     from tuner.errors import InvalidInput, Problem
-    from tuner.pipelines.begun import RETRIED
+    from tuner.pipelines.run import RETRIED
     from tuner.types import Phase
 
     problems = []
@@ -331,7 +328,7 @@ def pipelines_of(files: Iterable[tuple[str, tuple[str, ...]]]) -> list[Pipeline]
     Raises:
         InvalidInput: What is wrong with one of them.
     """
-    from tuner.pipelines.spec import load_pipeline
+    from tuner.pipelines.load import load_pipeline
 
     return [load_pipeline(Path(spec), overrides) for spec, overrides in files]
 

@@ -34,7 +34,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.jobs.figures import readable
     from tuner.jobs.ledger import notices, open_ledger, pipelines
     from tuner.jobs.outcome import summary
-    from tuner.pipelines.outcome import counts, known_rows
+    from tuner.pipelines.model import counts, stored_rows
 
     with open_ledger() as ledger:
         known = pipelines.known(ledger.store)
@@ -42,10 +42,10 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         names = [name for name in jobs if not _pipeline(known, name)]
         found = [job for name in names for job in _called(name, ledger)]
         found = found if jobs else [each.job for each in ledger.jobs()]
-        tables = [known_rows(each, ledger) for each in stages]
+        tables = [stored_rows(each, ledger) for each in stages]
         if output == "table" and not jobs:
             for each in known:
-                click.echo(f"{each.name}: {counts(known_rows(each, ledger))}", err=True)
+                click.echo(f"{each.name}: {counts(stored_rows(each, ledger))}", err=True)
         if output == "table" and (late := len(notices.due(ledger.store))):
             what = "one notice is" if late == 1 else f"{late} notices are"
             click.echo(f"{what} still to be told; `tuner resume` tries again", err=True)

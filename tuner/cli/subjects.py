@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
-    from tuner.jobs.planning.asked import Asked
     from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.pipelines.load import LoadedJob
 
 
 class Subject(NamedTuple):
@@ -89,7 +89,7 @@ def _model(given: str, work: PreparedJob) -> Job:
     return Job(given, work.spec.target, names.model(given), content="", spec="")
 
 
-def _begun(asked: Asked, ledger: Ledger) -> Job:
+def _begun(asked: LoadedJob, ledger: Ledger) -> Job:
     from dataclasses import replace
 
     from tuner.jobs.running.start import begin
@@ -100,10 +100,10 @@ def _begun(asked: Asked, ledger: Ledger) -> Job:
 def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:
     """The work of a bookmark, alone or as a stage of its pipeline."""
     from tuner.cli.run import on_disk
-    from tuner.jobs.planning.loading import load
+    from tuner.pipelines.load import load_files
 
     on_disk([job], are_named=True)
-    all_of = load([job.spec], [*job.overrides, *overrides]).asked()
+    all_of = load_files([job.spec], [*job.overrides, *overrides]).jobs()
     mine = [asked for asked in all_of if asked.title == job.title] or all_of[:1]
     return mine[0].work
 
@@ -112,10 +112,10 @@ def _load(spec: str, overrides: Sequence[str]) -> PreparedJob:
     return _one_of(spec, overrides).work
 
 
-def _one_of(spec: str, overrides: Sequence[str]) -> Asked:
-    from tuner.jobs.planning.loading import load
+def _one_of(spec: str, overrides: Sequence[str]) -> LoadedJob:
+    from tuner.pipelines.load import load_files
 
-    asked = load([spec], overrides).asked()
+    asked = load_files([spec], overrides).jobs()
     if len(asked) > 1:
         what = f"it has {len(asked)} jobs: {', '.join(each.title for each in asked[:4])}, ..."
         raise InvalidInput([Problem(spec, 0, 0, what, "name one of them, as `tuner status` does")])

@@ -269,7 +269,7 @@ def shown(sink: Notify | None) -> str:
 def _receivers_of(job: Job) -> Receivers | None:
     """Those of a file's jobs that are not of this run, by title; None when it is at present no spec."""
     from tuner.jobspec.load import read_partial_spec
-    from tuner.pipelines.receivers import receivers
+    from tuner.pipelines.load import stage_receivers
 
     if not job.spec:  # started from Python, where another run may name them again
         return None
@@ -278,7 +278,7 @@ def _receivers_of(job: Job) -> Receivers | None:
         if not path.exists():
             return {}
         if is_pipeline(path):
-            return receivers(path, job.overrides)
+            return stage_receivers(path, job.overrides)
         spec = read_partial_spec(path, job.overrides).spec
     except (InvalidInput, OSError):  # a folder that is locked just now may be open again
         return None

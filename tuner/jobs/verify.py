@@ -12,14 +12,14 @@ from tuner.jobspec.files import is_pipeline
 from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.prepared_job import PreparedJob, digest, prepare_job, with_source
 from tuner.names import tuned_model
-from tuner.pipelines.spec import load_pipeline
+from tuner.pipelines.load import load_pipeline
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.pipelines.spec import Pipeline
+    from tuner.pipelines.model import Pipeline
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
@@ -139,7 +139,9 @@ async def on_service(entry: Entry, target: Target) -> list[Row]:
             now = f"hidden from you since it was handed over to {heir}"
             return [Row("model", name, now, None)]
         if Phase(entry["phase"]) is Phase.NOT_SELECTED:
-            return [Row("model", name, f"{MISSING}, as is allowed for one that was not selected", None)]
+            return [
+                Row("model", name, f"{MISSING}, as is allowed for one that was not selected", None)
+            ]
         return [Row("model", name, MISSING, same=False)]
     try:
         permissions: Sequence[Permission] | None = await target.permissions(name)

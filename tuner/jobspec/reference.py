@@ -92,19 +92,10 @@ INT32 = 2**31 - 1
 
 def reference() -> str:
     """The page, in Markdown."""
-    return "\n".join([_TITLE, *_table("", JobSpec)])
+    return "\n".join([_TITLE, *key_table("", JobSpec)])
 
 
-def pipeline_tables() -> str:
-    """The keys of a pipeline file, in Markdown, as docs/pipelines.md has them."""
-    from tuner.pipelines.keys import FREE, EntryKeys, PipelineKeys
-
-    free = [f"| `{name}` | keys of the spec |  | {text} |" for name, text in FREE.items()]
-    top = (row.replace("a list of text", "a list, below") for row in _table("", PipelineKeys))
-    return "\n".join([*top, "\n### `jobs[]`\n", *_table("", EntryKeys), *free]) + "\n"
-
-
-def _table(prefix: str, cls: type) -> Iterator[str]:
+def key_table(prefix: str, cls: type) -> Iterator[str]:
     """The keys of one mapping, then those of the mappings in it."""
     keys = declared(cls).values()
     if prefix:
@@ -116,7 +107,7 @@ def _table(prefix: str, cls: type) -> Iterator[str]:
         yield f"| `{item.name}` | {_value(item)} | {default} | {item.key.text} |"
     for item in keys:
         if item.has_keys:
-            yield from _table(f"{prefix}.{item.name}".lstrip(".") + "[]" * item.many, item.kind)
+            yield from key_table(f"{prefix}.{item.name}".lstrip(".") + "[]" * item.many, item.kind)
 
 
 def _value(item: Declared) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from tuner.errors import SpecError
 from tuner.jobspec.load import resolve_beside
 from tuner.jobspec.messages import check_section, described
-from tuner.jobspec.reference import json_schema
+from tuner.jobspec.reference import json_schema, key_table
 from tuner.jobspec.rules import nearest
 from tuner.jobspec.schema import JobSpec, Key, declared
 from tuner.pipelines.matrix import Setting, Variant, variants
@@ -118,6 +118,13 @@ def pipeline_schema() -> dict[str, Any]:
     schema = json_schema(PipelineKeys)
     schema["properties"]["jobs"] |= {"items": {"anyOf": [path, keys]}, "minItems": 1}
     return schema
+
+
+def pipeline_tables() -> str:
+    """Return the keys of a pipeline file as Markdown tables, for docs/pipelines.md."""
+    free = [f"| `{name}` | keys of the spec |  | {text} |" for name, text in FREE.items()]
+    top = (row.replace("a list of text", "a list, below") for row in key_table("", PipelineKeys))
+    return "\n".join([*top, "\n### `jobs[]`\n", *key_table("", EntryKeys), *free]) + "\n"
 
 
 class Entry(NamedTuple):
@@ -295,7 +302,9 @@ def _unused_keys(document: Document, keys: EntryKeys, value: dict[str, Any]) -> 
     problems = []
     if keys.keep == "best" and "matrix" not in value:
         what = "keep: best selects one of the variants of a matrix, and there is no matrix"
-        problems.append(document.problem(("keep",), what, "add matrix:, or remove keep", "idle-key"))
+        problems.append(
+            document.problem(("keep",), what, "add matrix:, or remove keep", "idle-key")
+        )
     if keys.keep != "best" and "losers" in value:
         what = "losers has no effect: all variants are kept"
         fix = "add keep: best, or remove losers"

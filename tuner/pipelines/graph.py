@@ -124,7 +124,9 @@ def as_mermaid(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = N
                 for text in _label(node, stage, states, notes)
             )
             lines.append(f'{indent}{ids[stage.name]}["{label}"]')
-            colours.append(f"    style {ids[stage.name]} fill:{_colour(states.get(stage.name, ''))}")
+            colours.append(
+                f"    style {ids[stage.name]} fill:{_colour(states.get(stage.name, ''))}"
+            )
         if not node.is_single:
             lines.append("    end")
     for name, node in found.items():
@@ -175,7 +177,10 @@ def _ids(pipeline: Pipeline) -> dict[str, str]:
 
 def _label(node: Node, stage: Stage, states: ByStage, notes: ByStage) -> list[str]:
     state = f"{states.get(stage.name, '')} {notes.get(stage.name, '')}".strip()
-    return [stage.name if node.is_single else stage.label or stage.name, *([state] if state else [])]
+    return [
+        stage.name if node.is_single else stage.label or stage.name,
+        *([state] if state else []),
+    ]
 
 
 def _colour(state: str) -> str:
@@ -187,7 +192,9 @@ def _printable(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    lines = [_printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")]
+    lines = [
+        _printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")
+    ]
     joined = "\\n".join(lines)
     return f'"{joined}"'
 
@@ -214,7 +221,10 @@ def _lines(found: dict[str, Node], states: ByStage, notes: ByStage) -> Iterator[
     todo = [(node, "", "") for node in reversed(roots)]
     while todo:  # no recursion: a chain may be a thousand long
         node, head, tail = todo.pop()
-        name, remark = node.grouping.name, "; ".join(filter(None, [node.summary, node.dependencies]))
+        name, remark = (
+            node.grouping.name,
+            "; ".join(filter(None, [node.summary, node.dependencies])),
+        )
         state = (states.get(name, ""), notes.get(name, "")) if node.is_single else ("", "")
         yield _Line(head + name, *state, remark)
         below = children[name]

@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tuner import names
 from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput, Problem, SpecError
-from tuner.jobspec.complaints import complaints, described
-from tuner.jobspec.draft import draft_of, given_keys, once
-from tuner.jobspec.files import JOB, PIPELINE, found, is_pipeline
-from tuner.jobspec.keys import MetricSpec, Require
-from tuner.jobspec.material import limits_of, read_material
-from tuner.jobspec.reading import read
-
+from tuner.jobspec.files import JOB, PIPELINE, find_specs, is_pipeline
+from tuner.jobspec.load import (
+    drop_empty_keys,
+    drop_implied_problems,
+    limits_of,
+    partial_spec_of,
+    read_data,
+)
+from tuner.jobspec.messages import check_section, described
+from tuner.jobspec.prepared_job import (
+    PreparedJob,
+    build_prepared_job,
+    new_tuned_model,
+    prepare_job,
+)
+from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.pipelines.entries import CHAINED, PipelineKeys, read_entries
 from tuner.pipelines.model import Grouping, Pipeline, Stage
 from tuner.targets import TARGETS
@@ -186,7 +195,9 @@ def _read_top(
         SpecError: The file is not YAML, cannot be read, or is the spec of a job.
     """
     document = read_document(path)
-    if JOB in mapping_or_empty(document.value) and not {"pipeline", PIPELINE} & {*mapping_or_empty(document.value)}:
+    if JOB in mapping_or_empty(document.value) and not {"pipeline", PIPELINE} & {
+        *mapping_or_empty(document.value)
+    }:
         what = "this is the spec of one job, not a pipeline"
         fix = f"`tuner validate {quote(str(path))}` checks it; a pipeline names jobs, below jobs:"
         raise SpecError([Problem(str(path), 0, 0, what, fix, "no-pipeline")])

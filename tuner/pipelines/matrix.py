@@ -199,9 +199,9 @@ class _Reader:
 
 def _draw(way: object) -> Draw | None:
     """How to draw a value; None if ``way`` is not a valid description."""
+    if isinstance(way, list):
+        return (lambda random: random.choice(way)) if way else None
     match way:
-        case [_, *_]:
-            return lambda random: random.choice(way)
         case {"log": [low, high], **rest} if not rest and _are_numbers(low, high):
             return (lambda random: _log_uniform(random, low, high)) if 0 < low <= high else None
         case {"range": [int(low), int(high)], **rest} if not rest and _are_numbers(low, high):

@@ -103,7 +103,9 @@ class Pipeline(NamedTuple):
 
 def model_of(stage: Stage) -> tuple[str, str]:
     """The stage's target and tuned model; with an unknown source, an ID of what is known so far."""
-    from tuner.jobspec.prepared_job import new_tuned_model  # slow to import; `tuner status` needs only names
+    from tuner.jobspec.prepared_job import (
+        new_tuned_model,  # slow to import; `tuner status` needs only names
+    )
 
     target = stage.work.spec.target
     return f"{target.kind}:{target.endpoint}", new_tuned_model(stage.work).name

@@ -308,9 +308,7 @@ async def _plan_target(
     return items
 
 
-def _resolved(
-    job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Ledger
-) -> LoadedJob | None:
+def _resolved(job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Ledger) -> LoadedJob | None:
     """A stage with the model it tunes further, if the store knows which one was selected."""
     if not job.source:
         return None
@@ -329,9 +327,7 @@ def _source_stages(job: LoadedJob, jobs: Sequence[LoadedJob]) -> list[int]:
     return [n for n, mate in enumerate(jobs) if (mate.pipeline, mate.grouping) == source]
 
 
-def _beside_competitors(
-    items: Sequence[PlanItem], jobs: Sequence[LoadedJob]
-) -> list[PlanItem]:
+def _beside_competitors(items: Sequence[PlanItem], jobs: Sequence[LoadedJob]) -> list[PlanItem]:
     """A variant that misses its gate is as it should be, if another one may still be selected."""
     keys = [(job.pipeline, job.grouping) if job.competes else None for job in jobs]
     open_to_selection = {
@@ -407,10 +403,12 @@ async def plan_job(loaded: LoadedJob, ledger: Ledger, state: TargetState) -> Pla
     if end.phase is not Phase.DONE:
         return _ended(item, end)
     changes = _if_selected(target.changes, loaded)
-    action, reason = _described(item, job, found, target.changes, state)
-    is_new = "tune" in target.changes or (found is not None and found.state is State.CREATING)
-    more = [] if is_new or "evaluate" in target.changes else _remarks(item, found, state, events)
-    return item._replace(action=action, reasons=(*reason, *more), changes=changes)
+    if found is None or found.state is not State.ACTIVE:
+        action, reason = _to_tune(item, found, state)
+        return item._replace(action=action, reasons=(reason,), changes=changes)
+    action, reason = _to_share(item, changes, force=job.force)
+    remarks = () if "evaluate" in changes else _remarks(item, found, state, events)
+    return item._replace(action=action, reasons=(reason, *remarks), changes=changes)
 
 
 class _DryRunTarget:
@@ -538,9 +536,7 @@ def _must_evaluate(job: Job, work: PreparedJob) -> bool:
     return work.spec.evaluation is not None and not (scored and scored.digest == gate.digest(work))
 
 
-def _refused(
-    item: PlanItem, error: NotAllowed | RequestRefused, target: _DryRunTarget
-) -> PlanItem:
+def _refused(item: PlanItem, error: NotAllowed | RequestRefused, target: _DryRunTarget) -> PlanItem:
     """The item of a job whose next step is refused."""
     known = item.job
     if target.is_hidden and known and known.handed_to and known.phase is Phase.DONE:
@@ -565,48 +561,44 @@ def _ended(item: PlanItem, end: Job) -> PlanItem:
     return item._replace(action=Action.FAILED, reasons=(why,), fix=_RETRY)
 
 
-def _described(
-    item: PlanItem,
-    job: Job,
-    found: TunedModel | None,
-    changes: Sequence[str],
-    state: TargetState,
-) -> tuple[Action, tuple[str, ...]]:
-    """The action and its reason for a job that a run would bring to a good end."""
-    known, spec = item.job, item.work.spec
-    if "delete" in changes:
-        return Action.RESUME, ("failed; a retry was requested",)
-    if found is None:
-        source = spec.tuned_model_source
-        if source and source not in state.models:
-            return Action.CREATE, (f"tuned from {source}, once that exists",)
-        is_gone = known and known.phase is not Phase.SUBMIT
-        return Action.CREATE, ("is gone from the service" if is_gone else "no such model yet",)
-    if found.state is State.CREATING:
+def _to_tune(item: PlanItem, found: TunedModel | None, state: TargetState) -> tuple[Action, str]:
+    """The action and reason for a job whose model does not exist yet."""
+    known, source = item.job, item.work.spec.tuned_model_source
+    if found is not None and found.state is State.FAILED:
+        return Action.RESUME, "failed; a retry was requested"
+    if found is not None:
         done = found.snapshots[-1].step if found.snapshots else 0
         steps = total_steps(len(item.work.examples), found.hyperparameters)
-        return Action.RESUME, (f"tuning, step {done} of {steps}",)
+        return Action.RESUME, f"tuning, step {done} of {steps}"
+    if source and source not in state.models:
+        return Action.CREATE, f"tuned from {source}, once that exists"
+    is_gone = known and known.phase is not Phase.SUBMIT
+    return Action.CREATE, "is gone from the service" if is_gone else "no such model yet"
+
+
+def _to_share(item: PlanItem, changes: Sequence[str], *, force: bool) -> tuple[Action, str]:
+    """The action and reason for a job whose model is tuned."""
+    known = item.job
     if known is None:
-        whys = ["tuned already, unknown to the local store"]
-        if spec.tuned_model_id:
-            whys.append("its examples cannot be compared: the id was chosen by hand")
-        return Action.ADOPT, tuple(whys)
-    if "evaluate" in changes:
-        if not known.phase.is_end:
-            return Action.RESUME, ("tuned, not evaluated yet",)
-        return Action.ADOPT, ("tuned already; its held-out rows, their metric or the model are new",)
+        chosen = "; its examples cannot be compared: the id was chosen by hand"
+        more = chosen if item.work.spec.tuned_model_id else ""
+        return Action.ADOPT, f"tuned already, unknown to the local store{more}"
+    if "evaluate" in changes and known.phase.is_end:
+        return Action.ADOPT, "tuned already; its held-out rows, their metric or the model are new"
     if known.phase is Phase.REJECTED:
-        why = "its gate is overruled" if job.force else "was rejected, but passes the gate now"
-        return Action.RESUME, (why,)
+        return Action.RESUME, (
+            "its gate is overruled" if force else "was rejected, but passes the gate now"
+        )
     if not known.phase.is_end:
-        return Action.RESUME, ("tuned; what comes after is not finished",)
+        left = "not evaluated yet" if "evaluate" in changes else "what comes after is not finished"
+        return Action.RESUME, f"tuned; {left}"
     if changes:
-        return Action.DRIFT, ("permissions or owner differ from the spec",)
-    return Action.UNCHANGED, ("tuned from the same content, shared as the spec says",)
+        return Action.DRIFT, "permissions or owner differ from the spec"
+    return Action.UNCHANGED, "tuned from the same content, shared as the spec says"
 
 
 def _remarks(
-    item: PlanItem, found: TunedModel | None, state: TargetState, events: Sequence[Event]
+    item: PlanItem, found: TunedModel, state: TargetState, events: Sequence[Event]
 ) -> Iterator[str]:
     """What a run leaves alone: an overruled gate, other settings, permissions not in the spec."""
     yield from _overruled(item.job)

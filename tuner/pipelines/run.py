@@ -33,7 +33,7 @@ from tuner.jobspec.prepared_job import with_source
 from tuner.pipelines import model as words
 from tuner.pipelines import select
 from tuner.pipelines.model import PipelineOutcome
-from tuner.pipelines.select import Candidate, StageState, model_key
+from tuner.pipelines.select import Candidate, Choice, StageState, model_key
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class GroupingEnd(NamedTuple):
 _GOOD = GroupingEnd()
 
 
-async def run_all(
+async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored, and how
     jobs: Sequence[tuple[Job, PreparedJob]],
-    pipelines: Sequence[Pipeline],
+    given: Sequence[Pipeline],
     ledger: Ledger,
     options: RunOptions,
     tell: Tell,
@@ -96,8 +96,7 @@ async def run_all(
     """
     async with Session(ledger, tell, pace) as session:
         running = [
-            run_pipeline(each, session, retry=options.retry, force=options.force)
-            for each in pipelines
+            run_pipeline(each, session, retry=options.retry, force=options.force) for each in given
         ]
         return await asyncio.gather(*(session.follow(*pair) for pair in jobs), *running)
 
@@ -110,7 +109,8 @@ async def run_pipeline(
     Args:
         pipeline: Free of problems.
         session: Open.
-        retry, force: As ``RunOptions``.
+        retry: Tune the failed and the cancelled again, and only those.
+        force: Share although gates are not met.
 
     Raises:
         InvalidInput: The session is to leave its jobs before their ends.
@@ -155,7 +155,10 @@ async def _read_models(pipeline: Pipeline, session: Session) -> dict[str, TunedM
     targets = (stage.work.spec.target for stage in pipeline.stages)
     configs = {target.where: target for target in targets}
     listings = await asyncio.gather(
-        *(select.call(session, each, lambda target: target.tuned_models()) for each in configs.values())
+        *(
+            select.call(session, each, lambda target: target.tuned_models())
+            for each in configs.values()
+        )
     )
     pairs = zip(configs, listings, strict=True)
     return {f"{where} {model.name}": model for where, listing in pairs for model in listing}
@@ -201,7 +204,9 @@ class _Run:
         unknown = {n: Member(n, "", "", Origin.MADE) for n in self.stages if n not in self.states}
         known = {name: each.member for name, each in self.states.items()}
         members = unknown | known
-        pipelines.begin(self.store, self.pipeline, [members[name] for name in self.stages])
+        made, file = self.pipeline, str(self.pipeline.path.absolute())
+        ordered = [members[name] for name in self.stages]
+        pipelines.begin(self.store, self.id, made.name, file, made.overrides, ordered)
         for name, member in pipelines.members(self.store, self.id).items():
             if name in self.states:
                 self.states[name] = self.states[name]._replace(member=member)
@@ -264,9 +269,8 @@ class _Run:
 
     async def _skip_deleted(self, grouping: Grouping) -> None:
         """Mark stages whose model was not selected and then deleted, so that they are not tuned again."""
-        selected = await select.selected_before_loss(
-            grouping, self.states, self.pipeline, self.session
-        )
+        choice = Choice(self.id, grouping, self.states, self.session)
+        selected = await select.selected_before_loss(choice)
         for name in grouping.stages:
             state = self.states[name]
             if state.was_deleted or (selected and selected != name and state.model is None):
@@ -288,9 +292,8 @@ class _Run:
             return GroupingEnd(f"no variant of {grouping.name} can be selected")
         out = {name: job for name, job in ended.items() if job.phase is Phase.NOT_SELECTED}
         self._mark({name: words.NOT_SELECTED for name in out if name not in self.marks})
-        chosen = await select.select(
-            self.pipeline, grouping, candidates, list(out.values()), self.states, self.session
-        )
+        choice = Choice(self.id, grouping, self.states, self.session)
+        chosen = await select.select(choice, candidates, list(out.values()))
         self.winners[grouping.name] = chosen.stage
         others = [each for each in candidates if each is not chosen]
         jobs = {each.stage: select.not_selected(each, self.states[each.stage]) for each in others}

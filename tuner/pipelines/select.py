@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.jobs.ledger.pipelines import Member
     from tuner.jobs.running.session import Session
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.pipelines.model import Grouping, Pipeline
+    from tuner.pipelines.model import Grouping
     from tuner.targets import Target
     from tuner.types import Permission, TargetConfig, TunedModel
 
@@ -139,9 +139,7 @@ def shared_before(
 
 def comparison_digest(jobs: Sequence[Job]) -> str:
     """SHA-256, in hex, of what was compared: the models and their evaluations."""
-    pairs = (
-        (model_key(job), job.evaluation.digest if job.evaluation else "") for job in jobs
-    )
+    pairs = ((model_key(job), job.evaluation.digest if job.evaluation else "") for job in jobs)
     return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()
 
 
@@ -153,13 +151,17 @@ def model_key(job: Job) -> str:
 # -- the decision of a run --------------------------------------------------------------------------
 
 
+class Choice(NamedTuple):
+    """Where one variant is to be selected: a grouping of the pipeline with this ID, and its stages."""
+
+    pipeline: str
+    grouping: Grouping
+    states: Mapping[str, StageState]
+    session: Session
+
+
 async def select(
-    pipeline: Pipeline,
-    grouping: Grouping,
-    candidates: Sequence[Candidate],
-    ruled_out: Sequence[Job],
-    states: Mapping[str, StageState],
-    session: Session,
+    choice: Choice, candidates: Sequence[Candidate], ruled_out: Sequence[Job]
 ) -> Candidate:
     """The selected candidate: as stored, else as the service shows it, else the best; then stored.
 
@@ -168,37 +170,37 @@ async def select(
     Raises:
         TunerError: The candidates cannot be compared, or the service or the store cannot be used.
     """
+    pipeline, grouping, _, session = choice
     store = session.ledger.store
     digest = comparison_digest([*(each.job for each in candidates), *ruled_out])
     by_key = {model_key(each.job): each for each in candidates}
-    decided = pipelines.decided(store, pipeline.id, grouping.name)
+    decided = pipelines.decided(store, pipeline, grouping.name)
     if decided.get(digest, "") in by_key:
         return by_key[decided[digest]]
     chosen = (
-        _selected_and_unchanged(candidates, set(decided.values()), states)
-        or await _selected_elsewhere(candidates, states, session)
+        _selected_and_unchanged(candidates, set(decided.values()), choice)
+        or await _selected_elsewhere(candidates, choice)
         or _best(grouping, candidates)
     )
-    pipelines.decide(store, pipeline.id, grouping.name, digest, model_key(chosen.job))
-    settled = pipelines.decided(store, pipeline.id, grouping.name).get(digest, "")
+    pipelines.decide(store, pipeline, grouping.name, digest, model_key(chosen.job))
+    settled = pipelines.decided(store, pipeline, grouping.name).get(digest, "")
     return by_key.get(settled, chosen)
 
 
-async def selected_before_loss(
-    grouping: Grouping, states: Mapping[str, StageState], pipeline: Pipeline, session: Session
-) -> str:
+async def selected_before_loss(choice: Choice) -> str:
     """The stage that was selected, and others deleted, before the store was lost; empty for none.
 
     Some models of the grouping are missing and the store has no decision: then the selected one is
     the one with the permissions that only a selected model gets, or what ``tuner.lock`` says.
     """
+    pipeline, grouping, states, session = choice
     found = [states[name] for name in grouping.stages]
     if grouping.losers != "delete" or all(each.model is not None for each in found):
         return ""
-    if pipelines.decided(session.ledger.store, pipeline.id, grouping.name):
+    if pipelines.decided(session.ledger.store, pipeline, grouping.name):
         return ""
     candidates = [Candidate(each.member.stage, each.job, each.work) for each in found]
-    selected = await _selected_elsewhere(candidates, states, session)
+    selected = await _selected_elsewhere(candidates, choice)
     return selected.stage if selected else ""
 
 
@@ -277,11 +279,11 @@ async def call(
 
 
 def _selected_and_unchanged(
-    candidates: Sequence[Candidate], winners: set[str], states: Mapping[str, StageState]
+    candidates: Sequence[Candidate], winners: set[str], choice: Choice
 ) -> Candidate | None:
     """An earlier winner whose evaluation is the same: later retries and ``force`` do not replace it."""
     for each in candidates:
-        known = states[each.stage].known
+        known = choice.states[each.stage].known
         if known is None or known.phase is Phase.NOT_SELECTED or model_key(each.job) not in winners:
             continue
         was = known.evaluation.digest if known.evaluation else ""
@@ -290,10 +292,9 @@ def _selected_and_unchanged(
     return None
 
 
-async def _selected_elsewhere(
-    candidates: Sequence[Candidate], states: Mapping[str, StageState], session: Session
-) -> Candidate | None:
+async def _selected_elsewhere(candidates: Sequence[Candidate], choice: Choice) -> Candidate | None:
     """As the permissions of models that the store does not explain show it, or ``tuner.lock``."""
+    states, session = choice.states, choice.session
     explained = pipelines.winners(session.ledger.store)
     unknown = [
         each

@@ -7,10 +7,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tuner.jobs.ledger.store import Store
-    from tuner.pipelines.spec import Pipeline
 
 # only ever sorted by, never compared with a clock
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
@@ -43,7 +42,7 @@ class Origin(IntEnum):
 class Member(NamedTuple):
     """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is known.
 
-    ``state`` is ``won``, ``beaten``, ``deleted``, ``skipped``, or empty: as its job says.
+    ``state`` is ``selected``, ``not selected``, ``deleted``, ``skipped``, or empty: as its job says.
     """
 
     stage: str
@@ -63,15 +62,20 @@ class Known(NamedTuple):
     members: tuple[Member, ...]
 
 
-def begin(store: Store, pipeline: Pipeline, members: Iterable[Member]) -> None:
-    """Write a pipeline down with its stages, before any of them is begun."""
-    spec, id_ = str(pipeline.path.absolute()), pipeline.id
+def begin(  # noqa: PLR0913, PLR0917 -- what is stored of a pipeline
+    store: Store,
+    pipeline: str,
+    name: str,
+    spec: str,
+    overrides: Sequence[str],
+    members: Iterable[Member],
+) -> None:
+    """Store a pipeline (its ID, name, absolute file and overrides) and its stages."""
     with store.transaction() as db:
-        row = (id_, pipeline.name, spec, json.dumps(pipeline.overrides))
-        db.execute(_PIPELINE, row)
-        db.executemany(_STAGE, [_row(id_, member) for member in members])
+        db.execute(_PIPELINE, (pipeline, name, spec, json.dumps(overrides)))
+        db.executemany(_STAGE, [_row(pipeline, member) for member in members])
         skipped = "UPDATE stage SET state = '' WHERE pipeline = ? AND state = 'skipped'"
-        db.execute(skipped, (id_,))
+        db.execute(skipped, (pipeline,))
 
 
 def know(store: Store, pipeline: str, member: Member) -> None:

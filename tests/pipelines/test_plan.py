@@ -17,11 +17,10 @@ from tuner.errors import NotAllowed, Unavailable
 from tuner.evaluation import gate
 from tuner.job import Evaluation
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.planning.asked import Asked, stages
-from tuner.jobs.planning.plan import exit_code, plan
-from tuner.jobs.planning.verdict import Action
 from tuner.jobspec.prepared_job import new_tuned_model
-from tuner.pipelines.spec import Grouping, Pipeline, Stage
+from tuner.pipelines.load import LoadedFiles, LoadedJob
+from tuner.pipelines.model import Grouping, Pipeline, Stage
+from tuner.pipelines.plan import Action, exit_code, plan
 from tuner.types import Feature, State, TargetConfig
 
 BAD = Evaluation(gate.digest(WORK), "exact_match", {"exact_match": 0.0}, {"exact_match": 0.0}, 2)
@@ -65,13 +64,13 @@ def test_a_model_tuned_from_another_of_the_plan_waits_for_it(ledger):
     first, second = planned(FakeTarget(), ledger, WORK, CHAINED)
 
     assert (first.action, second.action) == (Action.CREATE, Action.CREATE)
-    assert second.reasons == (f"tuned from {JOB.tuned_model}, once that is there",)
+    assert second.reasons == (f"tuned from {JOB.tuned_model}, once that exists",)
 
 
 def test_two_jobs_that_are_one_model_tune_it_once(ledger):
     twice = with_spec(grants=WORK.spec.grants[:1], transfer_ownership="x@example.com")
 
-    first, second = planned(FakeTarget(), ledger, WORK, Asked("twin", Path("b.yaml"), twice))
+    first, second = planned(FakeTarget(), ledger, WORK, LoadedJob("twin", Path("b.yaml"), twice))
 
     assert first.tuned_model == second.tuned_model
     assert (first.action, second.action) == (Action.CREATE, Action.ADOPT)
@@ -95,19 +94,19 @@ def pipeline(keep="best"):
 def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_after(ledger):
     target = FakeTarget()
 
-    items = planned(target, ledger, *stages(pipeline()))
+    items = planned(target, ledger, *LoadedFiles((pipeline(),)).jobs())
 
     assert [item.title for item in items] == ["grid[0]", "grid[1]", "polish"]
     assert [item.action for item in items] == [Action.CREATE, Action.CREATE, Action.AFTER]
     assert items[0].changes[:2] == ("tune", "evaluate")
-    assert all(change.startswith("if it wins: ") for change in items[0].changes[2:])
-    assert items[2].reasons == ("tuned from the winner of grid, once that is known",)
+    assert all(change.startswith("if selected: ") for change in items[0].changes[2:])
+    assert items[2].reasons == ("tuned from the best of grid, once that is known",)
     assert items[2].tuned_model == ""
     assert Counter(target.calls)["tuned_model"] == 2
 
 
 def test_where_all_are_kept_all_are_shared(ledger):
-    items = planned(FakeTarget(), ledger, *stages(pipeline("all")))
+    items = planned(FakeTarget(), ledger, *LoadedFiles((pipeline("all"),)).jobs())
 
     assert "transfer to lead@example.com" in items[0].changes
 
@@ -122,7 +121,7 @@ def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_p
         run(target, ledger, monkeypatch, work)
 
     def actions(target):
-        items = planned(target, ledger, *stages(made))
+        items = planned(target, ledger, *LoadedFiles((made,)).jobs())
         return [item.action.value for item in items[:2]], exit_code(items[:2], is_detailed=True)
 
     assert actions(target) == (["unchanged", "unchanged"], 0)
@@ -139,7 +138,7 @@ def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
 
     assert cannot.action is Action.CANNOT
     assert "tunes base models only" in cannot.reasons[0]
-    assert (unknown.action, unknown.reasons) == (Action.UNKNOWN, ("its target cannot be asked",))
+    assert (unknown.action, unknown.reasons) == (Action.UNKNOWN, ("its target cannot be read",))
     assert str(unknown.error) == "error: no credentials\n  fix: log in"
     assert exit_code([cannot], is_detailed=False) == 2
     assert exit_code([unknown], is_detailed=False) == 4
@@ -180,7 +179,7 @@ def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(ledger):
         (Action.REJECTED, 0, 3),
         (Action.FAILED, 0, 1),
         (Action.CANNOT, 2, 2),
-        (Action.BASE_GONE, 2, 2),
+        (Action.NOT_FOUND, 2, 2),
     ],
 )
 def test_each_action_has_its_exit_code(ledger, action, plain, detailed):

@@ -12,9 +12,9 @@ from tests.fakes.planning import JOB, asked, knowing, planned, run
 from tests.fakes.work import WORK, with_spec
 from tuner.errors import RequestRefused
 from tuner.jobs.ledger import Ledger
-from tuner.jobs.planning.verdict import Action
 from tuner.jobs.running import start
 from tuner.jobspec.prepared_job import new_tuned_model
+from tuner.pipelines.plan import Action
 from tuner.types import Grant, GranteeType, Phase, Role
 
 pytestmark = pytest.mark.slow

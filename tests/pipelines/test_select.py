@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.work import GRANTS, WORK, job_of, with_spec
 from tuner.job import Evaluation
-from tuner.pipelines.winner import Candidate, best, digest, incomparable, standing
+from tuner.pipelines.select import Candidate, best, comparison_digest, incomparable, shared_before
 from tuner.types import Grant, Permission, Role
 
 ME = Grant(Role.OWNER, email_address="me@example.com")
@@ -75,7 +75,7 @@ BARE = with_spec(transfer_ownership="", grants=())
     ],
 )
 def test_the_only_one_with_all_that_the_winner_is_given_has_won_before(work, first, second, winner):
-    found = standing(
+    found = shared_before(
         [candidate("a", work=work), candidate("b", work=work)],
         {"a": held(*first), "b": held(*second)},
     )
@@ -87,5 +87,7 @@ def test_what_was_compared_has_one_digest_whatever_the_order():
     a, b = candidate("a").job, candidate("b").job
     other = replace(b, evaluation=replace(b.evaluation, digest="other rows"))
 
-    assert digest([a, b]) == digest([b, a])
-    assert len({digest([a, b]), digest([a]), digest([a, other])}) == 3
+    assert comparison_digest([a, b]) == comparison_digest([b, a])
+    assert (
+        len({comparison_digest([a, b]), comparison_digest([a]), comparison_digest([a, other])}) == 3
+    )
