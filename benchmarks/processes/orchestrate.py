@@ -18,8 +18,8 @@ from tuner.jobs.running.session import Session
 from tuner.jobs.running.start import begin
 from tuner.jobspec.prepared_job import PreparedJob
 from tuner.jobspec.schema import EvaluationSpec, GateSpec, JobSpec, TrainingData
-from tuner.pipelines.run import run_pipeline
 from tuner.pipelines.model import Grouping, Pipeline, Stage
+from tuner.pipelines.run import run_pipeline
 from tuner.types import Example, Grant, Phase, Role, TargetConfig
 
 ROWS = [Example(f"question {number}", f"answer {number}", number + 2) for number in range(12)]
