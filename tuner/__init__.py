@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tuner import aio as aio
     from tuner import data as data
-    from tuner.data.prepare import Examples
+    from tuner.data.frame import InMemoryExamples
     from tuner.job import Job
     from tuner.jobs.outcome import Outcome
     from tuner.jobspec.prepared_job import PreparedJob
@@ -47,7 +47,7 @@ __version__ = "0.1.0"
 def run(
     spec: Spec,
     overrides: Sequence[str] = (),
-    examples: Examples | None = None,
+    examples: InMemoryExamples | None = None,
     *,
     force_share: bool = False,
 ) -> Outcome:
@@ -79,7 +79,9 @@ def run(
     return run_to_end(lambda: aio.run(spec, overrides, examples, force_share=force_share))
 
 
-def submit(spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None) -> Job:
+def submit(
+    spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
+) -> Job:
     """Do what ``tuner submit SPEC`` does: send the tuning, and do not wait for it.
 
     ``tuner.run`` with the same goes on from there. Args are those of ``run``.
@@ -163,7 +165,7 @@ def run_pipeline(
 
 
 def validate(
-    spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None
+    spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> PreparedJob:
     """Read and check a spec with its data; what ``tuner validate`` does.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner import Spec
-    from tuner.data.prepare import Examples
+    from tuner.data.frame import InMemoryExamples
     from tuner.errors import Problem
     from tuner.job import Job
     from tuner.pipelines.model import Pipeline, PipelineOutcome
@@ -37,7 +37,7 @@ __all__ = ["plan", "run", "run_pipeline", "status", "submit"]
 async def run(
     spec: Spec,
     overrides: Sequence[str] = (),
-    examples: Examples | None = None,
+    examples: InMemoryExamples | None = None,
     *,
     force_share: bool = False,
 ) -> Outcome:
@@ -46,7 +46,7 @@ async def run(
 
 
 async def submit(
-    spec: Spec, overrides: Sequence[str] = (), examples: Examples | None = None
+    spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> Job:
     """As ``tuner.submit``."""
     return (await _followed((spec, overrides, examples), Pace(until=Phase.TUNE))).job
@@ -81,7 +81,7 @@ async def run_pipeline(
 
 
 async def _followed(
-    given: tuple[Spec, Sequence[str], Examples | None], pace: Pace, *, force: bool = False
+    given: tuple[Spec, Sequence[str], InMemoryExamples | None], pace: Pace, *, force: bool = False
 ) -> Outcome:
     work = await asyncio.to_thread(tuner.validate, *given)
     with open_ledger() as ledger:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tuner.data import Batch
-    from tuner.data.checks.check import Checks
+    from tuner.data.checks import Checks
     from tuner.engine.chat import Chat
     from tuner.errors import Problem
     from tuner.jobspec.load import BatchCheck
@@ -153,7 +153,7 @@ def long_examples(spec: JobSpec) -> BatchCheck:
         most = ALWAYS_SHORT_CHARS - len(spec.training_data.instruction)
         if max(sizes, default=0) <= most or not (found := checks()):
             return
-        yield from found.train(batch._replace(problems=()))
+        yield from found.check_training(batch._replace(problems=()))
 
     return check
 
@@ -191,7 +191,7 @@ def token_counter() -> Callable[[PreparedJob], int | None]:
 
 def _long_example_checks(spec: JobSpec) -> Checks | None:
     """Checks with the rule long-example alone; None if the model's tokenizer is not here."""
-    from tuner.data.checks.check import Checks
+    from tuner.data.checks import Checks
     from tuner.data.checks.rules import IGNORABLE
     from tuner.types import Limits
 

@@ -32,8 +32,7 @@ COMPARED = (
 def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
     """The functions of `tuner data check` with the other rules switched off."""
     from tuner.data import Source, read
-    from tuner.data.checks import many_rows, wide  # noqa: F401 -- what a large file is read with
-    from tuner.data.checks.check import Checks
+    from tuner.data.checks import Checks
     from tuner.data.checks.rules import IGNORABLE
     from tuner.targets import TARGETS
 
@@ -43,9 +42,9 @@ def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
         checks = Checks(limits, ignore=set(IGNORABLE) - set(rules))
         found = []
         for batch in read(Source((train,))):
-            found.extend(checks.train(batch))
+            found.extend(checks.check_training(batch))
         for batch in read(Source((held,))):
-            found.extend(checks.held(batch))
+            found.extend(checks.check_held_out(batch))
         found.extend(checks.finish())
         names = {str(path): path.name for path in (train, held)}
         return {(each.rule, names[each.path], each.line) for each in found}

@@ -20,8 +20,7 @@ ID, BASE, NAME = "benchmark", "models/gemini-1.5-flash-001-tuning", "Benchmark"
 def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     """Read, checked by every rule but those ignored, and encoded: what `tuner submit` does."""
     from tuner.data import Source, read
-    from tuner.data.checks import many_rows, wide  # noqa: F401 -- what a large file is read with
-    from tuner.data.checks.check import Checks
+    from tuner.data.checks import Checks
     from tuner.examples import Examples
     from tuner.targets import TARGETS, many_examples  # noqa: F401
     from tuner.targets.wire import create_bytes
@@ -34,7 +33,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
         rows, problems = Examples(), []
         for batch in read(Source((path,))):
             rows.add(batch.text_inputs, batch.outputs, batch.lines)
-            problems.extend(checks.train(batch))
+            problems.extend(checks.check_training(batch))
         problems.extend(checks.finish())
         del checks  # as when a job's material was read
         errors = [each for each in problems if each.severity == "error"]

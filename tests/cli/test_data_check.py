@@ -45,8 +45,8 @@ def test_the_screen_shows_each_place_with_its_fix_then_a_summary(file):
     assert out.splitlines() == [
         f"error: {path}:42:3: output is empty [empty-output]",
         "  fix: fill it in, or delete the row",
-        f"warning: {path}:43:1: text_input holds the control character U+0001 [control-character]",
-        "  fix: delete it, or `tuner data fix` does",
+        f"warning: {path}:43:1: text_input contains the control character U+0001 [control-character]",
+        "  fix: delete it, or run `tuner data fix`",
         f"warning: {path}:44: is the same as line 3 [duplicate]",
         "  fix: delete one of the two",
         "",
@@ -144,7 +144,7 @@ def test_a_spec_says_what_is_ignored_and_held_out_and_validate_says_the_same(fil
 
     assert [json.loads(line)["rule"] for line in out.splitlines()] == ["leak"]
     assert validated.stderr.startswith(f"warning: {tmp_path}/h.csv:2: this text_input is also")
-    assert f"tuned on, {tmp_path}/d.csv:4\n" in validated.stderr
+    assert f"in the training set, {tmp_path}/d.csv:4\n" in validated.stderr
     assert validated.stderr.count("warning:") == 1
     assert (validated.return_value, strict.return_value) == (0, 2)
 

@@ -117,7 +117,7 @@ def test_warnings_are_told_and_change_nothing(tmp_path):
     result = CliRunner().invoke(validate, [str(tmp_path / "a.yaml")])
 
     assert result.exit_code == 0
-    assert f"warning: {tmp_path}/d.csv:3:3: the text_input of line 2 again" in result.stderr
+    assert f"warning: {tmp_path}/d.csv:3:3: the same text_input as line 2" in result.stderr
 
 
 def test_the_schema_is_json_and_the_reference_markdown():

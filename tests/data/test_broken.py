@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tuner.data import Source, read
-from tuner.data.checks.check import Checks
+from tuner.data.checks import Checks
 from tuner.types import Limits
 
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ def look(path, options):
     problems, rows = [], 0
     for batch in read(Source((path,), **how)):
         rows += len(batch.lines)
-        problems += checks.train(batch)
+        problems += checks.check_training(batch)
     problems += checks.finish()
     return [each for each in problems if each.rule != "few-examples"], rows
 

@@ -7,7 +7,7 @@ import pytest
 from tests.data.good_files import DELIMITERS, SHAPES, good
 from tests.data.mutations import KINDS
 from tuner.data import Source, read
-from tuner.data.checks.check import Checks
+from tuner.data.checks import Checks
 from tuner.types import Limits
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ SEEDS = 3
 
 def found(path):
     checks = Checks(LIMITS)
-    problems = [each for batch in read(Source((path,))) for each in checks.train(batch)]
+    problems = [each for batch in read(Source((path,))) for each in checks.check_training(batch)]
     problems += checks.finish()
     kept = [each for each in problems if each.rule != "few-examples"]
     return [(each.line, each.column, each.rule) for each in kept]

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from tuner.data import Source, read
-from tuner.data.fix import fix
 from tuner.data.formats.writers import write
+from tuner.data.repair import repair
 from tuner.data.sources import absent, files, matching
 from tuner.errors import DatasetError
 from tuner.jobspec.load import read_data, read_partial_spec
@@ -146,7 +146,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_whole(tmp_p
 def test_no_copy_is_made_of_a_file_that_is_written_to_meanwhile(tmp_path, name):
     path = tmp_path / name
     write(path, [Example(f"question {n}", "answer") for n in range(100)])
-    rows = fix(Source((path,)), path.suffix[1:])
+    rows = repair(Source((path,)), path.suffix[1:])
     next(rows)
     os.utime(path, ns=(0, 0))
 

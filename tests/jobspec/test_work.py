@@ -180,7 +180,7 @@ def test_an_input_that_is_tuned_on_too_is_a_warning(tmp_path):
     assert len(work.examples) == 40
     leak = next(problem for problem in work.warnings if problem.rule == "leak")
     assert leak.where == f"{tmp_path}/held.jsonl:1"
-    assert leak.what == f"this text_input is also tuned on, {tmp_path}/data.csv:5"
+    assert leak.what == f"this text_input is also in the training set, {tmp_path}/data.csv:5"
 
 
 def test_warnings_stop_nothing(tmp_path):

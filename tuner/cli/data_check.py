@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tuner.cli.data_options import DataInput
-    from tuner.data.checks.check import Checks
-    from tuner.data.checks.report import Tally
+    from tuner.data.checks import Checks
+    from tuner.data.checks.report import ProblemTally
     from tuner.errors import Problem
 
 
@@ -83,7 +83,7 @@ def check(
 
 
 def _checks(given: DataInput) -> Checks:
-    from tuner.data.checks.check import Checks
+    from tuner.data.checks import Checks
 
     if not given.draft or "long-example" in given.ignore:
         return Checks(given.limits, given.instruction, given.ignore)
@@ -101,9 +101,9 @@ def _problems(given: DataInput, checks: Checks) -> Iterator[Problem]:
     from tuner.data import read
 
     for batch in with_progress(read(given.source)):
-        yield from checks.train(batch)
+        yield from checks.check_training(batch)
     for batch in with_progress(read(given.held)) if given.held else ():
-        yield from checks.held(batch)
+        yield from checks.check_held_out(batch)
     with busy("comparing", checks.rows):
         yield from checks.finish(str(given.source.paths[0]))
 
@@ -119,9 +119,9 @@ def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> s
         checks: What finds them, and counts the rows meanwhile.
         output: ``table``, or a form that is written out in full: ``json``, ``jsonl``, ``yaml``, ``sarif``.
     """
-    from tuner.data.checks.report import Tally
+    from tuner.data.checks.report import ProblemTally
 
-    tally = Tally()
+    tally = ProblemTally()
     counted = _counted(problems, tally)
     if output == "table":
         for _ in counted:
@@ -133,13 +133,15 @@ def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> s
     return {severity for _, severity in tally.counts}
 
 
-def _counted(problems: Iterable[Problem], tally: Tally) -> Iterator[Problem]:
+def _counted(problems: Iterable[Problem], tally: ProblemTally) -> Iterator[Problem]:
     for problem in problems:
         tally.add(problem)
         yield problem
 
 
-def _lines(problems: Iterable[Problem], tally: Tally, checks: Checks, output: str) -> Iterator[str]:
+def _lines(
+    problems: Iterable[Problem], tally: ProblemTally, checks: Checks, output: str
+) -> Iterator[str]:
     match output:
         case "jsonl":
             yield from (json.dumps(_record(each), ensure_ascii=False) for each in problems)
@@ -151,7 +153,7 @@ def _lines(problems: Iterable[Problem], tally: Tally, checks: Checks, output: st
             yield from _document(problems, tally, checks)
 
 
-def _document(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iterator[str]:
+def _document(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
     """One JSON object; a problem a line."""
     yield '{"problems": ['
     comma = ""
@@ -161,7 +163,7 @@ def _document(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iter
     yield f"], {json.dumps(_totals(tally, checks))[1:]}"
 
 
-def _yaml(problems: Iterable[Problem], tally: Tally, checks: Checks) -> Iterator[str]:
+def _yaml(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
     """The same as one YAML document."""
     import yaml
 
@@ -180,12 +182,12 @@ def _record(problem: Problem) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in names}
 
 
-def _totals(tally: Tally, checks: Checks) -> dict[str, Any]:
+def _totals(tally: ProblemTally, checks: Checks) -> dict[str, Any]:
     counts = {rule: count for (rule, _), count in tally.counts.items()}
     return {"rows": checks.rows, "rows_with_errors": checks.bad_rows, "counts": counts}
 
 
-def _show(tally: Tally, checks: Checks) -> None:
+def _show(tally: ProblemTally, checks: Checks) -> None:
     if not tally.counts:
         click.echo(f"nothing wrong with {_rows(checks.rows)}")
         return
@@ -200,7 +202,7 @@ def _show(tally: Tally, checks: Checks) -> None:
     _show_summary(tally, checks)
 
 
-def _show_summary(tally: Tally, checks: Checks) -> None:
+def _show_summary(tally: ProblemTally, checks: Checks) -> None:
     more = tally.more()
     rows = [
         {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tuner.cli.data_options import DataInput
-    from tuner.data.repeats import Repeat
+    from tuner.data.checks.duplicates import Repetition
     from tuner.errors import Problem
     from tuner.types import Example
 
@@ -116,13 +116,13 @@ class _Rows:
     """The examples one by one, counted by the file they come from."""
 
     def __init__(self, given: DataInput, *, drop_bad: bool) -> None:
-        from tuner.data.checks.report import Tally
+        from tuner.data.checks.report import ProblemTally
 
         self.counts: dict[str, int] = {}
         self.left_out: dict[str, int] = {}
         self._given = given
         self._drop_bad = drop_bad
-        self._bad = Tally()
+        self._bad = ProblemTally()
 
     def __iter__(self) -> Iterator[Example]:
         """After the last row it is known whether the file may stay.
@@ -191,15 +191,15 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     stays is decided by their texts, not by their order. The copy has the two columns and no other.
     """
     from tuner.cli.output import busy, show
+    from tuner.data.checks.duplicates import find_repetitions
     from tuner.data.formats.writers import check_free, write
-    from tuner.data.repeats import find_repeats
 
     inputs = given.source.paths
     if to:
         check_free(to, force, inputs)
     rows = read_all(given, drop_bad=drop_bad)
     with busy("comparing", len(rows)):
-        found = find_repeats(rows, near=near, ignore_case=ignore_case)
+        found = find_repetitions(rows, near=near, ignore_case=ignore_case)
     shown = found if output != "table" else found[:_MOST_SHOWN]
     if shown or output != "table":
         show(_records(shown, rows), output)
@@ -212,7 +212,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     click.echo(f"{more}{len(found):,} of {len(rows):,} rows repeat another; {where}", err=True)
 
 
-def _records(found: Sequence[Repeat], rows: Sequence[Example]) -> list[dict[str, object]]:
+def _records(found: Sequence[Repetition], rows: Sequence[Example]) -> list[dict[str, object]]:
     return [
         {
             "line": rows[each.row].line,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tuner.cli.data_options import DataInput
     from tuner.data import Source
-    from tuner.data.fix import Change, Fixed
+    from tuner.data.repair import Change, RepairedRow
     from tuner.errors import Problem
 
 _MOST_SHOWN = 50
@@ -61,14 +61,13 @@ def fix(  # noqa: PLR0913 -- one parameter an option
     input or output, exact duplicates. What cannot be mended is listed and stays, exit code 2.
     Other columns and keys stay as they are. FILE itself is never touched.
     """
-    from tuner.data.fix import Wishes
-    from tuner.data.fix import fix as fixed_rows
     from tuner.data.formats.writers import check_free
+    from tuner.data.repair import RepairOptions, repair
 
     source, container = _one_file(given.source)
     if to:
         check_free(to, force, source.paths)
-    rows = fixed_rows(source, container, Wishes(labels, drop_conflicts, drop_bad))
+    rows = repair(source, container, RepairOptions(labels, drop_conflicts, drop_bad))
     if to is None or dry_run:
         tally = _counted(rows, None)
         _report(tally, output, "nothing is written" + ("" if to else " without --to"))
@@ -103,7 +102,7 @@ def _one_file(source: Source) -> tuple[Source, str]:
     return source._replace(paths=paths), container
 
 
-def _written(rows: Iterable[Fixed], to: Path, output: str, *, yes: bool) -> _Tally:
+def _written(rows: Iterable[RepairedRow], to: Path, output: str, *, yes: bool) -> _Tally:
     """Write the copy aside, and put it in its place once that is agreed to."""
     from tuner.data.formats.writers import aside
 
@@ -119,7 +118,7 @@ def _written(rows: Iterable[Fixed], to: Path, output: str, *, yes: bool) -> _Tal
     return tally
 
 
-def _counted(rows: Iterable[Fixed], file: IO[bytes] | None) -> _Tally:
+def _counted(rows: Iterable[RepairedRow], file: IO[bytes] | None) -> _Tally:
     changes: list[Change] = []
     left: list[Problem] = []
     count = -1  # what stands above the first row is none
@@ -147,7 +146,7 @@ def _short(text: str) -> str:
 
 def _report(tally: _Tally, output: str, end: str) -> None:
     from tuner.cli.output import show
-    from tuner.data.checks.check import capped
+    from tuner.data.checks.report import capped
 
     shown = tally.changes if output != "table" else tally.changes[:_MOST_SHOWN]
     if shown or output != "table":

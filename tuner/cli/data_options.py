@@ -54,11 +54,11 @@ def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
     """
     from tuner.cli.output import with_progress
     from tuner.data import read
-    from tuner.data.checks.report import Tally
+    from tuner.data.checks.report import ProblemTally
     from tuner.errors import DatasetError, Problem
 
     examples: list[Example] = []
-    problems = Tally()
+    problems = ProblemTally()
     for batch in with_progress(read(given.source)):
         examples += batch.examples()
         problems.add_all(batch.problems)

@@ -98,10 +98,10 @@ def _chosen(given: DataInput, row: int | None, line: int | None) -> Iterator[Cho
 def _all(given: DataInput) -> Iterator[Chosen]:
     """Raises DatasetError when there are only rows that cannot be read."""
     from tuner.data import read
-    from tuner.data.checks.report import Tally
+    from tuner.data.checks.report import ProblemTally
     from tuner.errors import DatasetError
 
-    number, problems = 0, Tally()
+    number, problems = 0, ProblemTally()
     for batch in read(given.source):
         problems.add_all(batch.problems)
         for number, example in enumerate(batch.examples(), number + 1):  # noqa: B020 -- it goes on

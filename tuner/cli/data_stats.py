@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.cli.data_options import DataInput
-    from tuner.data.stats import Label, Lengths, Stats
+    from tuner.data.summary import Label, Lengths, Stats
     from tuner.tokens import TokenCounter
 
 _COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
@@ -58,11 +58,11 @@ def stats(given: DataInput, page: Path | None, model: str, output: str, *, force
 def _measured(given: DataInput, counter: TokenCounter | None) -> Stats:
     from tuner.cli.output import with_progress
     from tuner.data import read
-    from tuner.data.checks.report import Tally as Problems
-    from tuner.data.stats import Tally
+    from tuner.data.checks.report import ProblemTally
+    from tuner.data.summary import StatsCollector
     from tuner.errors import DatasetError
 
-    tally, problems = Tally(counter.count if counter else None), Problems()
+    tally, problems = StatsCollector(counter.count if counter else None), ProblemTally()
     for batch in with_progress(read(given.source)):
         tally.add(batch)
         problems.add_all(batch.problems)
@@ -92,12 +92,12 @@ def _held_out(given: DataInput) -> int | None:
 def _write(
     page: Path, found: Stats, given: DataInput, counter: TokenCounter | None, *, force: bool
 ) -> None:
-    from tuner.data import picture
     from tuner.data.formats.writers import write_page
+    from tuner.data.summary import summary_page
 
     names = ", ".join(path.name for path in given.source.paths)
     about = f"Tokens as {counter.model} counts them." if counter else "No tokenizer was at hand."
-    text = picture.page(found, names, about, counter.limit if counter else 0)
+    text = summary_page(found, names, about, counter.limit if counter else 0)
     write_page(page, text, force=force, inputs=given.source.paths)
     click.echo(f"wrote {page}", err=True)
 

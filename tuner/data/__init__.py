@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from tuner.data.prepare import from_frame as from_frame
-    from tuner.data.prepare import to_frame as to_frame
+    from tuner.data.frame import balance as balance
+    from tuner.data.frame import check as check
+    from tuner.data.frame import dedupe as dedupe
+    from tuner.data.frame import from_frame as from_frame
+    from tuner.data.frame import split as split
+    from tuner.data.frame import stats as stats
+    from tuner.data.frame import to_frame as to_frame
 
     Row: TypeAlias = Example | Problem
 
@@ -178,7 +183,7 @@ def nowhere(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa
 
 
 def __getattr__(name: str) -> Any:
-    """``from_frame`` and ``to_frame``, whose pandas is imported when they are called."""
-    if name in ("from_frame", "to_frame"):
-        return getattr(import_module("tuner.data.prepare"), name)
+    """Load the functions for notebooks when they are used."""
+    if name in ("balance", "check", "dedupe", "from_frame", "split", "stats", "to_frame"):
+        return getattr(import_module("tuner.data.frame"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

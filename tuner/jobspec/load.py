@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tuner.data import Columns, Source, read
-from tuner.data.checks.check import Checks, capped
+from tuner.data.checks import Checks
+from tuner.data.checks.report import capped
+from tuner.data.frame import IN_MEMORY_NAME, batches
 from tuner.data.holdout import choose, split
-from tuner.data.memory import NAME, batches
 from tuner.data.sources import absent, is_readable, matching
 from tuner.examples import Example, Examples
 from tuner.jobspec.messages import check_section
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     BatchCheck: TypeAlias = Callable[[Batch], Iterable[Problem]]
 
 
-MEMORY = Path(NAME)
+MEMORY = Path(IN_MEMORY_NAME)
 """The path of examples that stand in no file."""
 
 _Part = TypeVar("_Part", TrainingData, EvaluationSpec)
@@ -207,13 +208,15 @@ def read_data(
     limits = replace(limits_of(draft), request_bytes=None)  # it depends on the rows held out
     checks = Checks(limits, data.instruction, data.ignore)
     extra = looks(draft.spec) if looks and draft.spec else _nothing
-    rows, problems = _given(draft, data, examples, _both(checks.train, extra))
+    rows, problems = _given(draft, data, examples, _both(checks.check_training, extra))
     held: Sequence[Example] = ()
     parted: Sequence[Example] = ()
     evaluation = draft.evaluation
     if evaluation and evaluation.paths:
         source = replace(data, paths=evaluation.paths, format="auto")
-        held, more = _read(draft, source, ("evaluation", "path"), _both(checks.held, extra))
+        held, more = _read(
+            draft, source, ("evaluation", "path"), _both(checks.check_held_out, extra)
+        )
         problems += more
     elif evaluation and evaluation.holdout is not None:
         parted = tuple(rows)
@@ -222,7 +225,7 @@ def read_data(
     if rows or held or not problems:
         problems += _capped(draft, checks.finish())
     if evaluation and not evaluation.paths and "near-leak" not in data.ignore:
-        problems += _too_kind(draft, parted, held, checks.alike)
+        problems += _too_kind(draft, parted, held, checks.similar_pairs)
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     if data.instruction:

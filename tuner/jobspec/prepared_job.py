@@ -94,7 +94,7 @@ def prepare_job(
     Args:
         given: A spec file, or a dict with the keys of one.
         overrides: As ``--set``.
-        examples: In place of ``training_data.path``; see ``tuner.data.memory.batches``.
+        examples: In place of ``training_data.path``; see ``tuner.data.frame.batches``.
         looks: Makes of a spec one more look at its data; see ``read_data``.
 
     Raises:

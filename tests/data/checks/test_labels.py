@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from tests.fakes.batches import batch_of
-from tuner.data.checks.labels import Labels, is_misspelt
+from tuner.data.checks.labels import LabelCheck, is_misspelt
 from tuner.types import Example
 
 
@@ -15,7 +15,7 @@ def found(*labels):
     rows = [
         Example(f"{label}{n}", label, next(lines)) for label, rows in labels for n in range(rows)
     ]
-    checked = Labels()
+    checked = LabelCheck()
     checked.add(batch_of(rows))
     return [(each.line, each.rule) for each in checked.problems()]
 

@@ -1,4 +1,4 @@
-"""Every rule that examples are checked by: its code, how grave it is, and what it is about."""
+"""The rules that examples are checked by: code, severity and description of each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ if TYPE_CHECKING:
     from tuner.errors import Severity
 
 
+class Finding(NamedTuple):
+    """A problem in a text of a batch: the row's index, the character's index, and what a Problem has."""
+
+    row: int
+    offset: int
+    what: str
+    fix: str
+    rule: str
+
+
 class Rule(NamedTuple):
-    """One row of the table.
+    """A rule of the table.
 
     Attributes:
-        about: One sentence for the reference, no full stop.
+        about: One sentence for the reference, without a full stop.
         severity: An ``error`` stops a job.
-        can_be_ignored: Whether ``training_data.ignore`` may name it; what cannot be read cannot.
+        can_be_ignored: Whether ``training_data.ignore`` may name it.
     """
 
     about: str
@@ -36,40 +46,40 @@ RULES = {
     "ragged-row": _unreadable("A row has more or fewer cells than the first"),
     "bad-csv": _unreadable("The quotes of a row cannot be understood"),
     "bad-json": _unreadable("A text is not JSON, or is nested too deep"),
-    "not-an-object": _unreadable("A row is no JSON object"),
+    "not-an-object": _unreadable("A row is not a JSON object"),
     "no-key": _unreadable("A named key is not there"),
     "repeated-key": _unreadable("An object has a key twice"),
-    "not-text": _unreadable("A number, null or list stands where a text is needed"),
+    "not-text": _unreadable("A number, null or list where a text is needed"),
     "bad-conversation": _unreadable("Messages are not a user's turn and the model's answer to it"),
     "multi-turn": _unreadable(
         "A conversation has several turns, and multi_turn does not say expand"
     ),
     "bad-parquet": _unreadable("A Parquet or Arrow file is damaged"),
     "no-examples": _unreadable("There are no examples"),
-    "not-unicode": _unreadable("A text holds half of a surrogate pair"),
+    "not-unicode": _unreadable("A text contains half of a surrogate pair"),
     "empty-text-input": Rule("The input is empty or blank", "error"),
     "empty-output": Rule("The output is empty or blank", "error"),
     "long-text-input": Rule("The input has more characters than the target takes", "error"),
     "long-output": Rule("The output has more characters than the target takes", "error"),
     "long-example": Rule("An example has more tokens than the model takes", "error"),
     "request-too-large": Rule("All examples together are larger than a request may be", "error"),
-    "control-character": Rule("A text holds a control character other than tab and line ends"),
+    "control-character": Rule("A text contains a control character other than tab and line ends"),
     "mojibake": Rule("A text was decoded with the wrong encoding: CafÃ©"),
     "duplicate": Rule("A row is the same as an earlier one"),
-    "similar-case": Rule("A row is the same as an earlier one but for case and space"),
+    "similar-case": Rule("A row is the same as an earlier one except for case and spaces"),
     "near-duplicate": Rule("A row is nearly the same as an earlier one"),
-    "conflict": Rule("An input stands there twice, with different outputs"),
-    "leak": Rule("An input is both tuned on and held out"),
-    "near-leak": Rule("A held-out input is nearly the same as one tuned on"),
+    "conflict": Rule("An input occurs twice, with different outputs"),
+    "leak": Rule("An input is in the training set and held out"),
+    "near-leak": Rule("A held-out input is nearly the same as one in the training set"),
     "label-typo": Rule(
-        "A rare output looks like a misspelt frequent one, or two differ by case and space alone"
+        "A rare output looks like a misspelt frequent one, or two differ only in case and spaces"
     ),
-    "imbalance": Rule("One output outnumbers the others by far"),
+    "imbalance": Rule("One output is far more frequent than all others"),
     "output-in-input": Rule(
-        "The input already holds the output: four words or more in some rows, or at the end of most"
+        "The input already contains the output: four words or more in some rows, or at the end of most"
     ),
-    "secret": Rule("A text looks like it holds a key or password"),
-    "personal-data": Rule("A text looks like it holds an e-mail address or card number"),
+    "secret": Rule("A text looks like it contains a key or password"),
+    "personal-data": Rule("A text looks like it contains an e-mail address or card number"),
     "few-examples": Rule("There are too few examples to learn from"),
 }
 

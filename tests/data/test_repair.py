@@ -1,4 +1,4 @@
-"""What a fix mends is mended, what it does not claim to mend stays to the letter."""
+"""A repaired copy: what is repaired, what is deleted, and what stays to the letter."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import random
 
 import pytest
 
-from tuner.data import Columns, Source, read, read_rows
-from tuner.data.checks.check import Checks
-from tuner.data.fix import MENDED, Wishes, fix
+from tuner.data import USUAL, Columns, Source, read, read_rows
+from tuner.data.checks import Checks
 from tuner.data.formats.detection import detect
-from tuner.data.mending import mend
+from tuner.data.repair import REPAIRED, RepairOptions, repair
 from tuner.errors import DatasetError
 from tuner.types import Limits
 
 EASY = Limits(None, None, None)
 
 
-def fixed(path, wishes=None, **how):
-    """The copy's text, what was done as (line, rule, after), and the rules of what is left."""
-    rows = list(fix(Source((path,), **how), detect(path), wishes or Wishes()))
+def repaired(path, *, encoding="utf-8", columns=USUAL, **options):
+    """The text of the copy, the changes as (line, rule, after), and line and rule of what is left."""
+    source = Source((path,), encoding=encoding, columns=columns)
+    rows = list(repair(source, detect(path), RepairOptions(**options)))
     changes = [(each.line, each.rule, each.after) for row in rows for each in row.changes]
     left = [(each.line, each.rule) for row in rows for each in row.left]
     return "".join(row.raw for row in rows), changes, left
@@ -33,54 +33,34 @@ def write(tmp_path, text, name="rows.csv"):
 
 
 def rules(path):
-    """All that the checks find in a file."""
+    """The rules of all findings in a file."""
     checks = Checks(EASY)
     source = Source((path,))
-    found = [each for batch in read(source) for each in checks.train(batch)]
+    found = [each for batch in read(source) for each in checks.check_training(batch)]
     return {each.rule for each in (*found, *checks.finish())} - {"few-examples"}
-
-
-@pytest.mark.parametrize(
-    ("text", "after", "broken"),
-    [
-        ("plain\ttext\r\n", "plain\ttext\r\n", []),
-        ("NA", "NA", []),
-        ("a\x00b\x07", "ab", ["control-character"]),
-        ("cafÃ©", "café", ["mojibake"]),
-        ("itâ€™s cafÃ© and naÃ¯ve", "it\u2019s café and naïve", ["mojibake"]),
-        ("\ud83d!", "!", ["not-unicode"]),
-        ("\ud83d\ude00", "😀", ["not-unicode"]),
-        ("cafÃ\x07©", "café", ["control-character", "mojibake"]),
-        ("É «AMANHû", "É «AMANHû", []),
-        ("\ufffd", "\ufffd", []),
-    ],
-)
-def test_a_text_is_mended_where_there_is_no_doubt(text, after, broken):
-    assert mend(text) == (after, broken)
-    assert mend(after) == (after, [])
 
 
 def test_a_good_file_stays_to_the_letter(tmp_path):
     text = 'id,text_input,output\r\n 1,"a ""b""\nc",x\r\n\r\n2,NA, y \n"3",é,"z"'
 
-    assert fixed(write(tmp_path, text)) == (text, [], [])
+    assert repaired(write(tmp_path, text)) == (text, [], [])
 
 
-def test_only_the_row_that_is_mended_is_written_anew_with_its_other_cells(tmp_path):
+def test_only_a_repaired_row_is_rewritten_and_keeps_its_other_cells(tmp_path):
     path = write(
         tmp_path,
         'note;text_input;output\r\n"k";a\x07;"x"\r\n"one; two\nlines";b\x07;y\r\n"q";c;"z"\r\n',
     )
 
-    assert fixed(path)[0] == (
+    assert repaired(path)[0] == (
         'note;text_input;output\r\nk;a;x\r\n"one; two\nlines";b;y\r\n"q";c;"z"\r\n'
     )
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_row_that_is_mended_keeps_the_line_ends_in_its_cells(tmp_path, end):
+def test_a_repaired_row_keeps_the_line_ends_in_its_cells(tmp_path, end):
     text = f'text_input,output\n"a\rb\x07","x\ny"{end}'
-    copy, _, left = fixed(write(tmp_path, text))
+    copy, _, left = repaired(write(tmp_path, text))
 
     assert not left
     assert [
@@ -88,13 +68,13 @@ def test_a_row_that_is_mended_keeps_the_line_ends_in_its_cells(tmp_path, end):
     ] == [("a\rb", "x\ny")]
 
 
-def test_every_mend_of_csv_is_told_by_line(tmp_path):
+def test_every_change_of_csv_is_reported_with_its_line(tmp_path):
     path = write(
         tmp_path,
         'text_input,output\n"two\nlines",x\na\x07,x\n,x\nb, \nc,x,,\nc,x\nd,cafÃ©\n',
     )
 
-    copy, changes, left = fixed(path)
+    copy, changes, left = repaired(path)
 
     assert changes == [
         (4, "control-character", "a"),
@@ -108,7 +88,7 @@ def test_every_mend_of_csv_is_told_by_line(tmp_path):
     assert left == []
 
 
-def test_numbers_in_json_become_the_texts_that_they_are_written_as(tmp_path):
+def test_numbers_in_json_become_texts_as_they_are_written(tmp_path):
     path = write(
         tmp_path,
         '{"id": 1.0, "text_input": 1e5, "output": true,"x":[1,  2]}\n'
@@ -117,7 +97,7 @@ def test_numbers_in_json_become_the_texts_that_they_are_written_as(tmp_path):
         "rows.jsonl",
     )
 
-    copy, changes, left = fixed(path)
+    copy, changes, left = repaired(path)
 
     lines = copy.splitlines()
     assert lines[0] == '{"id": 1.0, "text_input": "1e5", "output": "true","x":[1,  2]}'
@@ -133,7 +113,9 @@ def test_other_keys_and_spaces_of_an_object_stay(tmp_path):
         "rows.jsonl",
     )
 
-    assert fixed(path)[0] == ('{ "k": 1e9,"text_input" : "aé" , "m":{"n":null}, "output":"x"}\r\n')
+    assert repaired(path)[0] == (
+        '{ "k": 1e9,"text_input" : "aé" , "m":{"n":null}, "output":"x"}\r\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,23 +131,23 @@ def test_other_keys_and_spaces_of_an_object_stay(tmp_path):
     ],
     ids=lambda record: next(iter(record)),
 )  # fmt: skip
-def test_texts_are_mended_where_they_stand_in_any_shape(tmp_path, record):
+def test_texts_are_repaired_in_place_in_any_record_format(tmp_path, record):
     text = json.dumps(record)
     path = write(tmp_path, f"{text}\n", "rows.jsonl")
 
-    copy, changes, _ = fixed(path)
+    copy, changes, _ = repaired(path)
 
     good = text.replace("\\u0007", "").replace("caf\\u00c3\\u00a9", "café")
     assert json.loads(copy) == json.loads(good)
     assert {line for line, _, _ in changes} == {1}
 
 
-def test_what_cannot_be_mended_is_listed_and_stays_or_goes(tmp_path):
+def test_what_cannot_be_repaired_is_listed_and_stays_unless_bad_rows_are_dropped(tmp_path):
     text = 'text_input,output\na,x\nshort\n"open,y\nb,z\nc,x,more\n'
     path = write(tmp_path, text)
 
-    copy, changes, left = fixed(path)
-    dropped, gone, _ = fixed(path, Wishes(drop_bad=True))
+    copy, changes, left = repaired(path)
+    dropped, gone, _ = repaired(path, drop_bad=True)
 
     assert copy == text
     assert changes == []
@@ -174,15 +156,15 @@ def test_what_cannot_be_mended_is_listed_and_stays_or_goes(tmp_path):
     assert [(line, after) for line, _, after in gone] == [(3, None), (4, None), (6, None)]
 
 
-def test_a_row_whose_bytes_are_lost_goes(tmp_path):
+def test_a_row_that_cannot_be_decoded_is_deleted(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(b"text_input,output\na,x\ncaf\xe9,y\nb,z\n")
 
-    copy, changes, left = fixed(path)
+    copy, changes, left = repaired(path)
 
     assert copy == "text_input,output\na,x\nb,z\n"
     assert [each[:2] for each in changes] == left == [(3, "encoding")]
-    assert fixed(path, encoding="cp1252")[0] == "text_input,output\na,x\ncafé,y\nb,z\n"
+    assert repaired(path, encoding="cp1252")[0] == "text_input,output\na,x\ncafé,y\nb,z\n"
 
 
 LABELS = [
@@ -195,12 +177,12 @@ LABELS = [
 ]
 
 
-def test_labels_are_left_alone_until_it_is_asked_for(tmp_path):
+def test_labels_are_only_corrected_on_request(tmp_path):
     rows = "".join(f"t{n},{label}\n" for n, label in enumerate(LABELS))
     path = write(tmp_path, f"text_input,output\n{rows}")
 
-    assert fixed(path)[1] == []
-    copy, changes, _ = fixed(path, Wishes(labels=True))
+    assert repaired(path)[1] == []
+    copy, changes, _ = repaired(path, labels=True)
 
     assert {rule for _, rule, _ in changes} == {"label-typo"}
     outputs = [line.partition(",")[2] for line in copy.splitlines()[1:]]
@@ -222,17 +204,17 @@ def test_labels_are_left_alone_until_it_is_asked_for(tmp_path):
     ],
     ids=["free answers", "not rare", "another word", "long"],
 )
-def test_an_output_that_may_be_meant_stays(tmp_path, outputs):
+def test_an_output_that_may_be_intended_stays(tmp_path, outputs):
     rows = "".join(f"t{n},{output}\n" for n, output in enumerate(outputs))
 
-    assert fixed(write(tmp_path, f"text_input,output\n{rows}"), Wishes(labels=True))[1] == []
+    assert repaired(write(tmp_path, f"text_input,output\n{rows}"), labels=True)[1] == []
 
 
-def test_a_row_that_cannot_be_told_from_the_one_below_is_not_dropped(tmp_path):
+def test_a_row_that_cannot_be_separated_from_the_next_one_stays(tmp_path):
     text = 'text_input,output\na,x\na,x\n"two\nlines"z,y\nb,z\n'
     path = write(tmp_path, text)
 
-    copy, changes, left = fixed(path)
+    copy, changes, left = repaired(path)
 
     assert copy == text
     assert changes == []
@@ -243,35 +225,35 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     source = Source((tmp_path / "none.csv",))
 
     with pytest.raises(DatasetError, match="cannot be read"):
-        list(fix(source, "csv"))
+        list(repair(source, "csv"))
 
 
-def test_conflicts_go_all_of_them_when_it_is_asked_for(tmp_path):
+def test_all_rows_of_a_conflict_are_deleted_on_request(tmp_path):
     path = write(tmp_path, "text_input,output\na,x\nb,x\nA ,y\nc,x\nc,x\n")
 
-    assert [each[:2] for each in fixed(path)[1]] == [(6, "duplicate")]
-    assert fixed(path, Wishes(drop_conflicts=True))[0] == "text_input,output\nb,x\nc,x\n"
+    assert [each[:2] for each in repaired(path)[1]] == [(6, "duplicate")]
+    assert repaired(path, drop_conflicts=True)[0] == "text_input,output\nb,x\nc,x\n"
 
 
-def test_a_conflict_of_misspelt_labels_is_none(tmp_path):
+def test_misspelt_labels_are_not_a_conflict(tmp_path):
     rows = "".join(f"t{n},{label}\n" for n, label in enumerate(LABELS))
     path = write(tmp_path, f"text_input,output\n{rows}t0,Positive\n")
 
-    copy, changes, _ = fixed(path, Wishes(labels=True, drop_conflicts=True))
+    copy, changes, _ = repaired(path, labels=True, drop_conflicts=True)
 
     assert copy.count("t0,positive") == 1
     assert (len(LABELS) + 2, "duplicate", None) in changes
 
 
-def test_columns_of_other_names_are_mended_and_the_usual_ones_are_not(tmp_path):
+def test_only_the_named_columns_are_repaired(tmp_path):
     path = write(tmp_path, "text_input,q,a\nx\x07,b\x07,c\n")
 
-    assert fixed(path, columns=Columns("q", "a"))[0] == "text_input,q,a\nx\x07,b,c\n"
+    assert repaired(path, columns=Columns("q", "a"))[0] == "text_input,q,a\nx\x07,b,c\n"
 
 
 def test_a_file_without_its_columns_is_refused(tmp_path):
     with pytest.raises(DatasetError) as caught:
-        fixed(write(tmp_path, "q,a\nb,c\n"))
+        repaired(write(tmp_path, "q,a\nb,c\n"))
 
     assert {each.rule for each in caught.value.problems} == {"no-column"}
 
@@ -300,7 +282,7 @@ NASTY = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_checks_find_nothing_in_the_copy_that_is_claimed_to_be_mended(tmp_path, name, seed):
+def test_the_checks_find_no_repaired_rule_in_the_copy(tmp_path, name, seed):
     import csv
 
     chance = random.Random(seed)
@@ -314,9 +296,9 @@ def test_the_checks_find_nothing_in_the_copy_that_is_claimed_to_be_mended(tmp_pa
             keys = ("text_input", "output")
             file.writelines(f"{json.dumps(dict(zip(keys, pair, strict=True)))}\n" for pair in pairs)
 
-    copy, changes, _ = fixed(path)
+    copy, changes, _ = repaired(path)
     (tmp_path / f"copy-{name}").write_text(copy, encoding="utf-8", newline="")
 
     assert changes
-    assert not rules(tmp_path / f"copy-{name}") & set(MENDED)
-    assert fixed(tmp_path / f"copy-{name}") == (copy, [], [])
+    assert not rules(tmp_path / f"copy-{name}") & set(REPAIRED)
+    assert repaired(tmp_path / f"copy-{name}") == (copy, [], [])

@@ -1,3 +1,5 @@
+"""Statistics of examples, and the page that shows them."""
+
 from __future__ import annotations
 
 import random
@@ -8,8 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tuner.data import Batch, nowhere
-from tuner.data.picture import page
-from tuner.data.stats import Label, lengths, measure
+from tuner.data.summary import Label, measure_lengths, summarize, summary_page
 from tuner.errors import Problem
 
 
@@ -27,7 +28,7 @@ def test_a_percentile_is_the_least_length_that_so_many_rows_do_not_exceed(rows):
     dice = random.Random(rows)
     found = [dice.randrange(300) for _ in range(rows)]
 
-    figures = lengths(Counter(found))
+    figures = measure_lengths(Counter(found))
 
     for percent, value in ((5, figures.p5), (50, figures.p50), (95, figures.p95)):
         assert value in found
@@ -44,7 +45,7 @@ def test_a_percentile_is_the_least_length_that_so_many_rows_do_not_exceed(rows):
     ids=["one", "empty texts", "two", "many", "one far out"],
 )
 def test_the_bins_hold_every_row_once_in_order(found):
-    bins = lengths(Counter(found)).bins
+    bins = measure_lengths(Counter(found)).bins
 
     assert sum(each.rows for each in bins) == len(found)
     for each in bins:
@@ -54,50 +55,50 @@ def test_the_bins_hold_every_row_once_in_order(found):
 
 
 def test_a_row_far_longer_than_the_others_does_not_squeeze_them_into_one_bin():
-    bins = lengths(Counter([*range(100), *range(100), 10**7])).bins
+    bins = measure_lengths(Counter([*range(100), *range(100), 10**7])).bins
 
     assert bins[-1].high >= 10**7
     assert sum(each.rows > 0 for each in bins) > 10
 
 
-def test_what_repeats_and_what_is_blank_is_counted_over_all_batches():
+def test_duplicates_and_blank_texts_are_counted_over_all_batches():
     bad = Problem("rows.csv", 9, 1, "is cut")
-    stats = measure([batch(("a", "x"), (" ", "")), batch(("a", "x"), ("a", "y"), problems=[bad])])
+    stats = summarize([batch(("a", "x"), (" ", "")), batch(("a", "x"), ("a", "y"), problems=[bad])])
 
     assert (stats.rows, stats.unreadable, stats.duplicates) == (4, 1, 1)
     assert (stats.blank_text_inputs, stats.blank_outputs) == (1, 1)
 
 
-def test_outputs_that_come_again_are_labels_and_others_are_not():
+def test_outputs_that_repeat_are_labels_and_others_are_not():
     few = [(f"q{n}", ["yes", "no", "no"][n % 3]) for n in range(30)]
     many = [(f"q{n}", f"answer {n}") for n in range(30)]
     long = [(f"q{n}", "x" * 201) for n in range(30)]
 
-    assert measure([batch(*few)]).labels == (Label("no", 20), Label("yes", 10))
-    assert measure([batch(*many)]).labels == ()
-    assert measure([batch(*long)]).labels == ()
-    assert measure([batch(*[(f"q{n}", str(n % 60)) for n in range(300)])]).labels == ()
+    assert summarize([batch(*few)]).labels == (Label("no", 20), Label("yes", 10))
+    assert summarize([batch(*many)]).labels == ()
+    assert summarize([batch(*long)]).labels == ()
+    assert summarize([batch(*[(f"q{n}", str(n % 60)) for n in range(300)])]).labels == ()
 
 
-def test_tokens_are_measured_where_something_counts_them():
-    stats = measure([batch(("a b c", "d"), ("a", "b c"))], words)
+def test_tokens_are_measured_with_a_tokenizer():
+    stats = summarize([batch(("a b c", "d"), ("a", "b c"))], words)
 
     assert (stats.prompt_tokens.max, stats.output_tokens.max, stats.example_tokens.max) == (3, 2, 4)
-    assert measure([batch(("a", "b"))]).prompt_tokens is None
+    assert summarize([batch(("a", "b"))]).prompt_tokens is None
 
 
-def test_of_no_rows_there_are_no_lengths():
-    stats = measure([])
+def test_without_rows_there_are_no_lengths():
+    stats = summarize([])
 
     assert (stats.rows, stats.lengths, stats.labels) == (0, {}, ())
-    assert "0" in page(stats, "nothing.csv")
+    assert "0" in summary_page(stats, "nothing.csv")
 
 
 ROWS = [(f"secret {n} " + "word " * (n % 17), "<b>yes</b>" if n % 3 else "no&") for n in range(90)]
 
 
-def test_the_page_is_whole_needs_no_other_file_and_holds_no_input():
-    text = page(measure([batch(*ROWS)], words), "a<b>.csv", "Counted.", limit=10)
+def test_the_page_needs_no_other_file_and_contains_no_input():
+    text = summary_page(summarize([batch(*ROWS)], words), "a<b>.csv", "Counted.", limit=10)
 
     body = text.partition("<body>")[2].partition("</body>")[0]
     ET.fromstring(f"<x>{body}</x>")  # noqa: S314 -- our own page: every element is closed, all is escaped
@@ -107,35 +108,35 @@ def test_the_page_is_whole_needs_no_other_file_and_holds_no_input():
         assert outside not in text
 
 
-def test_the_page_leaves_answers_that_are_no_labels_out():
+def test_the_page_contains_no_outputs_that_are_not_labels():
     rows = [(f"q{n}", f"my answer {n}") for n in range(30)]
 
-    assert "my answer" not in page(measure([batch(*rows)]), "free.csv")
+    assert "my answer" not in summary_page(summarize([batch(*rows)]), "free.csv")
 
 
-def test_every_picture_names_its_axes_and_marks_the_limit_that_is_near():
-    text = page(measure([batch(*ROWS)], words), "rows.csv", limit=10)
+def test_every_picture_names_its_axes_and_marks_a_near_limit():
+    text = summary_page(summarize([batch(*ROWS)], words), "rows.csv", limit=10)
 
     for picture in text.split("<svg")[1:]:
         svg = picture.partition("</svg>")[0]
         assert ">rows</text>" in svg
         assert ">characters</text>" in svg or ">tokens</text>" in svg
     assert text.count("limit 10") == 1
-    assert "limit" not in page(measure([batch(*ROWS)], words), "rows.csv", limit=10_000)
+    assert "limit" not in summary_page(summarize([batch(*ROWS)], words), "rows.csv", limit=10_000)
 
 
-def test_it_says_nothing_of_the_file_but_its_name():
-    assert str(Path.home()) not in page(measure([batch(*ROWS)]), "rows.csv")
+def test_the_page_shows_no_path():
+    assert str(Path.home()) not in summary_page(summarize([batch(*ROWS)]), "rows.csv")
 
 
-def test_where_all_rows_are_equally_long_a_sentence_says_so():
-    text = page(measure([batch(*[(f"{n:03}", "yes") for n in range(50)])]), "rows.csv")
+def test_rows_of_equal_length_are_a_sentence_instead_of_a_picture():
+    text = summary_page(summarize([batch(*[(f"{n:03}", "yes") for n in range(50)])]), "rows.csv")
 
     assert text.count("All rows have 3 characters.") == 2
     assert "<svg" not in text
 
 
-def test_two_marks_at_one_length_share_their_name():
+def test_two_marks_at_one_length_share_a_label():
     rows = [(f"{n:03}", "yes" if n else "no") for n in range(50)]
 
-    assert "median and 95 % 3" in page(measure([batch(*rows)]), "rows.csv")
+    assert "median and 95 % 3" in summary_page(summarize([batch(*rows)]), "rows.csv")
