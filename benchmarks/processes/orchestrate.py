@@ -11,7 +11,7 @@ from pathlib import Path
 
 from meter import measured, tell
 
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.ledger import Ledger
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
@@ -53,8 +53,8 @@ async def flow(given: list[PreparedJob], home: Path) -> dict[str, float]:
     """When each tuning's end was heard of."""
     heard = {}
 
-    def note(event: events.Event) -> None:
-        if isinstance(event, events.Tuned):
+    def note(event: Event) -> None:
+        if event.kind is EventKind.TUNED:
             heard[event.job.operation] = time.monotonic()
 
     with Ledger(home / "ledger.sqlite", time.time) as ledger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tuner.evaluation import gate
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs import flow, sharing
 from tuner.jobs.ledger import Ledger, claims, pipelines
 from tuner.jobs.running.session import Session
@@ -24,8 +24,8 @@ def no_intent() -> None:
     """What is about to be changed is not told."""
     tell = Session.tell
 
-    def silent(session: Session, event: events.Event) -> None:
-        if not isinstance(event, effects.Changing):
+    def silent(session: Session, event: Event) -> None:
+        if event.kind is not EventKind.CHANGING:
             tell(session, event)
 
     Session.tell = silent

@@ -40,7 +40,7 @@ async def open_piped(_config: object) -> PipedTarget:
 
 async def follow(folder: Path, times: Times) -> int:
     def tell(event: object) -> None:
-        sys.stdout.write(f"{type(event).__name__}\n")
+        sys.stdout.write(f"{event.kind.__name__}\n")
         sys.stdout.flush()
 
     with Ledger(folder / "ledger.db", time.time) as ledger:

@@ -29,7 +29,7 @@ from tests.fakes import clock
 from tuner import targets
 from tuner.errors import TunerError
 from tuner.evaluation import asking
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.ledger import Ledger, claims
 from tuner.jobs.running.runner import Pace
 from tuner.jobs.running.session import Session
@@ -38,7 +38,13 @@ from tuner.pipelines.run import run_pipeline
 
 STORMY_LIVES = 6
 LONGEST_S = 20_000.0
-TOLD = (effects.Spared, events.Watching, events.TakenOver, events.Undelivered, events.Skipped)
+TOLD = (
+    EventKind.DELETION_SKIPPED,
+    EventKind.WATCHING,
+    EventKind.TAKEN_OVER,
+    EventKind.NOTIFICATION_FAILED,
+    EventKind.SKIPPED,
+)
 YEAR_S = 365 * 86400.0
 
 
@@ -94,11 +100,11 @@ class Life(Mortal):
         """A clock on a wall: somebody sets it, by hours, both ways."""
         return 1.8e9 + clock.now() + self.storm.chance.uniform(-YEAR_S, YEAR_S)
 
-    def _hear(self, event: events.Event) -> None:
-        if isinstance(event, effects.Changing):
+    def _hear(self, event: Event) -> None:
+        if event.kind is EventKind.CHANGING:
             heard = self.storm.intended.setdefault(self, {})
-            heard[event.action, event.job.tuned_model] = event.why
-        elif isinstance(event, TOLD):
+            heard[event["action"], event.job.tuned_model] = event["why"]
+        elif event.kind in TOLD:
             words = str(event).replace(f"process {os.getpid()} ", "a process ")
             self.storm.history.append(f"  {event.job.tuned_model} {words}")
 
@@ -250,7 +256,7 @@ def told(trace: Trace) -> str:
 
 
 def main() -> None:
-    """Tell of one seed, or go through many until one goes wrong; the exit code is 1 then."""
+    """EventHandler of one seed, or go through many until one goes wrong; the exit code is 1 then."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set is a part of the story
         os.environ["PYTHONHASHSEED"] = "0"
         again = [sys.executable, "-m", "tests.crash.simulator", *sys.argv[1:]]

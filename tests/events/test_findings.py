@@ -7,27 +7,27 @@ from dataclasses import replace
 import pytest
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
-from tuner.events import effects, events
-from tuner.events.findings import Findings
+from tuner.events.events import Event, EventKind
+from tuner.events.reporters import NewsFilter
 from tuner.types import Operation, Phase
 
 DONE = replace(JOB, phase=Phase.DONE)
 FOUND = (
-    effects.Adopted(JOB),
-    events.Progress(JOB, Operation("op", JOB.tuned_model, done=True)),
-    events.Tuned(JOB),
-    events.Evaluated(JOB, EVALUATION, kept=True),
-    effects.Allowed(JOB, "no gate"),
-    effects.AlreadyGranted(JOB, "ana"),
-    effects.Stranger(JOB, "bo"),
-    effects.AlreadyTransferred(JOB, "lead"),
+    Event(EventKind.ALREADY_EXISTED, JOB),
+    Event(EventKind.PROGRESS, JOB, operation=Operation("op", JOB.tuned_model, done=True)),
+    Event(EventKind.TUNED, JOB),
+    Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=True),
+    Event(EventKind.ALLOWED, JOB, why="no gate"),
+    Event(EventKind.ALREADY_GRANTED, JOB, grant="ana"),
+    Event(EventKind.UNEXPECTED_PERMISSION, JOB, grant="bo"),
+    Event(EventKind.ALREADY_TRANSFERRED, JOB, owner="lead"),
 )
-UNCHANGED = events.Ended(DONE, changed=False)
+UNCHANGED = Event(EventKind.ENDED, DONE, changed=False)
 
 
 def told(*given):
     heard = []
-    findings = Findings(heard.append)
+    findings = NewsFilter(heard.append)
     for event in given:
         findings(event)
     return heard
@@ -40,43 +40,43 @@ def test_of_a_job_that_is_as_it_should_be_one_line_is_told():
 @pytest.mark.parametrize(
     "news",
     [
-        events.Progress(JOB, Operation("op", JOB.tuned_model)),
-        events.Evaluated(JOB, EVALUATION),
-        effects.Changing(JOB, "grant", "ana", ""),
-        events.Waiting(JOB, "nobody answers", 1.0),
-        events.Ended(DONE, changed=True),
+        Event(EventKind.PROGRESS, JOB, operation=Operation("op", JOB.tuned_model)),
+        Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False),
+        Event(EventKind.CHANGING, JOB, action="grant", what="ana", why=""),
+        Event(EventKind.WAITING, JOB, reason="nobody answers", seconds=1.0),
+        Event(EventKind.ENDED, DONE, changed=True),
     ],
 )
 def test_news_of_a_job_is_told_behind_all_that_waited_for_it(news):
-    assert told(*FOUND, news, effects.AlreadyGranted(JOB, "bo")) == [
+    assert told(*FOUND, news, Event(EventKind.ALREADY_GRANTED, JOB, grant="bo")) == [
         *FOUND,
         news,
-        effects.AlreadyGranted(JOB, "bo"),
+        Event(EventKind.ALREADY_GRANTED, JOB, grant="bo"),
     ]
 
 
 def test_what_was_submitted_by_this_run_or_is_gone_on_with_is_told_at_once():
-    for first in (effects.Submitted(JOB, 9), events.Tuned(JOB)):
+    for first in (Event(EventKind.SUBMITTED, JOB, rows=9), Event(EventKind.TUNED, JOB)):
         assert told(first, *FOUND) == [first, *FOUND]
 
 
 def test_the_jobs_do_not_wait_for_each_other():
     other = replace(JOB, tuned_model="tunedModels/other")
 
-    assert told(*FOUND, events.Tuned(other)) == [events.Tuned(other)]
+    assert told(*FOUND, Event(EventKind.TUNED, other)) == [Event(EventKind.TUNED, other)]
 
 
 def test_of_a_stage_that_is_as_it_should_be_nothing_is_told(tmp_path):
     path = tmp_path / "pipe.yaml"
     path.write_text("jobs: []")
 
-    assert told(*FOUND, events.Ended(replace(DONE, spec=str(path)), changed=False)) == []
+    assert told(*FOUND, Event(EventKind.ENDED, replace(DONE, spec=str(path)), changed=False)) == []
 
 
 def test_it_is_known_of_which_jobs_there_was_news():
     other = replace(JOB, tuned_model="tunedModels/other")
-    findings = Findings(lambda _event: None)
-    findings(effects.Adopted(JOB))
-    findings(events.Tuned(other))
+    findings = NewsFilter(lambda _event: None)
+    findings(Event(EventKind.ALREADY_EXISTED, JOB))
+    findings(Event(EventKind.TUNED, other))
 
-    assert [findings.has_told(job) for job in (JOB, other)] == [False, True]
+    assert [findings.has_reported(job) for job in (JOB, other)] == [False, True]

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
-from tuner.events import effects, events
-from tuner.events.live import Terminal, sparkline, steps_per_second
+from tuner.events.events import Event, EventKind
+from tuner.events.progress import Terminal, sparkline, steps_per_second
 from tuner.types import Operation, Phase, Snapshot
 
 SNAPSHOTS = tuple(Snapshot(n, 1, 2.0 / n, 100.0 + n / 2) for n in range(1, 41))
@@ -49,7 +49,10 @@ def test_a_running_tuning_shows_steps_percent_loss_pace_and_time_left():
         "op", JOB.tuned_model, total_steps=160, completed_steps=40, snapshots=SNAPSHOTS
     )
 
-    screen = drawn(events.Progress(JOB, operation), events.Measured(JOB, 600))
+    screen = drawn(
+        Event(EventKind.PROGRESS, JOB, operation=operation),
+        Event(EventKind.MEASURED, JOB, tokens_per_step=600),
+    )
 
     for shown in (
         "~1,200 tokens/s",
@@ -65,9 +68,9 @@ def test_a_running_tuning_shows_steps_percent_loss_pace_and_time_left():
 
 def test_what_happened_once_stays_on_the_screen():
     screen = drawn(
-        effects.Submitted(JOB, 12),
-        events.Evaluated(JOB, EVALUATION),
-        events.Waiting(JOB, "the service is away", 3.2),
+        Event(EventKind.SUBMITTED, JOB, rows=12),
+        Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False),
+        Event(EventKind.WAITING, JOB, reason="the service is away", seconds=3.2),
     )
 
     assert "submitted tunedModels/capitals-0123456789, 12 rows" in screen
@@ -77,8 +80,8 @@ def test_what_happened_once_stays_on_the_screen():
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase.is_end])
 def test_an_ended_job_leaves_the_screen_to_the_others(phase):
-    ended = events.Ended(replace(JOB, phase=phase, error="because"), changed=True)
+    ended = Event(EventKind.ENDED, replace(JOB, phase=phase, error="because"), changed=True)
 
-    screen = drawn(effects.Submitted(JOB, 1), ended)
+    screen = drawn(Event(EventKind.SUBMITTED, JOB, rows=1), ended)
 
     assert ("because" in screen) is (phase is not Phase.DONE)

@@ -11,8 +11,8 @@ import pytest
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import job_of, with_spec
 from tuner.errors import Unavailable
-from tuner.events import events
-from tuner.events.measure import Meter, tokens_per_row
+from tuner.events.events import Event, EventKind
+from tuner.events.progress import TokenMeter, tokens_per_row
 from tuner.jobs.flow import advance
 from tuner.types import Hyperparameters, Operation
 
@@ -26,8 +26,14 @@ def told_by_a_meter(target):
 
     async def look():
         job = await advance(JOB, WORK, target, lambda _: None)
-        with closing(Meter(WORK, target, told.append)) as meter:
-            meter(events.Progress(job, Operation(job.operation, job.tuned_model, total_steps=9)))
+        with closing(TokenMeter(WORK, target, told.append)) as meter:
+            meter(
+                Event(
+                    EventKind.PROGRESS,
+                    job,
+                    operation=Operation(job.operation, job.tuned_model, total_steps=9),
+                )
+            )
             await asyncio.wait([meter._task])
 
     asyncio.run(look())
@@ -37,14 +43,14 @@ def told_by_a_meter(target):
 def test_a_running_tuning_is_measured_once():
     progress, measured = told_by_a_meter(FakeTarget())
 
-    assert isinstance(progress, events.Progress)
-    assert measured.tokens_per_step == 15  # "question 1answer 1" is three words
+    assert progress.kind is EventKind.PROGRESS
+    assert measured["tokens_per_step"] == 15  # "question 1answer 1" is three words
 
 
 def test_a_service_that_does_not_count_leaves_the_rest_as_it_is():
     target = FakeTarget(faults={n: Unavailable("busy") for n in range(6, 9)})
 
-    assert [type(event) for event in told_by_a_meter(target)] == [events.Progress]
+    assert [event.kind for event in told_by_a_meter(target)] == [EventKind.PROGRESS]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 10])

@@ -239,7 +239,7 @@ def test_what_could_not_be_delivered_is_left_for_the_next_run(ledger):
     Run(ledger, receivers).deliver(job_and_work)
 
     assert [str(event) for event in away.told] == [
-        "could not tell hooks.example.com: HTTP 503; the next run tries again"
+        "could not notify hooks.example.com: HTTP 503; the next run tries again"
     ]
     assert len(receivers.got) == 1
 
@@ -258,7 +258,7 @@ def test_one_that_refuses_is_given_up_and_said(ledger):
     run.deliver(ends(ledger))
 
     assert [str(event) for event in run.told] == [
-        "could not tell hooks.example.com: HTTP 410; given up"
+        "could not notify hooks.example.com: HTTP 410; given up"
     ]
     assert outbox.due(ledger.store) == []
 
@@ -269,7 +269,7 @@ def test_a_dead_receiver_is_given_up_in_the_end(ledger):
         run = Run(ledger, Receivers(hooks=[NotDelivered("gone")] * 6))
         run.deliver(works)
 
-    assert run.told[-1].why == "gone; given up"
+    assert run.told[-1]["why"] == "gone; given up"
     assert outbox.due(ledger.store) == []
 
 
@@ -330,7 +330,7 @@ def test_a_receiver_that_the_spec_no_longer_names_is_not_told(ledger, spec, chan
 
     run.deliver()
 
-    assert [event.why for event in run.told] == ["its spec no longer names it; given up"]
+    assert [event["why"] for event in run.told] == ["its spec no longer names it; given up"]
     assert outbox.due(ledger.store) == []
 
 
@@ -390,7 +390,7 @@ def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkey
 
     asyncio.run(whole_run())
 
-    assert [event.why for event in told] == ["there was no time; the next run tries again"]
+    assert [event["why"] for event in told] == ["there was no time; the next run tries again"]
     assert len(outbox.due(ledger.store)) == 1
 
 
@@ -411,7 +411,7 @@ def test_of_a_receiver_that_is_away_one_line_says_why(ledger, monkeypatch):
     asyncio.run(whole_run())
 
     assert [str(event) for event in told] == [
-        "could not tell hooks.example.com: HTTP 503; the next run tries again"
+        "could not notify hooks.example.com: HTTP 503; the next run tries again"
     ]
 
 

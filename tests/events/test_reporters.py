@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
 from tuner.errors import TunerError
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.events.reporters import JsonLines, Lines
 from tuner.types import Operation, Phase, Snapshot
 
@@ -18,7 +18,7 @@ def steps(done, total=200):
     operation = Operation(
         "op", JOB.tuned_model, total_steps=total, completed_steps=done, snapshots=snapshots
     )
-    return events.Progress(JOB, operation)
+    return Event(EventKind.PROGRESS, JOB, operation=operation)
 
 
 def test_a_tuning_of_many_steps_is_a_line_a_tenth():
@@ -37,7 +37,10 @@ def test_a_tuning_of_many_steps_is_a_line_a_tenth():
 def test_the_last_eighth_is_counted_in_steps_where_not_each_has_a_snapshot():
     snapshots = tuple(Snapshot(n, 1, float(n <= 700), 1.0) for n in range(100, 801, 100))
     operation = Operation("o", "m", total_steps=800, completed_steps=800, snapshots=snapshots)
-    assert str(events.Progress(JOB, operation)) == "tuning, step 800 of 800, loss 0.000"
+    assert (
+        str(Event(EventKind.PROGRESS, JOB, operation=operation))
+        == "tuning, step 800 of 800, loss 0.000"
+    )
 
 
 def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
@@ -46,7 +49,10 @@ def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
         "op", JOB.tuned_model, total_steps=16, completed_steps=3, snapshots=snapshots
     )
 
-    assert str(events.Progress(JOB, operation)) == "tuning, step 3 of 16, loss 2.000"
+    assert (
+        str(Event(EventKind.PROGRESS, JOB, operation=operation))
+        == "tuning, step 3 of 16, loss 2.000"
+    )
 
 
 def test_two_jobs_do_not_hide_each_other_s_progress():
@@ -55,7 +61,11 @@ def test_two_jobs_do_not_hide_each_other_s_progress():
     other = replace(JOB, name="other", tuned_model="tunedModels/other")
 
     reporter(steps(0))
-    reporter(events.Progress(other, Operation("op2", other.tuned_model, total_steps=9)))
+    reporter(
+        Event(
+            EventKind.PROGRESS, other, operation=Operation("op2", other.tuned_model, total_steps=9)
+        )
+    )
 
     assert len(stream.getvalue().splitlines()) == 2
 
@@ -64,7 +74,11 @@ def test_a_program_gets_one_object_an_event_and_no_example_text():
     stream = io.StringIO()
     reporter = JsonLines(stream)
 
-    for event in (effects.Submitted(JOB, 3), steps(7), events.Evaluated(JOB, EVALUATION)):
+    for event in (
+        Event(EventKind.SUBMITTED, JOB, rows=3),
+        steps(7),
+        Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False),
+    ):
         reporter(event)
 
     submitted, progress, evaluated = map(json.loads, stream.getvalue().splitlines())
@@ -78,7 +92,13 @@ def test_a_program_gets_one_object_an_event_and_no_example_text():
 
 def test_what_is_about_to_be_changed_is_no_line_but_an_object_for_programs():
     lines, objects = io.StringIO(), io.StringIO()
-    event = effects.Changing(JOB, "grant", "ana@example.com (reader)", "the gate was met")
+    event = Event(
+        EventKind.CHANGING,
+        JOB,
+        action="grant",
+        what="ana@example.com (reader)",
+        why="the gate was met",
+    )
 
     Lines(lines)(event)
     JsonLines(objects)(event)
@@ -91,7 +111,9 @@ def test_what_a_service_says_moves_no_cursor_and_forges_no_line():
     said = "no \x1b]0;owned\x07\x1b[2J\x9b1m\r\u202e\nerror: forged"
     stream = io.StringIO()
 
-    Lines(stream)(events.Ended(replace(JOB, phase=Phase.FAILED, error=said), changed=True))
+    Lines(stream)(
+        Event(EventKind.ENDED, replace(JOB, phase=Phase.FAILED, error=said), changed=True)
+    )
 
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()

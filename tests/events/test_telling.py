@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tests.fakes.webhook import listening
-from tuner.events import effects
+from tuner.events.events import EventKind
 from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock, log
 from tuner.jobs.running import start
@@ -62,9 +62,9 @@ def test_a_change_is_recorded_before_the_screen_shows_it(notifying):
     seen = []
 
     def screen(event):
-        if isinstance(event, effects.Changing):
+        if event.kind is EventKind.CHANGING:
             (*_, last) = log.written(log.audit_file())
-            seen.append(last["action"] == event.action and last["state"] == "intended")
+            seen.append(last["action"] == event["action"] and last["state"] == "intended")
 
     run(notifying, screen)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.target import ME, FakeTarget
 from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, RequestRefused
-from tuner.events import effects
+from tuner.events.events import EventKind
 from tuner.jobs.flow import advance, look
 from tuner.jobspec.schema import EarlyStopping
 from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role, State
@@ -91,7 +91,7 @@ def test_a_second_run_changes_nothing():
 
     assert again.phase is Phase.DONE
     assert (target.creates, target.grants, target.transfers) == (1, 2, 1)
-    assert not any(map(effects.is_change, told))
+    assert not any(event.is_change for event in told)
 
 
 def test_without_the_ledger_nothing_is_tuned_twice():
@@ -188,7 +188,7 @@ def test_strangers_are_reported_and_left_alone():
 
     drive(target, job, told=told)
 
-    assert [str(e.grant) for e in told if isinstance(e, effects.Stranger)] == [
+    assert [str(e["grant"]) for e in told if e.kind is EventKind.UNEXPECTED_PERMISSION] == [
         "bob@example.com (reader)"
     ]
     assert roles(target)["bob@example.com"] is Role.READER
@@ -265,8 +265,8 @@ def test_every_change_is_told_before_it_is_made_with_why_it_may():
 
     class Telling(list):
         def append(self, event):
-            if isinstance(event, effects.Changing):
-                made.append((event.action, event.why, target.calls.count(event.action)))
+            if event.kind is EventKind.CHANGING:
+                made.append((event["action"], event["why"], target.calls.count(event["action"])))
 
     drive(target, told=Telling())
 
@@ -287,10 +287,10 @@ def test_a_job_below_its_gate_is_shared_when_that_is_forced_and_says_so():
     assert job.phase is Phase.DONE
     assert job.allowed.startswith("forced by --force-share by ")
     assert [
-        type(event) for event in told if isinstance(event, effects.Forced | effects.Allowed)
-    ] == [effects.Forced]
-    changing = [event for event in told if isinstance(event, effects.Changing)]
-    assert {event.why for event in changing[1:]} == {job.allowed}
+        event.kind for event in told if event.kind in (EventKind.FORCED, EventKind.ALLOWED)
+    ] == [EventKind.FORCED]
+    changing = [event for event in told if event.kind is EventKind.CHANGING]
+    assert {event["why"] for event in changing[1:]} == {job.allowed}
 
 
 @pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])
@@ -323,7 +323,7 @@ def test_a_failed_model_is_deleted_and_tuned_again_when_that_is_asked():
 
     assert (job.phase, job.retry) == (Phase.DONE, False)
     assert (target.creates, target.calls.count("delete")) == (2, 1)
-    actions = [event.action for event in told if isinstance(event, effects.Changing)]
+    actions = [event["action"] for event in told if event.kind is EventKind.CHANGING]
     assert actions[:2] == ["delete", "create"]
 
 
@@ -383,7 +383,7 @@ def test_a_loss_that_stands_still_gives_the_tuning_up_once_that_is_written_down(
     assert job.phase is Phase.CANCELLED
     assert job.error.startswith("stopped early: the loss has not sunk below 1")
     assert target.calls.count("cancel") == 1
-    assert [event.action for event in told if isinstance(event, effects.Changing)] == [
+    assert [event["action"] for event in told if event.kind is EventKind.CHANGING] == [
         "create",
         "cancel",
     ]
@@ -399,9 +399,9 @@ def test_a_cancel_is_acknowledged_also_by_a_run_after_a_crash_in_the_middle_of_i
     drive(target, job, work, told)
     drive(target, job, work, after := [])  # as the ledger has it when we were killed
 
-    kinds = (effects.Changing, effects.Cancelling, effects.AlreadyCancelled)
-    assert [type(event) for event in told if isinstance(event, kinds)] == list(kinds)
-    assert [type(event) for event in after if isinstance(event, kinds)] == [kinds[-1]]
+    kinds = (EventKind.CHANGING, EventKind.CANCELLING, EventKind.ALREADY_CANCELLED)
+    assert [event.kind for event in told if event.kind in kinds] == list(kinds)
+    assert [event.kind for event in after if event.kind in kinds] == [kinds[-1]]
 
 
 def test_a_spec_that_no_longer_gives_up_cancels_nothing():

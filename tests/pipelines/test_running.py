@@ -14,7 +14,7 @@ from tests.fakes.target import Crash
 from tests.fakes.work import GRANTS, job_of
 from tuner import targets
 from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
-from tuner.events import effects, events
+from tuner.events.events import EventKind
 from tuner.jobs.ledger import Ledger, pipelines
 from tuner.jobs.running import runner
 from tuner.jobs.running.runner import Pace
@@ -63,7 +63,7 @@ class Bench:
             return ledger.find("local", model(stage)).phase
 
     def heard(self, kind):
-        return [event for event in self.told if isinstance(event, kind)]
+        return [event for event in self.told if event.kind is kind]
 
 
 class Clock:
@@ -120,7 +120,7 @@ def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(ben
     run.run(made)
     run.run(made)
 
-    assert [event.changed for event in run.heard(events.Ended)] == [True, False]
+    assert [event["changed"] for event in run.heard(EventKind.ENDED)] == [True, False]
 
 
 def test_what_was_run_is_run_again_without_changing_anything(bench):
@@ -147,7 +147,7 @@ def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_furth
     assert set(outcome.states.values()) == {"SELECTED", "NOT SELECTED", "DONE"}
     polish = next(m for m in run.target.held.values() if m.name.startswith("tunedModels/polish-"))
     assert polish.tuned_model_source == model(made.stages[1])
-    order = [event.job.name for event in run.heard(effects.Submitted)]
+    order = [event.job.name for event in run.heard(EventKind.SUBMITTED)]
     assert order == ["grid", "grid", "grid", "polish", "alone"]
 
 
@@ -207,7 +207,7 @@ def test_the_jobs_before_a_failed_one_stay_done_and_those_after_it_are_skipped(b
     assert list(outcome.states.values()) == ["DONE", "FAILED", "SKIPPED", "SKIPPED"]
     assert outcome.exit_code == 1
     assert isinstance(outcome.failure, TuningFailed)
-    whys = [event.why for event in run.heard(events.Skipped)]
+    whys = [event["why"] for event in run.heard(EventKind.SKIPPED)]
     assert whys == ["bad did not end well", "after was skipped"]
 
 
@@ -281,7 +281,7 @@ def test_a_loser_that_was_there_before_is_not_deleted(bench):
     run.run(made)
 
     assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
-    assert [event.why for event in run.heard(effects.Spared)] == [
+    assert [event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)] == [
         "it was there before this pipeline"
     ]
 
@@ -311,7 +311,7 @@ def test_a_loser_of_two_pipelines_is_not_deleted(bench):
     run.run(made)
 
     assert len(run.target.held) == 3
-    assert {event.why for event in run.heard(effects.Spared)} == {
+    assert {event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)} == {
         "it belongs to the pipeline other as well"
     }
 
@@ -338,7 +338,7 @@ def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(be
 
     assert list(outcome.states.values()) == ["DONE", "DONE", "DONE", "DONE"]
     assert run.target.creates == 5
-    assert [event.job.attempt for event in run.heard(events.Retrying)] == [2]
+    assert [event.job.attempt for event in run.heard(EventKind.RETRYING)] == [2]
 
 
 @pytest.mark.parametrize("losers", ["keep", "delete"])

@@ -15,7 +15,7 @@ import click
 
 from tuner.cli.output import show
 from tuner.errors import Detached, TunerError
-from tuner.events.findings import Findings
+from tuner.events.reporters import NewsFilter
 from tuner.jobs import outcome as outcomes_of
 from tuner.jobs.figures import readable
 from tuner.jobs.outcome import Outcome
@@ -25,13 +25,13 @@ from tuner.types import Phase, TargetConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tuner.events.events import Event, Tell
+    from tuner.events.events import Event, EventHandler
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.pipelines.model import PipelineOutcome
 
     Ended = Outcome | PipelineOutcome
-    Follow = Callable[[Tell, Pace], Coroutine[None, None, Sequence[Ended]]]
+    Follow = Callable[[EventHandler, Pace], Coroutine[None, None, Sequence[Ended]]]
 
 ASK_AGAIN_S = 1.0
 GOES_ON = ("WAITING", "SUBMIT", "TUNE", "EVALUATE", "SHARE", "TRANSFER")
@@ -98,7 +98,7 @@ def follow(
     try:
         live = output != "jsonl" and not ctx.obj["quiet"] and sys.stderr.isatty()
         with _reporter(output, quiet=ctx.obj["quiet"], live=live) as reporter:
-            told = Findings(reporter)
+            told = NewsFilter(reporter)
             tell = reporter if output == "jsonl" else told
             outcomes = asyncio.run(_until_interrupted(follows(tell, replace(pace, measures=live))))
     except KeyboardInterrupt:
@@ -159,12 +159,12 @@ def _reporter(
         return Lines(sys.stderr)
     from rich.console import Console
 
-    from tuner.events.live import Terminal
+    from tuner.events.progress import Terminal
 
     return Terminal(Console(stderr=True))
 
 
-def _print(outcomes: Sequence[Ended], output: str, told: Findings) -> None:
+def _print(outcomes: Sequence[Ended], output: str, told: NewsFilter) -> None:
     if output == "jsonl":
         return
     if output != "table":
@@ -185,11 +185,11 @@ def _record(ended: Ended) -> dict[str, object]:
     return record(ended)
 
 
-def _print_pipeline(ended: PipelineOutcome, told: Findings) -> None:
+def _print_pipeline(ended: PipelineOutcome, told: NewsFilter) -> None:
     """A line a stage, and the tables of those that are kept and of which there is news."""
     from tuner.pipelines.model import rows
 
-    news = [name for name, each in ended.outcomes.items() if told.has_told(each.job)]
+    news = [name for name, each in ended.outcomes.items() if told.has_reported(each.job)]
     is_unchanged = not news and not ended.failures
     click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'its stages'}")
     show(list(map(readable, rows(ended))), "table")

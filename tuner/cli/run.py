@@ -16,7 +16,7 @@ from tuner.errors import TunerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
@@ -153,8 +153,8 @@ def _follow(ctx: click.Context, asked: _Request, pace: Pace, output: str) -> int
 
 def _following(
     both: Both, settled: Sequence[Outcome], ledger: Ledger, *, force: bool = False
-) -> Callable[[Tell, Pace], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
-    async def follows(tell: Tell, pace: Pace) -> Sequence[Outcome | PipelineOutcome]:
+) -> Callable[[EventHandler, Pace], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
+    async def follows(tell: EventHandler, pace: Pace) -> Sequence[Outcome | PipelineOutcome]:
         if not both[1]:
             from tuner.jobs.running.start import follow_all
 

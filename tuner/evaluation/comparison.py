@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuner import names
 from tuner.evaluation import asking, bootstrap, gate
 from tuner.evaluation.scoring import Examiner
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tuner.evaluation.answers import Answers
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Interval, Job
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
@@ -52,7 +52,7 @@ async def compared(
     work: PreparedJob,
     open_: OpenTarget,
     answers: Callable[[str], Answers],
-    tell: Tell,
+    tell: EventHandler,
 ) -> list[Standing]:
     """Ask each job's model the held-out rows of ``work``, and score them by its metric.
 
@@ -74,7 +74,9 @@ async def compared(
     examiner = Examiner(gate.metric_of(work), work, target, answers(first.where))
     said = await asking.together(_answered(job, work, open_, answers, tell) for job in jobs)
     scores = await examiner.scores(
-        work.holdout, said, lambda done, total: tell(events.Judging(first, done, total))
+        work.holdout,
+        said,
+        lambda done, total: tell(Event(EventKind.JUDGING, first, done=done, total=total)),
     )
     standings = map(Standing, jobs, said, scores)
     against = partial(_against, scores[0], gate.digest(work))
@@ -86,7 +88,7 @@ async def _answered(
     work: PreparedJob,
     open_: OpenTarget,
     answers: Callable[[str], Answers],
-    tell: Tell,
+    tell: EventHandler,
 ) -> list[str]:
     is_tuned = names.is_tuned_model(job.tuned_model)
     prompts = [row.text_input for row in work.holdout] if is_tuned else gate.base_prompts(work)
@@ -95,7 +97,7 @@ async def _answered(
     def count(answered: int) -> None:
         nonlocal done
         done += answered
-        tell(events.Evaluating(job, done, len(prompts)))
+        tell(Event(EventKind.EVALUATING, job, done=done, total=len(prompts)))
 
     config = gate.settings(work.holdout)
     target, kept = await open_(job.target), answers(job.where)

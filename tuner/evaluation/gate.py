@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tuner.evaluation import asking, bootstrap, metrics
 from tuner.evaluation.own_metric import code_of
 from tuner.evaluation.scoring import FEW, Examiner
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 from tuner.job import Evaluation, Judged
 from tuner.jobs.figures import figure
 from tuner.jobspec.schema import MetricSpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.evaluation.answers import Answers
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.jobspec.schema import EvaluationSpec as Wanted
@@ -37,7 +37,7 @@ _LAPSED = "no longer: "
 
 
 async def evaluate(
-    target: Target, job: Job, work: PreparedJob, answers: Answers, tell: Tell
+    target: Target, job: Job, work: PreparedJob, answers: Answers, tell: EventHandler
 ) -> Evaluation:
     """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
 
@@ -54,7 +54,7 @@ async def evaluate(
     def count(answered: int) -> None:
         nonlocal done
         done += answered
-        tell(events.Evaluating(job, done, 2 * len(rows)))
+        tell(Event(EventKind.EVALUATING, job, done=done, total=2 * len(rows)))
 
     prompts = [row.text_input for row in rows]
     base_model = work.spec.base_model or work.spec.tuned_model_source
@@ -66,7 +66,9 @@ async def evaluate(
         ]
     )
     by_tuned, by_base = await examiner.scores(
-        rows, [tuned, base], lambda judged, of: tell(events.Judging(job, judged, of))
+        rows,
+        [tuned, base],
+        lambda judged, of: tell(Event(EventKind.JUDGING, job, done=judged, total=of)),
     )
     judged = tuple(
         Judged(row.text_input, row.output, *each, row.line, *scores)

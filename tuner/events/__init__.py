@@ -1,1 +1,1 @@
-"""Who hears of what happens: events, and those who pass them on."""
+"""What happens to a job, and who is informed: events, reporters and notifications."""

@@ -1,234 +1,179 @@
-"""What a running job tells those who watch it, each event with the words for it."""
+"""Events: what happens to a job while it runs, as one type with a kind, and the message for each kind."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from tuner.jobs.figures import figure
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from tuner.job import Evaluation, Job
-    from tuner.types import Operation
+    from tuner.job import Job
 
-    Tell = Callable[["Event"], None]
+    EventHandler = Callable[["Event"], None]
 
 
-@dataclass(frozen=True, slots=True)
+class EventKind(StrEnum):
+    """What happened; the value is the name that logs and programs see."""
+
+    # changes at the service: announced before the call, reported after it
+    CHANGING = "Changing"
+    SUBMITTED = "Submitted"
+    ALREADY_EXISTED = "AlreadyExisted"
+    GRANTED = "Granted"
+    ROLE_CHANGED = "RoleChanged"
+    ALREADY_GRANTED = "AlreadyGranted"
+    UNEXPECTED_PERMISSION = "UnexpectedPermission"
+    TRANSFERRED = "Transferred"
+    ALREADY_TRANSFERRED = "AlreadyTransferred"
+    ALLOWED = "Allowed"
+    FORCED = "Forced"
+    CANCELLING = "Cancelling"
+    ALREADY_CANCELLED = "AlreadyCancelled"
+    DELETED = "Deleted"
+    DELETION_SKIPPED = "DeletionSkipped"
+    # the course of a job
+    PROGRESS = "Progress"
+    MEASURED = "Measured"
+    TUNED = "Tuned"
+    STOPPING = "Stopping"
+    EVALUATING = "Evaluating"
+    JUDGING = "Judging"
+    EVALUATED = "Evaluated"
+    RETRYING = "Retrying"
+    SELECTED = "Selected"
+    NOT_SELECTED = "NotSelected"
+    SKIPPED = "Skipped"
+    ENDED = "Ended"
+    # what surrounds it
+    WATCHING = "Watching"
+    TAKEN_OVER = "TakenOver"
+    WAITING = "Waiting"
+    NOTIFICATION_FAILED = "NotificationFailed"
+    NOT_LOCKED = "NotLocked"
+
+
 class Event:
-    """Something that happened to ``job``; as text, a line about it that does not name the job."""
+    """Something that happened to a job; as text, a line about it that does not name the job.
 
-    job: Job
+    Attributes:
+        kind: What happened.
+        job: As it was then.
+        data: What else is known, by the names in the kind's message.
+    """
 
+    __slots__ = ("data", "job", "kind")
 
-@dataclass(frozen=True, slots=True)
-class Progress(Event):
-    """A look at the running operation."""
+    def __init__(self, kind: EventKind, job: Job, **data: Any) -> None:
+        self.kind, self.job = kind, job
+        self.data: Mapping[str, Any] = data
 
-    operation: Operation
+    def __getitem__(self, name: str) -> Any:
+        return self.data[name]
+
+    def __str__(self) -> str:
+        message = _MESSAGES[self.kind]
+        if isinstance(message, str):
+            return message.format(job=self.job, **self.data)
+        return message(self)
+
+    def __repr__(self) -> str:
+        return f"Event({self.kind}, {self.job.title}, {self.data})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return (self.kind, self.job, self.data) == (other.kind, other.job, other.data)
+
+    __hash__ = None  # type: ignore[assignment]  # its data may be mutable
 
     @property
-    def mean_loss(self) -> float | None:
-        """The latest, in nats a token; None before the first snapshot."""
-        snapshots = self.operation.snapshots
-        return snapshots[-1].mean_loss if snapshots else None
-
-    @property
-    def amounts(self) -> tuple[int, int]:
-        """Steps done, of how many."""
-        return self.operation.completed_steps, self.operation.total_steps
-
-    def __str__(self) -> str:
-        """Steps and loss, the mean over the last eighth of all steps: one batch's says little."""
-        done, total = self.amounts
-        snapshots = self.operation.snapshots
-        before = (snapshots[-1].step if snapshots else 0) - max(1, total // 8)
-        recent = [each.mean_loss for each in snapshots if each.step > before]
-        loss = f", loss {figure(sum(recent) / len(recent))}" if recent else ""
-        return f"tuning, step {done} of {total}{loss}"
-
-
-@dataclass(frozen=True, slots=True)
-class Measured(Event):
-    """About how many tokens a step of the running tuning takes."""
-
-    tokens_per_step: int
-
-    def __str__(self) -> str:
-        """The estimate."""
-        return f"about {self.tokens_per_step} tokens a step"
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned(Event):
-    """The tuning is finished and the model is ACTIVE."""
-
-    def __str__(self) -> str:
-        """The model's state."""
-        return f"tuned: {self.job.tuned_model} is ACTIVE"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluating(Event):
-    """``done`` of ``total`` answers on held-out rows are in, base and tuned together."""
-
-    done: int
-    total: int
+    def is_change(self) -> bool:
+        """Whether this run did something, rather than found it done."""
+        return self.kind in _CHANGES or (self.kind is EventKind.EVALUATED and not self["kept"])
 
     @property
     def amounts(self) -> tuple[int, int]:
-        """Answers done, of how many."""
-        return self.done, self.total
-
-    def __str__(self) -> str:
-        """How far."""
-        return f"evaluating on held-out rows, {self.done} of {self.total} answers"
+        """Steps or answers done, and of how many; for a gradual kind."""
+        if self.kind is EventKind.PROGRESS:
+            return self["operation"].completed_steps, self["operation"].total_steps
+        return self["done"], self["total"]
 
 
-@dataclass(frozen=True, slots=True)
-class Judging(Evaluating):
-    """``done`` of ``total`` different answers were judged by a model."""
-
-    def __str__(self) -> str:
-        """How far."""
-        return f"judging, {self.done} of {self.total} answers"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated(Event):
-    """The held-out rows were answered by both models, or had been in an earlier run (``kept``)."""
-
-    evaluation: Evaluation
-    kept: bool = False
-
-    def __str__(self) -> str:
-        """Tuned against base."""
-        return f"{self.evaluation}{', from an earlier run' if self.kept else ''}"
+_CHANGES = frozenset(
+    {
+        EventKind.SUBMITTED,
+        EventKind.GRANTED,
+        EventKind.ROLE_CHANGED,
+        EventKind.TRANSFERRED,
+        EventKind.DELETED,
+    }
+)
+GRADUAL = frozenset({EventKind.PROGRESS, EventKind.EVALUATING, EventKind.JUDGING})
+"""Repeated as work proceeds; reporters show a tenth at a time."""
+LOG_ONLY = frozenset({EventKind.CHANGING, EventKind.CANCELLING, EventKind.ALREADY_CANCELLED})
+"""Not shown to people: other events give the reason before it and the result after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping(Event):
-    """The tuning will be cancelled."""
-
-    why: str
-
-    def __str__(self) -> str:
-        """Why."""
-        return f"stopping early: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class Watching(Event):
-    """Another runner works on the job; this one looks on."""
-
-    holder: str
-
-    def __str__(self) -> str:
-        """Who."""
-        return f"{self.holder} works on it: watching"
+def _progress(event: Event) -> str:
+    """Steps, and the mean loss over the last eighth of all steps: that of one batch is noise."""
+    done, total = event.amounts
+    snapshots = event["operation"].snapshots
+    before = (snapshots[-1].step if snapshots else 0) - max(1, total // 8)
+    recent = [each.mean_loss for each in snapshots if each.step > before]
+    loss = f", loss {figure(sum(recent) / len(recent))}" if recent else ""
+    return f"tuning, step {done} of {total}{loss}"
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver(Event):
-    """The runner that worked on the job is gone; this one goes on."""
-
-    holder: str
-
-    def __str__(self) -> str:
-        """From whom."""
-        return f"taken over from {self.holder}, which is gone"
+def _changing(event: Event) -> str:
+    why = f" ({event['why']})" if event["why"] else ""
+    return f"{event['action'].replace('_', ' ')} {event['what']}{why}"
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying(Event):
-    """A job that failed is tuned again."""
-
-    def __str__(self) -> str:
-        """Which try it is."""
-        return f"tuned again, try {self.job.attempt}"
+def _ended(event: Event) -> str:
+    if event.job.phase is not Phase.DONE:
+        return f"{event.job.phase.lower()}: {event.job.error}"
+    return "done" if event["changed"] else "nothing to do: everything is as the spec says"
 
 
-@dataclass(frozen=True, slots=True)
-class Won(Event):
-    """The best of a matrix: it is kept, shared and handed over."""
-
-    metric: str
-    score: float
-    of: int
-
-    def __str__(self) -> str:
-        """By what, among how many."""
-        return f"the best of {self.of} by {self.metric}, {figure(self.score)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Beaten(Event):
-    """Another of the matrix is better."""
-
-    winner: str
-
-    def __str__(self) -> str:
-        """Which."""
-        return f"{self.winner} is better"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped(Event):
-    """A job of a pipeline that is not begun."""
-
-    why: str
-
-    def __str__(self) -> str:
-        """Why."""
-        return f"skipped: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered(Event):
-    """Somebody could not be told."""
-
-    sink: str
-    why: str
-
-    def __str__(self) -> str:
-        """Who, and why."""
-        return f"could not tell {self.sink}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class NotLocked(Event):
-    """What the job was made of could not be written down beside its spec."""
-
-    why: str
-
-    def __str__(self) -> str:
-        """Why."""
-        return f"not locked: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting(Event):
-    """The target does not answer; it is asked again in ``seconds``."""
-
-    reason: str
-    seconds: float
-
-    def __str__(self) -> str:
-        """Why, and for how long."""
-        return f"trying again in {self.seconds:.0f} s: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended(Event):
-    """The job is over; ``changed`` tells whether this run did anything."""
-
-    changed: bool
-
-    def __str__(self) -> str:
-        """How it ended."""
-        if self.job.phase is not Phase.DONE:
-            return f"{self.job.phase.lower()}: {self.job.error}"
-        return "done" if self.changed else "nothing to do: everything is as the spec says"
+_MESSAGES: dict[EventKind, str | Callable[[Event], str]] = {
+    EventKind.CHANGING: _changing,
+    EventKind.SUBMITTED: "submitted {job.tuned_model}, {rows} rows, to {job.where}",
+    EventKind.ALREADY_EXISTED: "{job.tuned_model} exists already: nothing submitted",
+    EventKind.GRANTED: "granted {grant}",
+    EventKind.ROLE_CHANGED: "changed the role of {grant}",
+    EventKind.ALREADY_GRANTED: "{grant} has access already",
+    EventKind.UNEXPECTED_PERMISSION: "{grant} has access but is not in the spec; left unchanged",
+    EventKind.TRANSFERRED: "ownership transferred to {owner}",
+    EventKind.ALREADY_TRANSFERRED: "{owner} is the owner already",
+    EventKind.ALLOWED: "may be shared: {why}",
+    EventKind.FORCED: "shared although {misses}: --force-share",
+    EventKind.CANCELLING: "requested the service to cancel it: {why}",
+    EventKind.ALREADY_CANCELLED: "the service has cancelled it",
+    EventKind.DELETED: "deleted {job.tuned_model}: {why}",
+    EventKind.DELETION_SKIPPED: "{job.tuned_model} is not deleted: {why}",
+    EventKind.PROGRESS: _progress,
+    EventKind.MEASURED: "about {tokens_per_step} tokens a step",
+    EventKind.TUNED: "tuned: {job.tuned_model} is ACTIVE",
+    EventKind.STOPPING: "stopping early: {why}",
+    EventKind.EVALUATING: "evaluating on held-out rows, {done} of {total} answers",
+    EventKind.JUDGING: "judging, {done} of {total} answers",
+    EventKind.EVALUATED: lambda event: (
+        f"{event['evaluation']}{', from an earlier run' if event['kept'] else ''}"
+    ),
+    EventKind.RETRYING: "tuned again, attempt {job.attempt}",
+    EventKind.SELECTED: lambda event: (
+        f"the best of {event['of']} by {event['metric']}, {figure(event['score'])}"
+    ),
+    EventKind.NOT_SELECTED: "{winner} is better",
+    EventKind.SKIPPED: "skipped: {why}",
+    EventKind.ENDED: _ended,
+    EventKind.WATCHING: "{holder} works on it: watching",
+    EventKind.TAKEN_OVER: "taken over from {holder}, which is gone",
+    EventKind.WAITING: "trying again in {seconds:.0f} s: {reason}",
+    EventKind.NOTIFICATION_FAILED: "could not notify {sink}: {why}",
+    EventKind.NOT_LOCKED: "not written to tuner.lock: {why}",
+}

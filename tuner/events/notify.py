@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tuner.errors import InvalidInput, TunerError
 from tuner.evaluation import gate
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 from tuner.events.sending import NotDelivered, send
 from tuner.jobs.ledger import notices as outbox
 from tuner.jobs.ledger.notices import Notice
@@ -27,7 +27,7 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Evaluation, Job
     from tuner.jobs.ledger import Ledger
     from tuner.jobspec.prepared_job import PreparedJob
@@ -132,7 +132,7 @@ class Outbox:
     def __init__(
         self,
         ledger: Ledger,
-        tell: Tell,
+        tell: EventHandler,
         send: Send = send,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -251,7 +251,7 @@ class Outbox:
     def _say(self, notice: Notice, why: str, sink: Notify | None = None) -> None:
         job = self._ledger.find(notice.target, notice.tuned_model)
         if job:
-            self._tell(events.Undelivered(job, shown(sink), why))
+            self._tell(Event(EventKind.NOTIFICATION_FAILED, job, sink=shown(sink), why=why))
 
 
 class _Delivery(NamedTuple):

@@ -1,81 +1,77 @@
-"""Reporters: they take events and tell people or programs; the core knows no terminal."""
+"""Reporters: they take events and show them to people or programs."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tuner.errors import inert
-from tuner.events import effects, events
+from tuner.events.events import GRADUAL, LOG_ONLY, EventKind
 from tuner.jobs.moments import timestamp
+from tuner.jobspec.files import is_pipeline
 
 if TYPE_CHECKING:
-    from tuner.events.events import Event
-    from tuner.job import Evaluation
+    from tuner.events.events import Event, EventHandler
+    from tuner.job import Evaluation, Job
 
-LINE_EVERY_PERCENT = 10
-
-
-_GRADUAL = (events.Progress, events.Evaluating)
+REPORT_EVERY_PERCENT = 10
 
 
 class Reporter(Protocol):
-    """Takes events from ``__enter__`` to ``__exit__``."""
+    """Takes events between ``__enter__`` and ``__exit__``."""
 
     def __call__(self, event: Event) -> None:
-        """Tell about one event."""
+        """Report one event."""
 
-    def __enter__(self) -> Self:
-        """Get ready."""
+    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None:
-        """Leave a clean screen."""
+    def __exit__(self, *_: object) -> None: ...
 
 
 @dataclass(slots=True)
-class Sparing:
-    """Tells news from what would only repeat: of a tuning and an evaluation, each tenth is news."""
+class Throttled:
+    """Lets a gradual event pass once for every tenth of its work, any other event always."""
 
-    told: dict[str, int] = field(default_factory=dict)
+    last_tenth: dict[tuple[str, EventKind], int] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> bool:
-        """Whether the event is worth a line."""
-        if not isinstance(event, _GRADUAL):
+        """Return whether the event is worth reporting."""
+        if event.kind not in GRADUAL:
             return True
         done, total = event.amounts
-        key = f"{event.job.tuned_model} {type(event).__name__}"
-        tenth = 100 * done // max(total, 1) // LINE_EVERY_PERCENT
-        news = self.told.get(key) != tenth
-        self.told[key] = tenth
-        return news
+        key = (event.job.tuned_model, event.kind)
+        tenth = 100 * done // max(total, 1) // REPORT_EVERY_PERCENT
+        is_new = self.last_tenth.get(key) != tenth
+        self.last_tenth[key] = tenth
+        return is_new
 
 
 @dataclass(slots=True)
 class Lines:
-    """One line an event, and one every tenth of a tuning: for logs, pipes and CI."""
+    """Writes one line an event, and one every tenth of a tuning: for logs, pipes and CI."""
 
     stream: TextIO
-    is_news: Sparing = field(default_factory=Sparing)
+    throttle: Throttled = field(default_factory=Throttled)
 
     def __call__(self, event: Event) -> None:
-        """Write a line, unless it would say what the last one said, or what the next one will."""
-        if self.is_news(event) and not isinstance(event, effects.UNSAID):
+        """Write a line, unless it repeats the last one."""
+        if self.throttle(event) and event.kind not in LOG_ONLY:
             line = " ".join(inert(f"{event.job.title}: {event}").splitlines())
             print(line, file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
-        """Nothing to prepare."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to clean."""
+        pass
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """One JSON object an event, for programs: ``time``, ``event``, ``job``, then its own fields."""
+    """Writes one JSON object an event: ``time``, ``event``, ``job``, then the event's own data."""
 
     stream: TextIO
 
@@ -84,45 +80,100 @@ class JsonLines:
         print(json.dumps(as_record(event, time.time())), file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
-        """Nothing to prepare."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to clean."""
+        pass
+
+
+_CONFIRMATIONS = frozenset(
+    {
+        EventKind.ALREADY_EXISTED,
+        EventKind.ALLOWED,
+        EventKind.DELETION_SKIPPED,
+        EventKind.UNEXPECTED_PERMISSION,
+        EventKind.ALREADY_GRANTED,
+        EventKind.ALREADY_TRANSFERRED,
+        EventKind.MEASURED,
+        EventKind.TUNED,
+        EventKind.SELECTED,
+        EventKind.NOT_SELECTED,
+    }
+)
+
+
+class NewsFilter:
+    """Passes events on, but holds back those that only confirm the state of an existing model.
+
+    They are passed on as soon as this run changes something of the job. A job without a change is
+    reported in one line; a stage of a pipeline in none, since the pipeline has its own table.
+    """
+
+    def __init__(self, emit: EventHandler) -> None:
+        self._emit = emit
+        self._held: dict[tuple[str, str], list[Event]] = {}
+        self._reported: set[tuple[str, str]] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Pass the event on, or hold it back."""
+        model = _model(event.job)
+        if event.kind is EventKind.ALREADY_EXISTED and model not in self._reported:
+            self._held.setdefault(model, [])
+        if model not in self._held:
+            self._pass_on(event)
+        elif event.kind is EventKind.ENDED and not event["changed"]:
+            del self._held[model]
+            if not is_pipeline(Path(event.job.spec)):
+                self._pass_on(event)
+        elif _is_confirmation(event):
+            self._held[model].append(event)
+        else:
+            for each in (*self._held.pop(model), event):
+                self._pass_on(each)
+
+    def has_reported(self, job: Job) -> bool:
+        """Whether any event of a job was passed on."""
+        return _model(job) in self._reported
+
+    def _pass_on(self, event: Event) -> None:
+        self._reported.add(_model(event.job))
+        self._emit(event)
+
+
+def _model(job: Job) -> tuple[str, str]:
+    return job.where, job.tuned_model
+
+
+def _is_confirmation(event: Event) -> bool:
+    if event.kind is EventKind.PROGRESS:
+        return bool(event["operation"].done)
+    if event.kind is EventKind.EVALUATED:
+        return bool(event["kept"])
+    return event.kind in _CONFIRMATIONS
 
 
 def as_record(event: Event, at: float) -> dict[str, object]:
-    """The event, told ``at`` seconds since 1970, as plain data without the texts of examples."""
-    own = {name: getattr(event, name) for name in _own_fields(event)}
-    if isinstance(event, events.Evaluated):
-        own["evaluation"] = scores(event.evaluation)
-    if isinstance(event, events.Progress):
-        own["operation"] = event.operation._asdict()
-        own["operation"].pop("snapshots")
-        own["mean_loss"] = event.mean_loss
+    """Return an event of ``at`` seconds since 1970 as plain data, without texts of examples."""
+    data = dict(event.data)
+    if event.kind is EventKind.EVALUATED:
+        data["evaluation"] = scores(event["evaluation"])
+    if event.kind is EventKind.PROGRESS:
+        operation = data["operation"] = event["operation"]._asdict()
+        snapshots = operation.pop("snapshots")
+        data["mean_loss"] = snapshots[-1].mean_loss if snapshots else None
     return {
         "time": timestamp(at),
-        "event": type(event).__name__,
+        "event": event.kind.value,
         "job": event.job.name,
         "label": event.job.label,
         "tuned_model": event.job.tuned_model,
         "phase": event.job.phase,
-        **own,
+        **data,
     }
 
 
-def _own_fields(event: Event) -> tuple[str, ...]:
-    kind = type(event)
-    if kind not in _known:
-        _known[kind] = tuple(each.name for each in fields(event) if each.name != "job")
-    return _known[kind]
-
-
-_known: dict[type, tuple[str, ...]] = {}
-
-
 def scores(evaluation: Evaluation) -> dict[str, object]:
-    """An evaluation without its rows."""
+    """Return an evaluation without its rows."""
     return {
         "rows": evaluation.count,
         "metric": evaluation.metric,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
 from tuner.evaluation import gate
 from tuner.evaluation.answers import NOTHING_KEPT
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs import stopping
 from tuner.jobs.sharing import share, transfer
 from tuner.jobspec.prepared_job import content_id, new_tuned_model
@@ -21,7 +21,7 @@ from tuner.types import Phase, State
 
 if TYPE_CHECKING:
     from tuner.evaluation.answers import Answers
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def advance(
-    job: Job, work: PreparedJob, target: Target, tell: Tell, answers: Answers = NOTHING_KEPT
+    job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: Answers = NOTHING_KEPT
 ) -> Job:
     """Do the next step of ``job`` and return the job after it.
 
@@ -53,7 +53,7 @@ async def advance(
             return job
 
 
-async def _submit(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
+async def _submit(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
     found = await _visible(job.tuned_model, target)
     if found is None and job.handed_to:
         raise NotAllowed(
@@ -74,7 +74,7 @@ async def _submit(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Jo
             return created
         found = await target.tuned_model(job.tuned_model)
     _refuse_another(found, job, work)
-    tell(effects.Adopted(job))
+    tell(Event(EventKind.ALREADY_EXISTED, job))
     if job.retry:  # killed right after the create: this is the new model already
         job = replace(job, retry=False, stopping="", operation="")
     if not gate.stands(job.evaluation, work, found):  # of another model that had this name
@@ -92,26 +92,26 @@ def _anew(job: Job) -> Job:
     return replace(job, attempt=job.attempt + 1, evaluation=None, allowed="", stopping="")
 
 
-async def _delete_failed(job: Job, target: Target, tell: Tell) -> None:
-    tell(events.Retrying(job))
+async def _delete_failed(job: Job, target: Target, tell: EventHandler) -> None:
+    tell(Event(EventKind.RETRYING, job))
     why = "it failed and is tuned again"
-    tell(effects.Changing(job, "delete", job.tuned_model, why))
+    tell(Event(EventKind.CHANGING, job, action="delete", what=job.tuned_model, why=why))
     with suppress(NotFound):  # the reply to our own call was lost
         await target.delete(job.tuned_model)
-    tell(effects.Deleted(job, why))
+    tell(Event(EventKind.DELETED, job, why=why))
 
 
-async def _create(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job | None:
+async def _create(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job | None:
     """None when the model is there already: somebody was faster, or our own reply was lost."""
     new = replace(new_tuned_model(work), id=job.tuned_model.removeprefix("tunedModels/"))
-    tell(effects.Changing(job, "create", job.tuned_model, ""))
+    tell(Event(EventKind.CHANGING, job, action="create", what=job.tuned_model, why=""))
     try:
         operation = await target.create(new)
     except AlreadyExists:
         if await _visible(job.tuned_model, target) is None:
             raise
         return None
-    tell(effects.Submitted(job, len(new.examples)))
+    tell(Event(EventKind.SUBMITTED, job, rows=len(new.examples)))
     job = replace(job, evaluation=None, allowed="")
     return replace(job, phase=Phase.TUNE, operation=operation.name, retry=False, stopping="")
 
@@ -158,7 +158,9 @@ def others_content(job: Job | None, work: PreparedJob) -> list[str]:
     return ["it was tuned from other examples, as the ledger knows"]
 
 
-async def look(job: Job, target: Target, tell: Tell, work: PreparedJob | None = None) -> Job:
+async def look(
+    job: Job, target: Target, tell: EventHandler, work: PreparedJob | None = None
+) -> Job:
     """See how the tuning goes; the phase after it is EVALUATE.
 
     Changes nothing, but for a ``work`` that asks for early stopping: a tuning that is to be
@@ -174,33 +176,35 @@ async def look(job: Job, target: Target, tell: Tell, work: PreparedJob | None = 
         completed_steps=operation.completed_steps,
         mean_loss=operation.snapshots[-1].mean_loss if operation.snapshots else None,
     )
-    tell(events.Progress(job, operation))
+    tell(Event(EventKind.PROGRESS, job, operation=operation))
     if not operation.done:
         return job if work is None else await _stop_early(job, work, operation, target, tell)
     if operation.cancelled and job.stopping:
-        tell(effects.AlreadyCancelled(job))
+        tell(Event(EventKind.ALREADY_CANCELLED, job))
     if operation.cancelled:
         return replace(job, phase=Phase.CANCELLED, error=_cancelled(job))
     if operation.error:
         return replace(job, phase=Phase.FAILED, error=operation.error)
-    tell(events.Tuned(job))
+    tell(Event(EventKind.TUNED, job))
     return replace(job, phase=Phase.EVALUATE, stopping="")
 
 
 async def _stop_early(
-    job: Job, work: PreparedJob, operation: Operation, target: Target, tell: Tell
+    job: Job, work: PreparedJob, operation: Operation, target: Target, tell: EventHandler
 ) -> Job:
     if job.stopping and work.spec.early_stopping is None:
         return replace(job, stopping="")  # it was taken out of the spec before that was done
     if job.stopping and not operation.cancelled:
-        tell(effects.Changing(job, "cancel", job.tuned_model, job.stopping))
+        tell(
+            Event(EventKind.CHANGING, job, action="cancel", what=job.tuned_model, why=job.stopping)
+        )
         await target.cancel(operation.name)
-        tell(effects.Cancelling(job, job.stopping))
+        tell(Event(EventKind.CANCELLING, job, why=job.stopping))
     if job.stopping:
         return job
     why = stopping.reason(work.spec.early_stopping, operation)
     if why:
-        tell(events.Stopping(job, why))
+        tell(Event(EventKind.STOPPING, job, why=why))
     return replace(job, stopping=why)
 
 
@@ -219,11 +223,11 @@ async def _operation(job: Job, target: Target) -> Operation | None:
     return known[0] if known else None
 
 
-async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
+async def _by_state(job: Job, target: Target, tell: EventHandler) -> Job:
     """Without an operation the model's own state has to do."""
     match (await target.tuned_model(job.tuned_model)).state:
         case State.ACTIVE:
-            tell(events.Tuned(job))
+            tell(Event(EventKind.TUNED, job))
             return replace(job, phase=Phase.EVALUATE, operation="", stopping="")
         case State.FAILED if job.stopping:
             return replace(job, phase=Phase.CANCELLED, operation="", error=_cancelled(job))
@@ -235,7 +239,7 @@ async def _by_state(job: Job, target: Target, tell: Tell) -> Job:
 
 
 async def _evaluate(
-    job: Job, work: PreparedJob, target: Target, tell: Tell, answers: Answers
+    job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: Answers
 ) -> Job:
     asked = work.spec.evaluation
     if asked is None:
@@ -244,21 +248,21 @@ async def _evaluate(
     if evaluation is None or evaluation.digest != gate.digest(work):
         evaluation, kept = await gate.evaluate(target, job, work, answers, tell), False
     job = replace(job, evaluation=evaluation)
-    tell(events.Evaluated(job, evaluation, kept))
+    tell(Event(EventKind.EVALUATED, job, evaluation=evaluation, kept=kept))
     misses = "; ".join(gate.shortfalls(evaluation, asked))
     if not misses:
         allowed = gate.why(evaluation, asked)
-        tell(effects.Allowed(job, allowed))
+        tell(Event(EventKind.ALLOWED, job, why=allowed))
         return replace(job, phase=Phase.SHARE, allowed=allowed)
     if kept and gate.was_forced(job.allowed, misses):
         return replace(job, phase=Phase.SHARE)
     if job.force:
-        tell(effects.Forced(job, misses))
+        tell(Event(EventKind.FORCED, job, misses=misses))
         return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses))
     return replace(job, phase=Phase.REJECTED, error=misses, allowed=gate.lapsed(job.allowed))
 
 
-async def _give_away(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
+async def _give_away(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
     if not job.allowed:  # an older tuner wrote down how far it came, but not why it might
         return replace(job, phase=Phase.EVALUATE)
     step = share if job.phase is Phase.SHARE else transfer

@@ -9,20 +9,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, RequestRefused, TunerError
-from tuner.events import effects
+from tuner.events.events import Event, EventKind
 from tuner.types import Permission, Phase, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.events.events import Event, Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
     from tuner.types import Grant, GranteeType
 
 
-async def share(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
+async def share(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
     """Grant what the spec asks for and is not there yet, and look whether it is there then.
 
     Raises:
@@ -33,7 +33,7 @@ async def share(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
     for grant in work.spec.grants:
         told = await _ensure(grant, held.get(grant.grantee), job, target, tell)
         tell(told)
-        changed = changed or effects.is_change(told)
+        changed = changed or told.is_change
     if changed:
         held = _by_grantee(await target.permissions(job.tuned_model))
     _compare(held, job, work, tell)
@@ -41,11 +41,11 @@ async def share(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
 
 
 async def _ensure(
-    grant: Grant, held: Permission | None, job: Job, target: Target, tell: Tell
+    grant: Grant, held: Permission | None, job: Job, target: Target, tell: EventHandler
 ) -> Event:
     """Make ``grant`` true, and say how it became so. An owner has every right: nothing is changed."""
     if held is None:
-        tell(effects.Changing(job, "grant", str(grant), job.allowed))
+        tell(Event(EventKind.CHANGING, job, action="grant", what=str(grant), why=job.allowed))
         try:
             await target.grant(job.tuned_model, grant)
         except AlreadyExists:
@@ -53,16 +53,16 @@ async def _ensure(
             if held is None:
                 raise
         else:
-            return effects.Granted(job, str(grant))
+            return Event(EventKind.GRANTED, job, grant=str(grant))
     if held.grant.role in (grant.role, Role.OWNER):
-        return effects.AlreadyGranted(job, str(grant))
-    tell(effects.Changing(job, "change_role", str(grant), job.allowed))
+        return Event(EventKind.ALREADY_GRANTED, job, grant=str(grant))
+    tell(Event(EventKind.CHANGING, job, action="change_role", what=str(grant), why=job.allowed))
     await target.change_role(held.name, grant.role)
-    return effects.RoleChanged(job, str(grant))
+    return Event(EventKind.ROLE_CHANGED, job, grant=str(grant))
 
 
 def _compare(
-    held: dict[tuple[GranteeType, str], Permission], job: Job, work: PreparedJob, tell: Tell
+    held: dict[tuple[GranteeType, str], Permission], job: Job, work: PreparedJob, tell: EventHandler
 ) -> None:
     for grant in work.spec.grants:
         permission = held.pop(grant.grantee, None)
@@ -73,10 +73,10 @@ def _compare(
             )
     for permission in held.values():
         if permission.grant.role is not Role.OWNER:
-            tell(effects.Stranger(job, str(permission.grant)))
+            tell(Event(EventKind.UNEXPECTED_PERMISSION, job, grant=str(permission.grant)))
 
 
-async def transfer(job: Job, work: PreparedJob, target: Target, tell: Tell) -> Job:
+async def transfer(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
     """Hand the model over to whom the spec names, unless it is theirs.
 
     Raises:
@@ -86,9 +86,17 @@ async def transfer(job: Job, work: PreparedJob, target: Target, tell: Tell) -> J
     if not heir:
         return replace(job, phase=Phase.DONE)
     if await _owner(job, target) == heir.casefold():
-        tell(effects.AlreadyTransferred(job, heir))
+        tell(Event(EventKind.ALREADY_TRANSFERRED, job, owner=heir))
         return replace(job, phase=Phase.DONE, handed_to=heir)
-    tell(effects.Changing(job, "transfer", f"{job.tuned_model} to {heir}", job.allowed))
+    tell(
+        Event(
+            EventKind.CHANGING,
+            job,
+            action="transfer",
+            what=f"{job.tuned_model} to {heir}",
+            why=job.allowed,
+        )
+    )
     try:
         await target.transfer(job.tuned_model, heir)
     except (NotAllowed, RequestRefused):  # two of us at once: the slower one is a writer by now
@@ -99,7 +107,7 @@ async def transfer(job: Job, work: PreparedJob, target: Target, tell: Tell) -> J
             f"{job.tuned_model} was transferred to {heir}, but the service names another owner",
             "look with `tuner permissions list`, then run it again",
         )
-    tell(effects.Transferred(job, heir))
+    tell(Event(EventKind.TRANSFERRED, job, owner=heir))
     return replace(job, phase=Phase.DONE, handed_to=heir)
 
 

@@ -21,7 +21,7 @@ from tuner.errors import (
     TuningFailed,
 )
 from tuner.evaluation import gate
-from tuner.events import effects
+from tuner.events.events import Event, EventKind
 from tuner.job import Job
 from tuner.jobs.flow import advance
 from tuner.jobs.ledger import pipelines
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.events.events import Event
     from tuner.jobs.ledger import Ledger
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.load import LoadedJob
@@ -609,7 +608,7 @@ def _remarks(
             has = wanted if isclose(wanted, has, rel_tol=1e-6) else has  # sent as 32 bits
         if wanted not in (None, "", has):
             yield f"{key} differs: `tuner models update` changes it"
-    others = [each.grant for each in events if isinstance(each, effects.Stranger)]
+    others = [each["grant"] for each in events if each.kind is EventKind.UNEXPECTED_PERMISSION]
     writers = [each for each in others if each.endswith("(writer)")]
     if spec.transfer_ownership and item.tuned_model not in state.mine and len(writers) == 1:
         others.remove(writers[0])  # the former owner

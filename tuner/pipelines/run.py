@@ -18,7 +18,7 @@ from tuner.errors import (
     TunerError,
     Unavailable,
 )
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 from tuner.job import Job
 from tuner.jobs.ledger import claims, pipelines
 from tuner.jobs.ledger.claims import Claim
@@ -39,7 +39,7 @@ from tuner.types import Phase, State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.running.runner import Pace
     from tuner.jobspec.prepared_job import PreparedJob
@@ -84,7 +84,7 @@ async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored,
     given: Sequence[Pipeline],
     ledger: Ledger,
     options: RunOptions,
-    tell: Tell,
+    tell: EventHandler,
     pace: Pace,
 ) -> list[Outcome | PipelineOutcome]:
     """Run jobs and pipelines to their ends, concurrently; the jobs' outcomes come first.
@@ -142,7 +142,7 @@ async def _acquire(pipeline: Pipeline, session: Session) -> None:
         if not is_reported:
             target = pipeline.stages[0].work.spec.target
             whole = Job(pipeline.name, target, "", "", str(pipeline.path))
-            session.tell(events.Watching(whole, str(holder)))
+            session.tell(Event(EventKind.WATCHING, whole, holder=str(holder)))
             is_reported = True
         if pace.deadline is not None and pace.now() >= pace.deadline:
             what = f"{pipeline.name} is not finished: {holder} runs it"
@@ -380,7 +380,7 @@ class _Run:
 
     def _skip(self, stage: Stage, why: str) -> None:
         state = self.states.get(stage.name) or self._state(stage)
-        self.session.tell(events.Skipped(state.job, why))
+        self.session.tell(Event(EventKind.SKIPPED, state.job, why=why))
         self._mark({stage.name: words.SKIPPED})
 
     def _mark(self, states: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import NotAllowed, NotFound, RequestRefused, TunerError, Unavailable
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.ledger import pipelines
 from tuner.jobs.ledger.pipelines import Origin
 from tuner.jobs.records import lock
@@ -222,9 +222,11 @@ async def report(
     """
     scored = chosen.job.evaluation
     metric = scored.metric if scored else ""
-    session.tell(events.Won(chosen.job, metric, chosen.score, 1 + len(others)))
+    session.tell(
+        Event(EventKind.SELECTED, chosen.job, metric=metric, score=chosen.score, of=1 + len(others))
+    )
     for each in others:
-        session.tell(events.Beaten(jobs[each.stage], chosen.job.title))
+        session.tell(Event(EventKind.NOT_SELECTED, jobs[each.stage], winner=chosen.job.title))
 
     async def write(each: Candidate) -> None:
         with suppress(TunerError):
@@ -246,13 +248,17 @@ async def delete_model(job: Job, member: Member, pipeline: str, session: Session
         try:
             why_not = _needed_here(job, member, pipeline, session) or await _shared(job, target)
             if why_not:
-                session.tell(effects.Spared(job, why_not))
+                session.tell(Event(EventKind.DELETION_SKIPPED, job, why=why_not))
                 return False
-            session.tell(effects.Changing(job, "delete", job.tuned_model, _WHY_DELETED))
+            session.tell(
+                Event(
+                    EventKind.CHANGING, job, action="delete", what=job.tuned_model, why=_WHY_DELETED
+                )
+            )
             await target.delete(job.tuned_model)
         except NotFound:
             return True
-        session.tell(effects.Deleted(job, _WHY_DELETED))
+        session.tell(Event(EventKind.DELETED, job, why=_WHY_DELETED))
         return True
 
     return await call(session, job.target, delete)

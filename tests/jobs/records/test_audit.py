@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import TunerError
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.flow import advance
 from tuner.jobs.records.audit import Audit, Change
 
@@ -35,7 +35,7 @@ def test_a_line_says_who_did_what_when_with_whose_credentials_and_why(path):
     audit = Audit(path, clock=lambda: 1764000000.25)
     audit.speaks_for("local", "TUNER_API_KEY")
 
-    audit(effects.Changing(JOB, "grant", GRANT, "the gate was met"))
+    audit(Event(EventKind.CHANGING, JOB, action="grant", what=GRANT, why="the gate was met"))
 
     (line,) = lines(path)
     assert line.pop("who").endswith(f"@{socket.gethostname()}")
@@ -55,19 +55,43 @@ def test_a_line_says_who_did_what_when_with_whose_credentials_and_why(path):
 @pytest.mark.parametrize(
     ("event", "said"),
     [
-        (effects.Submitted(JOB, 3), ("done", "create", JOB.tuned_model, "")),
-        (effects.Adopted(JOB), ("found", "create", JOB.tuned_model, "")),
-        (effects.Granted(JOB, GRANT), ("done", "grant", GRANT, JOB.allowed)),
-        (effects.RoleChanged(JOB, GRANT), ("done", "change_role", GRANT, JOB.allowed)),
-        (effects.Cancelling(JOB, "no better"), ("done", "cancel", JOB.tuned_model, "no better")),
-        (effects.AlreadyCancelled(JOB), ("found", "cancel", JOB.tuned_model, "")),
-        (effects.AlreadyGranted(JOB, GRANT), ("found", "grant", GRANT, JOB.allowed)),
-        (effects.Transferred(JOB, "lead@x"), ("done", "transfer", "lead@x", JOB.allowed)),
-        (effects.AlreadyTransferred(JOB, "lead@x"), ("found", "transfer", "lead@x", JOB.allowed)),
-        (effects.Deleted(JOB, "beaten"), ("done", "delete", JOB.tuned_model, "beaten")),
-        (events.Stopping(JOB, "no better"), ("decided", "cancel", JOB.tuned_model, "no better")),
-        (effects.Forced(JOB, "it is 0.1"), ("decided", "overrule", JOB.tuned_model, "it is 0.1")),
-        (events.Tuned(JOB), None),
+        (Event(EventKind.SUBMITTED, JOB, rows=3), ("done", "create", JOB.tuned_model, "")),
+        (Event(EventKind.ALREADY_EXISTED, JOB), ("found", "create", JOB.tuned_model, "")),
+        (Event(EventKind.GRANTED, JOB, grant=GRANT), ("done", "grant", GRANT, JOB.allowed)),
+        (
+            Event(EventKind.ROLE_CHANGED, JOB, grant=GRANT),
+            ("done", "change_role", GRANT, JOB.allowed),
+        ),
+        (
+            Event(EventKind.CANCELLING, JOB, why="no better"),
+            ("done", "cancel", JOB.tuned_model, "no better"),
+        ),
+        (Event(EventKind.ALREADY_CANCELLED, JOB), ("found", "cancel", JOB.tuned_model, "")),
+        (
+            Event(EventKind.ALREADY_GRANTED, JOB, grant=GRANT),
+            ("found", "grant", GRANT, JOB.allowed),
+        ),
+        (
+            Event(EventKind.TRANSFERRED, JOB, owner="lead@x"),
+            ("done", "transfer", "lead@x", JOB.allowed),
+        ),
+        (
+            Event(EventKind.ALREADY_TRANSFERRED, JOB, owner="lead@x"),
+            ("found", "transfer", "lead@x", JOB.allowed),
+        ),
+        (
+            Event(EventKind.DELETED, JOB, why="beaten"),
+            ("done", "delete", JOB.tuned_model, "beaten"),
+        ),
+        (
+            Event(EventKind.STOPPING, JOB, why="no better"),
+            ("decided", "cancel", JOB.tuned_model, "no better"),
+        ),
+        (
+            Event(EventKind.FORCED, JOB, misses="it is 0.1"),
+            ("decided", "overrule", JOB.tuned_model, "it is 0.1"),
+        ),
+        (Event(EventKind.TUNED, JOB), None),
     ],
 )
 def test_every_event_about_a_change_has_its_line(path, event, said):
@@ -82,7 +106,7 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
     audit = Audit(tmp_path / "file" / "audit.jsonl")
 
     with pytest.raises(TunerError, match="audit log") as raised:
-        audit(effects.Changing(JOB, "grant", GRANT, ""))
+        audit(Event(EventKind.CHANGING, JOB, action="grant", what=GRANT, why=""))
 
     assert "unrecorded" in raised.value.fix
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tuner.errors import SpecError, TunerError
-from tuner.events import events
+from tuner.events.events import EventKind
 from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock
 from tuner.jobs.running.runner import Pace
@@ -170,7 +170,7 @@ def test_a_damaged_lock_is_said_with_its_line_and_left_as_it_is(spec, text, line
     *_, told = locked(spec)
 
     assert [(each.path, each.line) for each in raised.value.problems] == [(str(path), line)]
-    assert [type(event) for event in told] == [events.NotLocked]
+    assert [event.kind for event in told] == [EventKind.NOT_LOCKED]
     assert path.read_text() == text
 
 
@@ -179,7 +179,7 @@ def test_where_it_cannot_be_written_one_line_says_so(spec):
 
     *_, told = locked(spec)
 
-    assert [str(event).partition(": ")[0] for event in told] == ["not locked"]
+    assert [str(event).partition(": ")[0] for event in told] == ["not written to tuner.lock"]
 
 
 def test_a_folder_that_is_gone_is_no_traceback(tmp_path):

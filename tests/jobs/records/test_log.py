@@ -14,7 +14,7 @@ from itertools import islice
 import pytest
 
 from tests.jobs.ledger.test_ledger import EVALUATION, JOB
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal, log
 from tuner.types import Operation
@@ -36,18 +36,22 @@ def path(tmp_path):
 
 
 def step(done, total=200):
-    return events.Progress(JOB, Operation("op", "m", total_steps=total, completed_steps=done))
+    return Event(
+        EventKind.PROGRESS,
+        JOB,
+        operation=Operation("op", "m", total_steps=total, completed_steps=done),
+    )
 
 
 def test_every_event_is_a_line_with_its_words_and_its_number(path):
     told = log.Log(path, clock=lambda: 1000.5)
 
-    told(effects.Submitted(JOB, 3))
-    told(events.Tuned(JOB))
+    told(Event(EventKind.SUBMITTED, JOB, rows=3))
+    told(Event(EventKind.TUNED, JOB))
 
     first, second = log.written(path)
     assert (first["event"], first["job"], first["rows"]) == ("Submitted", "capitals", 3)
-    assert first["text"] == str(effects.Submitted(JOB, 3))
+    assert first["text"] == str(Event(EventKind.SUBMITTED, JOB, rows=3))
     assert (first["time"], first["run"]) == ("1970-01-01T00:16:40.500Z", os.getpid())
     assert (first["seq"], second["seq"]) == (1, 2)
 
@@ -62,14 +66,14 @@ def test_progress_is_a_line_a_tenth(path):
 
 
 def test_no_text_of_an_example_is_written(path):
-    log.Log(path)(events.Evaluated(JOB, EVALUATION))
+    log.Log(path)(Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False))
 
     assert "Lima" not in path.read_text()
     assert "0.9" in path.read_text()
 
 
 def test_only_its_owner_may_read_it(path):
-    log.Log(path)(events.Tuned(JOB))
+    log.Log(path)(Event(EventKind.TUNED, JOB))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -77,11 +81,11 @@ def test_only_its_owner_may_read_it(path):
 
 def test_a_line_that_a_crash_tore_is_left_out_and_the_next_is_whole(path):
     told = log.Log(path)
-    told(events.Tuned(JOB))
+    told(Event(EventKind.TUNED, JOB))
     with path.open("ab") as file:
         file.write(b'{"event": "Tor')
 
-    told(events.Ended(JOB, changed=True))
+    told(Event(EventKind.ENDED, JOB, changed=True))
 
     assert [each["event"] for each in log.written(path)] == ["Tuned", "Ended"]
 
@@ -92,7 +96,7 @@ def test_a_file_that_has_grown_makes_room_and_is_read_on(path, monkeypatch):
     told = log.Log(path)
 
     for _ in range(20):
-        told(events.Tuned(JOB))
+        told(Event(EventKind.TUNED, JOB))
 
     assert path.stat().st_size < 4000
     assert journal.older(path).stat().st_size < 4000
@@ -107,7 +111,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path):
     told = log.Log(tmp_path / "file" / "events.jsonl", stream=said)
 
     for _ in range(3):
-        told(events.Tuned(JOB))
+        told(Event(EventKind.TUNED, JOB))
 
     assert said.getvalue().count("cannot be written: Not a directory") == 1
 
@@ -148,8 +152,8 @@ def test_many_processes_write_whole_lines_only(path):
 )
 def test_a_job_is_found_by_its_name_its_title_or_its_model(path, names, found):
     told = log.Log(path)
-    told(events.Tuned(JOB))
-    told(events.Tuned(NAMED))
+    told(Event(EventKind.TUNED, JOB))
+    told(Event(EventKind.TUNED, NAMED))
 
     assert [each["job"] for each in log.wanted(log.written(path), names)] == found
 
@@ -162,7 +166,7 @@ def test_what_is_older_is_left_out():
 
 def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
     told = log.Log(path)
-    told(events.Tuned(JOB))
+    told(Event(EventKind.TUNED, JOB))
 
     def torn():
         with path.open("ab") as file:
@@ -173,18 +177,18 @@ def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
             file.write(b' done"}\n')
 
     def rotated():
-        told(events.Ended(JOB, changed=True))
+        told(Event(EventKind.ENDED, JOB, changed=True))
         journal.rotate(path, 1)
 
-    happens = iter([torn, mended, rotated, lambda: told(effects.Adopted(JOB))])
+    happens = iter([torn, mended, rotated, lambda: told(Event(EventKind.ALREADY_EXISTED, JOB))])
 
     seen = islice(log.followed(path, sleep=lambda _: next(happens)()), 4)
 
-    assert [each["event"] for each in seen] == ["Tuned", "Half done", "Ended", "Adopted"]
+    assert [each["event"] for each in seen] == ["Tuned", "Half done", "Ended", "AlreadyExisted"]
 
 
 def test_a_log_that_is_not_there_yet_is_waited_for(path):
-    happens = iter([lambda: log.Log(path)(events.Tuned(JOB))])
+    happens = iter([lambda: log.Log(path)(Event(EventKind.TUNED, JOB))])
 
     (first,) = islice(log.followed(path, sleep=lambda _: next(happens)()), 1)
 

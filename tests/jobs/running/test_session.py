@@ -16,7 +16,7 @@ from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner import targets
 from tuner.errors import NotFinished, TunerError, Unavailable
-from tuner.events import events
+from tuner.events.events import EventKind
 from tuner.jobs.ledger import Ledger, claims
 from tuner.jobs.running.leases import Times
 from tuner.jobs.running.runner import Pace
@@ -569,7 +569,7 @@ def test_events_are_told_in_the_log_beside_the_ledger(tmp_path):
 
     lines = (tmp_path / "logs" / "events.jsonl").read_text().splitlines()
     assert {json.loads(line)["event"] for line in lines} == {type(e).__name__ for e in told}
-    assert isinstance(told[-1], events.Ended)
+    assert told[-1].kind is EventKind.ENDED
 
 
 def test_another_runner_s_lease_lasts_as_long_as_is_said(tmp_path):

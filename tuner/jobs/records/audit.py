@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.moments import timestamp
 from tuner.jobs.records import journal
 from tuner.jobs.records.log import audit_file
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tuner.events.events import Event
     from tuner.targets import Target
     from tuner.types import TargetConfig
 
@@ -129,33 +128,33 @@ def whoami() -> str:
 
 def _said(event: Event) -> tuple[str, str, str, str] | None:
     """State, action, what, and why; None when the event is about no change."""
-    if isinstance(event, effects.Changing):
-        return "intended", event.action, event.what, event.why
-    if type(event) not in _SAID:
+    if event.kind is EventKind.CHANGING:
+        return "intended", event["action"], event["what"], event["why"]
+    if event.kind not in _SAID:
         return None
-    state, action, what, why = _SAID[type(event)]
+    state, action, what, why = _SAID[event.kind]
     job = event.job
     return (
         state,
         action,
-        getattr(event, what, job.tuned_model),
-        getattr(event, why, job.allowed if action in _ALLOWED else ""),
+        event.data.get(what, job.tuned_model),
+        event.data.get(why, job.allowed if action in _ALLOWED else ""),
     )
 
 
 _ALLOWED = ("grant", "change_role", "transfer")
 _SAID = {
-    effects.Submitted: ("done", "create", "", ""),
-    effects.Adopted: ("found", "create", "", ""),
-    effects.Granted: ("done", "grant", "grant", ""),
-    effects.RoleChanged: ("done", "change_role", "grant", ""),
-    effects.AlreadyGranted: ("found", "grant", "grant", ""),
-    effects.Transferred: ("done", "transfer", "owner", ""),
-    effects.AlreadyTransferred: ("found", "transfer", "owner", ""),
-    effects.Deleted: ("done", "delete", "", "why"),
-    effects.Cancelling: ("done", "cancel", "", "why"),
-    effects.AlreadyCancelled: ("found", "cancel", "", ""),
-    events.Stopping: ("decided", "cancel", "", "why"),
-    effects.Forced: ("decided", "overrule", "", "misses"),
+    EventKind.SUBMITTED: ("done", "create", "", ""),
+    EventKind.ALREADY_EXISTED: ("found", "create", "", ""),
+    EventKind.GRANTED: ("done", "grant", "grant", ""),
+    EventKind.ROLE_CHANGED: ("done", "change_role", "grant", ""),
+    EventKind.ALREADY_GRANTED: ("found", "grant", "grant", ""),
+    EventKind.TRANSFERRED: ("done", "transfer", "owner", ""),
+    EventKind.ALREADY_TRANSFERRED: ("found", "transfer", "owner", ""),
+    EventKind.DELETED: ("done", "delete", "", "why"),
+    EventKind.CANCELLING: ("done", "cancel", "", "why"),
+    EventKind.ALREADY_CANCELLED: ("found", "cancel", "", ""),
+    EventKind.STOPPING: ("decided", "cancel", "", "why"),
+    EventKind.FORCED: ("decided", "overrule", "", "misses"),
 }
 """State, action, and the event's fields that say what (else the model) and why (else ``allowed``)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
-from tuner.events import events
+from tuner.events.events import Event, EventKind
 from tuner.jobs.records.bursts import Bursts
 from tuner.jobspec.files import is_pipeline
 from tuner.types import Phase
@@ -23,7 +23,7 @@ from tuner.yaml_source import without_receivers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
@@ -38,7 +38,11 @@ PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.NOT_SELECTED})
 
 
 async def keep(
-    job: Job, work: PreparedJob, target: Target, permissions: Sequence[Permission], tell: Tell
+    job: Job,
+    work: PreparedJob,
+    target: Target,
+    permissions: Sequence[Permission],
+    tell: EventHandler,
 ) -> None:
     """Lock a job that has ended, from what the service shows; NotLocked is told where that fails.
 
@@ -54,7 +58,7 @@ async def keep(
         spec = Path(job.spec)
         await _bursts().put(spec.parent, key(spec, stage_of(job)), new)
     except TunerError as error:
-        tell(events.NotLocked(job, error.what))
+        tell(Event(EventKind.NOT_LOCKED, job, why=error.what))
 
 
 def _is_lockable(job: Job) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tuner import home
-from tuner.events.reporters import Sparing, as_record
+from tuner.events.reporters import Throttled, as_record
 from tuner.jobs.moments import seconds_of, timestamp
 from tuner.jobs.records import journal
 
@@ -53,7 +53,7 @@ class Log:
         self._journal = journal.Journal(self._path)
         self._clock = clock
         self._stream = stream or sys.stderr
-        self._is_news = Sparing()
+        self._is_news = Throttled()
         self._seq = 0
         self._is_well = True
 

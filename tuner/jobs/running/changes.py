@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-from tuner.events import effects, events
-
-if TYPE_CHECKING:
-    from tuner.events.events import Event
+from tuner.events.events import Event, EventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +16,8 @@ class Changes:
     def seen(self, event: Event) -> Event:
         """The event, to be told."""
         model = (event.job.where, event.job.tuned_model)
-        if effects.is_change(event):
+        if event.is_change:
             self.models.add(model)
-        if isinstance(event, events.Ended) and model in self.models:
-            return replace(event, changed=True)
+        if event.kind is EventKind.ENDED and model in self.models:
+            return Event(EventKind.ENDED, event.job, changed=True)
         return event

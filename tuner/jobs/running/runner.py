@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from tuner.errors import NotFinished, Unavailable
-from tuner.events import effects, events
+from tuner.events.events import Event, EventKind
 from tuner.job import Job, rewound
 from tuner.jobs.flow import advance, look
 from tuner.jobs.pauses import jittered
@@ -19,7 +19,7 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tuner.events.events import Event, Tell
+    from tuner.events.events import EventHandler
     from tuner.jobs.ledger import Ledger
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
@@ -124,7 +124,7 @@ class Runner:
     """
 
     ledger: Ledger
-    tell: Tell
+    tell: EventHandler
     pace: Pace
     book: Book | None = None
     news: Callable[[str, float], Awaitable[None]] | None = None
@@ -136,7 +136,7 @@ class Runner:
 
         def note(event: Event) -> None:
             nonlocal changed
-            changed = changed or effects.is_change(event)
+            changed = changed or event.is_change
             self.tell(event)
 
         job, answers = self.ledger.whole(job), self.ledger.answers(job.where)
@@ -144,7 +144,7 @@ class Runner:
             job, lambda job: advance(job, work, target, note, answers), self.pace.until
         )
         if job.phase.is_end:
-            self.tell(events.Ended(job, changed))
+            self.tell(Event(EventKind.ENDED, job, changed=changed))
         return job
 
     async def watch(self, job: Job, target: Target) -> Job:
@@ -182,7 +182,7 @@ class Runner:
                     left_s(self.pace, job)
                 elif self.pace.now() + pause > gives_up:
                     raise
-                self.tell(events.Waiting(job, error.what, pause))
+                self.tell(Event(EventKind.WAITING, job, reason=error.what, seconds=pause))
                 await self.pace.sleep(pause)
                 longest_s = LONGEST_QUOTA_WAIT_S if error.is_quota else LONGEST_WAIT_S
                 wait_s = min(wait_s * 2, longest_s)

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from tuner.errors import RequestRefused, Superseded, TunerError, Unavailable
-from tuner.events import effects, events
-from tuner.events.measure import Meter
+from tuner.events.events import Event, EventKind
 from tuner.events.notify import Outbox
+from tuner.events.progress import TokenMeter
 from tuner.events.sending import send as really_send
 from tuner.jobs.flow import look
 from tuner.jobs.ledger import claims
@@ -31,7 +31,7 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tuner.events.events import Event, Tell
+    from tuner.events.events import EventHandler
     from tuner.events.notify import Send
     from tuner.job import Job
     from tuner.jobs.ledger import Ledger
@@ -61,7 +61,7 @@ class Session:
     def __init__(
         self,
         ledger: Ledger,
-        tell: Tell,
+        tell: EventHandler,
         pace: Pace,
         *,
         times: Times = _TIMES,
@@ -88,7 +88,7 @@ class Session:
         self._following: dict[tuple[str, str], asyncio.Lock] = {}
 
     def tell(self, event: Event) -> None:
-        """Tell all who listen; the audit first, since what it cannot write is not done."""
+        """EventHandler all who listen; the audit first, since what it cannot write is not done."""
         event = self._changes.seen(event)
         for listener in self._listeners:
             listener(event)
@@ -99,7 +99,7 @@ class Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Tell what is to be told, give back what was taken, and close what was opened."""
+        """EventHandler what is to be told, give back what was taken, and close what was opened."""
         try:
             await self._outbox.close()
         finally:
@@ -124,7 +124,7 @@ class Session:
             if waited and (job.phase.is_end or reached(job.phase, until)):
                 return Outcome(job)
             if job.phase.is_end:
-                self.tell(events.Ended(job, changed=False))
+                self.tell(Event(EventKind.ENDED, job, changed=False))
                 return Outcome(job)
             outcome = await self._alone(job, work, until)
         if outcome.job.phase.is_end:
@@ -166,9 +166,9 @@ class Session:
                 claim = await self.leases.begin(job, watch)
                 if isinstance(claim, Claim):
                     if claim.former:
-                        self.tell(events.TakenOver(job, str(claim.former)))
+                        self.tell(Event(EventKind.TAKEN_OVER, job, holder=str(claim.former)))
                     return await self._work(job, work, until, claim)
-                self.tell(events.Watching(job, str(claim)))
+                self.tell(Event(EventKind.WATCHING, job, holder=str(claim)))
                 await self._look_on(job, until, watch)
             except Superseded:
                 self.leases.lost(job)
@@ -191,7 +191,7 @@ class Session:
             pace = replace(self._paced(job, work.spec.timeout_s), until=until)
 
             async def step(job: Job, target: Target, place: Place) -> Job:
-                meter = closing(Meter(work, target, self.tell)) if pace.measures else None
+                meter = closing(TokenMeter(work, target, self.tell)) if pace.measures else None
                 with meter or nullcontext(self.tell) as tell:
                     runner = Runner(self.ledger, tell, pace, book, place.follower.news, slot.aclose)
                     return await runner.follow(job, work, target)
@@ -218,10 +218,10 @@ class Session:
             await pace.sleep(min(self.leases.times.look_s, left_s(pace, job)))
 
     async def _glance(self, job: Job) -> None:
-        """Tell how far a tuning is; whoever works on it deals with what is wrong."""
+        """EventHandler how far a tuning is; whoever works on it deals with what is wrong."""
 
         def tell(event: Event) -> None:
-            if isinstance(event, events.Progress):
+            if event.kind is EventKind.PROGRESS:
                 self.tell(event)
 
         if job.phase is Phase.TUNE:
@@ -230,7 +230,7 @@ class Session:
 
     async def _seen_off(self, job: Job) -> Outcome:
         if job.phase.is_end:
-            self.tell(events.Ended(job, changed=True))
+            self.tell(Event(EventKind.ENDED, job, changed=True))
         with suppress(TunerError):
             if job.phase is Phase.DONE:
                 return Outcome(job, permissions=await listed(job, await self.target(job.target)))
@@ -296,6 +296,14 @@ class Session:
         if not running:
             running = [each.name for each in await target.operations(job.tuned_model)]
         for operation in running:
-            self.tell(effects.Changing(job, "cancel", job.tuned_model, "`tuner cancel`"))
+            self.tell(
+                Event(
+                    EventKind.CHANGING,
+                    job,
+                    action="cancel",
+                    what=job.tuned_model,
+                    why="`tuner cancel`",
+                )
+            )
             await target.cancel(operation)
-            self.tell(effects.Cancelling(job, "`tuner cancel`"))
+            self.tell(Event(EventKind.CANCELLING, job, why="`tuner cancel`"))

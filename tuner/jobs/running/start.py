@@ -17,7 +17,7 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.events.events import Tell
+    from tuner.events.events import EventHandler
     from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
     from tuner.jobs.running.runner import Pace
@@ -90,7 +90,7 @@ def unchanged(job: Job, work: PreparedJob) -> Job:
 
 
 async def follow_all(
-    pairs: Sequence[tuple[Job, PreparedJob]], ledger: Ledger, tell: Tell, pace: Pace
+    pairs: Sequence[tuple[Job, PreparedJob]], ledger: Ledger, tell: EventHandler, pace: Pace
 ) -> list[Outcome]:
     """Follow jobs side by side, to their ends or to ``pace.until``; one's failure stops no other."""
     async with Session(ledger, tell, pace) as session:
@@ -98,7 +98,7 @@ async def follow_all(
 
 
 async def watch_all(
-    jobs: Sequence[Job], ledger: Ledger, tell: Tell, pace: Pace, *, cancel: bool = False
+    jobs: Sequence[Job], ledger: Ledger, tell: EventHandler, pace: Pace, *, cancel: bool = False
 ) -> list[Outcome]:
     """Watch tunings to their ends, after asking for that end where ``cancel`` is set."""
     async with Session(ledger, tell, pace) as session:
