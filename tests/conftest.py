@@ -11,8 +11,7 @@ from hypothesis import settings
 
 from tests.fakes import one_target, postgresql
 from tuner import targets
-from tuner.jobs.ledger import store
-from tuner.jobs.running import runner
+from tuner.jobs import runner, store
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine proves nothing wrong
 settings.load_profile("unhurried")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tuner.examples import Column, Example, Examples
 from tuner.spans import joined
-from tuner.targets.wire import create_bytes
+from tuner.targets.protos import create_bytes
 from tuner.types import Hyperparameters, NewTunedModel
 
 ROWS = [Example("a", "1", 2), Example("é\0", "東京", 3), Example("", "x", 7)]

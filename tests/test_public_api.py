@@ -14,8 +14,8 @@ import pytest
 import tuner
 from tests.fakes.one_target import OneTarget
 from tuner.__main__ import run as command
+from tuner.aio import run_to_end
 from tuner.errors import InvalidInput, Unavailable
-from tuner.jobs.running.blocking import run_to_end
 from tuner.types import Phase
 
 

@@ -74,9 +74,8 @@ def run(
             on from there.
     """
     from tuner import aio
-    from tuner.jobs.running.blocking import run_to_end
 
-    return run_to_end(lambda: aio.run(spec, overrides, examples, force_share=force_share))
+    return aio.run_to_end(lambda: aio.run(spec, overrides, examples, force_share=force_share))
 
 
 def submit(
@@ -93,9 +92,8 @@ def submit(
         InvalidInput, NotAllowed, Unavailable, RequestRefused: As ``run``.
     """
     from tuner import aio
-    from tuner.jobs.running.blocking import run_to_end
 
-    return run_to_end(lambda: aio.submit(spec, overrides, examples))
+    return aio.run_to_end(lambda: aio.submit(spec, overrides, examples))
 
 
 def status(*names: str) -> list[Job]:
@@ -110,9 +108,9 @@ def status(*names: str) -> list[Job]:
     Raises:
         TunerError: The ledger cannot be read.
     """
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.store import open_store
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         return [bookmark.job for bookmark in ledger.jobs(*names)]
 
 
@@ -134,9 +132,8 @@ def plan(
         InvalidInput: Everything that is wrong with the specs and their data.
     """
     from tuner import aio
-    from tuner.jobs.running.blocking import run_to_end
 
-    return run_to_end(lambda: aio.plan(*specs, target=target))
+    return aio.run_to_end(lambda: aio.plan(*specs, target=target))
 
 
 def run_pipeline(
@@ -159,9 +156,8 @@ def run_pipeline(
         TunerError: The ledger cannot be used, or a target cannot be asked at all.
     """
     from tuner import aio
-    from tuner.jobs.running.blocking import run_to_end
 
-    return run_to_end(lambda: aio.run_pipeline(path, overrides, force_share=force_share))
+    return aio.run_to_end(lambda: aio.run_pipeline(path, overrides, force_share=force_share))
 
 
 def validate(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 import tuner
 from tuner.errors import InvalidInput
-from tuner.jobs.ledger import open_ledger
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.running.reach import Connections
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.start import begin, follow_all
+from tuner.jobs.runner import Timing, find_or_create_job, run_jobs
+from tuner.jobs.store import open_store
+from tuner.jobs.target_pool import Connections
 from tuner.jobspec.prepared_job import PreparedJob
 from tuner.pipelines.load import LoadedFiles, load_files, load_pipeline
 from tuner.pipelines.plan import plan as planned
@@ -22,7 +25,7 @@ from tuner.tokens import long_examples, token_counter
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from tuner import Spec
     from tuner.data.frame import InMemoryExamples
@@ -42,14 +45,14 @@ async def run(
     force_share: bool = False,
 ) -> Outcome:
     """As ``tuner.run``."""
-    return await _followed((spec, overrides, examples), Pace(), force=force_share)
+    return await _followed((spec, overrides, examples), Timing(), force=force_share)
 
 
 async def submit(
     spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> Job:
     """As ``tuner.submit``."""
-    return (await _followed((spec, overrides, examples), Pace(until=Phase.TUNE))).job
+    return (await _followed((spec, overrides, examples), Timing(until=Phase.TUNE))).job
 
 
 async def status(*names: str) -> list[Job]:
@@ -63,7 +66,7 @@ async def plan(
     """As ``tuner.plan``."""
     config = TargetConfig(target) if isinstance(target, str) else target
     loaded = await asyncio.to_thread(_loaded, specs, config)
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         async with Connections() as connections:
             return await planned(loaded.jobs(), ledger, connections.get, token_counter())
 
@@ -74,20 +77,20 @@ async def run_pipeline(
     """As ``tuner.run_pipeline``."""
     pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, long_examples)
     asked = RunOptions(force=force_share)
-    with open_ledger() as ledger:
-        [ended] = await run_all([], [pipeline], ledger, asked, _quietly, Pace())
+    with open_store() as ledger:
+        [ended] = await run_all([], [pipeline], ledger, asked, _quietly, Timing())
     assert not isinstance(ended, Outcome)  # noqa: S101 -- for the type checker
     return ended
 
 
 async def _followed(
-    given: tuple[Spec, Sequence[str], InMemoryExamples | None], pace: Pace, *, force: bool = False
+    given: tuple[Spec, Sequence[str], InMemoryExamples | None], pace: Timing, *, force: bool = False
 ) -> Outcome:
     work = await asyncio.to_thread(tuner.validate, *given)
-    with open_ledger() as ledger:
-        job = begin(work, ledger, given[1])
+    with open_store() as ledger:
+        job = find_or_create_job(work, ledger, given[1])
         pairs = [(replace(job, force=force or job.force), work)]
-        [outcome] = await follow_all(pairs, ledger, _quietly, pace)
+        [outcome] = await run_jobs(pairs, ledger, _quietly, pace)
     if outcome.error:
         raise outcome.error
     return outcome
@@ -112,3 +115,54 @@ def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | No
 
 def _quietly(_: object) -> None:
     """What happens is in the log, nothing is printed."""
+
+
+T = TypeVar("T")
+
+ASK_AGAIN_S = 1.0
+
+
+def run_to_end(main: Callable[[], Coroutine[None, None, T]]) -> T:
+    """What ``main`` gives, as by ``asyncio.run``.
+
+    Where a loop is running in this thread already, as in a notebook, it runs in a thread beside it,
+    and Ctrl-C, or the notebook's stop, ends it before it is raised here.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    begun: Future[Callable[[], object]] = Future()
+    ended: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            ended.set_result(asyncio.run(_stoppable(main, begun)))
+        except BaseException as error:  # noqa: BLE001 -- it is raised below
+            ended.set_exception(error)
+
+    thread = Thread(target=work, name="tuner")
+    try:
+        thread.start()
+        while not ended.done():  # Ctrl-C in the instant before a wait is only seen after it
+            wait((ended,), ASK_AGAIN_S)
+        return ended.result()
+    except KeyboardInterrupt:
+        with suppress(RuntimeError, TimeoutError):  # it has ended by itself, or not begun
+            begun.result(ASK_AGAIN_S)()
+            thread.join()
+        raise
+
+
+async def _stoppable(
+    main: Callable[[], Coroutine[None, None, T]], begun: Future[Callable[[], object]]
+) -> T:
+    """``main``, and in ``begun`` what ends it from another thread."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main())
+
+    def stop() -> None:
+        task.cancel()
+        loop.call_later(ASK_AGAIN_S, stop)  # grpc.aio can lose a cancel when it meets an answer
+
+    begun.set_result(partial(loop.call_soon_threadsafe, stop))
+    return await task

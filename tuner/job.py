@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tuner.jobs.figures import figure
+from tuner.formatting import format_number
 from tuner.types import Phase, TargetConfig
 
 _WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
@@ -67,14 +67,14 @@ class Evaluation:
         return f"{'; '.join(told)}; {self.count} held-out rows"
 
     def _pair(self, name: str) -> str:
-        return f"{figure(self.tuned[name])} tuned, {figure(self.base[name])} base"
+        return f"{format_number(self.tuned[name])} tuned, {format_number(self.base[name])} base"
 
     def _difference(self) -> str:
         if self.interval is None:
             return ""
         difference = self.tuned[self.metric] - self.base[self.metric]
-        span = f"{figure(self.interval.low)} to {figure(self.interval.high)}"
-        return f" ({'+' if difference > 0 else ''}{figure(difference)}, {span})"
+        span = f"{format_number(self.interval.low)} to {format_number(self.interval.high)}"
+        return f" ({'+' if difference > 0 else ''}{format_number(difference)}, {span})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     from tuner.data.checks import Checks
     from tuner.examples import Examples
     from tuner.targets import TARGETS, many_examples  # noqa: F401
-    from tuner.targets.wire import create_bytes
+    from tuner.targets.protos import create_bytes
     from tuner.types import NewTunedModel
 
     limits = replace(TARGETS["gemini"].limits, request_bytes=None)  # a million rows exceed it

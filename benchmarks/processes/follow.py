@@ -24,14 +24,14 @@ STACK_BYTES = 256 * 1024
 
 def tuner(address: str, names: list[str], interval_s: float) -> Callable[[], Heard]:
     """All of them by one follower."""
-    from tuner.jobs.running.follower import QUICKEST_S, Follower
-    from tuner.jobs.running.runner import Pace
+    from tuner.jobs.poller import QUICKEST_S, Poller
+    from tuner.jobs.runner import Timing
     from tuner.targets import open_target
     from tuner.types import TargetConfig
 
     import_module("tuner.targets.local")  # otherwise loaded when it is opened
 
-    async def one(follower: Follower, name: str, heard: Heard) -> None:
+    async def one(follower: Poller, name: str, heard: Heard) -> None:
         while not (await follower.operation(name)).done:
             await follower.news(name)
         heard[name] = time.monotonic()
@@ -39,7 +39,7 @@ def tuner(address: str, names: list[str], interval_s: float) -> Callable[[], Hea
     async def every() -> Heard:
         heard: Heard = {}
         async with open_target(TargetConfig("local", endpoint=address)) as target:
-            follower = Follower(target, Pace(poll_s=interval_s), QUICKEST_S["local"])
+            follower = Poller(target, Timing(poll_s=interval_s), QUICKEST_S["local"])
             await asyncio.gather(*(one(follower, name, heard) for name in names))
             await follower.close()
         return heard

@@ -12,10 +12,8 @@ from pathlib import Path
 from meter import measured, tell
 
 from tuner.events.events import Event, EventKind
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import PreparedJob
 from tuner.jobspec.schema import EvaluationSpec, GateSpec, JobSpec, TrainingData
 from tuner.pipelines.model import Grouping, Pipeline, Stage
@@ -57,10 +55,10 @@ async def flow(given: list[PreparedJob], home: Path) -> dict[str, float]:
         if event.kind is EventKind.TUNED:
             heard[event.job.operation] = time.monotonic()
 
-    with Ledger(home / "ledger.sqlite", time.time) as ledger:
-        async with Session(ledger, note, Pace()) as session:
+    with Store(home / "ledger.sqlite", time.time) as ledger:
+        async with Runner(ledger, note, Timing()) as session:
             outcomes = await asyncio.gather(
-                *(session.follow(begin(work, ledger), work) for work in given)
+                *(session.follow(find_or_create_job(work, ledger), work) for work in given)
             )
     bad = [each for each in outcomes if each.job.phase is not Phase.DONE]
     if bad:
@@ -74,8 +72,8 @@ async def pipeline(given: list[PreparedJob], home: Path, max_parallel: int) -> d
     groupings = tuple(Grouping(stage.name, (stage.name,)) for stage in stages)
     whole = Pipeline("many", home / "many.yaml", stages, groupings, max_parallel, False, ())
     begun = time.monotonic()
-    with Ledger(home / "ledger.sqlite", time.time) as ledger:
-        async with Session(ledger, lambda _: None, Pace()) as session:
+    with Store(home / "ledger.sqlite", time.time) as ledger:
+        async with Runner(ledger, lambda _: None, Timing()) as session:
             outcome = await run_pipeline(whole, session)
             wall_s = time.monotonic() - begun
     if outcome.exit_code:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.jobs.ledger.test_ledger import JOB
+from tests.jobs.test_store import JOB
 from tuner.__main__ import run
 from tuner.events.events import Event, EventKind
 from tuner.jobs.records import log

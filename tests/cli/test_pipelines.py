@@ -10,8 +10,8 @@ from tests.fakes.one_target import OneTarget
 from tests.fakes.pipelines import PipelineTarget
 from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
-from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock
+from tuner.jobs.store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def test_a_stage_that_is_run_as_a_job_of_its_own_has_the_name_of_its_spec(pipe, 
 
     assert tuner(["-q", "run", str(spec), *alone, "--set", "permissions=[]"]) == 0
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         titles = {each.job.title for each in ledger.jobs()}
     assert titles == {"capitals", "grid[learning_rate=0.002]"}
 
@@ -154,7 +154,7 @@ def test_retry_of_a_job_alone_deletes_what_failed_first(spec):
     assert tuner(["retry", "capitals"]) == 0
 
     assert OneTarget.target.creates == 2
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         assert [(each.job.attempt, each.job.retry) for each in ledger.jobs()] == [(2, False)]
 
 
@@ -250,7 +250,7 @@ def test_of_a_matrix_the_end_of_the_best_is_told_and_of_how_many_it_is(noted):
 
 def test_what_a_pipeline_has_still_to_tell_is_told_by_any_run_after_it(noted, capsys):
     noted.unlink()
-    with open_ledger() as ledger, ledger.store.transaction() as db:
+    with open_store() as ledger, ledger.transaction() as db:
         db.execute("UPDATE notice SET state = 'due'")
     capsys.readouterr()
 

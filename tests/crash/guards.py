@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.evaluation import gate
 from tuner.events.events import Event, EventKind
-from tuner.jobs import flow, sharing
-from tuner.jobs.ledger import Ledger, claims, pipelines
-from tuner.jobs.running.session import Session
+from tuner.jobs import lock, pipeline_store, sharing, state_machine
+from tuner.jobs.runner import Runner
+from tuner.jobs.store import Store
 from tuner.pipelines import select
 
 if TYPE_CHECKING:
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 def no_fence() -> None:
     """A runner that was succeeded goes on."""
-    claims.check = claims.confirm = lambda *_: None
+    lock.check = lock.confirm = lambda *_: None
 
 
 def no_intent() -> None:
     """What is about to be changed is not told."""
-    tell = Session.tell
+    tell = Runner.emit
 
-    def silent(session: Session, event: Event) -> None:
+    def silent(session: Runner, event: Event) -> None:
         if event.kind is not EventKind.CHANGING:
             tell(session, event)
 
-    Session.tell = silent
+    Runner.emit = silent
 
 
 def no_bookmark() -> None:
     """The ledger does not know of a job before it is begun."""
-    begin = Ledger._begin
+    begin = Store._begin
 
-    def forgetful(ledger: Ledger, db: Any, job: Any, *rest: Any) -> Any:
+    def forgetful(ledger: Store, db: Any, job: Any, *rest: Any) -> Any:
         claim = begin(ledger, db, job, *rest)
         if job.phase == "SUBMIT":
             db.execute("DELETE FROM job WHERE tuned_model = ?", (job.tuned_model,))
         return claim
 
-    Ledger._begin = forgetful
+    Store._begin = forgetful
 
 
 def no_gate() -> None:
@@ -60,7 +60,7 @@ def no_adoption() -> None:
     async def nothing(*_: object) -> None:
         return None
 
-    flow._visible = nothing
+    state_machine._visible = nothing
 
 
 def no_look_at_permissions() -> None:
@@ -70,8 +70,8 @@ def no_look_at_permissions() -> None:
 
 def _no_decision() -> None:
     """Who won is chosen anew each time, and the last one is the best as well."""
-    pipelines.decide = lambda *_: None
-    pipelines.decided = lambda *_: {}
+    pipeline_store.save_decision = lambda *_: None
+    pipeline_store.decisions = lambda *_: {}
     select._best = lambda _grouping, candidates: candidates[-1]
 
 

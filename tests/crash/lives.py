@@ -26,18 +26,17 @@ from tests.fakes import clock
 from tests.fakes.piped import PipedTarget, serve
 from tuner import targets
 from tuner.evaluation import bootstrap
-from tuner.jobs.ledger import Ledger, store
+from tuner.jobs import store
 from tuner.jobs.records.audit import Audit, Change
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
 from tuner.pipelines.run import run_pipeline
 
 if TYPE_CHECKING:
     import subprocess
     from multiprocessing.connection import Connection
 
-    from tuner.jobs.ledger.notices import Notice
+    from tuner.jobs.store import Notification
     from tuner.jobspec.schema import Notify
     from tuner.types import TargetConfig
 
@@ -113,22 +112,22 @@ class Life:
         local = targets.TARGETS["local"]._replace(opener=f"{__name__}:open_piped")
         targets.TARGETS["local"] = local
         self._mortal_audit()
-        with Ledger(self.folder / "ledger.db", float, self.moments) as ledger:
+        with Store(self.folder / "ledger.db", float, self.moments) as ledger:
             exit_code = clock.run_timeless(self._run(ledger))
             found = [bookmark.job for bookmark in ledger.jobs()]
         phases = sorted(job.phase.value for job in found)
         evaluated = sum(job.evaluation is not None for job in found)
         self.pipe.send(("end", (exit_code, phases, evaluated, self.moments.names)))
 
-    async def _run(self, ledger: Ledger) -> int:
-        pace = Pace(now=clock.now, sleep=asyncio.sleep)
-        async with Session(ledger, lambda _: None, pace, send=self._send) as session:
+    async def _run(self, ledger: Store) -> int:
+        pace = Timing(now=clock.now, sleep=asyncio.sleep)
+        async with Runner(ledger, lambda _: None, pace, send=self._send) as session:
             if self.what == "pipeline":
                 return (await run_pipeline(shapes.PIPELINE, session)).exit_code
-            outcome = await session.follow(begin(shapes.WORK, ledger), shapes.WORK)
+            outcome = await session.follow(find_or_create_job(shapes.WORK, ledger), shapes.WORK)
             return outcome.failure.exit_code if outcome.failure else 0
 
-    async def _send(self, _sink: Notify, notice: Notice) -> None:
+    async def _send(self, _sink: Notify, notice: Notification) -> None:
         await Life.target.post(notice.id)
 
     def _mortal_audit(self) -> None:

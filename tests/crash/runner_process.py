@@ -16,12 +16,10 @@ from pathlib import Path
 from tests.fakes.piped import PipedTarget
 from tests.fakes.work import WORK, job_of
 from tuner import targets
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running import runner
-from tuner.jobs.running.leases import Times
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
+from tuner.jobs import runner
+from tuner.jobs.lock import Times
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
 
 SOON = Times(beat_s=0.1, look_s=0.05, lease_s=0.5)
 WORK_IN_MEMORY = replace(WORK, is_on_disk=False)
@@ -43,9 +41,11 @@ async def follow(folder: Path, times: Times) -> int:
         sys.stdout.write(f"{event.kind.__name__}\n")
         sys.stdout.flush()
 
-    with Ledger(folder / "ledger.db", time.time) as ledger:
-        async with Session(ledger, tell, Pace(), times=times) as session:
-            outcome = await session.follow(begin(WORK_IN_MEMORY, ledger), WORK_IN_MEMORY)
+    with Store(folder / "ledger.db", time.time) as ledger:
+        async with Runner(ledger, tell, Timing(), times=times) as session:
+            outcome = await session.follow(
+                find_or_create_job(WORK_IN_MEMORY, ledger), WORK_IN_MEMORY
+            )
     return outcome.failure.exit_code if outcome.failure else 0
 
 

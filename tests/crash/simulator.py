@@ -30,10 +30,9 @@ from tuner import targets
 from tuner.errors import TunerError
 from tuner.evaluation import asking
 from tuner.events.events import Event, EventKind
-from tuner.jobs.ledger import Ledger, claims
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
+from tuner.jobs import lock
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
 from tuner.pipelines.run import run_pipeline
 
 STORMY_LIVES = 6
@@ -72,9 +71,9 @@ class Life(Mortal):
     async def run(self) -> tuple[int, list[str]]:
         """Its exit code, and the phases of all jobs of the ledger."""
         story, storm = self.storm.story, self.storm
-        ledger = Ledger(self.folder / "ledger.db", self._wall, storm.moment)
-        session = Session(
-            ledger, self._hear, Pace(now=clock.now, sleep=asyncio.sleep), send=self._send
+        ledger = Store(self.folder / "ledger.db", self._wall, storm.moment)
+        session = Runner(
+            ledger, self._hear, Timing(now=clock.now, sleep=asyncio.sleep), send=self._send
         )
         self.kept += [ledger, session]
         async with session:
@@ -87,11 +86,11 @@ class Life(Mortal):
         jobs = [bookmark.job for bookmark in ledger.jobs()]
         storm.wrong += overruled.unsigned(story, jobs)
         phases = sorted(job.phase.value for job in jobs)
-        ledger.store.close()
+        ledger.close()
         return code, phases
 
-    async def _jobs(self, session: Session, story: stories.Story) -> int:
-        jobs = [(begin(work, session.ledger), work) for work in story.works]
+    async def _jobs(self, session: Runner, story: stories.Story) -> int:
+        jobs = [(find_or_create_job(work, session.store), work) for work in story.works]
         forced = [(replace(job, force=story.force), work) for job, work in jobs]
         ended = await asyncio.gather(*(session.follow(job, work) for job, work in forced))
         return max(each.failure.exit_code if each.failure else 0 for each in ended)
@@ -243,7 +242,7 @@ def _differences(plain: Trace, trace: Trace) -> list[str]:
 def install() -> None:
     """The storm stands in the table of targets for ``local``; done once a process."""
     prepare()
-    claims.is_alive = lambda holder: holder.runner not in GONE
+    lock.is_alive = lambda holder: holder.runner not in GONE
     asking.time = SimpleNamespace(monotonic=clock.now)
     local = targets.TARGETS["local"]._replace(opener="tests.crash.storm:open_storm")
     targets.TARGETS["local"] = local

@@ -13,12 +13,10 @@ from google.rpc import error_details_pb2
 from tests.crash.shapes import WORK, Service, effects
 from tests.fakes import clock
 from tuner import targets
-from tuner.jobs.ledger import Ledger, store
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
-from tuner.targets.connect import Connection, parse_endpoint
-from tuner.targets.credentials import Identity
+from tuner.jobs import store
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
+from tuner.targets.auth import Connection, Identity, parse_endpoint
 from tuner.targets.failures import Failure, explain
 from tuner.types import Phase
 
@@ -67,10 +65,10 @@ def run(folder, service):
 
     async def followed():
         began = clock.now()
-        with Ledger(folder / "ledger.db", float) as ledger:
-            pace = Pace(now=clock.now, sleep=asyncio.sleep)
-            async with Session(ledger, lambda _: None, pace, send=hear) as session:
-                outcome = await session.follow(begin(WORK, ledger), WORK)
+        with Store(folder / "ledger.db", float) as ledger:
+            pace = Timing(now=clock.now, sleep=asyncio.sleep)
+            async with Runner(ledger, lambda _: None, pace, send=hear) as session:
+                outcome = await session.follow(find_or_create_job(WORK, ledger), WORK)
         return outcome, clock.now() - began
 
     async def hear(_sink, notice):

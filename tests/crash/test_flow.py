@@ -10,9 +10,9 @@ import pytest
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import Unavailable
-from tuner.jobs.flow import advance
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running.runner import Pace, Runner
+from tuner.jobs.runner import JobDriver, Timing
+from tuner.jobs.state_machine import advance
+from tuner.jobs.store import Store
 from tuner.types import Phase, Role
 
 pytestmark = pytest.mark.slow
@@ -36,9 +36,9 @@ class Clock:
 def run_once(path, target, *, keep=True):
     """One process: it takes up the ledger's bookmark and follows the job."""
     clock = Clock()
-    with Ledger(path, clock.now) as ledger:
+    with Store(path, clock.now) as ledger:
         job = ledger.find(JOB.where, JOB.tuned_model) if keep else None
-        runner = Runner(ledger, lambda _: None, Pace(now=clock.now, sleep=clock.sleep))
+        runner = JobDriver(ledger, lambda _: None, Timing(now=clock.now, sleep=clock.sleep))
         return asyncio.run(runner.follow(job or JOB, WORK, target))
 
 
@@ -117,5 +117,5 @@ def test_the_intent_is_in_the_ledger_before_the_first_call(tmp_path):
     with pytest.raises(Crash):
         run_once(tmp_path / "l.db", target)
 
-    with Ledger(tmp_path / "l.db", float) as ledger:
+    with Store(tmp_path / "l.db", float) as ledger:
         assert ledger.find(JOB.where, JOB.tuned_model).tuned_model == JOB.tuned_model

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from tests.jobs.ledger.test_ledger import JOB, WHOSE, first, opened
-from tuner.jobs.ledger import VERSION
+from tests.jobs.test_store import JOB, WHOSE, first, opened
+from tuner.jobs.store import VERSION
 
 pytestmark = pytest.mark.slow
 
 KILLED_WHILE_UPGRADING = """
 import os, pathlib, signal, sqlite3, sys
-from tuner.jobs.ledger import Ledger, schema
+from tuner.jobs.store import Store
 
 class Mortal:
     def __init__(self, db, left):
@@ -28,7 +28,7 @@ class Mortal:
     def executemany(self, *given):
         return self.db.executemany(*given)
 
-from tuner.jobs.ledger import store
+from tuner.jobs import store
 migrate, left = store.migrate, int(sys.argv[2])
 store.migrate = lambda db: migrate(Mortal(db, left))
 Ledger(pathlib.Path(sys.argv[1]), float)
@@ -37,7 +37,7 @@ Ledger(pathlib.Path(sys.argv[1]), float)
 SAVES_UNTIL_FULL = """
 import pathlib, resource, signal, sys
 from dataclasses import replace
-from tests.jobs.ledger.test_ledger import JOB, opened
+from tests.jobs.test_store import JOB, opened
 from tuner.errors import TunerError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -60,7 +60,7 @@ with opened(pathlib.Path(sys.argv[1])) as ledger:
 SAVES_BESIDE_OTHERS = """
 import pathlib, sys
 from dataclasses import replace
-from tests.jobs.ledger.test_ledger import JOB, opened
+from tests.jobs.test_store import JOB, opened
 
 for number in range(20):
     with opened(pathlib.Path(sys.argv[1])) as ledger:

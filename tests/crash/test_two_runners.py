@@ -17,7 +17,7 @@ from tests.crash.runner_process import JOB
 from tests.fakes import piped
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import right_answers
-from tuner.jobs.ledger import Ledger
+from tuner.jobs.store import Store
 from tuner.types import Phase, Role
 
 CHANGES = ("create", "update", "delete", "cancel", "grant", "change_role", "revoke", "transfer")
@@ -100,7 +100,7 @@ def assert_once(world):
     assert (target.creates, target.grants, target.transfers) == (1, 2, 1)
     held = [p.grant for p in target.shared[JOB.tuned_model].values()]
     assert [g.email_address for g in held if g.role is Role.OWNER] == ["lead@example.com"]
-    with Ledger(world.folder / "ledger.db", float) as ledger:
+    with Store(world.folder / "ledger.db", float) as ledger:
         assert ledger.find(JOB.where, JOB.tuned_model).phase is Phase.DONE
 
 

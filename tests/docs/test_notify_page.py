@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, blocks
 from tests.fakes.work import WORK, job_of, with_spec
-from tests.jobs.ledger.test_ledger import EVALUATION
+from tests.jobs.test_store import EVALUATION
 from tuner.events import sending
 from tuner.events.notify import notices
 from tuner.jobs.records.audit import Audit, Change

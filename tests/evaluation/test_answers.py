@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from tests.jobs.ledger.test_ledger import EVALUATION, JOB, opened
+from tests.jobs.test_store import EVALUATION, JOB, opened
 from tuner.job import Judged
 
 DONE = replace(JOB, evaluation=EVALUATION)
@@ -38,8 +38,8 @@ def test_the_rows_of_an_evaluation_are_kept_apart_from_its_bookmark(tmp_path):
         found = ledger.find(JOB.where, JOB.tuned_model)
 
         assert found.evaluation.rows == ()
-        assert ledger.rows(found) == EVALUATION.rows
-        assert ledger.rows(JOB) == ()
+        assert ledger.evaluation_rows(found) == EVALUATION.rows
+        assert ledger.evaluation_rows(JOB) == ()
 
 
 def test_a_later_save_without_the_rows_leaves_them(tmp_path):
@@ -47,7 +47,7 @@ def test_a_later_save_without_the_rows_leaves_them(tmp_path):
         ledger.save(DONE)
         ledger.save(replace(DONE, evaluation=replace(EVALUATION, rows=())))
 
-        assert ledger.rows(DONE) == EVALUATION.rows
+        assert ledger.evaluation_rows(DONE) == EVALUATION.rows
 
 
 def test_only_the_rows_of_the_latest_evaluation_are_kept(tmp_path):
@@ -56,8 +56,8 @@ def test_only_the_rows_of_the_latest_evaluation_are_kept(tmp_path):
         ledger.save(DONE)
         ledger.save(replace(DONE, evaluation=other))
 
-        assert ledger.rows(replace(DONE, evaluation=other)) == other.rows
-        assert ledger.rows(DONE) == ()
+        assert ledger.evaluation_rows(replace(DONE, evaluation=other)) == other.rows
+        assert ledger.evaluation_rows(DONE) == ()
 
 
 def test_what_is_forgotten_takes_its_answers_along_and_leaves_those_of_its_base(tmp_path):
@@ -69,7 +69,7 @@ def test_what_is_forgotten_takes_its_answers_along_and_leaves_those_of_its_base(
 
         ledger.forget(DONE)
 
-        assert ledger.rows(DONE) == ()
+        assert ledger.evaluation_rows(DONE) == ()
         assert kept.find(MODEL, ["q"]) == {}
         assert kept.find(f"{JOB.tuned_model}-2@1.5", ["q"]) == {"q": "a"}
         assert kept.find("models/tiny", ["q"]) == {"q": "a"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tests.jobs.test_store import EVALUATION, JOB
 from tuner.events.events import Event, EventKind
 from tuner.events.reporters import NewsFilter
 from tuner.types import Operation, Phase

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tests.jobs.test_store import EVALUATION, JOB
 from tuner.events.events import Event, EventKind
 from tuner.events.progress import Terminal, sparkline, steps_per_second
 from tuner.types import Operation, Phase, Snapshot

@@ -13,7 +13,7 @@ from tests.fakes.work import job_of, with_spec
 from tuner.errors import Unavailable
 from tuner.events.events import Event, EventKind
 from tuner.events.progress import TokenMeter, tokens_per_row
-from tuner.jobs.flow import advance
+from tuner.jobs.state_machine import advance
 from tuner.types import Hyperparameters, Operation
 
 WORK = with_spec(hyperparameters=Hyperparameters(batch_size=5))

@@ -15,13 +15,14 @@ from tests.docs.blocks import ROOT
 from tests.fakes.target import Crash
 from tests.fakes.webhook import listening
 from tests.fakes.work import WORK, job_of, with_spec
-from tests.jobs.ledger.test_ledger import EVALUATION
+from tests.jobs.test_store import EVALUATION
 from tuner.errors import TunerError
 from tuner.events import notify, sending
 from tuner.events.notify import Outbox, notices
 from tuner.events.sending import NotDelivered
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.ledger import notices as outbox
+from tuner.jobs import store
+from tuner.jobs import store as store_module
+from tuner.jobs.store import Store
 from tuner.jobspec import load
 from tuner.jobspec.schema import Notify
 from tuner.types import Example, Phase
@@ -110,7 +111,7 @@ TELLER = """
 import asyncio, sys
 from pathlib import Path
 from tests.events.test_notify import ends
-from tuner.jobs.ledger import Ledger
+from tuner.jobs.store import Store
 from tuner.events.notify import Outbox
 from tuner.jobspec.schema import Notify
 
@@ -120,7 +121,7 @@ async def tell(ledger):
     box.wake()
     await box.close()
 
-with Ledger(Path(sys.argv[1]), lambda: 1.0) as ledger:
+with Store(Path(sys.argv[1]), lambda: 1.0) as ledger:
     asyncio.run(tell(ledger))
 """
 
@@ -179,7 +180,7 @@ class Run:
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "l.db", lambda: 1.0) as opened:
+    with Store(tmp_path / "l.db", lambda: 1.0) as opened:
         yield opened
 
 
@@ -187,8 +188,8 @@ def ends(ledger, name="capitals", sinks=(HOOK,)):
     work = with_spec(job=name, notify=sinks)
     job = replace(job_of(work), phase=Phase.DONE)
     ledger.save(job)
-    with ledger.store.transaction() as db:
-        outbox.insert(db, notices(job, work))
+    with ledger.transaction() as db:
+        store.insert_notifications(db, notices(job, work))
     return job, work
 
 
@@ -219,7 +220,7 @@ def test_a_receiver_that_is_away_is_asked_again_after_longer_and_longer(ledger):
 
     assert run.waits == [pytest.approx(pause_s, rel=0.21) for pause_s in (1, 2, 4)]
     assert run.told == []
-    assert outbox.due(ledger.store) == []
+    assert store.pending_notifications(ledger) == []
 
 
 def test_a_receiver_is_given_the_time_it_asks_for(ledger):
@@ -260,7 +261,7 @@ def test_one_that_refuses_is_given_up_and_said(ledger):
     assert [str(event) for event in run.told] == [
         "could not notify hooks.example.com: HTTP 410; given up"
     ]
-    assert outbox.due(ledger.store) == []
+    assert store.pending_notifications(ledger) == []
 
 
 def test_a_dead_receiver_is_given_up_in_the_end(ledger):
@@ -270,7 +271,7 @@ def test_a_dead_receiver_is_given_up_in_the_end(ledger):
         run.deliver(works)
 
     assert run.told[-1]["why"] == "gone; given up"
-    assert outbox.due(ledger.store) == []
+    assert store_module.pending_notifications(ledger) == []
 
 
 def test_what_waits_for_its_key_is_not_waited_for(ledger):
@@ -279,7 +280,7 @@ def test_what_waits_for_its_key_is_not_waited_for(ledger):
     run.deliver(ends(ledger))
 
     assert run.waits == []
-    assert len(outbox.due(ledger.store)) == 1
+    assert len(store.pending_notifications(ledger)) == 1
 
 
 @pytest.mark.parametrize("crash_at", ["begin", "commit", "committed"])
@@ -291,12 +292,12 @@ def test_a_crash_between_sending_and_noting_it_tells_again_under_the_same_id(tmp
             raise Crash
 
     receivers = Receivers()
-    with Ledger(tmp_path / "l.db", lambda: 1.0, around) as ledger:
+    with Store(tmp_path / "l.db", lambda: 1.0, around) as ledger:
         works = ends(ledger)
         dying = True
         with pytest.raises(Crash):
             Run(ledger, receivers).deliver(works)
-    with Ledger(tmp_path / "l.db", lambda: 1.0) as ledger:
+    with Store(tmp_path / "l.db", lambda: 1.0) as ledger:
         Run(ledger, receivers).deliver(works)
 
     assert len(receivers.got) == (1 if crash_at == "committed" else 2)
@@ -304,15 +305,15 @@ def test_a_crash_between_sending_and_noting_it_tells_again_under_the_same_id(tmp
 
 
 def test_an_earlier_run_s_notice_is_delivered_from_the_spec_on_disk(ledger, spec):
-    from tuner.jobs.running.start import begin
+    from tuner.jobs.runner import find_or_create_job
     from tuner.jobspec.prepared_job import prepare_job
 
     spec.write_text(spec.read_text() + f"notify: [{{url: '{HOOK.url}'}}]\n")
     work = prepare_job(spec)
-    job = replace(begin(work, ledger), phase=Phase.DONE)
+    job = replace(find_or_create_job(work, ledger), phase=Phase.DONE)
     ledger.save(job)
-    with ledger.store.transaction() as db:
-        outbox.insert(db, notices(job, work))
+    with ledger.transaction() as db:
+        store.insert_notifications(db, notices(job, work))
     receivers = Receivers()
 
     Run(ledger, receivers).deliver()
@@ -331,7 +332,7 @@ def test_a_receiver_that_the_spec_no_longer_names_is_not_told(ledger, spec, chan
     run.deliver()
 
     assert [event["why"] for event in run.told] == ["its spec no longer names it; given up"]
-    assert outbox.due(ledger.store) == []
+    assert store_module.pending_notifications(ledger) == []
 
 
 def test_a_spec_that_is_broken_just_now_loses_no_notice(ledger, spec):
@@ -341,7 +342,7 @@ def test_a_spec_that_is_broken_just_now_loses_no_notice(ledger, spec):
 
     Run(ledger, Receivers()).deliver()
 
-    assert len(outbox.due(ledger.store)) == 1
+    assert len(store.pending_notifications(ledger)) == 1
 
 
 def test_a_spec_that_may_not_be_looked_at_just_now_loses_no_notice(ledger, spec, monkeypatch):
@@ -354,7 +355,7 @@ def test_a_spec_that_may_not_be_looked_at_just_now_loses_no_notice(ledger, spec,
     monkeypatch.setattr("pathlib.Path.exists", locked)
     Run(ledger, Receivers()).deliver()
 
-    assert len(outbox.due(ledger.store)) == 1
+    assert len(store.pending_notifications(ledger)) == 1
 
 
 def test_a_spec_is_read_once_however_many_of_its_notices_are_left(ledger, spec, monkeypatch):
@@ -391,7 +392,7 @@ def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkey
     asyncio.run(whole_run())
 
     assert [event["why"] for event in told] == ["there was no time; the next run tries again"]
-    assert len(outbox.due(ledger.store)) == 1
+    assert len(store_module.pending_notifications(ledger)) == 1
 
 
 def test_of_a_receiver_that_is_away_one_line_says_why(ledger, monkeypatch):
@@ -427,7 +428,7 @@ def test_a_ledger_that_broke_meanwhile_ends_the_delivery_without_a_traceback(tmp
         box.wake()
         await box.close()
 
-    with Ledger(tmp_path / "l.db", lambda: 1.0, around) as ledger:
+    with Store(tmp_path / "l.db", lambda: 1.0, around) as ledger:
         ends(ledger)
         broken = True
         asyncio.run(whole_run(ledger))

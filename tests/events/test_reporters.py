@@ -6,7 +6,7 @@ import io
 import json
 from dataclasses import replace
 
-from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tests.jobs.test_store import EVALUATION, JOB
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
 from tuner.events.reporters import JsonLines, Lines

@@ -19,7 +19,7 @@ from tests.fakes.work import WORK, job_of, with_spec
 from tuner.events import sending
 from tuner.events.notify import notices
 from tuner.events.sending import NotDelivered, send
-from tuner.jobs.ledger.notices import Notice
+from tuner.jobs.store import Notification
 from tuner.jobspec.schema import Notify
 from tuner.types import Phase
 
@@ -212,7 +212,7 @@ def test_a_command_that_cannot_be_started_is_a_notice_that_was_not_delivered(nam
     body = json.dumps(
         {"event": "done", "job": name, "tuned_model": "tunedModels/x", "phase": "DONE"}
     )
-    notice = Notice("id", "local", "tunedModels/x", "sink", body)
+    notice = Notification("id", "local", "tunedModels/x", "sink", body)
 
     with pytest.raises(NotDelivered, match="it cannot be started"):
         asyncio.run(sending.send(Notify(command="true"), notice))

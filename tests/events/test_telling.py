@@ -10,10 +10,10 @@ import pytest
 from tests.fakes.one_target import OneTarget
 from tests.fakes.webhook import listening
 from tuner.events.events import EventKind
-from tuner.jobs.ledger import open_ledger
+from tuner.jobs import runner
 from tuner.jobs.records import lock, log
-from tuner.jobs.running import start
-from tuner.jobs.running.runner import Pace
+from tuner.jobs.runner import Timing
+from tuner.jobs.store import open_store
 from tuner.jobspec.prepared_job import prepare_job
 
 pytestmark = pytest.mark.slow  # whole runs, one a test
@@ -33,9 +33,9 @@ def notifying(spec, hook):
 
 def run(path, tell=lambda _: None):
     work = prepare_job(path)
-    with open_ledger() as ledger:
-        job = start.begin(work, ledger)
-        (outcome,) = asyncio.run(start.follow_all([(job, work)], ledger, tell, Pace()))
+    with open_store() as ledger:
+        job = runner.find_or_create_job(work, ledger)
+        (outcome,) = asyncio.run(runner.run_jobs([(job, work)], ledger, tell, Timing()))
     return outcome
 
 
@@ -84,7 +84,7 @@ def test_a_run_that_cannot_be_audited_shares_nothing(notifying, hook):
 
 def test_what_one_run_was_killed_before_telling_another_tells(notifying, hook):
     job = run(notifying).job
-    with open_ledger() as ledger, ledger.store.transaction() as db:
+    with open_store() as ledger, ledger.transaction() as db:
         db.execute("UPDATE notice SET state = 'due'")
 
     run(notifying)

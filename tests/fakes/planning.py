@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
-from tuner.jobs.running import start
-from tuner.jobs.running.runner import Pace
+from tuner.jobs import runner
+from tuner.jobs.runner import Timing
 from tuner.pipelines.load import LoadedJob
 from tuner.pipelines.plan import plan
 
@@ -37,12 +37,12 @@ def planned(target, ledger, *works, tokens=lambda _: None):
 
 def run(target, ledger, monkeypatch, work=WORK, **changes):
     """As `tuner run` does."""
-    monkeypatch.setattr("tuner.jobs.running.reach.open_target", lambda _: _Opened(target))
+    monkeypatch.setattr("tuner.jobs.target_pool.open_target", lambda _: _Opened(target))
 
     async def followed():
-        job = replace(start.begin(work, ledger), **changes)
-        pace = Pace(sleep=lambda _: asyncio.sleep(0))
-        return await start.follow_all([(job, work)], ledger, lambda _: None, pace)
+        job = replace(runner.find_or_create_job(work, ledger), **changes)
+        pace = Timing(sleep=lambda _: asyncio.sleep(0))
+        return await runner.run_jobs([(job, work)], ledger, lambda _: None, pace)
 
     [outcome] = asyncio.run(followed())
     return outcome

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tuner.jobs.stopping import reason
+from tuner.jobs.state_machine import early_stop_reason
 from tuner.types import Operation, Snapshot
 
 
@@ -52,29 +52,29 @@ NAN, INF = math.nan, math.inf
 def test_a_loss_that_has_stopped_sinking_stops_the_tuning(
     losses: tuple[float, ...], asked: Asked, stops: bool
 ) -> None:
-    assert bool(reason(asked, tuning(*losses))) is stops
+    assert bool(early_stop_reason(asked, tuning(*losses))) is stops
 
 
 def test_steps_are_counted_and_not_reports() -> None:
-    assert reason(Asked(patience_steps=20), tuning(1, 2, 2, every=10))
-    assert not reason(Asked(patience_steps=21), tuning(1, 2, 2, every=10))
+    assert early_stop_reason(Asked(patience_steps=20), tuning(1, 2, 2, every=10))
+    assert not early_stop_reason(Asked(patience_steps=21), tuning(1, 2, 2, every=10))
 
 
 def test_a_window_is_counted_in_steps_too() -> None:
-    assert reason(Asked(20, window_steps=8), tuning(9, 1, 2, 2, every=10))
-    assert not reason(Asked(20, window_steps=40), tuning(9, 1, 2, 2, every=10))
+    assert early_stop_reason(Asked(20, window_steps=8), tuning(9, 1, 2, 2, every=10))
+    assert not early_stop_reason(Asked(20, window_steps=40), tuning(9, 1, 2, 2, every=10))
 
 
 def test_it_says_what_was_waited_for() -> None:
     assert (
-        reason(Asked(3, 0.01), tuning(0.5, 0.4123, 0.6, 0.6, 0.6))
+        early_stop_reason(Asked(3, 0.01), tuning(0.5, 0.4123, 0.6, 0.6, 0.6))
         == "the loss has not sunk below 0.4123 by more than 0.01 for 3 steps"
     )
-    assert reason(Asked(), tuning(NAN, NAN, NAN, NAN)) == (
+    assert early_stop_reason(Asked(), tuning(NAN, NAN, NAN, NAN)) == (
         "the loss has not been a number for 3 steps"
     )
 
 
 def test_nothing_is_asked_or_nothing_is_left_to_stop() -> None:
-    assert reason(None, tuning(1, 2, 2, 2)) == ""
-    assert reason(Asked(), tuning(1, 2, 2, 2, done=True)) == ""
+    assert early_stop_reason(None, tuning(1, 2, 2, 2)) == ""
+    assert early_stop_reason(Asked(), tuning(1, 2, 2, 2, done=True)) == ""

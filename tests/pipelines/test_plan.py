@@ -16,7 +16,7 @@ from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, Unavailable
 from tuner.evaluation import gate
 from tuner.job import Evaluation
-from tuner.jobs.ledger import Ledger
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.load import LoadedFiles, LoadedJob
 from tuner.pipelines.model import Grouping, Pipeline, Stage
@@ -29,7 +29,7 @@ CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="seco
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.db", lambda: 0.0) as opened:
+    with Store(tmp_path / "ledger.db", lambda: 0.0) as opened:
         yield opened
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.fakes.planning import JOB, asked, knowing, planned, run
 from tests.fakes.work import WORK, with_spec
 from tuner.errors import RequestRefused
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running import start
+from tuner.jobs import runner
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.plan import Action
 from tuner.types import Grant, GranteeType, Phase, Role
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.db", lambda: 0.0) as opened:
+    with Store(tmp_path / "ledger.db", lambda: 0.0) as opened:
         yield opened
 
 
@@ -52,7 +52,9 @@ def with_another_role(target, ledger, monkeypatch):
 def tuning(target, ledger, _):
     asyncio.run(target.create(new_tuned_model(WORK)))
     [operation] = target.running
-    ledger.save(replace(start.begin(WORK, ledger), phase=Phase.TUNE, operation=operation))
+    ledger.save(
+        replace(runner.find_or_create_job(WORK, ledger), phase=Phase.TUNE, operation=operation)
+    )
 
 
 def deleted(target, ledger, monkeypatch):

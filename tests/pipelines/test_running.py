@@ -15,10 +15,9 @@ from tests.fakes.work import GRANTS, job_of
 from tuner import targets
 from tuner.errors import NotAllowed, NotFinished, RequestRefused, TuningFailed
 from tuner.events.events import EventKind
-from tuner.jobs.ledger import Ledger, pipelines
-from tuner.jobs.running import runner
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
+from tuner.jobs import pipeline_store, runner
+from tuner.jobs.runner import Runner, Timing
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines import model as model_module
 from tuner.pipelines.run import run_pipeline
@@ -45,9 +44,9 @@ class Bench:
     async def _run(self, made, deadline, asked):
         clock = Clock()
         self.target.is_dead = False
-        pace = Pace(now=clock.now, sleep=clock.sleep, deadline=deadline)
-        with Ledger(self.file, clock.now, self.around) as ledger:
-            async with Session(ledger, self.told.append, pace) as session:
+        pace = Timing(now=clock.now, sleep=clock.sleep, deadline=deadline)
+        with Store(self.file, clock.now, self.around) as ledger:
+            async with Runner(ledger, self.told.append, pace) as session:
                 return await run_pipeline(made, session, **asked)
 
     def until_it_ends(self, made, **asked):
@@ -59,7 +58,7 @@ class Bench:
         raise AssertionError("it never ends")
 
     def phase(self, stage):
-        with Ledger(self.file, float) as ledger:
+        with Store(self.file, float) as ledger:
             return ledger.find("local", model(stage)).phase
 
     def heard(self, kind):
@@ -448,8 +447,8 @@ def test_the_stages_are_in_the_ledger_before_the_first_change(bench):
     with pytest.raises(Crash):
         run.run(made)
 
-    with Ledger(run.file, float) as ledger:
-        members = pipelines.members(ledger.store, made.id)
+    with Store(run.file, float) as ledger:
+        members = pipeline_store.members(ledger, made.id)
     assert run.target.creates == 0
     assert list(members) == [stage.name for stage in made.stages]
     assert members["grid[r=0.001]"].tuned_model == model(made.stages[0])
@@ -576,7 +575,7 @@ def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
 def test_a_job_of_its_own_that_loses_stays_as_it_was(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
-    with Ledger(run.file, float) as ledger:
+    with Store(run.file, float) as ledger:
         own = replace(job_of(made.stages[0].work), phase=Phase.DONE)
         ledger.save(own)
     run.target.held[own.tuned_model] = done_model(run, made.stages[0])

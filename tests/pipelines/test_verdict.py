@@ -14,7 +14,7 @@ from tests.fakes.target import ME, TUNABLE, UNTUNABLE
 from tests.fakes.work import WORK, job_of, with_spec
 from tuner.evaluation import gate
 from tuner.job import Evaluation
-from tuner.jobs.ledger import Ledger
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import content_id
 from tuner.pipelines.plan import Action, TargetState, plan_job
 from tuner.types import (
@@ -138,7 +138,7 @@ CASES = [
 
 
 def verdict(work, job, state):
-    with Ledger(Path(tempfile.mkdtemp()) / "ledger.db", float) as ledger:
+    with Store(Path(tempfile.mkdtemp()) / "ledger.db", float) as ledger:
         if job:
             ledger.save(job)
         return asyncio.run(plan_job(asked(work, force=bool(job and job.force)), ledger, state))

@@ -15,7 +15,7 @@ from google.ai import generativelanguage_v1beta as gl
 from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.grpc_server import Script, serving
 from tuner.errors import InvalidInput, NotAllowed
-from tuner.targets.connect import (
+from tuner.targets.auth import (
     GOOGLE,
     GOOGLE_MTLS,
     Endpoint,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tuner.errors import InvalidInput, NotAllowed
-from tuner.targets.credentials import SCOPES, find_identity
+from tuner.targets.auth import SCOPES, find_identity
 from tuner.types import TargetConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.targets.credentials import Identity
+    from tuner.targets.auth import Identity
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Literal
 
+import grpc
 import pytest
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
@@ -17,12 +18,12 @@ from tests.fakes.grpc_server import Refusal
 from tests.fakes.service_process import running_service
 from tests.fakes.work import WORK, job_of, with_spec
 from tuner.errors import NotAllowed
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.start import follow_all
-from tuner.targets import calls, open_target
-from tuner.targets.actions import Code
+from tuner.jobs.runner import Timing, run_jobs
+from tuner.jobs.store import Store
+from tuner.targets import open_target, rpc
 from tuner.types import Grant, Hyperparameters, Phase, Role, TargetConfig
+
+Code = grpc.StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "RETRY_DELAYS_S", (0.01,) * 4)
+    monkeypatch.setattr(rpc, "RETRY_DELAYS_S", (0.01,) * 4)
 
 
 def work(name: str, role: Role = Role.READER, heir: str = "lead@example.com") -> PreparedJob:
@@ -72,14 +73,14 @@ def work(name: str, role: Role = Role.READER, heir: str = "lead@example.com") ->
 
 
 async def run(
-    work: PreparedJob, endpoint: str, ledger: Ledger, *faults: Fault
+    work: PreparedJob, endpoint: str, ledger: Store, *faults: Fault
 ) -> tuple[Outcome, list[str]]:
     """One runner's outcome, and what reached the proxy."""
-    pace = Pace(sleep=lambda seconds: asyncio.sleep(min(seconds, 0.05)))
+    pace = Timing(sleep=lambda seconds: asyncio.sleep(min(seconds, 0.05)))
     async with proxied(endpoint, *faults) as (address, proxy):
         target = TargetConfig("local", endpoint=address)
         here = replace(work, spec=replace(work.spec, target=target))
-        outcomes = await follow_all([(job_of(here), here)], ledger, lambda _: None, pace)
+        outcomes = await run_jobs([(job_of(here), here)], ledger, lambda _: None, pace)
         return outcomes[0], proxy.calls
 
 
@@ -107,7 +108,7 @@ def test_a_lost_call_is_made_up_for_and_nothing_is_done_twice(
     faults = [
         Fault(method, 1, when, REFUSALS[how]) for method, how in zip(CHANGES, hows, strict=True)
     ]
-    wanted, ledger = work(f"{when}-{'-'.join(hows)}"), Ledger(tmp_path / "l.sqlite", time.time)
+    wanted, ledger = work(f"{when}-{'-'.join(hows)}"), Store(tmp_path / "l.sqlite", time.time)
 
     outcome, calls = asyncio.run(run(wanted, endpoint, ledger, *faults))
 
@@ -119,7 +120,7 @@ def test_a_lost_call_is_made_up_for_and_nothing_is_done_twice(
 
 
 def test_a_lost_change_of_a_role_is_made_up_for(endpoint: str, tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l.sqlite", time.time)
+    ledger = Store(tmp_path / "l.sqlite", time.time)
 
     async def changed() -> None:
         await run(work("roles", heir=""), endpoint, ledger)
@@ -136,7 +137,7 @@ def test_a_lost_change_of_a_role_is_made_up_for(endpoint: str, tmp_path: Path) -
 def test_who_is_not_known_is_refused_at_once_and_goes_on_later(
     endpoint: str, tmp_path: Path
 ) -> None:
-    wanted, ledger = work("who"), Ledger(tmp_path / "l.sqlite", time.time)
+    wanted, ledger = work("who"), Store(tmp_path / "l.sqlite", time.time)
     nobody = Refusal(Code.UNAUTHENTICATED)
 
     async def begun_again() -> Outcome:

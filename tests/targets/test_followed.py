@@ -11,8 +11,8 @@ from google.longrunning import operations_pb2
 
 from tests.fakes.grpc_server import Script, serving
 from tuner.errors import RequestRefused
-from tuner.targets import open_target, wire
-from tuner.targets.seen import Seen
+from tuner.targets import open_target, protos
+from tuner.targets.google import OperationCache
 from tuner.types import Feature, TargetConfig
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_a_service_without_the_method_refuses() -> None:
 
 
 def test_what_has_not_changed_is_the_very_same_object() -> None:
-    seen = Seen()
+    seen = OperationCache()
     first = seen.read([raw(1), raw(2)], {name(1), name(2)})
 
     again = seen.read([raw(1), raw(2, 2), raw(3)], {name(1), name(2)})
@@ -122,14 +122,14 @@ def test_what_has_not_changed_is_the_very_same_object() -> None:
 
 
 def test_the_end_is_news_even_when_nothing_else_changed() -> None:
-    seen = Seen()
+    seen = OperationCache()
     seen.read([raw(1)], {name(1)})
 
     assert seen.read([raw(1, done=True)], {name(1)})[name(1)].done
 
 
 def test_what_is_no_longer_asked_for_is_forgotten() -> None:
-    seen = Seen()
+    seen = OperationCache()
     first = seen.read([raw(1)], {name(1)})[name(1)]
 
     seen.keep({name(2)})
@@ -139,19 +139,19 @@ def test_what_is_no_longer_asked_for_is_forgotten() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_further_snapshots_read_like_all_of_them(steps: int) -> None:
-    known = wire.operation(raw(1, 2))
+    known = protos.operation(raw(1, 2))
 
-    assert wire.operation(raw(1, steps), known) == wire.operation(raw(1, steps))
+    assert protos.operation(raw(1, steps), known) == protos.operation(raw(1, steps))
 
 
 def test_snapshots_that_were_thinned_out_are_read_anew() -> None:
-    known, thinned = wire.operation(raw(1, 2)), raw(1, 0)
+    known, thinned = protos.operation(raw(1, 2)), raw(1, 0)
     metadata = gl.CreateTunedModelMetadata.pb()()
     for step in (1, 3, 4):
         metadata.snapshots.add(step=step, epoch=1, mean_loss=1.0)
     thinned.metadata.Pack(metadata)
 
-    assert [each.step for each in wire.operation(thinned, known).snapshots] == [1, 3, 4]
+    assert [each.step for each in protos.operation(thinned, known).snapshots] == [1, 3, 4]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes.grpc_server import Script, serving
 from tuner.errors import InvalidInput, NotAllowed, Unavailable
-from tuner.targets import open_target, service
+from tuner.targets import local, open_target
 from tuner.types import TargetConfig
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("TUNER_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("TUNER_API_KEY", raising=False)
-    monkeypatch.setattr(service, "_command", home.command)
+    monkeypatch.setattr(local, "_command", home.command)
     yield home
     for pid in home.started:
         home.kill(pid)
@@ -153,7 +153,7 @@ def test_a_named_endpoint_starts_nothing(home: Home) -> None:
 def test_missing_packages_are_named_with_the_way_to_get_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "NEEDED", ("json", "no_such_package"))
+    monkeypatch.setattr(local, "NEEDED", ("json", "no_such_package"))
 
     with pytest.raises(InvalidInput, match="no_such_package") as caught:
         asyncio.run(served_by())

@@ -12,8 +12,8 @@ from google.ai import generativelanguage_v1beta as gl
 from tests.fakes.grpc_server import Refusal, Script, serving
 from tests.fakes.planning import asked
 from tests.fakes.work import WORK, with_spec
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running.reach import Connections
+from tuner.jobs.store import Store
+from tuner.jobs.target_pool import Connections
 from tuner.pipelines.plan import Action, plan
 from tuner.types import TargetConfig
 
@@ -22,7 +22,7 @@ CHAINED = with_spec(base_model="", tuned_model_source="tunedModels/first")
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.db", lambda: 0.0) as opened:
+    with Store(tmp_path / "ledger.db", lambda: 0.0) as opened:
         yield opened
 
 

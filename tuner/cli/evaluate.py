@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuner.evaluation.comparison import Standing
     from tuner.events.events import Event
     from tuner.job import Evaluation, Job
-    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
 
 DATA = click.option(
@@ -67,9 +67,9 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     shared. What was answered before is not asked again.
     """
     from tuner.cli.subjects import find, unless_never_tuned
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.store import open_store
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         found = find(subject, spec, ledger, overrides)
         own = [found.work] if gate or not kinds else []
         works = [*own, *(_by(found.work, kind) for kind in kinds)]
@@ -108,11 +108,11 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.cli.output import show
     from tuner.cli.subjects import find, find_model
-    from tuner.jobs.figures import readable
-    from tuner.jobs.ledger import open_ledger
+    from tuner.formatting import format_floats
     from tuner.jobs.outcome import fitting
+    from tuner.jobs.store import open_store
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         first = find(subjects[0], spec, ledger, overrides)
         jobs = [first.job, *(find_model(name, first.work, ledger) for name in subjects[1:])]
         click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
@@ -121,7 +121,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     metric = _metric(first.work)
     shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
     if output == "table":
-        shown = list(map(fitting if rows else readable, shown))
+        shown = list(map(fitting if rows else format_floats, shown))
     if shown or output != "table":
         show(shown, output)
     else:
@@ -135,7 +135,7 @@ async def _compared(
     tell: Callable[[Event], None],
 ) -> list[Standing]:
     from tuner.evaluation import comparison
-    from tuner.jobs.running.reach import Connections
+    from tuner.jobs.target_pool import Connections
 
     async with Connections() as connections:
         return await comparison.compared(jobs, work, connections.get, answers, tell)
@@ -147,7 +147,7 @@ def _metric(work: PreparedJob) -> str:
     return metric_of(work).kind
 
 
-def _memory(ledger: Ledger, *, again: bool) -> Callable[[str], Answers]:
+def _memory(ledger: Store, *, again: bool) -> Callable[[str], Answers]:
     """The ledger's answers by target; ``again`` those of this run alone."""
     from tuner.evaluation.answers import Anew
 

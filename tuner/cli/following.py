@@ -16,10 +16,10 @@ import click
 from tuner.cli.output import show
 from tuner.errors import Detached, TunerError
 from tuner.events.reporters import NewsFilter
+from tuner.formatting import format_floats
 from tuner.jobs import outcome as outcomes_of
-from tuner.jobs.figures import readable
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.running.runner import Pace
+from tuner.jobs.runner import Timing
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from tuner.events.events import Event, EventHandler
     from tuner.job import Job
-    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.store import Store
     from tuner.pipelines.model import PipelineOutcome
 
     Ended = Outcome | PipelineOutcome
-    Follow = Callable[[EventHandler, Pace], Coroutine[None, None, Sequence[Ended]]]
+    Follow = Callable[[EventHandler, Timing], Coroutine[None, None, Sequence[Ended]]]
 
 ASK_AGAIN_S = 1.0
 GOES_ON = ("WAITING", "SUBMIT", "TUNE", "EVALUATE", "SHARE", "TRANSFER")
 
 
-def bookmarks(ledger: Ledger, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
+def bookmarks(ledger: Store, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
     """The jobs of the ledger by these names; without a name, those that have not ended.
 
     A name is a job's, ``NAME[LABEL]`` for one of a matrix, a tuned model's, or a pipeline's: that
@@ -52,8 +52,8 @@ def bookmarks(ledger: Ledger, named: Sequence[str], *, takes_all: bool = False) 
     return list({(job.where, job.tuned_model): job for job in found}.values())
 
 
-def _named(ledger: Ledger, name: str, *, takes_all: bool) -> list[Job]:
-    from tuner.jobs.ledger.pipelines import find
+def _named(ledger: Store, name: str, *, takes_all: bool) -> list[Job]:
+    from tuner.jobs.pipeline_store import find_pipeline
 
     found = [bookmark.job for bookmark in ledger.jobs(name, name.partition("[")[0])]
     exact = [job for job in found if name in (job.title, job.tuned_model, _id(job))]
@@ -65,7 +65,7 @@ def _named(ledger: Ledger, name: str, *, takes_all: bool) -> list[Job]:
     if labelled:
         titles = ", ".join(repr(job.title) for job in labelled)
         raise UnknownJob(f"{len(labelled)} jobs are called {name!r}", f"name one of {titles}")
-    known = find(ledger.store, name)
+    known = find_pipeline(ledger, name)
     if known is None:
         raise UnknownJob(
             f"there is no job {name!r} in the ledger",
@@ -86,7 +86,7 @@ class UnknownJob(TunerError):
 
 
 def follow(
-    ctx: click.Context, follows: Follow, pace: Pace, output: str, *, wanted: Phase | None = None
+    ctx: click.Context, follows: Follow, pace: Timing, output: str, *, wanted: Phase | None = None
 ) -> int:
     """Run ``follows`` under the reporter that fits, print what came of it, return the exit code.
 
@@ -140,10 +140,10 @@ async def _until_interrupted(work: Coroutine[None, None, Sequence[Ended]]) -> Se
     return task.result()
 
 
-def pace_until(until: Phase | None, timeout_s: float | None) -> Pace:
+def pace_until(until: Phase | None, timeout_s: float | None) -> Timing:
     """The runner's pace, from the options of a command."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    return Pace(until=until, deadline=deadline)
+    return Timing(until=until, deadline=deadline)
 
 
 def _reporter(
@@ -192,7 +192,7 @@ def _print_pipeline(ended: PipelineOutcome, told: NewsFilter) -> None:
     news = [name for name, each in ended.outcomes.items() if told.has_reported(each.job)]
     is_unchanged = not news and not ended.failures
     click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'its stages'}")
-    show(list(map(readable, rows(ended))), "table")
+    show(list(map(format_floats, rows(ended))), "table")
     for name in ended.winners.values():
         if name in news:
             _print_one(ended.outcomes[name])

@@ -11,7 +11,7 @@ import click
 
 from tuner.cli.options import output_option, target_options
 from tuner.errors import Cancelled, NotFinished, NotFound, RequestRefused, TuningFailed
-from tuner.jobs.pauses import jittered
+from tuner.targets.retry import jittered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

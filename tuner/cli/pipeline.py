@@ -112,14 +112,14 @@ def _row(stage: Stage) -> dict[str, object]:
 
 def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     """How far each stage is, and the score of its model, when it was begun."""
-    from tuner.jobs.figures import readable
-    from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.ledger.pipelines import find
+    from tuner.formatting import format_floats
+    from tuner.jobs.pipeline_store import find_pipeline
+    from tuner.jobs.store import open_store
     from tuner.pipelines.model import stored_rows
 
-    with open_ledger() as ledger:
-        known = find(ledger.store, loaded.id)
+    with open_store() as ledger:
+        known = find_pipeline(ledger, loaded.id)
         rows = stored_rows(known, ledger) if known else []
     states = {str(row["stage"]): str(row["phase"]) for row in rows}
-    notes = {str(row["stage"]): str(row["tuned"] or "") for row in map(readable, rows)}
+    notes = {str(row["stage"]): str(row["tuned"] or "") for row in map(format_floats, rows)}
     return states, notes

@@ -61,12 +61,12 @@ def plan(
 
 async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]:
     """What is to be done about jobs and the stages of pipelines, as their targets are now."""
-    from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.running.reach import Connections
+    from tuner.jobs.store import open_store
+    from tuner.jobs.target_pool import Connections
     from tuner.pipelines.plan import plan as planned_
     from tuner.tokens import token_counter
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         async with Connections() as connections:
             return await planned_(
                 loaded.jobs(force=force), ledger, connections.get, token_counter()

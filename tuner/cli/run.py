@@ -12,15 +12,17 @@ import click
 
 from tuner.cli.options import output_option, set_option, timeout_option
 from tuner.errors import TunerError
+from tuner.jobs.runner import Timing
+from tuner.jobs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from tuner.events.events import EventHandler
     from tuner.job import Job
-    from tuner.jobs.ledger import Ledger
     from tuner.jobs.outcome import Outcome
-    from tuner.jobs.running.runner import Pace
+    from tuner.jobs.runner import Timing
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.load import LoadedFiles
     from tuner.pipelines.model import Pipeline, PipelineOutcome
@@ -105,16 +107,16 @@ def resume(
     JOB is a job's name or its tuned model; without one, all unfinished jobs.
     """
     from tuner.cli.following import bookmarks, follow
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.store import open_store
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         found = on_disk(bookmarks(ledger, jobs, takes_all=True), are_named=bool(jobs))
         return follow(ctx, _following(_of(found), [], ledger), _pace(timeout_s), output)
 
 
 def _of(jobs: Sequence[Job]) -> Both:
     """The files of bookmarks: jobs go on by themselves, the stages of a pipeline all together."""
-    from tuner.jobs.running.start import unchanged
+    from tuner.jobs.runner import check_unchanged
     from tuner.jobspec.files import is_pipeline
     from tuner.jobspec.prepared_job import prepare_job
     from tuner.pipelines.load import load_pipeline
@@ -122,7 +124,7 @@ def _of(jobs: Sequence[Job]) -> Both:
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
     works = [(job, prepare_job(Path(job.spec), job.overrides)) for job in alone]
     files = {(job.spec, job.overrides) for job in jobs if job not in alone}
-    pairs = [(unchanged(job, work), work) for job, work in works]
+    pairs = [(check_unchanged(job, work), work) for job, work in works]
     return pairs, [load_pipeline(Path(spec), overrides) for spec, overrides in sorted(files)]
 
 
@@ -135,15 +137,15 @@ class _Request(NamedTuple):
     force: bool = False
 
 
-def _follow(ctx: click.Context, asked: _Request, pace: Pace, output: str) -> int:
+def _follow(ctx: click.Context, asked: _Request, pace: Timing, output: str) -> int:
     """Load the files, look what is to be done about many, and follow what is."""
     from tuner.cli.following import follow
     from tuner.cli.plan import load_all
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.store import open_store
 
     loaded = load_all(asked.specs, asked.overrides)
     _fetch_base_models(ctx, loaded.every_work)
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         pairs = _pairs(loaded.works, ledger, asked)
         left, settled = _left_to_do(ctx, pairs, loaded, asked)
         both = left, loaded.pipelines
@@ -152,13 +154,13 @@ def _follow(ctx: click.Context, asked: _Request, pace: Pace, output: str) -> int
 
 
 def _following(
-    both: Both, settled: Sequence[Outcome], ledger: Ledger, *, force: bool = False
-) -> Callable[[EventHandler, Pace], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
-    async def follows(tell: EventHandler, pace: Pace) -> Sequence[Outcome | PipelineOutcome]:
+    both: Both, settled: Sequence[Outcome], ledger: Store, *, force: bool = False
+) -> Callable[[EventHandler, Timing], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
+    async def follows(tell: EventHandler, pace: Timing) -> Sequence[Outcome | PipelineOutcome]:
         if not both[1]:
-            from tuner.jobs.running.start import follow_all
+            from tuner.jobs.runner import run_jobs
 
-            return [*settled, *await follow_all(both[0], ledger, tell, pace)]
+            return [*settled, *await run_jobs(both[0], ledger, tell, pace)]
         from tuner.pipelines.run import RunOptions, run_all
 
         return [*settled, *await run_all(*both, ledger, RunOptions(force=force), tell, pace)]
@@ -198,13 +200,18 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None
     pull_missing(sorted(names - {""}), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[PreparedJob], ledger: Ledger, asked: _Request) -> list[Pair]:
+def _pairs(works: Sequence[PreparedJob], ledger: Store, asked: _Request) -> list[Pair]:
     """Two specs of the same content are one job: following it twice would do its steps twice."""
     from tuner.errors import InvalidInput, Problem
-    from tuner.jobs.running.start import begin
+    from tuner.jobs.runner import find_or_create_job
 
     pairs = [
-        (replace(begin(work, ledger, asked.overrides, new=asked.new), force=asked.force), work)
+        (
+            replace(
+                find_or_create_job(work, ledger, asked.overrides, new=asked.new), force=asked.force
+            ),
+            work,
+        )
         for work in works
     ]
     first: dict[tuple[str, str], PreparedJob] = {}
@@ -217,7 +224,7 @@ def _pairs(works: Sequence[PreparedJob], ledger: Ledger, asked: _Request) -> lis
     return pairs
 
 
-def _pace(timeout_s: float | None, *, detach: bool = False) -> Pace:
+def _pace(timeout_s: float | None, *, detach: bool = False) -> Timing:
     from tuner.cli.following import pace_until
     from tuner.types import Phase
 
@@ -240,10 +247,10 @@ def retry(
     is tuned again, and what waited for it is begun.
     """
     from tuner.cli.following import follow, pace_until
-    from tuner.jobs.ledger import open_ledger
+    from tuner.jobs.store import open_store
     from tuner.pipelines.run import RunOptions, run_all
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         found, files = _named(ledger, jobs) if jobs else _all(ledger)
         if not found and not files:
             click.echo("nothing has failed: there is nothing to try again", err=True)
@@ -253,7 +260,7 @@ def retry(
         return follow(ctx, follows, pace_until(None, timeout_s), output)
 
 
-def _all(ledger: Ledger) -> tuple[list[Job], Files]:
+def _all(ledger: Store) -> tuple[list[Job], Files]:
 
     from tuner.pipelines.run import RETRIED
 
@@ -261,15 +268,15 @@ def _all(ledger: Ledger) -> tuple[list[Job], Files]:
     return parted(on_disk(failed, are_named=False))
 
 
-def _named(ledger: Ledger, names: Sequence[str]) -> tuple[list[Job], Files]:
+def _named(ledger: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
     from tuner.cli.following import bookmarks
-    from tuner.jobs.ledger.pipelines import find
+    from tuner.jobs.pipeline_store import find_pipeline
     from tuner.jobspec.files import is_pipeline
 
     jobs: list[Job] = []
     files: Files = {}
     for name in names:
-        known = find(ledger.store, name)
+        known = find_pipeline(ledger, name)
         if known is not None:
             files[known.spec, known.overrides] = None
         elif Path(name).is_file() and is_pipeline(Path(name)):
@@ -302,11 +309,11 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
 
 
 def _again(job: Job) -> tuple[Job, PreparedJob]:
-    from tuner.jobs.running.start import unchanged
+    from tuner.jobs.runner import check_unchanged
     from tuner.jobspec.prepared_job import prepare_job
 
     work = prepare_job(Path(job.spec), job.overrides)
-    job = unchanged(job, work)
+    job = check_unchanged(job, work)
     return job if job.retry else replace(job, retry=True, attempt=job.attempt + 1), work
 
 

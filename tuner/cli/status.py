@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tuner.job import Job
-    from tuner.jobs.ledger import Ledger
-    from tuner.jobs.ledger.pipelines import Known
+    from tuner.jobs.pipeline_store import SavedPipeline
+    from tuner.jobs.store import Store
 
 JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
 
@@ -31,13 +31,14 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     """
     from tuner.cli.output import show
     from tuner.cli.run import note_started_from_python
-    from tuner.jobs.figures import readable
-    from tuner.jobs.ledger import notices, open_ledger, pipelines
+    from tuner.formatting import format_floats
+    from tuner.jobs import pipeline_store, store
     from tuner.jobs.outcome import summary
+    from tuner.jobs.store import open_store
     from tuner.pipelines.model import counts, stored_rows
 
-    with open_ledger() as ledger:
-        known = pipelines.known(ledger.store)
+    with open_store() as ledger:
+        known = pipeline_store.all_pipelines(ledger)
         stages = [each for name in jobs if (each := _pipeline(known, name))]
         names = [name for name in jobs if not _pipeline(known, name)]
         found = [job for name in names for job in _called(name, ledger)]
@@ -46,7 +47,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         if output == "table" and not jobs:
             for each in known:
                 click.echo(f"{each.name}: {counts(stored_rows(each, ledger))}", err=True)
-        if output == "table" and (late := len(notices.due(ledger.store))):
+        if output == "table" and (late := len(store.pending_notifications(ledger))):
             what = "one notice is" if late == 1 else f"{late} notices are"
             click.echo(f"{what} still to be told; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]
@@ -56,11 +57,11 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     if output != "table":
         show([*rows, *(row for table in tables for row in table)], output)
     for table in [rows, *tables] if output == "table" else ():
-        show(list(map(readable, table)), output)
+        show(list(map(format_floats, table)), output)
     note_started_from_python(found)
 
 
-def _called(name: str, ledger: Ledger) -> list[Job]:
+def _called(name: str, ledger: Store) -> list[Job]:
     """The jobs of this name, title in a pipeline, or tuned model; the latest first.
 
     Raises:
@@ -77,7 +78,7 @@ def _called(name: str, ledger: Ledger) -> list[Job]:
     return mine
 
 
-def _pipeline(known: Sequence[Known], name: str) -> Known | None:
+def _pipeline(known: Sequence[SavedPipeline], name: str) -> SavedPipeline | None:
     """The latest one of this name, id or file."""
     file = str(Path(name).absolute())
     return next((each for each in known if name in (each.name, each.id) or file == each.spec), None)
@@ -111,12 +112,12 @@ def _watch(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str, cancel: bool
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
-    from tuner.jobs.ledger import open_ledger
-    from tuner.jobs.running.start import watch_all
+    from tuner.jobs.runner import watch_jobs
+    from tuner.jobs.store import open_store
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         found = bookmarks(ledger, jobs)
-        follows = partial(watch_all, found, ledger, cancel=cancel)
+        follows = partial(watch_jobs, found, ledger, cancel=cancel)
         return follow(ctx, follows, pace, output, wanted=Phase.CANCELLED if cancel else None)

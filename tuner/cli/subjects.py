@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.job import Job
-    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.load import LoadedJob
 
@@ -25,7 +25,7 @@ class Subject(NamedTuple):
     work: PreparedJob
 
 
-def find(given: str, data: str | None, ledger: Ledger, overrides: Sequence[str]) -> Subject:
+def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) -> Subject:
     """What ``given`` names, with the rows of the spec ``data``, or else of its own.
 
     Raises:
@@ -47,7 +47,7 @@ def find(given: str, data: str | None, ledger: Ledger, overrides: Sequence[str])
     return Subject(known, _with_rows(_of_job(known, overrides)))
 
 
-def find_model(given: str, work: PreparedJob, ledger: Ledger) -> Job:
+def find_model(given: str, work: PreparedJob, ledger: Store) -> Job:
     """The model that ``given`` names, to be asked the rows of ``work``."""
     if _is_file(given):
         return _begun(_one_of(given, ()), ledger)
@@ -55,7 +55,7 @@ def find_model(given: str, work: PreparedJob, ledger: Ledger) -> Job:
 
 
 @contextmanager
-def unless_never_tuned(job: Job, ledger: Ledger) -> Iterator[None]:
+def unless_never_tuned(job: Job, ledger: Store) -> Iterator[None]:
     """What to do about a model that is not to be had, where no run is known to have made it."""
     try:
         yield
@@ -70,7 +70,7 @@ def _is_file(given: str) -> bool:
     return Path(given).suffix in (".yaml", ".yml") or Path(given).is_file()
 
 
-def _known(given: str, ledger: Ledger) -> Job | None:
+def _known(given: str, ledger: Store) -> Job | None:
     from tuner.cli.following import UnknownJob, bookmarks
 
     try:
@@ -89,12 +89,12 @@ def _model(given: str, work: PreparedJob) -> Job:
     return Job(given, work.spec.target, names.model(given), content="", spec="")
 
 
-def _begun(asked: LoadedJob, ledger: Ledger) -> Job:
+def _begun(asked: LoadedJob, ledger: Store) -> Job:
     from dataclasses import replace
 
-    from tuner.jobs.running.start import begin
+    from tuner.jobs.runner import find_or_create_job
 
-    return replace(begin(asked.work, ledger), name=asked.title, label="")
+    return replace(find_or_create_job(asked.work, ledger), name=asked.title, label="")
 
 
 def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:

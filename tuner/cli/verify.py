@@ -97,9 +97,9 @@ def _known(what: str) -> list[Path]:
     """The locks beside the specs of the ledger's jobs by that name."""
     from pathlib import Path
 
-    from tuner.jobs.ledger import open_ledger
     from tuner.jobs.records import lock
+    from tuner.jobs.store import open_store
 
-    with open_ledger() as ledger:
+    with open_store() as ledger:
         jobs = [mark.job for mark in ledger.jobs(what)]
     return [Path(job.spec).parent / lock.NAME for job in jobs if job.is_on_disk]

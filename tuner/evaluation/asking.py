@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from tuner import names
 from tuner.errors import NotFinished, TuningFailed, Unavailable
-from tuner.jobs.pauses import jittered
+from tuner.targets.retry import jittered
 from tuner.types import State
 
 if TYPE_CHECKING:

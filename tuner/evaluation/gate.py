@@ -14,8 +14,8 @@ from tuner.evaluation import asking, bootstrap, metrics
 from tuner.evaluation.own_metric import code_of
 from tuner.evaluation.scoring import FEW, Examiner
 from tuner.events.events import Event, EventKind
+from tuner.formatting import format_number
 from tuner.job import Evaluation, Judged
-from tuner.jobs.figures import figure
 from tuner.jobspec.schema import MetricSpec
 from tuner.types import GenerationConfig
 
@@ -166,14 +166,16 @@ def shortfalls(evaluation: Evaluation, asked: Wanted) -> list[str]:
     tuned, base = evaluation.tuned[metric], evaluation.base[metric]
     misses = []
     if require.at_least is not None and tuned < require.at_least:
-        misses.append(f"{metric} is {figure(tuned)}, at_least: {require.at_least:g} is required")
+        misses.append(
+            f"{metric} is {format_number(tuned)}, at_least: {require.at_least:g} is required"
+        )
     if require.better_than_base and tuned <= base:
         misses.append(
-            f"{metric} is {figure(tuned)}, not better than the base model's {figure(base)}"
+            f"{metric} is {format_number(tuned)}, not better than the base model's {format_number(base)}"
         )
     elif require.better_than_base and tuned - base < require.better_by - _ROUNDING:
         misses.append(
-            f"{metric} is {figure(tuned)}, {figure(tuned - base)} better than the base model's, "
+            f"{metric} is {format_number(tuned)}, {format_number(tuned - base)} better than the base model's, "
             f"better_by: {require.better_by:g} is required"
         )
     if require.better_than_base and require.significant:
@@ -191,7 +193,7 @@ def _not_significant(evaluation: Evaluation, better_by: float) -> list[str]:
         return [f"significant: {evaluation.count} held-out row says nothing of chance"]
     if found.low > better_by:
         return []
-    span = f"{figure(found.low)} to {figure(found.high)} with 95 % confidence"
+    span = f"{format_number(found.low)} to {format_number(found.high)} with 95 % confidence"
     what = f"the difference in {evaluation.metric} is {span}, it must lie above {better_by:g}"
     return [f"significant: {what}"]
 
@@ -204,10 +206,10 @@ def why(evaluation: Evaluation, asked: Wanted) -> str:
         by = f" by {require.better_by:g}" if require.better_by else ""
         surely = ", significantly" if require.significant else ""
         base = evaluation.base[metric]
-        reasons.append(f"better than the base model's {figure(base)}{by}{surely}")
+        reasons.append(f"better than the base model's {format_number(base)}{by}{surely}")
     if not reasons:
         return NO_GATE
-    return f"{metric} is {figure(evaluation.tuned[metric])}, {', '.join(reasons)}"
+    return f"{metric} is {format_number(evaluation.tuned[metric])}, {', '.join(reasons)}"
 
 
 def forced(misses: str) -> str:

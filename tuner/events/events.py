@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from tuner.jobs.figures import figure
+from tuner.formatting import format_number
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _progress(event: Event) -> str:
     snapshots = event["operation"].snapshots
     before = (snapshots[-1].step if snapshots else 0) - max(1, total // 8)
     recent = [each.mean_loss for each in snapshots if each.step > before]
-    loss = f", loss {figure(sum(recent) / len(recent))}" if recent else ""
+    loss = f", loss {format_number(sum(recent) / len(recent))}" if recent else ""
     return f"tuning, step {done} of {total}{loss}"
 
 
@@ -166,7 +166,7 @@ _MESSAGES: dict[EventKind, str | Callable[[Event], str]] = {
     ),
     EventKind.RETRYING: "tuned again, attempt {job.attempt}",
     EventKind.SELECTED: lambda event: (
-        f"the best of {event['of']} by {event['metric']}, {figure(event['score'])}"
+        f"the best of {event['of']} by {event['metric']}, {format_number(event['score'])}"
     ),
     EventKind.NOT_SELECTED: "{winner} is better",
     EventKind.SKIPPED: "skipped: {why}",

@@ -16,12 +16,12 @@ from tuner.errors import InvalidInput, TunerError
 from tuner.evaluation import gate
 from tuner.events.events import Event, EventKind
 from tuner.events.sending import NotDelivered, send
-from tuner.jobs.ledger import notices as outbox
-from tuner.jobs.ledger.notices import Notice
-from tuner.jobs.moments import timestamp
+from tuner.formatting import format_time
+from tuner.jobs import store
 from tuner.jobs.outcome import failure
-from tuner.jobs.pauses import jittered
+from tuner.jobs.store import Notification, Store
 from tuner.jobspec.files import is_pipeline
+from tuner.targets.retry import jittered
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from tuner.events.events import EventHandler
     from tuner.job import Evaluation, Job
-    from tuner.jobs.ledger import Ledger
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.jobspec.schema import Notify
 
@@ -50,11 +49,11 @@ KINDS = {
 class Send(Protocol):
     """Tells one receiver once; raises NotDelivered."""
 
-    async def __call__(self, sink: Notify, notice: Notice) -> None:
+    async def __call__(self, sink: Notify, notice: Notification) -> None:
         """Send it."""
 
 
-def notices(job: Job, work: PreparedJob, at: float | None = None) -> list[Notice]:
+def notices(job: Job, work: PreparedJob, at: float | None = None) -> list[Notification]:
     """What is to be told now that ``job`` has ended, to be saved with that end.
 
     The same end gives the same ids, so that what was told once is not told again; a retry is
@@ -73,7 +72,7 @@ def notices(job: Job, work: PreparedJob, at: float | None = None) -> list[Notice
         kinds.append("transferred")
     when = time.time() if at is None else at
     return [
-        Notice(_id(job, kind, sink), job.where, job.tuned_model, sink_id(sink), body)
+        Notification(_id(job, kind, sink), job.where, job.tuned_model, sink_id(sink), body)
         for kind in kinds
         for body in [json.dumps({"version": 1, "event": kind, **_body(job, kind, when)})]
         for sink in work.spec.notify
@@ -97,7 +96,7 @@ def sink_id(sink: Notify) -> str:
 def _body(job: Job, kind: str, when: float) -> dict[str, object]:
     wrong = failure(job)
     told: dict[str, object] = {
-        "time": timestamp(when),
+        "time": format_time(when),
         "job": job.name,
         "label": job.label,
         "best_of": job.best_of or None,
@@ -131,7 +130,7 @@ class Outbox:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Store,
         tell: EventHandler,
         send: Send = send,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -190,7 +189,7 @@ class Outbox:
 
     def _deliverable(self) -> Iterator[_Delivery]:
         """What is due and can be delivered now; what never can be any more is given up."""
-        for notice in outbox.due(self._ledger.store):
+        for notice in store.pending_notifications(self._ledger):
             if notice.sink in self._left:
                 continue
             receivers = self._receivers(notice)
@@ -202,7 +201,7 @@ class Outbox:
             else:
                 self._give_up(notice, "its spec no longer names it")
 
-    def _receivers(self, notice: Notice) -> tuple[Notify, ...] | None:
+    def _receivers(self, notice: Notification) -> tuple[Notify, ...] | None:
         """Whom the job's spec tells by now; None when it cannot be read at present."""
         place = (notice.target, notice.tuned_model)
         if place in self._known:
@@ -234,21 +233,21 @@ class Outbox:
                 if notice.tries >= error.tries:
                     self._give_up(notice, error.why, sink)
                     return True
-                outbox.mark(self._ledger.store, notice, outbox.DUE)
+                store.mark_notification(self._ledger, notice, store.PENDING)
                 if pause_s is None or not error.is_passing:
                     self._say(notice, f"{error.why}; the next run tries again", sink)
                     return False
                 await self._sleep(max(error.retry_after_s, jittered(pause_s)))
             else:
-                outbox.mark(self._ledger.store, notice, outbox.TOLD)
+                store.mark_notification(self._ledger, notice, store.DELIVERED)
                 return True
         return False
 
-    def _give_up(self, notice: Notice, why: str, sink: Notify | None = None) -> None:
-        outbox.mark(self._ledger.store, notice, outbox.REFUSED)
+    def _give_up(self, notice: Notification, why: str, sink: Notify | None = None) -> None:
+        store.mark_notification(self._ledger, notice, store.ABANDONED)
         self._say(notice, f"{why}; given up", sink)
 
-    def _say(self, notice: Notice, why: str, sink: Notify | None = None) -> None:
+    def _say(self, notice: Notification, why: str, sink: Notify | None = None) -> None:
         job = self._ledger.find(notice.target, notice.tuned_model)
         if job:
             self._tell(Event(EventKind.NOTIFICATION_FAILED, job, sink=shown(sink), why=why))
@@ -256,7 +255,7 @@ class Outbox:
 
 class _Delivery(NamedTuple):
     sink: Notify
-    notice: Notice
+    notice: Notification
 
 
 def shown(sink: Notify | None) -> str:

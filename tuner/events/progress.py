@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tuner.errors import TunerError, inert
 from tuner.events.events import LOG_ONLY, Event, EventKind
-from tuner.jobs.figures import figure
+from tuner.formatting import format_number
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _numbers(operation: Operation, tokens_per_step: int) -> Text:
 
     snapshots = operation.snapshots
     losses = [each.mean_loss for each in snapshots]
-    parts = [f"    loss {figure(losses[-1])} {sparkline(losses)}"]
+    parts = [f"    loss {format_number(losses[-1])} {sparkline(losses)}"]
     rate = steps_per_second(snapshots)
     if rate:
         left_s = (operation.total_steps - snapshots[-1].step) / rate

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tuner.errors import inert
 from tuner.events.events import GRADUAL, LOG_ONLY, EventKind
-from tuner.jobs.moments import timestamp
+from tuner.formatting import format_time
 from tuner.jobspec.files import is_pipeline
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def as_record(event: Event, at: float) -> dict[str, object]:
         snapshots = operation.pop("snapshots")
         data["mean_loss"] = snapshots[-1].mean_loss if snapshots else None
     return {
-        "time": timestamp(at),
+        "time": format_time(at),
         "event": event.kind.value,
         "job": event.job.name,
         "label": event.job.label,

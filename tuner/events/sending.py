@@ -10,18 +10,17 @@ import os
 import signal
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from tuner.jobs import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import Message
     from urllib.request import BaseHandler
 
-    from tuner.jobs.ledger.notices import Notice
+    from tuner.jobs.store import Notification
     from tuner.jobspec.schema import Notify
 
 POST_S = 10.0
@@ -56,7 +55,7 @@ class NotDelivered(Exception):
         self.is_passing, self.retry_after_s = is_passing, retry_after_s
 
 
-async def send(sink: Notify, notice: Notice) -> None:
+async def send(sink: Notify, notice: Notification) -> None:
     """Tell one receiver, once.
 
     Raises:
@@ -69,7 +68,7 @@ async def send(sink: Notify, notice: Notice) -> None:
         await _beside(lambda: _post(sink.url, notice.body.encode(), request))
 
 
-def headers(sink: Notify, notice: Notice, now: int) -> dict[str, str]:
+def headers(sink: Notify, notice: Notification, now: int) -> dict[str, str]:
     """What a POST says beside its body; ``now`` is in seconds since 1970.
 
     Raises:
@@ -77,7 +76,7 @@ def headers(sink: Notify, notice: Notice, now: int) -> dict[str, str]:
     """
     said = {
         "Content-Type": "application/json",
-        "User-Agent": f"tuner/{versions.TUNER}",
+        "User-Agent": f"tuner/{version('tuner')}",
         "Tuner-Event": str(json.loads(notice.body)["event"]),
         "Tuner-Delivery": notice.id,
         "Tuner-Timestamp": str(now),
@@ -138,7 +137,7 @@ def _refused(code: int, headers: Message) -> NotDelivered:
     return NotDelivered(f"HTTP {code}", tries=0)
 
 
-async def _run(sink: Notify, notice: Notice) -> None:
+async def _run(sink: Notify, notice: Notification) -> None:
     """The user's own line, with the body on its standard input; what it prints goes nowhere."""
     try:
         process = await asyncio.create_subprocess_shell(
@@ -165,7 +164,7 @@ async def _run(sink: Notify, notice: Notice) -> None:
         raise NotDelivered(f"it ended with {process.returncode}", tries=COMMAND_TRIES)
 
 
-def _environment(notice: Notice) -> dict[str, str]:
+def _environment(notice: Notification) -> dict[str, str]:
     """Ours without the keys, and what the notice is about."""
     told = json.loads(notice.body)
     kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
 from tuner.events.reporters import scores
-from tuner.jobs.figures import figure
+from tuner.formatting import format_number
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
     return [
         {
             "model": name,
-            **{metric: figure(score) for metric, score in scores.items()},
+            **{metric: format_number(score) for metric, score in scores.items()},
             "rows": evaluations[0].count,
         }
         for name, scores in (("base", base), ("tuned", tuned))
@@ -136,11 +136,11 @@ def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
 def difference(evaluation: Evaluation) -> str:
     """By how much tuned is better than base, and how sure that is, in a line."""
     metric, interval = evaluation.metric, evaluation.interval
-    by = f"difference of {metric} {figure(evaluation.tuned[metric] - evaluation.base[metric])}"
+    by = f"difference of {metric} {format_number(evaluation.tuned[metric] - evaluation.base[metric])}"
     if interval is None:
         return by
     how = f"paired bootstrap, {evaluation.count:,} rows"
-    return f"{by}, 95 % between {figure(interval.low)} and {figure(interval.high)} ({how})"
+    return f"{by}, 95 % between {format_number(interval.low)} and {format_number(interval.high)} ({how})"
 
 
 def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from tuner.errors import TunerError
     from tuner.job import Job
-    from tuner.jobs.ledger import Ledger
-    from tuner.jobs.ledger.pipelines import Known, Member
     from tuner.jobs.outcome import Outcome
+    from tuner.jobs.pipeline_store import Member, SavedPipeline
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
 
 SELECTED, NOT_SELECTED, DELETED, SKIPPED = "selected", "not selected", "deleted", "skipped"
@@ -184,7 +184,7 @@ def rows(ended: PipelineOutcome) -> list[dict[str, object]]:
     return [stage_row(name, state, jobs.get(name)) for name, state in ended.states.items()]
 
 
-def stored_rows(known: Known, ledger: Ledger) -> list[dict[str, object]]:
+def stored_rows(known: SavedPipeline, ledger: Store) -> list[dict[str, object]]:
     """The same rows from the local store alone."""
     found = [(each, ledger.find(each.where, each.tuned_model)) for each in known.members]
     return [stage_row(each.stage, _word(each, job), job) for each, job in found]

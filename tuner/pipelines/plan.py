@@ -23,21 +23,21 @@ from tuner.errors import (
 from tuner.evaluation import gate
 from tuner.events.events import Event, EventKind
 from tuner.job import Job
-from tuner.jobs.flow import advance
-from tuner.jobs.ledger import pipelines
+from tuner.jobs import pipeline_store
 from tuner.jobs.outcome import Outcome, gravest
-from tuner.jobs.running.start import begin
+from tuner.jobs.runner import find_or_create_job
+from tuner.jobs.state_machine import advance
 from tuner.jobspec.prepared_job import new_tuned_model, total_steps, with_source
 from tuner.pipelines.model import SELECTED, stage_state
 from tuner.targets import TARGETS
-from tuner.targets.tunable import check_tunable
+from tuner.targets.google import check_tunable
 from tuner.types import Feature, Grant, Operation, Permission, Phase, Role, State, TunedModel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.jobs.ledger import Ledger
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.load import LoadedJob
     from tuner.targets import Target
@@ -125,7 +125,7 @@ class PlanItem(NamedTuple):
 
 async def plan(
     jobs: Sequence[LoadedJob],
-    ledger: Ledger,
+    ledger: Store,
     open_target: OpenTarget,
     count_tokens: Callable[[PreparedJob], int | None],
 ) -> list[PlanItem]:
@@ -275,7 +275,7 @@ async def _read_each(wanted: Sequence[str], read: Callable[[str], Awaitable[T]])
 
 
 async def _plan_target(
-    config: TargetConfig, jobs: Sequence[LoadedJob], ledger: Ledger, open_target: OpenTarget
+    config: TargetConfig, jobs: Sequence[LoadedJob], ledger: Store, open_target: OpenTarget
 ) -> list[PlanItem]:
     resolved = {n: found for n, job in enumerate(jobs) if (found := _resolved(job, jobs, ledger))}
     try:
@@ -307,11 +307,11 @@ async def _plan_target(
     return items
 
 
-def _resolved(job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Ledger) -> LoadedJob | None:
+def _resolved(job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Store) -> LoadedJob | None:
     """A stage with the model it tunes further, if the store knows which one was selected."""
     if not job.source:
         return None
-    known = pipelines.members(ledger.store, job.pipeline)
+    known = pipeline_store.members(ledger, job.pipeline)
     titles = [jobs[mate].title for mate in _source_stages(job, jobs)]
     members = [known[title] for title in titles if title in known]
     selected = [each for each in members if stage_state(each) == SELECTED]
@@ -373,12 +373,12 @@ def _unreachable(item: PlanItem, error: TunerError) -> PlanItem:
 # -- the dry run of one job -------------------------------------------------------------------------
 
 
-async def plan_job(loaded: LoadedJob, ledger: Ledger, state: TargetState) -> PlanItem:
+async def plan_job(loaded: LoadedJob, ledger: Store, state: TargetState) -> PlanItem:
     """Plan one job: run its steps on a target that changes nothing and say in words what that showed."""
     work, name = loaded.work, _name(loaded)
     spec = work.spec
     known = ledger.find(Job(spec.job, spec.target, name, "", "").where, name)
-    job = begin(work, ledger)
+    job = find_or_create_job(work, ledger)
     job = replace(job, force=loaded.force or job.force)
     found = state.models.get(name)
     if found is None and job.phase is not Phase.NOT_SELECTED:

@@ -20,15 +20,12 @@ from tuner.errors import (
 )
 from tuner.events.events import Event, EventKind
 from tuner.job import Job
-from tuner.jobs.ledger import claims, pipelines
-from tuner.jobs.ledger.claims import Claim
-from tuner.jobs.ledger.pipelines import Member, Origin
+from tuner.jobs import lock, pipeline_store
+from tuner.jobs.lock import Claim
 from tuner.jobs.outcome import Outcome
-from tuner.jobs.running.limits import Slots
-from tuner.jobs.running.runner import reached
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
-from tuner.jobs.running.tasks import together, until_all_end
+from tuner.jobs.pipeline_store import Member, Origin
+from tuner.jobs.runner import Runner, find_or_create_job, reached, run_together, wait_for_all
+from tuner.jobs.target_pool import Slots
 from tuner.jobspec.prepared_job import with_source
 from tuner.pipelines import model as words
 from tuner.pipelines import select
@@ -40,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tuner.events.events import EventHandler
-    from tuner.jobs.ledger import Ledger
-    from tuner.jobs.running.runner import Pace
+    from tuner.jobs.runner import Timing
+    from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.model import Grouping, Pipeline, Stage
     from tuner.types import TunedModel
@@ -82,10 +79,10 @@ _GOOD = GroupingEnd()
 async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored, and how
     jobs: Sequence[tuple[Job, PreparedJob]],
     given: Sequence[Pipeline],
-    ledger: Ledger,
+    ledger: Store,
     options: RunOptions,
     tell: EventHandler,
-    pace: Pace,
+    pace: Timing,
 ) -> list[Outcome | PipelineOutcome]:
     """Run jobs and pipelines to their ends, concurrently; the jobs' outcomes come first.
 
@@ -94,7 +91,7 @@ async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored,
     Raises:
         TunerError: A pipeline cannot be started: see ``run_pipeline``.
     """
-    async with Session(ledger, tell, pace) as session:
+    async with Runner(ledger, tell, pace) as session:
         running = [
             run_pipeline(each, session, retry=options.retry, force=options.force) for each in given
         ]
@@ -102,7 +99,7 @@ async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored,
 
 
 async def run_pipeline(
-    pipeline: Pipeline, session: Session, *, retry: bool = False, force: bool = False
+    pipeline: Pipeline, session: Runner, *, retry: bool = False, force: bool = False
 ) -> PipelineOutcome:
     """Run every job of a pipeline to its end; what is done already is not repeated.
 
@@ -129,20 +126,18 @@ async def run_pipeline(
     return run.outcome()
 
 
-async def _acquire(pipeline: Pipeline, session: Session) -> None:
+async def _acquire(pipeline: Pipeline, session: Runner) -> None:
     """Wait until no other process runs this pipeline: two would exceed ``max_parallel``."""
     leases, pace = session.leases, session.pace
     watch, is_reported = leases.watch(), False
     while True:
-        holder = claims.take_pipeline(
-            session.ledger.store, pipeline.id, leases.me, is_gone=watch.is_gone
-        )
+        holder = lock.take_pipeline(session.store, pipeline.id, leases.me, is_gone=watch.is_gone)
         if isinstance(holder, Claim):
             return
         if not is_reported:
             target = pipeline.stages[0].work.spec.target
             whole = Job(pipeline.name, target, "", "", str(pipeline.path))
-            session.tell(Event(EventKind.WATCHING, whole, holder=str(holder)))
+            session.emit(Event(EventKind.WATCHING, whole, holder=str(holder)))
             is_reported = True
         if pace.deadline is not None and pace.now() >= pace.deadline:
             what = f"{pipeline.name} is not finished: {holder} runs it"
@@ -150,7 +145,7 @@ async def _acquire(pipeline: Pipeline, session: Session) -> None:
         await pace.sleep(leases.times.look_s)
 
 
-async def _read_models(pipeline: Pipeline, session: Session) -> dict[str, TunedModel]:
+async def _read_models(pipeline: Pipeline, session: Runner) -> dict[str, TunedModel]:
     """Every tuned model at the pipeline's targets, by ``model_key``; one listing per target."""
     targets = (stage.work.spec.target for stage in pipeline.stages)
     configs = {target.where: target for target in targets}
@@ -178,12 +173,12 @@ class _Run:
     def __init__(
         self,
         pipeline: Pipeline,
-        session: Session,
+        session: Runner,
         options: RunOptions,
         models: Mapping[str, TunedModel],
     ) -> None:
         self.pipeline, self.session, self.options, self.models = pipeline, session, options, models
-        self.id, self.store = pipeline.id, session.ledger.store  # the ID costs a digest per stage
+        self.id, self.store = pipeline.id, session.store  # the ID costs a digest per stage
         self.stages = {stage.name: stage for stage in pipeline.stages}
         self.groupings = {grouping.name: grouping for grouping in pipeline.groupings}
         self.states: dict[str, StageState] = {}
@@ -206,8 +201,8 @@ class _Run:
         members = unknown | known
         made, file = self.pipeline, str(self.pipeline.path.absolute())
         ordered = [members[name] for name in self.stages]
-        pipelines.begin(self.store, self.id, made.name, file, made.overrides, ordered)
-        for name, member in pipelines.members(self.store, self.id).items():
+        pipeline_store.save_pipeline(self.store, self.id, made.name, file, made.overrides, ordered)
+        for name, member in pipeline_store.members(self.store, self.id).items():
             if name in self.states:
                 self.states[name] = self.states[name]._replace(member=member)
         found = self.states.values()
@@ -222,7 +217,7 @@ class _Run:
                 self._under_way[model_key(state.job)] = task
         for grouping in self.pipeline.groupings:
             self._ends[grouping.name] = asyncio.create_task(self._run_grouping(grouping))
-        await until_all_end([*self._ends.values(), *self._under_way.values()])
+        await wait_for_all([*self._ends.values(), *self._under_way.values()])
 
     def outcome(self) -> PipelineOutcome:
         """The outcome, in the order of the file."""
@@ -257,7 +252,7 @@ class _Run:
             self._fill_in_source(self.stages[name])
         if grouping.keep == "best":
             await self._skip_deleted(grouping)
-        await together([self._run_stage(self.stages[name]) for name in names])
+        await run_together([self._run_stage(self.stages[name]) for name in names])
         if words.SKIPPED in [self.marks.get(name) for name in names]:
             return GroupingEnd(f"stages of {grouping.name} were skipped")
         if not all(name in self.outcomes and not self.outcomes[name].error for name in names):
@@ -275,7 +270,7 @@ class _Run:
             state = self.states[name]
             if state.was_deleted or (selected and selected != name and state.model is None):
                 job = replace(state.job, phase=Phase.NOT_SELECTED, error="")
-                self.session.ledger.save(job)
+                self.session.store.save(job)
                 self.states[name] = state._replace(job=job, known=job)
                 self.outcomes[name] = Outcome(job)
                 self._mark({name: words.DELETED})
@@ -298,7 +293,7 @@ class _Run:
         others = [each for each in candidates if each is not chosen]
         jobs = {each.stage: select.not_selected(each, self.states[each.stage]) for each in others}
         for name, job in jobs.items():
-            self.session.ledger.save(job)
+            self.session.store.save(job)
             self.outcomes[name] = Outcome(job)
         self._mark(dict.fromkeys(jobs, words.NOT_SELECTED))
         await select.report(chosen, others, jobs, self.session)
@@ -380,12 +375,12 @@ class _Run:
 
     def _skip(self, stage: Stage, why: str) -> None:
         state = self.states.get(stage.name) or self._state(stage)
-        self.session.tell(Event(EventKind.SKIPPED, state.job, why=why))
+        self.session.emit(Event(EventKind.SKIPPED, state.job, why=why))
         self._mark({stage.name: words.SKIPPED})
 
     def _mark(self, states: Mapping[str, str]) -> None:
         self.marks.update(states)
-        pipelines.mark(self.store, self.id, states)
+        pipeline_store.mark_members(self.store, self.id, states)
 
     # -- how a stage is found -----------------------------------------------------------------------
 
@@ -395,8 +390,10 @@ class _Run:
             return
         selected = self.winners.get(stage.source) or self.groupings[stage.source].stages[0]
         state = self._state(stage, self.outcomes[selected].job.tuned_model)
-        pipelines.know(self.store, self.id, state.member)
-        known = pipelines.members(self.store, self.id)  # empty if the store was deleted meanwhile
+        pipeline_store.save_member(self.store, self.id, state.member)
+        known = pipeline_store.members(
+            self.store, self.id
+        )  # empty if the store was deleted meanwhile
         self.states[stage.name] = state._replace(member=known.get(stage.name, state.member))
 
     def _running_state(self, stage: Stage) -> StageState | None:
@@ -408,9 +405,9 @@ class _Run:
 
     def _state(self, stage: Stage, source: str = "") -> StageState:
         """The job to follow for a stage; ``source`` is the model it tunes further, if left open."""
-        work, ledger, options = with_source(stage.work, source), self.session.ledger, self.options
+        work, ledger, options = with_source(stage.work, source), self.session.store, self.options
         is_best = self.groupings[stage.grouping].keep == "best"
-        fresh = begin(work, ledger)
+        fresh = find_or_create_job(work, ledger)
         known = ledger.find(fresh.where, fresh.tuned_model)
         model = self.models.get(model_key(fresh))
         job = replace(
@@ -434,7 +431,7 @@ class _Run:
             return Origin.MADE
         if known is None:
             return Origin.FOUND
-        before = pipelines.origins(self.store, job.where, job.tuned_model)
+        before = pipeline_store.origins(self.store, job.where, job.tuned_model)
         return before[0] if before else Origin.OWN
 
 

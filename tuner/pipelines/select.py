@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import NotAllowed, NotFound, RequestRefused, TunerError, Unavailable
 from tuner.events.events import Event, EventKind
-from tuner.jobs.ledger import pipelines
-from tuner.jobs.ledger.pipelines import Origin
+from tuner.jobs import pipeline_store
+from tuner.jobs.pipeline_store import Origin
 from tuner.jobs.records import lock
-from tuner.jobs.running.runner import PATIENCE_S
+from tuner.jobs.runner import PATIENCE_S
 from tuner.types import Phase, Role, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tuner.job import Job
-    from tuner.jobs.ledger.pipelines import Member
-    from tuner.jobs.running.session import Session
+    from tuner.jobs.pipeline_store import Member
+    from tuner.jobs.runner import Runner
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.model import Grouping
     from tuner.targets import Target
@@ -157,7 +157,7 @@ class Choice(NamedTuple):
     pipeline: str
     grouping: Grouping
     states: Mapping[str, StageState]
-    session: Session
+    session: Runner
 
 
 async def select(
@@ -171,10 +171,10 @@ async def select(
         TunerError: The candidates cannot be compared, or the service or the store cannot be used.
     """
     pipeline, grouping, _, session = choice
-    store = session.ledger.store
+    store = session.store
     digest = comparison_digest([*(each.job for each in candidates), *ruled_out])
     by_key = {model_key(each.job): each for each in candidates}
-    decided = pipelines.decided(store, pipeline, grouping.name)
+    decided = pipeline_store.decisions(store, pipeline, grouping.name)
     if decided.get(digest, "") in by_key:
         return by_key[decided[digest]]
     chosen = (
@@ -182,8 +182,8 @@ async def select(
         or await _selected_elsewhere(candidates, choice)
         or _best(grouping, candidates)
     )
-    pipelines.decide(store, pipeline, grouping.name, digest, model_key(chosen.job))
-    settled = pipelines.decided(store, pipeline, grouping.name).get(digest, "")
+    pipeline_store.save_decision(store, pipeline, grouping.name, digest, model_key(chosen.job))
+    settled = pipeline_store.decisions(store, pipeline, grouping.name).get(digest, "")
     return by_key.get(settled, chosen)
 
 
@@ -197,7 +197,7 @@ async def selected_before_loss(choice: Choice) -> str:
     found = [states[name] for name in grouping.stages]
     if grouping.losers != "delete" or all(each.model is not None for each in found):
         return ""
-    if pipelines.decided(session.ledger.store, pipeline, grouping.name):
+    if pipeline_store.decisions(session.store, pipeline, grouping.name):
         return ""
     candidates = [Candidate(each.member.stage, each.job, each.work) for each in found]
     selected = await _selected_elsewhere(candidates, choice)
@@ -214,7 +214,7 @@ def not_selected(candidate: Candidate, state: StageState) -> Job:
 
 
 async def report(
-    chosen: Candidate, others: Sequence[Candidate], jobs: Mapping[str, Job], session: Session
+    chosen: Candidate, others: Sequence[Candidate], jobs: Mapping[str, Job], session: Runner
 ) -> None:
     """Send the events of a selection, and write those not selected into ``tuner.lock`` if possible.
 
@@ -222,22 +222,22 @@ async def report(
     """
     scored = chosen.job.evaluation
     metric = scored.metric if scored else ""
-    session.tell(
+    session.emit(
         Event(EventKind.SELECTED, chosen.job, metric=metric, score=chosen.score, of=1 + len(others))
     )
     for each in others:
-        session.tell(Event(EventKind.NOT_SELECTED, jobs[each.stage], winner=chosen.job.title))
+        session.emit(Event(EventKind.NOT_SELECTED, jobs[each.stage], winner=chosen.job.title))
 
     async def write(each: Candidate) -> None:
         with suppress(TunerError):
             job = jobs[each.stage]
             target = await session.target(job.target)
-            await lock.keep(job, each.work, target, (), session.tell)
+            await lock.keep(job, each.work, target, (), session.emit)
 
     await asyncio.gather(*map(write, others))
 
 
-async def delete_model(job: Job, member: Member, pipeline: str, session: Session) -> bool:
+async def delete_model(job: Job, member: Member, pipeline: str, session: Runner) -> bool:
     """Delete the model of a job that was not selected, unless others use it; whether it is gone.
 
     Raises:
@@ -248,9 +248,9 @@ async def delete_model(job: Job, member: Member, pipeline: str, session: Session
         try:
             why_not = _needed_here(job, member, pipeline, session) or await _shared(job, target)
             if why_not:
-                session.tell(Event(EventKind.DELETION_SKIPPED, job, why=why_not))
+                session.emit(Event(EventKind.DELETION_SKIPPED, job, why=why_not))
                 return False
-            session.tell(
+            session.emit(
                 Event(
                     EventKind.CHANGING, job, action="delete", what=job.tuned_model, why=_WHY_DELETED
                 )
@@ -258,14 +258,14 @@ async def delete_model(job: Job, member: Member, pipeline: str, session: Session
             await target.delete(job.tuned_model)
         except NotFound:
             return True
-        session.tell(Event(EventKind.DELETED, job, why=_WHY_DELETED))
+        session.emit(Event(EventKind.DELETED, job, why=_WHY_DELETED))
         return True
 
     return await call(session, job.target, delete)
 
 
 async def call(
-    session: Session, config: TargetConfig, function: Callable[[Target], Awaitable[T]]
+    session: Runner, config: TargetConfig, function: Callable[[Target], Awaitable[T]]
 ) -> T:
     """Call a target, and call again while it is unavailable; the calls must be repeatable.
 
@@ -301,7 +301,7 @@ def _selected_and_unchanged(
 async def _selected_elsewhere(candidates: Sequence[Candidate], choice: Choice) -> Candidate | None:
     """As the permissions of models that the store does not explain show it, or ``tuner.lock``."""
     states, session = choice.states, choice.session
-    explained = pipelines.winners(session.ledger.store)
+    explained = pipeline_store.selected_models(session.store)
     unknown = [
         each
         for each in candidates
@@ -332,7 +332,7 @@ def _locked_phase(job: Job) -> Phase | None:
 
 
 async def _permissions(
-    candidates: Sequence[Candidate], session: Session
+    candidates: Sequence[Candidate], session: Runner
 ) -> dict[str, Sequence[Permission]]:
     """What the service lists, by stage; nothing where it refuses."""
     slots = asyncio.Semaphore(MAX_PARALLEL_READS)
@@ -359,14 +359,14 @@ def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
     return chosen
 
 
-def _needed_here(job: Job, member: Member, pipeline: str, session: Session) -> str:
+def _needed_here(job: Job, member: Member, pipeline: str, session: Runner) -> str:
     """Why the store forbids to delete the model; empty if it does not."""
     if member.origin is not Origin.MADE:
         return "it was there before this pipeline"
-    others = pipelines.others(session.ledger.store, pipeline, member)
+    others = pipeline_store.other_pipelines(session.store, pipeline, member)
     if others:
         return f"it belongs to the pipeline {others[0]} as well"
-    known = session.ledger.find(job.where, job.tuned_model)
+    known = session.store.find(job.where, job.tuned_model)
     if known is not None and known.phase is not Phase.NOT_SELECTED:
         return "another job uses it"
     return ""

@@ -22,12 +22,12 @@ from tuner.errors import (
     Unavailable,
 )
 from tuner.targets import TARGETS
-from tuner.targets.actions import ACTIONS, Action, Call
-from tuner.targets.credentials import LOGIN, SCOPES
+from tuner.targets.auth import LOGIN, SCOPES
+from tuner.targets.retry import ACTIONS, Action, Call
 from tuner.types import Feature
 
 if TYPE_CHECKING:
-    from tuner.targets.connect import Connection
+    from tuner.targets.auth import Connection
 
 Code = grpc.StatusCode
 REFUSED = {Code.NOT_FOUND: NotFound, Code.ALREADY_EXISTS: AlreadyExists}
@@ -69,7 +69,7 @@ class Failure:
 
     def is_repeated(self, call: Call) -> bool:
         """Whether the same call is sent again at once."""
-        again = ACTIONS[self.code][call] is Action.AGAIN
+        again = ACTIONS[self.code.name][call] is Action.AGAIN
         return again and not self.is_refused_token and not self.is_lasting
 
 
@@ -96,7 +96,7 @@ def explain(failure: Failure, connection: Connection) -> TunerError:
         return RequestRefused(
             "the request is larger than the service takes", "tune on fewer or shorter examples"
         )
-    if ACTIONS[failure.code][Call.READ] is Action.REFUSE:
+    if ACTIONS[failure.code.name][Call.READ] is Action.REFUSE:
         return _refusal(failure)
     return _unavailable(failure, connection)
 

@@ -1,26 +1,35 @@
-"""The same API on this machine: the service is found, or started when it is first needed."""
+"""The tuning service on this machine: found by its address file, or started."""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import json
 import os
+import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import Unavailable
-from tuner.targets.connect import connect, parse_endpoint
-from tuner.targets.credentials import LOCAL_KEYS, NOBODY, find_key, named_key
-from tuner.targets.generativelanguage import GenerativeLanguage
-from tuner.targets.service import ensure_service, read_address
+from tuner.errors import InvalidInput, Problem, Unavailable
+from tuner.home import home, service_folder
+from tuner.targets.auth import LOCAL_KEYS, NOBODY, connect, find_key, named_key, parse_endpoint
+from tuner.targets.google import GoogleTarget
 
 if TYPE_CHECKING:
-    from tuner.targets.credentials import Identity
+    from collections.abc import Callable, Iterator
+
+    from tuner.targets.auth import Identity
     from tuner.types import TargetConfig
 
 ATTEMPTS = 3
 
 
-async def open_local(config: TargetConfig) -> GenerativeLanguage:
+async def open_local(config: TargetConfig) -> GoogleTarget:
     """Connect to the endpoint the spec names, or to this person's own service.
 
     Raises:
@@ -51,12 +60,12 @@ def _identity(config: TargetConfig) -> Identity:
     return find_key(LOCAL_KEYS) or NOBODY
 
 
-def _connect(endpoint: str, identity: Identity, ca: str = "") -> GenerativeLanguage:
+def _connect(endpoint: str, identity: Identity, ca: str = "") -> GoogleTarget:
     roots = Path(ca).read_bytes() if ca else None
-    return GenerativeLanguage(connect("local", parse_endpoint(endpoint), identity, roots))
+    return GoogleTarget(connect("local", parse_endpoint(endpoint), identity, roots))
 
 
-async def _answers(target: GenerativeLanguage, *, is_tls: bool) -> bool:
+async def _answers(target: GoogleTarget, *, is_tls: bool) -> bool:
     """Whether the service is there and stays: an idle one may be leaving as we come.
 
     One that speaks TLS was started on purpose: there is no other to start in its place.
@@ -87,3 +96,173 @@ def _is_running(pid: int) -> bool:
 def _say(text: str) -> None:
     """Progress goes to stderr; nothing here knows of a live view."""
     sys.stderr.write(f"{text}\n")
+
+
+LARGE_LOG_BYTES = 4_000_000
+IDLE_EXIT_S = 600
+START_TIMEOUT_S = 120.0
+SLOW_START_S = 2.0
+POLL_S = 0.05
+NEEDED = (
+    *(
+        "alembic",
+        "cryptography",
+        "gguf",
+        "grpc_health",
+        "grpc_reflection",
+        "httptools",
+        "llguidance",
+    ),
+    *("orjson", "prometheus_client", "safetensors", "sqlalchemy", "tokenizers", "torch", "uvicorn"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service says it listens, its process, and the file with its own authority, if any."""
+
+    grpc: str
+    pid: int
+    ca: str = ""
+
+
+def read_address() -> Address | None:
+    """What the address file says, which may be out of date; None when it says nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((service_folder() / "address.json").read_text())
+        endpoint, pid = str(content["grpc"]), int(content["pid"])
+        scheme = "https://" if content.get("tls") else ""
+        return Address(f"{scheme}{endpoint}", pid, content.get("ca") or "")
+    return None
+
+
+def is_live() -> bool:
+    """Whether a service holds its lock; a killed one does not, whatever its address file says."""
+    try:
+        with (service_folder() / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> Address:
+    """The address of a live service other than ``stale``, starting one when there is none.
+
+    Args:
+        stale: An address that was tried and does not answer: its service is gone or leaving.
+        say: Told once, when the start takes long.
+
+    Raises:
+        InvalidInput: The service's packages are not installed.
+        Unavailable: The service does not start; with the last line it said.
+    """
+    service_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with _start_lock() as locked:
+        while not locked():
+            _check_deadline(deadline)
+            await asyncio.sleep(POLL_S)
+        return await _start(stale, say, deadline)
+
+
+async def _start(stale: Address | None, say: Callable[[str], None], deadline: float) -> Address:
+    """Wait for an address, spawning a service when nobody holds the lock."""
+    process: subprocess.Popen[bytes] | None = None
+    said_before = 0
+    slow = time.monotonic() + SLOW_START_S
+    try:
+        while True:
+            # while our own child starts its lock is not probed: it could stumble on the probe
+            if (process is None or process.poll() is not None) and not is_live():
+                if process:
+                    raise _died(process.returncode, said_before)
+                said_before = _make_room()
+                stale, process = read_address(), _spawn()
+            address = read_address()
+            if address and address != stale:
+                return address
+            if slow and time.monotonic() > slow:
+                slow = 0.0
+                say(f"starting the local tuning service (it writes to {_log()})")
+            _check_deadline(deadline)
+            await asyncio.sleep(POLL_S)
+    finally:
+        if process:
+            process.returncode = process.returncode or 0  # Popen warns of children that outlive it
+
+
+@contextmanager
+def _start_lock() -> Iterator[Callable[[], bool]]:
+    """A function that tries to take the lock; it is given back at the end, or when we die."""
+    with (service_folder() / "start.lock").open("wb") as file:
+
+        def take() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        yield take
+
+
+def _spawn() -> subprocess.Popen[bytes]:
+    """Start a service that Ctrl-C in this terminal does not reach and that outlives us."""
+    _check_installed()
+    with _log().open("ab") as log:
+        return subprocess.Popen(
+            _command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home(),
+            env=os.environ | {"TUNER_HOME": str(home())},
+            start_new_session=True,
+        )
+
+
+def _command() -> list[str]:
+    """Free ports; -P, so that a folder named ``tuner`` where we run is not taken for us."""
+    command = [sys.executable, "-P", "-m", "tuner", "serve"]
+    command += ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"]
+    return [*command, "--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
+
+
+def _check_installed() -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        what = f"tuning on this machine needs {', '.join(missing)}, which is not installed"
+        fix = "pip install 'tuner[local]', or use `target: gemini`"
+        raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")])
+
+
+def _check_deadline(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise Unavailable(
+            f"the local tuning service does not answer after {START_TIMEOUT_S:.0f} s",
+            f"see {_log()}; `tuner serve --stop` ends it, then try again",
+        )
+
+
+def _make_room() -> int:
+    """The size of the log in bytes; one that has grown large is put aside first."""
+    log = _log()
+    if log.exists() and log.stat().st_size > LARGE_LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    return log.stat().st_size if log.exists() else 0
+
+
+def _died(code: int, said_before: int) -> Unavailable:
+    """With the last thing it said: an error if there was one, else whatever came last."""
+    lines = _log().read_bytes()[said_before:].decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]
+    what = f"the local tuning service did not start: {last.removeprefix('error: ')}"
+    return Unavailable(what, f"see {_log()}")
+
+
+def _log() -> Path:
+    return service_folder() / "serve.log"

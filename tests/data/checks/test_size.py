@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.data.checks.size import check_request, request_bytes
-from tuner.targets.wire import create_request
+from tuner.targets.protos import create_request
 from tuner.types import Example, Hyperparameters, Limits, NewTunedModel
 
 ROWS = tuple(Example("ä" * n, "🙂" * (n % 7), n) for n in range(0, 20_000, 611))

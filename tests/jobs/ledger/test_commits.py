@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.jobs.ledger.test_ledger import JOB
+from tests.jobs.test_store import JOB
 from tuner.errors import Superseded, TunerError
-from tuner.jobs.ledger import Ledger, claims
+from tuner.jobs import lock
+from tuner.jobs.store import Store
 
 JOBS = [replace(JOB, tuned_model=f"tunedModels/{number}") for number in range(20)]
 
@@ -21,7 +22,7 @@ def moments():
 
 @pytest.fixture
 def ledger(tmp_path, moments):
-    with Ledger(tmp_path / "l.db", float, moments.append) as opened:
+    with Store(tmp_path / "l.db", float, moments.append) as opened:
         yield opened
 
 
@@ -39,7 +40,7 @@ def test_what_is_written_in_one_moment_is_one_commit(ledger, moments):
 
 
 def test_each_claim_is_told_to_the_one_who_made_it(ledger, moments):
-    me, other = claims.register(ledger.store), claims.register(ledger.store)
+    me, other = lock.register(ledger), lock.register(ledger)
     theirs = ledger.begin(JOBS[3], other)
     moments.clear()
 
@@ -47,7 +48,7 @@ def test_each_claim_is_told_to_the_one_who_made_it(ledger, moments):
         return await asyncio.gather(*(ledger.begun(job, me) for job in JOBS))
 
     found = asyncio.run(begun())
-    assert [each.name for each in found if isinstance(each, claims.Claim)] == [
+    assert [each.name for each in found if isinstance(each, lock.Claim)] == [
         job.tuned_model for job in JOBS if job is not JOBS[3]
     ]
     assert found[3].runner == theirs.me.id
@@ -55,7 +56,7 @@ def test_each_claim_is_told_to_the_one_who_made_it(ledger, moments):
 
 
 def test_one_that_was_taken_over_is_told_so_and_the_others_are_written(ledger):
-    me, other = claims.register(ledger.store), claims.register(ledger.store)
+    me, other = lock.register(ledger), lock.register(ledger)
     claim = ledger.begin(JOBS[0], me)
     ledger.begin(JOBS[0], other, lambda _: True)
 
@@ -70,7 +71,7 @@ def test_where_the_ledger_fails_nothing_is_written_and_all_are_told(tmp_path):
         if moment == "commit":
             raise TunerError("the disk is full")
 
-    with Ledger(tmp_path / "l.db", float, fail) as ledger:
+    with Store(tmp_path / "l.db", float, fail) as ledger:
         told = asyncio.run(all_saved(ledger))
         assert [type(each) for each in told] == [TunerError] * len(JOBS)
         assert ledger.jobs() == []

@@ -14,8 +14,8 @@ from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
-from tuner.jobs.flow import advance
 from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.state_machine import advance
 
 JOB = replace(job_of(WORK), allowed="the gate was met")
 GRANT = "ana@example.com (reader)"

@@ -14,10 +14,9 @@ import pytest
 from tests.fakes.one_target import OneTarget
 from tuner.errors import SpecError, TunerError
 from tuner.events.events import EventKind
-from tuner.jobs.ledger import open_ledger
 from tuner.jobs.records import lock
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.start import begin, follow_all
+from tuner.jobs.runner import Timing, find_or_create_job, run_jobs
+from tuner.jobs.store import open_store
 from tuner.jobspec.prepared_job import digest, prepare_job
 
 WRITER = """
@@ -32,9 +31,9 @@ for n in range(25):
 def ran(spec, overrides=()):
     """A job of the spec at its end, with what the service lists."""
     work = prepare_job(spec, overrides)
-    with open_ledger() as ledger:
-        job = begin(work, ledger, overrides)
-        (outcome,) = asyncio.run(follow_all([(job, work)], ledger, lambda _: None, Pace()))
+    with open_store() as ledger:
+        job = find_or_create_job(work, ledger, overrides)
+        (outcome,) = asyncio.run(run_jobs([(job, work)], ledger, lambda _: None, Timing()))
     assert outcome.job.phase.is_end
     return outcome.job, work, outcome.permissions
 

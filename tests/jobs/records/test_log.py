@@ -13,9 +13,9 @@ from itertools import islice
 
 import pytest
 
-from tests.jobs.ledger.test_ledger import EVALUATION, JOB
+from tests.jobs.test_store import EVALUATION, JOB
 from tuner.events.events import Event, EventKind
-from tuner.jobs.moments import timestamp
+from tuner.formatting import format_time
 from tuner.jobs.records import journal, log
 from tuner.types import Operation
 
@@ -159,7 +159,7 @@ def test_a_job_is_found_by_its_name_its_title_or_its_model(path, names, found):
 
 
 def test_what_is_older_is_left_out():
-    records = [{"time": 5.0}, {"time": timestamp(15.0)}, {"time": "never"}]
+    records = [{"time": 5.0}, {"time": format_time(15.0)}, {"time": "never"}]
 
     assert list(log.wanted(records, (), since=10.0)) == [records[1]]
 

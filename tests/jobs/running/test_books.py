@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import replace
 
 from tests.fakes.work import WORK
-from tests.jobs.ledger.test_ledger import JOB
-from tuner.jobs.ledger import Ledger
-from tuner.jobs.running.books import Notes, Own
-from tuner.jobs.running.leases import Leases, Times
+from tests.jobs.test_store import JOB
+from tuner.jobs.lock import Leases, Times
+from tuner.jobs.runner import Notes, Own
+from tuner.jobs.store import Store
 from tuner.types import Phase
 
 NOTED = replace(JOB, phase=Phase.TUNE, operation="tunedModels/a/operations/1")
@@ -29,6 +29,6 @@ def test_notes_written_right_after_a_save_do_not_take_it_back(tmp_path):
         await saving
         await leases.close()
 
-    with Ledger(tmp_path / "l.db", float) as ledger:
+    with Store(tmp_path / "l.db", float) as ledger:
         asyncio.run(saved(ledger))
         assert ledger.find(JOB.where, JOB.tuned_model) == SAVED

@@ -10,10 +10,9 @@ import pytest
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import Superseded
-from tuner.jobs.running.follower import Follower
-from tuner.jobs.running.guarded import Guarded
-from tuner.jobs.running.limits import Rate
-from tuner.jobs.running.runner import Pace
+from tuner.jobs.poller import Poller
+from tuner.jobs.runner import Timing
+from tuner.jobs.target_pool import RateLimit, ThrottledTarget
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.targets import Target
 from tuner.types import GenerationConfig, Grant, Role
@@ -73,7 +72,7 @@ def test_every_method_of_a_target_is_one_or_the_other():
 @pytest.mark.parametrize("name", CHANGES)
 def test_no_change_is_made_that_is_not_allowed(name):
     target = with_a_model()
-    guarded = Guarded(target, Rate(0), superseded)
+    guarded = ThrottledTarget(target, RateLimit(0), superseded)
 
     with pytest.raises(Superseded):
         asyncio.run(getattr(guarded, name)(*CHANGES[name]))
@@ -85,7 +84,9 @@ def test_no_change_is_made_that_is_not_allowed(name):
 def test_reading_is_always_allowed_and_gives_what_the_target_gives(name):
     target = with_a_model()
 
-    read = asyncio.run(getattr(Guarded(target, Rate(0), superseded), name)(*READS[name]))
+    read = asyncio.run(
+        getattr(ThrottledTarget(target, RateLimit(0), superseded), name)(*READS[name])
+    )
 
     assert target.calls == [name]
     assert type(read) is type(asyncio.run(getattr(target, name)(*READS[name])))
@@ -97,7 +98,7 @@ def test_a_change_that_is_allowed_is_made_once(name):
     held = next((p.name for p in target.shared.get(NEW.name, {}).values() if p.grant == GRANT), "")
     given = [held if each == HELD else each for each in CHANGES[name]]
 
-    asyncio.run(getattr(Guarded(target, Rate(0)), name)(*given))
+    asyncio.run(getattr(ThrottledTarget(target, RateLimit(0)), name)(*given))
 
     assert target.calls == [name]
 
@@ -109,7 +110,7 @@ def test_calls_come_no_faster_than_the_rate():
         clock[0] += seconds
 
     async def calls():
-        guarded = Guarded(with_a_model_in_loop, Rate(2, lambda: clock[0], sleep))
+        guarded = ThrottledTarget(with_a_model_in_loop, RateLimit(2, lambda: clock[0], sleep))
         for _ in range(10):
             await guarded.models()
         await guarded.update(NEW.name, {"display_name": "Capitals"})
@@ -123,7 +124,7 @@ def test_calls_come_no_faster_than_the_rate():
 def test_an_answer_comes_in_pieces_as_from_the_target():
     async def pieces():
         target = FakeTarget(answers={"models/tiny": {"hello": "how do you do"}})
-        guarded = Guarded(target, Rate(0), superseded)
+        guarded = ThrottledTarget(target, RateLimit(0), superseded)
         stream = guarded.stream("models/tiny", "hello", GenerationConfig())
         return [answer.text async for answer in stream]
 
@@ -133,7 +134,7 @@ def test_an_answer_comes_in_pieces_as_from_the_target():
 def test_closing_it_leaves_the_target_open():
     target = with_a_model()
 
-    asyncio.run(Guarded(target, Rate(0)).close())
+    asyncio.run(ThrottledTarget(target, RateLimit(0)).close())
 
     assert not target.closed
 
@@ -141,8 +142,8 @@ def test_closing_it_leaves_the_target_open():
 def test_with_a_follower_an_operation_is_looked_at_by_it_alone():
     async def looks():
         target = FakeTarget(looks_until_done=100)
-        follower = Follower(target, Pace())
-        guarded = Guarded(target, Rate(0), lambda: None, follower)
+        follower = Poller(target, Timing())
+        guarded = ThrottledTarget(target, RateLimit(0), lambda: None, follower)
         made = await guarded.create(NEW)
         seen = [await guarded.operation(made.name) for _ in range(3)]
         await follower.close()
@@ -158,7 +159,7 @@ def test_who_has_access_is_not_asked_twice_in_a_moment_unless_the_job_changed_it
     target = with_a_model()
 
     async def looks():
-        guarded = Guarded(target, Rate(0), now=lambda: clock[0])
+        guarded = ThrottledTarget(target, RateLimit(0), now=lambda: clock[0])
         before = [await guarded.permissions(NEW.name) for _ in range(2)]
         await guarded.grant(NEW.name, Grant(Role.READER, email_address="bo@example.com"))
         after = [await guarded.permissions(NEW.name) for _ in range(2)]

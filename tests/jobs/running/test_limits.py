@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tuner.jobs.running.limits import Rate, Slots
+from tuner.jobs.target_pool import RateLimit, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def waits(per_second: float, calls: int, at: Callable[[int], float] = lambda _: 
 
     async def called() -> list[float]:
         clock = Clock()
-        rate = Rate(per_second, lambda: clock.now, clock.sleep)
+        rate = RateLimit(per_second, lambda: clock.now, clock.sleep)
         for call in range(calls):
             clock.now = at(call)
             await rate()

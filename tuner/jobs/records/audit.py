@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
-from tuner.jobs.moments import timestamp
+from tuner.formatting import format_time
 from tuner.jobs.records import journal
 from tuner.jobs.records.log import audit_file
 
@@ -76,7 +76,7 @@ class Audit:
     def write(self, state: str, change: Change) -> None:
         """Add a line; an ``intended`` change of access is on the disk when this returns."""
         record = {
-            "time": timestamp(self._clock()),
+            "time": format_time(self._clock()),
             "who": whoami(),
             "pid": os.getpid(),
             "credentials": self._credentials.get(change.target, ""),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tuner import home
 from tuner.events.reporters import Throttled, as_record
-from tuner.jobs.moments import seconds_of, timestamp
+from tuner.formatting import format_time, parse_time
 from tuner.jobs.records import journal
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def wanted(
     for record in records:
         job, label = record.get("job"), record.get("label")
         known = {job, f"{job}[{label}]", record.get("tuned_model")}
-        if seconds_of(record.get("time")) >= since and (not asked or asked & known):
+        if parse_time(record.get("time")) >= since and (not asked or asked & known):
             yield _dated(record)
 
 
@@ -145,5 +145,5 @@ def _dated(record: dict[str, Any]) -> dict[str, Any]:
     moment = record.get("time")
     if isinstance(moment, int | float):
         with suppress(ValueError, OverflowError, OSError):  # a number that is no moment
-            return record | {"time": timestamp(moment)}
+            return record | {"time": format_time(moment)}
     return record

@@ -6,12 +6,13 @@ import hashlib
 import os
 from dataclasses import asdict
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.sources import files
-from tuner.jobs import versions
-from tuner.jobs.moments import timestamp
+from tuner.formatting import format_time
 from tuner.jobs.outcome import permission_rows
 from tuner.jobspec.prepared_job import digest
 from tuner.yaml_source import without_receivers
@@ -44,7 +45,7 @@ def described(
         "data": data_of(spec, Path(job.spec).parent),
         "examples": {"tuned_on": len(work.examples), "held_out": len(work.holdout)},
         "seed": LOCAL_SEED if job.target.kind == "local" else None,
-        "versions": {"tuner": versions.TUNER, "python": versions.PYTHON},
+        "versions": {"tuner": version("tuner"), "python": python_version()},
         "results": results(job.evaluation) if job.evaluation else None,
         "allowed": job.allowed,
         "phase": job.phase.value,
@@ -72,7 +73,7 @@ def shown(model: TunedModel) -> dict[str, Any]:
         },
         "display_name": model.display_name,
         "tuned": {
-            "create_time": timestamp(model.create_time) if model.create_time else None,
+            "create_time": format_time(model.create_time) if model.create_time else None,
             "steps": last.step if last else None,
             "mean_loss": last.mean_loss if last else None,
         },

@@ -17,11 +17,10 @@ from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner import targets
 from tuner.errors import NotFinished, TunerError, Unavailable
 from tuner.events.events import EventKind
-from tuner.jobs.ledger import Ledger, claims
-from tuner.jobs.running.leases import Times
-from tuner.jobs.running.runner import Pace
-from tuner.jobs.running.session import Session
-from tuner.jobs.running.start import begin
+from tuner.jobs import lock
+from tuner.jobs.lock import Times
+from tuner.jobs.runner import Runner, Timing, find_or_create_job
+from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.jobspec.schema import GateSpec, Notify
 from tuner.types import Grant, Phase, Role, TargetConfig
@@ -59,8 +58,8 @@ def within(path, work, told=None, around=lambda _: None, wall=float, **given):
 
     async def run():
         deadline = given.pop("deadline", None)
-        with Ledger(path / "l.db", wall, around) as ledger:
-            async with Session(ledger, tell, Pace(now=now, deadline=deadline), **given) as session:
+        with Store(path / "l.db", wall, around) as ledger:
+            async with Runner(ledger, tell, Timing(now=now, deadline=deadline), **given) as session:
                 return await work(session)
 
     return run_timeless(run())
@@ -71,15 +70,15 @@ def follow(path, job=JOB, work=WORK, until=None, **given):
 
 
 def begin_again(path, work):
-    with Ledger(path / "l.db", float) as ledger:
-        return begin(work, ledger)
+    with Store(path / "l.db", float) as ledger:
+        return find_or_create_job(work, ledger)
 
 
 def other_runner(ledger_store, **changes):
     """One of another process; on another machine unless told."""
-    me = claims.register(ledger_store)._replace(id="other", host="elsewhere 0 ")
+    me = lock.register(ledger_store)._replace(id="other", host="elsewhere 0 ")
     me = me._replace(**changes)
-    claims.beat(ledger_store, me)
+    lock.beat(ledger_store, me)
     return me
 
 
@@ -111,9 +110,9 @@ def test_a_session_gives_back_what_it_took(tmp_path):
     fresh()
     follow(tmp_path)
 
-    with Ledger(tmp_path / "l.db", float) as ledger:
-        assert claims.holder(ledger.store, *WHOSE) is None
-        assert ledger.store.rows("SELECT * FROM runner") == []
+    with Store(tmp_path / "l.db", float) as ledger:
+        assert lock.holder(ledger, *WHOSE) is None
+        assert ledger.query("SELECT * FROM runner") == []
 
 
 def test_many_jobs_cost_few_commits(tmp_path):
@@ -179,14 +178,14 @@ def test_who_watched_another_spec_s_job_asks_its_own_gate(tmp_path):
     OneTarget.target.answers = {JOB.tuned_model: {"question 10": "answer 10"}}
 
     async def other_ends_it(session):
-        me = other_runner(session.ledger.store)
+        me = other_runner(session.store)
         theirs = replace(JOB, spec="/theirs.yaml")
-        assert isinstance(session.ledger.begin(theirs, me), claims.Claim)
+        assert isinstance(session.store.begin(theirs, me), lock.Claim)
         mine = asyncio.create_task(session.follow(replace(JOB, spec="/mine.yaml"), strict))
         await asyncio.sleep(3)
         tuned = await OneTarget.target.create(new_tuned_model(WORK))
         OneTarget.target.grants = 0
-        session.ledger.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
+        session.store.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
         return await mine
 
     assert within(tmp_path, other_ends_it).job.phase is Phase.REJECTED
@@ -195,9 +194,9 @@ def test_who_watched_another_spec_s_job_asks_its_own_gate(tmp_path):
 
 def test_a_process_that_was_killed_is_succeeded_at_once(tmp_path):
     target, told = fresh(), []
-    with Ledger(tmp_path / "l.db", float) as ledger:
-        me = claims.register(ledger.store)
-        dead = other_runner(ledger.store, host=me.host, started="1")
+    with Store(tmp_path / "l.db", float) as ledger:
+        me = lock.register(ledger)
+        dead = other_runner(ledger, host=me.host, started="1")
         ledger.begin(JOB, dead)
 
     outcome = follow(tmp_path, told=told)
@@ -209,8 +208,8 @@ def test_a_process_that_was_killed_is_succeeded_at_once(tmp_path):
 
 def test_one_that_was_stopped_is_succeeded_after_its_lease(tmp_path):
     target, told = fresh(), []
-    with Ledger(tmp_path / "l.db", float) as ledger:
-        ledger.begin(JOB, other_runner(ledger.store))
+    with Store(tmp_path / "l.db", float) as ledger:
+        ledger.begin(JOB, other_runner(ledger))
 
     async def timed(session):
         begun = now()
@@ -228,9 +227,9 @@ def test_one_that_was_stopped_is_succeeded_after_its_lease(tmp_path):
 def test_a_job_that_has_ended_is_nobodys_whoever_had_it(tmp_path):
     target, told = fresh(), []
     follow(tmp_path, work=with_spec(grants=()))
-    with Ledger(tmp_path / "l.db", float) as ledger:
-        claims.take(ledger.store, JOB.where, JOB.tuned_model, other_runner(ledger.store))
-        again = begin(WORK, ledger)  # by now its spec asks for grants
+    with Store(tmp_path / "l.db", float) as ledger:
+        lock.take(ledger, JOB.where, JOB.tuned_model, other_runner(ledger))
+        again = find_or_create_job(WORK, ledger)  # by now its spec asks for grants
 
     outcome = follow(tmp_path, again, told=told)
 
@@ -243,13 +242,13 @@ def test_while_another_lives_its_job_is_watched_to_its_end(tmp_path):
     target, told = fresh(), []
 
     async def beside(session):
-        ledger = session.ledger
-        other = other_runner(ledger.store)
+        ledger = session.store
+        other = other_runner(ledger)
         claim = ledger.begin(JOB, other)
         watching = asyncio.create_task(session.follow(JOB, WORK))
         for _ in range(20):
             await asyncio.sleep(3)
-            claims.beat(ledger.store, other)
+            lock.beat(ledger, other)
         ledger.save(replace(JOB, phase=Phase.REJECTED, error="not good"), claim=claim)
         return await watching
 
@@ -264,8 +263,8 @@ def test_a_watched_tuning_is_told_of(tmp_path):
     target, told = fresh(looks_until_done=1000), []
 
     async def beside(session):
-        ledger = session.ledger
-        other = other_runner(ledger.store)
+        ledger = session.store
+        other = other_runner(ledger)
         operation = await target.create(new_tuned_model(WORK))
         claim = ledger.begin(replace(JOB, phase=Phase.TUNE, operation=operation.name), other)
         watching = asyncio.create_task(session.follow(JOB, WORK))
@@ -293,8 +292,8 @@ class Thief(FakeTarget):
         is_before = len(self.calls) != self.called
         self.called = len(self.calls)
         if self.moment == self.steal_at:
-            other = other_runner(self.ledger.store)
-            claims.take(self.ledger.store, *WHOSE, other, is_gone=lambda _: True)
+            other = other_runner(self.ledger)
+            lock.take(self.ledger, *WHOSE, other, is_gone=lambda _: True)
             self.stolen = True
         elif self.stolen and is_before and "TakenOver" not in kinds(self.told):
             self.changed = (*self.changed, self.calls[-1])
@@ -307,7 +306,7 @@ def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tm
     target.steal_at, target.told = steal_at, told
 
     def work(session):
-        target.ledger = session.ledger
+        target.ledger = session.store
         return session.follow(JOB, WORK)
 
     outcome = within(tmp_path, work, told)
@@ -357,10 +356,10 @@ def test_watching_writes_nothing_over_what_its_worker_wrote(tmp_path):
     async def beside(session):
         operation = await OneTarget.target.create(new_tuned_model(WORK))
         tuning = replace(JOB, phase=Phase.TUNE, operation=operation.name)
-        claim = session.ledger.begin(tuning, other_runner(session.ledger.store))
-        session.ledger.save(replace(tuning, phase=Phase.SHARE), claim=claim)
+        claim = session.store.begin(tuning, other_runner(session.store))
+        session.store.save(replace(tuning, phase=Phase.SHARE), claim=claim)
         await session.watch(tuning)
-        return session.ledger.find(*WHOSE)
+        return session.store.find(*WHOSE)
 
     assert within(tmp_path, beside).phase is Phase.SHARE
 
@@ -371,7 +370,7 @@ def test_a_cancel_reaches_a_job_that_another_follows_and_is_audited(tmp_path):
     async def beside(session):
         operation = await target.create(new_tuned_model(WORK))
         tuning = replace(JOB, phase=Phase.TUNE, operation=operation.name)
-        session.ledger.begin(tuning, other_runner(session.ledger.store))
+        session.store.begin(tuning, other_runner(session.store))
         return await session.watch(tuning, cancel=True)
 
     assert within(tmp_path, beside).job.phase is Phase.CANCELLED
@@ -514,15 +513,21 @@ def test_without_a_committed_intent_nothing_is_sent(tmp_path):
 
 
 def test_an_ended_job_begins_again_but_one_that_was_beaten_stays_so(tmp_path):
-    with Ledger(tmp_path / "l.db", float) as ledger:
+    with Store(tmp_path / "l.db", float) as ledger:
         ledger.save(replace(JOB, phase=Phase.DONE, force=True))
-        assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.SUBMIT, False)
+        assert (find_or_create_job(WORK, ledger).phase, find_or_create_job(WORK, ledger).force) == (
+            Phase.SUBMIT,
+            False,
+        )
 
         ledger.save(replace(JOB, phase=Phase.TUNE, force=True))
-        assert (begin(WORK, ledger).phase, begin(WORK, ledger).force) == (Phase.TUNE, True)
+        assert (find_or_create_job(WORK, ledger).phase, find_or_create_job(WORK, ledger).force) == (
+            Phase.TUNE,
+            True,
+        )
 
         ledger.save(replace(JOB, phase=Phase.NOT_SELECTED))
-        assert begin(WORK, ledger).phase is Phase.NOT_SELECTED
+        assert find_or_create_job(WORK, ledger).phase is Phase.NOT_SELECTED
 
 
 @pytest.mark.parametrize("phase", [Phase.SHARE, Phase.TRANSFER])
@@ -543,7 +548,7 @@ def test_force_does_not_go_over_to_other_examples_under_the_same_id(tmp_path):
     mine = with_spec(tuned_model_id="mine")
     other = replace(mine, examples=mine.examples[:5])
     job = replace(job_of(mine), tuned_model="tunedModels/mine", force=True)
-    with Ledger(tmp_path / "l.db", float) as ledger:
+    with Store(tmp_path / "l.db", float) as ledger:
         ledger.save(replace(job, phase=Phase.TUNE))
 
     assert begin_again(tmp_path, mine).force
@@ -574,8 +579,8 @@ def test_events_are_told_in_the_log_beside_the_ledger(tmp_path):
 
 def test_another_runner_s_lease_lasts_as_long_as_is_said(tmp_path):
     fresh()
-    with Ledger(tmp_path / "l.db", float) as ledger:
-        ledger.begin(JOB, other_runner(ledger.store))
+    with Store(tmp_path / "l.db", float) as ledger:
+        ledger.begin(JOB, other_runner(ledger))
 
     async def timed(session):
         await session.follow(JOB, WORK, until=Phase.TUNE)

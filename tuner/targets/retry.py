@@ -5,11 +5,8 @@ After AIP-194: only UNAVAILABLE is repeated as it is, and only where that change
 
 from __future__ import annotations
 
+import random
 from enum import StrEnum
-
-import grpc
-
-Code = grpc.StatusCode
 
 
 class Call(StrEnum):
@@ -54,29 +51,29 @@ _LOOK = _row(Action.LOOK, Action.LOOK)
 _REFUSE = _row(Action.REFUSE, Action.REFUSE)
 
 ACTIONS = {
-    Code.UNAVAILABLE: _row(Action.AGAIN, Action.LOOK),
-    Code.RESOURCE_EXHAUSTED: _row(Action.WAIT, Action.WAIT),
-    Code.DEADLINE_EXCEEDED: _LOOK,
-    Code.INTERNAL: _LOOK,
-    Code.UNKNOWN: _LOOK,
-    Code.ABORTED: _LOOK,
-    Code.DATA_LOSS: _LOOK,
-    Code.CANCELLED: _LOOK,
-    Code.ALREADY_EXISTS: _row(Action.REFUSE, Action.LOOK),
-    Code.NOT_FOUND: _REFUSE,
-    Code.UNAUTHENTICATED: _REFUSE,
-    Code.PERMISSION_DENIED: _REFUSE,
-    Code.INVALID_ARGUMENT: _REFUSE,
-    Code.FAILED_PRECONDITION: _REFUSE,
-    Code.OUT_OF_RANGE: _REFUSE,
-    Code.UNIMPLEMENTED: _REFUSE,
+    "UNAVAILABLE": _row(Action.AGAIN, Action.LOOK),
+    "RESOURCE_EXHAUSTED": _row(Action.WAIT, Action.WAIT),
+    "DEADLINE_EXCEEDED": _LOOK,
+    "INTERNAL": _LOOK,
+    "UNKNOWN": _LOOK,
+    "ABORTED": _LOOK,
+    "DATA_LOSS": _LOOK,
+    "CANCELLED": _LOOK,
+    "ALREADY_EXISTS": _row(Action.REFUSE, Action.LOOK),
+    "NOT_FOUND": _REFUSE,
+    "UNAUTHENTICATED": _REFUSE,
+    "PERMISSION_DENIED": _REFUSE,
+    "INVALID_ARGUMENT": _REFUSE,
+    "FAILED_PRECONDITION": _REFUSE,
+    "OUT_OF_RANGE": _REFUSE,
+    "UNIMPLEMENTED": _REFUSE,
 }
 REMARKS = {
-    Code.RESOURCE_EXHAUSTED: "`Unavailable`, 5, when a run's time is over or nothing waits",
-    Code.ALREADY_EXISTS: "a model or a permission that is as asked for was made by us; else `AlreadyExists`, 2",
-    Code.NOT_FOUND: "`NotFound`, 2; before a create it means: not there yet; after a delete: done",
-    Code.UNAUTHENTICATED: "`NotAllowed`, 4",
-    Code.PERMISSION_DENIED: '`NotAllowed`, 4; "... or it may not exist" is `NotFound`, 2',
+    "RESOURCE_EXHAUSTED": "`Unavailable`, 5, when a run's time is over or nothing waits",
+    "ALREADY_EXISTS": "a model or a permission that is as asked for was made by us; else `AlreadyExists`, 2",
+    "NOT_FOUND": "`NotFound`, 2; before a create it means: not there yet; after a delete: done",
+    "UNAUTHENTICATED": "`NotAllowed`, 4",
+    "PERMISSION_DENIED": '`NotAllowed`, 4; "... or it may not exist" is `NotFound`, 2',
 }
 REFUSED = "`RequestRefused`, 2, with every field that is wrong"
 PASSING = "`Unavailable`, 5"
@@ -90,7 +87,12 @@ def markdown() -> str:
     ]
     for code, row in ACTIONS.items():
         otherwise = REFUSED if row[Call.READ] is Action.REFUSE else PASSING
-        cells = (code.name, *(row[call].value for call in Call), REMARKS.get(code, otherwise))
+        cells = (code, *(row[call].value for call in Call), REMARKS.get(code, otherwise))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- *{action}*: {meaning}." for action, meaning in MEANINGS.items())]
     return "\n".join(lines) + "\n"
+
+
+def jittered(seconds: float) -> float:
+    """Return ``seconds`` give or take a fifth, so that many callers do not retry in step."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- nothing secret

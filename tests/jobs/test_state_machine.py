@@ -11,7 +11,7 @@ from tests.fakes.target import ME, FakeTarget
 from tests.fakes.work import GRANTS, WORK, job_of, right_answers, with_spec
 from tuner.errors import NotAllowed, RequestRefused
 from tuner.events.events import EventKind
-from tuner.jobs.flow import advance, look
+from tuner.jobs.state_machine import advance, poll
 from tuner.jobspec.schema import EarlyStopping
 from tuner.types import Grant, GranteeType, Hyperparameters, Phase, Role, State
 
@@ -436,7 +436,7 @@ def test_one_who_only_watches_gives_nothing_up():
     target, work = standing_still()
     job = asyncio.run(advance(JOB, work, target, lambda _: None))
     for _ in range(20):
-        job = asyncio.run(look(job, target, lambda _: None))
+        job = asyncio.run(poll(job, target, lambda _: None))
 
     assert "cancel" not in target.calls
     assert job.stopping == ""

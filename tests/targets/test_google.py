@@ -22,7 +22,7 @@ from tuner.errors import (
     TunerError,
     Unavailable,
 )
-from tuner.targets import calls, open_target
+from tuner.targets import open_target, rpc
 from tuner.types import (
     Example,
     GenerationConfig,
@@ -79,7 +79,7 @@ READS: dict[str, tuple[Callable[[Target], Awaitable[Any]], Any]] = {
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "TUNER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(calls, "RETRY_DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(rpc, "RETRY_DELAYS_S", (0.01, 0.01))
 
 
 def ask(script: Script, question: Callable[[Target], Awaitable[Any]], kind: str = "gemini") -> Any:

@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING
 from google.ai import generativelanguage_v1beta as gl
 from google.longrunning import operations_pb2
 
-from tuner.errors import InvalidInput, Problem, RequestRefused
-from tuner.targets import wire
-from tuner.targets.calls import Calls
-from tuner.targets.connect import connect, google_endpoint, parse_endpoint
-from tuner.targets.credentials import GOOGLE_KEYS, NOBODY, find_identity, find_key, named_key
+from tuner.errors import InvalidInput, NotFound, Problem, RequestRefused
+from tuner.targets import protos
+from tuner.targets.auth import (
+    GOOGLE_KEYS,
+    NOBODY,
+    connect,
+    find_identity,
+    find_key,
+    google_endpoint,
+    named_key,
+    parse_endpoint,
+)
 from tuner.targets.failures import lacking
-from tuner.targets.methods import Methods
-from tuner.targets.seen import Seen
-from tuner.targets.tunable import check_tunable
+from tuner.targets.rpc import Calls, Methods
 from tuner.types import Feature, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
-    from tuner.targets.connect import Connection, Endpoint
-    from tuner.targets.credentials import Identity
+    from tuner.targets import Target
+    from tuner.targets.auth import Connection, Endpoint, Identity
     from tuner.types import (
         Answer,
         GenerationConfig,
@@ -46,7 +51,7 @@ FEW_PAGES = 2  # whole ones of a listing after the short one, and one more for s
 A_PAGE_EACH = 500
 
 
-async def open_gemini(config: TargetConfig) -> GenerativeLanguage:
+async def open_google(config: TargetConfig) -> GoogleTarget:
     """Connect to Google's endpoint, or to the one the spec names.
 
     Raises:
@@ -55,7 +60,7 @@ async def open_gemini(config: TargetConfig) -> GenerativeLanguage:
     """
     endpoint = parse_endpoint(config.endpoint) if config.endpoint else google_endpoint()
     identity = await asyncio.to_thread(_identity, config, endpoint)
-    return GenerativeLanguage(connect("gemini", endpoint, identity))
+    return GoogleTarget(connect("gemini", endpoint, identity))
 
 
 def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
@@ -70,7 +75,7 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
     return named_key(config.api_key_env) if config.api_key_env else find_key(GOOGLE_KEYS) or NOBODY
 
 
-class GenerativeLanguage:
+class GoogleTarget:
     """One channel, with the methods of the API on it.
 
     Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once.
@@ -80,7 +85,7 @@ class GenerativeLanguage:
         """Put the methods on the connection's channel."""
         self._connection, self._calls = connection, Calls(connection)
         self._to = Methods(connection.channel)
-        self._seen = Seen()
+        self._seen = OperationCache()
         self._short_is_enough = True
         self._tunable_until: dict[str, float] = {}
         self._checking = asyncio.Lock()
@@ -113,13 +118,13 @@ class GenerativeLanguage:
 
     async def models(self) -> list[Model]:
         """Every page of ListModels."""
-        request = gl.ListModelsRequest.pb()(page_size=wire.PAGE_SIZE)
+        request = gl.ListModelsRequest.pb()(page_size=protos.PAGE_SIZE)
         pages = self._calls.pages(self._to.list_models, request)
-        return [wire.model(each) async for page in pages for each in page.models]
+        return [protos.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
         """GetModel."""
-        return wire.model(
+        return protos.model(
             await self._calls.read(self._to.get_model, gl.GetModelRequest.pb()(name=name))
         )
 
@@ -127,9 +132,9 @@ class GenerativeLanguage:
         """CreateTunedModel, after a look whether the base model can be tuned at all."""
         if new.base_model:
             await self._check_tunable(new.base_model)
-        request = wire.create_bytes(new)
+        request = protos.create_bytes(new)
         started = await self._calls.send(self._to.create_tuned_model, request, CREATE_TIMEOUT_S)
-        return wire.operation(started)
+        return protos.operation(started)
 
     async def _check_tunable(self, base_model: str) -> None:
         """Once a minute for all jobs, however many begin in one moment."""
@@ -140,19 +145,19 @@ class GenerativeLanguage:
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
         """Every page of ListTunedModels."""
-        request = gl.ListTunedModelsRequest.pb()(page_size=wire.PAGE_SIZE, filter=query)
+        request = gl.ListTunedModelsRequest.pb()(page_size=protos.PAGE_SIZE, filter=query)
         pages = self._calls.pages(self._to.list_tuned_models, request)
-        return [wire.tuned_model(each) async for page in pages for each in page.tuned_models]
+        return [protos.tuned_model(each) async for page in pages for each in page.tuned_models]
 
     async def tuned_model(self, name: str) -> TunedModel:
         """GetTunedModel."""
         request = gl.GetTunedModelRequest.pb()(name=name)
-        return wire.tuned_model(await self._calls.read(self._to.get_tuned_model, request))
+        return protos.tuned_model(await self._calls.read(self._to.get_tuned_model, request))
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         """UpdateTunedModel with exactly these fields in its mask."""
-        request = wire.update_request(name, changes)
-        return wire.tuned_model(await self._calls.send(self._to.update_tuned_model, request))
+        request = protos.update_request(name, changes)
+        return protos.tuned_model(await self._calls.send(self._to.update_tuned_model, request))
 
     async def delete(self, name: str) -> None:
         """DeleteTunedModel."""
@@ -164,13 +169,13 @@ class GenerativeLanguage:
     async def operation(self, name: str) -> Operation:
         """GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
-        return wire.operation(await self._calls.read(self._to.get_operation, request))
+        return protos.operation(await self._calls.read(self._to.get_operation, request))
 
     async def operations(self, tuned_model: str) -> list[Operation]:
         """Every page of ListOperations."""
-        request = wire.list_operations_request(tuned_model)
+        request = protos.list_operations_request(tuned_model)
         pages = self._calls.pages(self._to.list_operations, request)
-        return [wire.operation(each) async for page in pages for each in page.operations]
+        return [protos.operation(each) async for page in pages for each in page.operations]
 
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
         """ListOperations of all tuned models, page by page until all of ``names`` are seen.
@@ -183,16 +188,16 @@ class GenerativeLanguage:
         wanted, found = frozenset(names), dict[str, Operation]()
         self._seen.keep(wanted)
         pages_left = 1 + FEW_PAGES + len(wanted) // A_PAGE_EACH
-        request = wire.list_operations_request("tunedModels/-")
+        request = protos.list_operations_request("tunedModels/-")
         if self._short_is_enough:
-            request.page_size = min(SHORT_PAGE + 2 * len(wanted), wire.PAGE_SIZE)
+            request.page_size = min(SHORT_PAGE + 2 * len(wanted), protos.PAGE_SIZE)
         async with aclosing(self._calls.pages(self._to.list_operations, request)) as pages:
             async for page in pages:
                 found |= self._seen.read(page.operations, wanted)
                 pages_left -= 1
                 if len(found) == len(wanted) or not pages_left:
                     break
-                request.page_size, self._short_is_enough = wire.PAGE_SIZE, False
+                request.page_size, self._short_is_enough = protos.PAGE_SIZE, False
         return found
 
     async def cancel(self, operation: str) -> None:
@@ -204,19 +209,19 @@ class GenerativeLanguage:
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
         """Every page of ListPermissions."""
-        request = gl.ListPermissionsRequest.pb()(parent=tuned_model, page_size=wire.PAGE_SIZE)
+        request = gl.ListPermissionsRequest.pb()(parent=tuned_model, page_size=protos.PAGE_SIZE)
         pages = self._calls.pages(self._to.list_permissions, request)
-        return [wire.permission(each) async for page in pages for each in page.permissions]
+        return [protos.permission(each) async for page in pages for each in page.permissions]
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         """CreatePermission."""
-        request = wire.grant_request(tuned_model, grant)
-        return wire.permission(await self._calls.send(self._to.create_permission, request))
+        request = protos.grant_request(tuned_model, grant)
+        return protos.permission(await self._calls.send(self._to.create_permission, request))
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         """UpdatePermission."""
-        request = wire.role_request(permission, role)
-        return wire.permission(await self._calls.send(self._to.update_permission, request))
+        request = protos.role_request(permission, role)
+        return protos.permission(await self._calls.send(self._to.update_permission, request))
 
     async def revoke(self, permission: str) -> None:
         """DeletePermission."""
@@ -232,20 +237,83 @@ class GenerativeLanguage:
 
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
         """GenerateContent; it changes nothing, so it is tried again like a read."""
-        request = wire.generate_request(model, prompt, config)
+        request = protos.generate_request(model, prompt, config)
         method = self._to.generate_content
-        return wire.answer(await self._calls.generate(method, request))
+        return protos.answer(await self._calls.generate(method, request))
 
     async def stream(
         self, model: str, prompt: str, config: GenerationConfig
     ) -> AsyncIterator[Answer]:
         """StreamGenerateContent."""
-        request = wire.generate_request(model, prompt, config)
+        request = protos.generate_request(model, prompt, config)
         method = self._to.stream_generate_content
         async for message in self._calls.stream(method, request):
-            yield wire.answer(message)
+            yield protos.answer(message)
 
     async def count_tokens(self, model: str, text: str) -> int:
         """CountTokens."""
-        request = wire.count_request(model, text)
+        request = protos.count_request(model, text)
         return int((await self._calls.read(self._to.count_tokens, request)).total_tokens)
+
+
+class OperationCache:
+    """Operations by name, each with the bytes it was decoded from."""
+
+    def __init__(self) -> None:
+        """Nothing has been seen yet."""
+        self._last: dict[str, tuple[bool, bytes, Operation]] = {}
+
+    def read(
+        self, page: Iterable[operations_pb2.Operation], names: Collection[str]
+    ) -> dict[str, Operation]:
+        """Those of a page that have one of ``names``; an unchanged one is the very same object."""
+        return {raw.name: self._read(raw) for raw in page if raw.name in names}
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        for name in [each for each in self._last if each not in names]:
+            del self._last[name]
+
+    def _read(self, raw: operations_pb2.Operation) -> Operation:
+        done, metadata, known = self._last.get(raw.name, (False, b"", None))
+        if known is None or (raw.done, raw.metadata.value) != (done, metadata):
+            known = protos.operation(raw, known)
+            self._last[raw.name] = raw.done, raw.metadata.value, known
+        return known
+
+
+TUNING_METHOD = "createTunedModel"
+MAX_MODELS_SHOWN = 5
+
+
+async def check_tunable(target: Target, base_model: str) -> None:
+    """Read the base model and look for ``createTunedModel`` among its methods.
+
+    Raises:
+        NotFound: The target has no such model; the fix names those it can tune.
+        RequestRefused: It has, and cannot tune it; the fix says what can be done instead.
+    """
+    try:
+        found = await target.model(base_model)
+    except NotFound as error:
+        what = f"{target.address} has no base model {base_model}"
+        raise NotFound(what, suggest_base_model(await target.models(), target.address)) from error
+    if TUNING_METHOD not in found.supported_generation_methods:
+        what = (
+            f"{target.address} cannot tune {base_model}: {TUNING_METHOD} is not among its methods"
+        )
+        raise RequestRefused(what, suggest_base_model(await target.models(), target.address))
+
+
+def suggest_base_model(models: Sequence[Model], address: str) -> str:
+    """What to do where a base model cannot be tuned at a service with these models."""
+    tunable = [each.name for each in models if TUNING_METHOD in each.supported_generation_methods]
+    if tunable:
+        more = ", ..." if len(tunable) > MAX_MODELS_SHOWN else ""
+        return f"set base_model to one it can tune: {', '.join(tunable[:MAX_MODELS_SHOWN])}{more}"
+    if "googleapis.com" in address:
+        return (
+            "since May 2025 Google tunes no model at this endpoint: use `target: local` to tune an "
+            "open model on this machine; Gemini models are tuned on Vertex AI"
+        )
+    return "this service tunes nothing: start it with a base model, `tuner serve --base-model ...`"

@@ -7,23 +7,27 @@ Every taking over raises the claim's epoch, and a runner that slept meanwhile fi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from tuner.errors import Superseded
+from tuner.errors import Superseded, TunerError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from tuner.jobs.ledger.store import Store
+    from tuner.jobs.store import Store
 
     # runner, epoch; then host, pid, started and beat, as far as the runner is known
     Found = tuple[str, int, str | None, int | None, str | None, int | None]
+
+    from tuner.job import Job
 
 BEAT_S = 2.0
 LEASE_S = 10.0
@@ -140,7 +144,7 @@ def take_pipeline(
 
 def holder(store: Store, scope: str, name: str) -> Holder | None:
     """Who has it, alive or not; None when it is free."""
-    found = store.rows(_HOLDER, (scope, name))
+    found = store.query(_HOLDER, (scope, name))
     return _holder(cast("Found", found[0]) if found else None)
 
 
@@ -150,7 +154,7 @@ def check(store: Store, claim: Claim) -> None:
     Raises:
         Superseded: Another runner took it over.
     """
-    found = store.rows(_HOLDER, (claim.scope, claim.name))
+    found = store.query(_HOLDER, (claim.scope, claim.name))
     if found:
         _compare(claim, cast("Found", found[0]))
     else:
@@ -242,3 +246,75 @@ def _started(pid: int) -> str:
         return ""
     fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
     return "" if fields[0] == "Z" else fields[19]
+
+
+class Times(NamedTuple):
+    """How often a runner says that it lives, is looked after, and is given up."""
+
+    beat_s: float = BEAT_S
+    look_s: float = 1.0
+    lease_s: float = LEASE_S
+
+
+class Leases:
+    """The claims of one session; a runner for the ledger from the first of them on."""
+
+    def __init__(
+        self, ledger: Store, now: Callable[[], float], on_beat: Callable[[], None], times: Times
+    ) -> None:
+        """``now`` counts seconds and never goes back; ``on_beat`` is called before every beat."""
+        self._ledger, self._now, self._on_beat, self.times = ledger, now, on_beat, times
+        self._me: Me | None = None
+        self._beats: asyncio.Task[None] | None = None
+        self._held: dict[tuple[str, str], tuple[Claim, Job]] = {}
+
+    @property
+    def me(self) -> Me:
+        """This session as a runner."""
+        if self._me is None:
+            self._me = register(self._ledger)
+            self._beats = asyncio.create_task(self._beat())
+        return self._me
+
+    async def begin(self, job: Job, watch: Watch | None = None) -> Claim | Holder:
+        """Claim ``job`` and write it down, or tell who has it."""
+        key = (job.where, job.tuned_model)
+        held = self._held.get(key)
+        if held is not None and held[1] == job:
+            return held[0]
+        claim = await self._ledger.begun(job, self.me, watch.is_gone if watch else None)
+        if isinstance(claim, Claim):
+            self.wrote(job, claim)
+        return claim
+
+    def wrote(self, job: Job, claim: Claim) -> None:
+        """``job`` is in the ledger, as ours."""
+        self._held[job.where, job.tuned_model] = (claim, job)
+
+    def known(self, job: Job) -> Job | None:
+        """As we wrote it last; None when it is not ours."""
+        held = self._held.get((job.where, job.tuned_model))
+        return held[1] if held else None
+
+    def lost(self, job: Job) -> None:
+        """Another runner has it."""
+        self._held.pop((job.where, job.tuned_model), None)
+
+    def watch(self) -> Watch:
+        """To see whether another runner is gone."""
+        return Watch(self._now, self.times.lease_s)
+
+    async def close(self) -> None:
+        """Give back what was taken."""
+        if self._beats is not None and self._me is not None:
+            self._beats.cancel()
+            await asyncio.gather(self._beats, return_exceptions=True)
+            with suppress(TunerError):  # then it looks like a crash, and is succeeded as one
+                release(self._ledger, self._me)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.times.beat_s)
+            with suppress(TunerError):  # whoever writes next hears of it
+                self._on_beat()
+                beat(self._ledger, self.me)

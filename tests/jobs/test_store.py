@@ -12,7 +12,8 @@ import pytest
 
 from tuner.errors import Superseded, TunerError
 from tuner.job import Evaluation, Interval, Job, Judged
-from tuner.jobs.ledger import VERSION, Ledger, claims, schema
+from tuner.jobs import lock, store
+from tuner.jobs.store import VERSION, Store
 from tuner.types import Phase, TargetConfig
 
 JOB = Job(
@@ -35,7 +36,7 @@ EVALUATION = Evaluation(
 
 
 def opened(path, now=1.0):
-    return Ledger(path, lambda: now)
+    return Store(path, lambda: now)
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -77,7 +78,7 @@ def test_a_job_is_found_by_name_id_and_resource_name(tmp_path, name):
 def test_a_commit_survives_kill_9(tmp_path):
     code = (
         "import os, signal, sys, pathlib\n"
-        "from tests.jobs.ledger.test_ledger import JOB, opened\n"
+        "from tests.jobs.test_store import JOB, opened\n"
         "opened(pathlib.Path(sys.argv[1])).save(JOB)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -142,13 +143,13 @@ def test_a_ledger_of_the_first_version_is_read_on(tmp_path):
         assert found.updated == 7.0
         evaluation = replace(EVALUATION, interval=None)
         assert found.job == replace(JOB, phase=Phase.DONE, evaluation=evaluation, handed_to="a@b.c")
-        assert ledger.rows(found.job) == (Judged("Peru", "Lima", "Lima", "lima?", 3),)
+        assert ledger.evaluation_rows(found.job) == (Judged("Peru", "Lima", "Lima", "lima?", 3),)
 
 
 def test_an_upgrade_that_is_interrupted_is_begun_again(tmp_path, monkeypatch):
     first(tmp_path / "l.db")
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "_SECOND", (*schema._SECOND[:3], "CREATE TABLE nothing"))
+        patch.setattr(store, "_SECOND", (*store._SECOND[:3], "CREATE TABLE nothing"))
         with pytest.raises(TunerError):
             opened(tmp_path / "l.db")
 
@@ -158,7 +159,7 @@ def test_an_upgrade_that_is_interrupted_is_begun_again(tmp_path, monkeypatch):
 
 def test_progress_of_many_is_one_commit(tmp_path):
     moments = []
-    with Ledger(tmp_path / "l.db", float, moments.append) as ledger:
+    with Store(tmp_path / "l.db", float, moments.append) as ledger:
         many = [replace(JOB, tuned_model=f"tunedModels/m{n}") for n in range(100)]
         ledger.note([(job, None) for job in many])
 
@@ -168,10 +169,10 @@ def test_progress_of_many_is_one_commit(tmp_path):
 
 def test_what_another_runner_took_over_is_not_written(tmp_path):
     with opened(tmp_path / "l.db") as ledger:
-        mine = claims.take(ledger.store, *WHOSE, claims.register(ledger.store))
+        mine = lock.take(ledger, *WHOSE, lock.register(ledger))
         ledger.save(JOB, claim=mine)
-        other = claims.register(ledger.store)
-        claims.take(ledger.store, *WHOSE, other, is_gone=lambda _: True)
+        other = lock.register(ledger)
+        lock.take(ledger, *WHOSE, other, is_gone=lambda _: True)
         ledger.note([(replace(JOB, completed_steps=3), mine)])
 
         with pytest.raises(Superseded, match="took"):
@@ -188,7 +189,7 @@ def test_a_ledger_deleted_at_any_moment_of_a_commit_is_begun_anew(tmp_path, mome
         if now == moment and path.exists():
             path.unlink()
 
-    with Ledger(path, float, delete) as ledger:
+    with Store(path, float, delete) as ledger:
         ledger.save(JOB)
         ledger.save(replace(JOB, phase=Phase.TUNE))
 
@@ -219,7 +220,7 @@ def test_only_its_owner_can_read_the_ledger(tmp_path):
 def test_a_ledger_that_cannot_be_written_says_so(tmp_path):
     path = tmp_path / "l.db"
     with opened(path) as ledger:
-        ledger.store._db.execute("PRAGMA query_only = 1")
+        ledger._db.execute("PRAGMA query_only = 1")
 
         with pytest.raises(TunerError, match="cannot be written") as caught:
             ledger.save(JOB)

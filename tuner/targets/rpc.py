@@ -1,28 +1,31 @@
-"""The methods of the API on a channel: what each takes, answers and is routed by.
-
-Google's clients wrap every call in a dozen layers, an interceptor among them, and cost three times as much.
-"""
+"""The API's methods on a channel: timeouts, retries of reads, and errors explained."""
 
 from __future__ import annotations
 
+import asyncio
+import random
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.ai import generativelanguage_v1beta as gl
 from google.api_core.gapic_v1 import routing_header
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
-from tuner.targets.wire import serialized
+from tuner.targets.failures import explain, read_failure
+from tuner.targets.protos import serialized
+from tuner.targets.retry import Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import grpc
-
     Metadata = tuple[tuple[str, str], ...]
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from tuner.targets.auth import Connection
 
 CLIENT: Metadata = (ClientInfo(gapic_version=gl.gapic_version.__version__).to_grpc_metadata(),)
 """As what Google's clients show themselves."""
@@ -105,3 +108,74 @@ class Methods:
 
 
 _V1BETA = "google.ai.generativelanguage.v1beta"
+
+
+READ_TIMEOUT_S = 30.0
+CHANGE_TIMEOUT_S = 60.0
+GENERATE_TIMEOUT_S = 300.0
+RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
+
+
+class Calls:
+    """Every call has a timeout.
+
+    All raise what ``failures.explain`` makes of a failure.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Nothing is sent yet."""
+        self._connection = connection
+
+    async def pages(self, method: Method, request: Any) -> AsyncGenerator[Any]:
+        """Every page of a listing, each read on its own."""
+        while True:
+            page = await self.read(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def read(
+        self,
+        method: Method,
+        request: Any,
+        timeout_s: float = READ_TIMEOUT_S,
+        call: Call = Call.READ,
+    ) -> Any:
+        """Send what changes nothing, again where the table of actions says so."""
+        for delay_s in RETRY_DELAYS_S:
+            try:
+                return await self._attempt(method, request, timeout_s)
+            except grpc.RpcError as error:
+                failure = read_failure(error)
+                if not failure.is_repeated(call):
+                    raise explain(failure, self._connection) from error
+            # jitter, so that a thousand waiting jobs do not come back in step
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return await self.send(method, request, timeout_s)
+
+    async def generate(self, method: Method, request: Any) -> Any:
+        """Ask a model; it changes nothing."""
+        return await self.read(method, request, GENERATE_TIMEOUT_S, Call.GENERATE)
+
+    async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
+        """Ask a model; once the first piece is out, a failure is final."""
+        pieces = await self.generate(method, request)
+        try:
+            async for piece in pieces:
+                yield piece
+        except grpc.RpcError as error:
+            raise explain(read_failure(error), self._connection) from error
+        finally:
+            pieces.cancel()
+
+    async def send(self, method: Method, request: Any, timeout_s: float = CHANGE_TIMEOUT_S) -> Any:
+        """Send once, and say what went wrong in our own errors."""
+        try:
+            return await self._attempt(method, request, timeout_s)
+        except grpc.RpcError as error:
+            raise explain(read_failure(error), self._connection) from error
+
+    def _attempt(self, method: Method, request: Any, timeout_s: float) -> Any:
+        """Begin one call with our metadata."""
+        return method(request, timeout_s, self._connection.metadata)

@@ -8,7 +8,7 @@ import pytest
 from google.ai import generativelanguage_v1beta as gl
 from google.longrunning import operations_pb2
 
-from tuner.targets import wire
+from tuner.targets import protos
 from tuner.types import (
     Answer,
     Example,
@@ -45,24 +45,26 @@ def as_float32(value: float) -> float:
     [0.0, 0.001, 2e-4, 1e-5, 0.1, 0.7, 0.95, 1.0, 3e-38, 0.1234567, 16777216.0, -2.5],
 )
 def test_a_number_that_crossed_the_wire_is_the_one_that_was_written(value: float) -> None:
-    assert wire.shortest(as_float32(value)) == value
+    assert protos.shortest(as_float32(value)) == value
 
 
 @pytest.mark.parametrize("value", [1 / 3, 2 / 3, 0.100000016, 3.4028234663852886e38])
 def test_the_short_number_is_the_same_float32(value: float) -> None:
-    assert as_float32(wire.shortest(as_float32(value))) == as_float32(value)
+    assert as_float32(protos.shortest(as_float32(value))) == as_float32(value)
 
 
 @pytest.mark.parametrize("text", ["", "NA", "007", " two  spaces ", "a\nb\r\n", "naïve 😀", "\x00"])
 def test_an_example_reaches_the_message_exactly_as_written(text: str) -> None:
-    request = wire.create_request(NewTunedModel("a", (Example(text, text),), base_model="models/b"))
+    request = protos.create_request(
+        NewTunedModel("a", (Example(text, text),), base_model="models/b")
+    )
 
     sent = request.tuned_model.tuning_task.training_data.examples.examples[0]
     assert (sent.text_input, sent.output) == (text, text)
 
 
 def test_a_tuned_model_comes_back_as_it_was_asked_for() -> None:
-    model = wire.tuned_model(wire.create_request(FULL).tuned_model)
+    model = protos.tuned_model(protos.create_request(FULL).tuned_model)
 
     for field in ("base_model", "display_name", "description", "temperature", "top_p", "top_k"):
         assert getattr(model, field) == getattr(FULL, field)
@@ -71,36 +73,36 @@ def test_a_tuned_model_comes_back_as_it_was_asked_for() -> None:
 
 def test_what_the_user_left_open_is_not_sent() -> None:
     raw = gl.CreateTunedModelRequest.pb(
-        wire.create_request(NewTunedModel("a", (), base_model="models/b"))
+        protos.create_request(NewTunedModel("a", (), base_model="models/b"))
     )
 
-    assert not any(raw.tuned_model.HasField(field) for field in wire.SETTINGS)
+    assert not any(raw.tuned_model.HasField(field) for field in protos.SETTINGS)
     assert raw.tuned_model.tuning_task.hyperparameters.ByteSize() == 0
 
 
 def test_a_zero_is_sent_where_nothing_would_leave_the_choice_to_the_service() -> None:
-    request = wire.create_request(NewTunedModel("a", (), base_model="models/b", temperature=0.0))
+    request = protos.create_request(NewTunedModel("a", (), base_model="models/b", temperature=0.0))
 
-    assert wire.tuned_model(request.tuned_model).temperature == 0.0
+    assert protos.tuned_model(request.tuned_model).temperature == 0.0
 
 
 def test_tuning_goes_on_from_a_tuned_model() -> None:
     new = NewTunedModel("a", (), tuned_model_source="tunedModels/b")
 
-    model = wire.tuned_model(wire.create_request(new).tuned_model)
+    model = protos.tuned_model(protos.create_request(new).tuned_model)
 
     assert (model.tuned_model_source, model.base_model) == ("tunedModels/b", "")
 
 
 @pytest.mark.parametrize(("number", "state"), [(0, "CREATING"), (2, "ACTIVE"), (3, "FAILED")])
 def test_every_state_is_read(number: int, state: str) -> None:
-    assert wire.tuned_model(gl.TunedModel(state=number)).state is State(state)
+    assert protos.tuned_model(gl.TunedModel(state=number)).state is State(state)
 
 
 def test_a_state_of_the_future_is_not_taken_for_a_usable_model() -> None:
     raw = gl.TunedModel.pb()(state=99)
 
-    assert wire.tuned_model(gl.TunedModel.wrap(raw)).state is State.CREATING
+    assert protos.tuned_model(gl.TunedModel.wrap(raw)).state is State.CREATING
 
 
 @pytest.mark.parametrize("role", Role)
@@ -108,7 +110,7 @@ def test_a_state_of_the_future_is_not_taken_for_a_usable_model() -> None:
 def test_a_grant_keeps_its_role_and_its_grantee(role: Role, kind: GranteeType) -> None:
     grant = Grant(role, kind, "" if kind is GranteeType.EVERYONE else "ana@example.com")
 
-    permission = wire.permission(wire.grant_request("tunedModels/a", grant).permission)
+    permission = protos.permission(protos.grant_request("tunedModels/a", grant).permission)
 
     assert permission == Permission("", grant)
 
@@ -123,7 +125,7 @@ def test_an_operation_tells_how_far_it_is() -> None:
         ],
     )
 
-    found = wire.operation(_operation(metadata))
+    found = protos.operation(_operation(metadata))
 
     assert (found.total_steps, found.completed_steps) == (9, 2)
     assert found.snapshots == (Snapshot(2, 1, 0.7, 5.000000005),)
@@ -134,7 +136,7 @@ def test_an_operation_tells_how_far_it_is() -> None:
 def test_an_operation_without_metadata_still_names_its_model() -> None:
     raw = operations_pb2.Operation(name="tunedModels/a/operations/1", done=True)
 
-    assert wire.operation(raw).tuned_model == "tunedModels/a"
+    assert protos.operation(raw).tuned_model == "tunedModels/a"
 
 
 @pytest.mark.parametrize(("code", "cancelled"), [(1, True), (13, False)])
@@ -142,7 +144,7 @@ def test_an_operation_that_failed_says_why(code: int, cancelled: bool) -> None:
     raw = operations_pb2.Operation(name="tunedModels/a/operations/1", done=True)
     raw.error.code, raw.error.message = code, "out of memory"
 
-    found = wire.operation(raw)
+    found = protos.operation(raw)
 
     assert (found.error, found.cancelled) == ("out of memory", cancelled)
 
@@ -151,11 +153,11 @@ def test_an_error_without_words_is_still_an_error() -> None:
     raw = operations_pb2.Operation(done=True)
     raw.error.code = 13
 
-    assert "13" in wire.operation(raw).error
+    assert "13" in protos.operation(raw).error
 
 
 def test_an_update_names_exactly_what_changes() -> None:
-    request = wire.update_request("tunedModels/a", {"top_k": 3, "display_name": ""})
+    request = protos.update_request("tunedModels/a", {"top_k": 3, "display_name": ""})
 
     assert list(request.update_mask.paths) == ["top_k", "display_name"]
     assert request.tuned_model.top_k == 3
@@ -164,7 +166,7 @@ def test_an_update_names_exactly_what_changes() -> None:
 def test_sampling_is_sent_as_asked() -> None:
     config = GenerationConfig(8, 0.0, 0.5, 3, 7, ("\n",))
 
-    raw = gl.GenerateContentRequest.pb(wire.generate_request("models/a", "hi", config))
+    raw = gl.GenerateContentRequest.pb(protos.generate_request("models/a", "hi", config))
 
     sent = raw.generation_config
     assert (sent.max_output_tokens, sent.temperature, sent.top_p) == (8, 0.0, 0.5)
@@ -180,20 +182,20 @@ def test_an_answer_is_the_text_without_the_thoughts() -> None:
     raw.usage_metadata.prompt_token_count = 3
     raw.usage_metadata.candidates_token_count = 1
 
-    assert wire.answer(gl.GenerateContentResponse.wrap(raw)) == Answer("yes", "MAX_TOKENS", 3, 1)
+    assert protos.answer(gl.GenerateContentResponse.wrap(raw)) == Answer("yes", "MAX_TOKENS", 3, 1)
 
 
 def test_a_refused_prompt_is_an_answer_with_a_reason() -> None:
     refused = gl.GenerateContentResponse(prompt_feedback={"block_reason": "SAFETY"})
 
-    assert wire.answer(refused) == Answer("", "SAFETY")
+    assert protos.answer(refused) == Answer("", "SAFETY")
 
 
 def test_a_finish_reason_of_the_future_is_shown_as_its_number() -> None:
     raw = gl.GenerateContentResponse.pb()()
     raw.candidates.add(finish_reason=987)
 
-    assert wire.answer(gl.GenerateContentResponse.wrap(raw)).finish_reason == "987"
+    assert protos.answer(gl.GenerateContentResponse.wrap(raw)).finish_reason == "987"
 
 
 def _operation(metadata: gl.CreateTunedModelMetadata) -> operations_pb2.Operation:

@@ -13,10 +13,11 @@ from tuner.types import Feature
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tuner.jobs.running.runner import Pace
+    from tuner.jobs.runner import Timing
     from tuner.targets import Target
     from tuner.types import Operation
 
+POLL_S = {"local": 0.5, "gemini": 5.0}
 QUICKEST_S = {"local": 0.02, "gemini": 5.0}
 FEW = 10  # fewer are asked for one by one
 AT_A_TIME = 32
@@ -27,7 +28,7 @@ YOUNG = 10  # looked at when it has aged by one of so many parts
 SHARE = 4  # a listing that takes long is not asked for all the time
 
 
-class Followed:
+class PolledOperation:
     """One operation: what was seen of it last, and who waits for more."""
 
     __slots__ = (
@@ -72,19 +73,19 @@ class Followed:
         self.wake()
 
 
-class Follower:
+class Poller:
     """One loop that looks while anybody waits.
 
     Ten operations or more are seen in one listing, where there is one; otherwise each is asked for on
     its own, not all in one moment. Young ones are looked at whenever a tenth of their age has passed.
     """
 
-    def __init__(self, target: Target, pace: Pace, quickest_s: float | None = None) -> None:
+    def __init__(self, target: Target, pace: Timing, quickest_s: float | None = None) -> None:
         """``pace.poll_s`` is the longest time between two looks, ``quickest_s`` the shortest."""
         self._target, self._pace = target, pace
         self._quickest_s = pace.poll_s if quickest_s is None else quickest_s
         self._can_list = Feature.LISTING not in target.lacks
-        self._followed: dict[str, Followed] = {}
+        self._followed: dict[str, PolledOperation] = {}
         self._took_s, self._wakes_at = 0.0, -math.inf
         self._hurry = asyncio.Event()
         self._few = asyncio.Semaphore(AT_A_TIME)
@@ -136,10 +137,10 @@ class Follower:
 
     # -- who waits ------------------------------------------------------------------------------
 
-    def _one(self, name: str) -> Followed:
-        return self._followed.setdefault(name, Followed(self._pace.now()))
+    def _one(self, name: str) -> PolledOperation:
+        return self._followed.setdefault(name, PolledOperation(self._pace.now()))
 
-    async def _wait(self, one: Followed, until: float = math.inf) -> None:
+    async def _wait(self, one: PolledOperation, until: float = math.inf) -> None:
         waiter = asyncio.get_running_loop().create_future()
         one.waiting.append((until, waiter))
         due = -math.inf if one.latest is None else min(until, one.due)
@@ -152,7 +153,7 @@ class Follower:
         finally:
             one.waiting = [each for each in one.waiting if each[1] is not waiter]
 
-    def _see(self, one: Followed, operation: Operation, interval_s: float) -> None:
+    def _see(self, one: PolledOperation, operation: Operation, interval_s: float) -> None:
         now = self._pace.now()
         one.latest, one.error = operation, None
         one.seen_at, one.due = now, now + interval_s
@@ -174,14 +175,14 @@ class Follower:
         except BaseException as error:  # noqa: BLE001 -- whatever it is, who waits must hear of it
             _fail(self._awaited().values(), error)
 
-    def _awaited(self) -> dict[str, Followed]:
+    def _awaited(self) -> dict[str, PolledOperation]:
         now = self._pace.now()
         for one in self._followed.values():
             if one.waiting:
                 one.wake(now)
         return {name: one for name, one in self._followed.items() if one.waiting}
 
-    async def _look(self, awaited: dict[str, Followed]) -> None:
+    async def _look(self, awaited: dict[str, PolledOperation]) -> None:
         now = self._pace.now()
         unseen = [name for name, one in awaited.items() if one.latest is None]
         due = [name for name, one in awaited.items() if one.latest and one.due <= now]
@@ -191,7 +192,7 @@ class Follower:
             if not awaited[name].is_asked:
                 self._ask(name, awaited[name], len(awaited))
 
-    async def _list(self, awaited: dict[str, Followed]) -> list[str]:
+    async def _list(self, awaited: dict[str, PolledOperation]) -> list[str]:
         """See all in one listing; returns those that it does not show."""
         begun = self._pace.now()
         try:
@@ -210,13 +211,13 @@ class Follower:
             self._see(awaited[name], operation, interval_s)
         return [name for name in awaited if name not in found]
 
-    def _ask(self, name: str, one: Followed, running: int) -> None:
+    def _ask(self, name: str, one: PolledOperation, running: int) -> None:
         one.is_asked = True
         task = asyncio.create_task(self._get(name, one, running))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    async def _get(self, name: str, one: Followed, running: int) -> None:
+    async def _get(self, name: str, one: PolledOperation, running: int) -> None:
         try:
             async with self._few:
                 operation = await self._target.operation(name)
@@ -232,7 +233,7 @@ class Follower:
             if one.due < self._wakes_at:
                 self._hurry.set()
 
-    async def _pause(self, awaited: Iterable[Followed]) -> None:
+    async def _pause(self, awaited: Iterable[PolledOperation]) -> None:
         """Sleep until the next look is due, somebody's time is over, or somebody is in a hurry."""
         dues = [one.due for one in awaited if not one.is_asked]
         untils = [until for one in awaited for until, _ in one.waiting]
@@ -260,7 +261,7 @@ class Follower:
         return min(max(age_s / YOUNG, shortest), self._longest_s)
 
 
-def _fail(those: Iterable[Followed], error: BaseException) -> None:
+def _fail(those: Iterable[PolledOperation], error: BaseException) -> None:
     for one in those:
         one.fail(error)
 

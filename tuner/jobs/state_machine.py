@@ -1,11 +1,9 @@
-"""One job, one step at a time.
-
-``advance`` asks the service what is already true before it changes anything, so that doing a step
-twice equals doing it once. That is the whole of tuner's crash safety: the ledger is a bookmark.
-"""
+"""One job, one step at a time."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,18 +12,20 @@ from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
 from tuner.evaluation import gate
 from tuner.evaluation.answers import NOTHING_KEPT
 from tuner.events.events import Event, EventKind
-from tuner.jobs import stopping
 from tuner.jobs.sharing import share, transfer
 from tuner.jobspec.prepared_job import content_id, new_tuned_model
 from tuner.types import Phase, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tuner.evaluation.answers import Answers
     from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
+    from tuner.jobspec.schema import EarlyStopping
     from tuner.targets import Target
-    from tuner.types import Operation, TunedModel
+    from tuner.types import Operation, Snapshot, TunedModel
 
 
 async def advance(
@@ -44,11 +44,11 @@ async def advance(
         case Phase.SUBMIT:
             return await _submit(job, work, target, tell)
         case Phase.TUNE:
-            return await look(job, target, tell, work)
+            return await poll(job, target, tell, work)
         case Phase.EVALUATE:
             return await _evaluate(job, work, target, tell, answers)
         case Phase.SHARE | Phase.TRANSFER:
-            return await _give_away(job, work, target, tell)
+            return await _apply_permissions(job, work, target, tell)
         case _:
             return job
 
@@ -67,7 +67,7 @@ async def _submit(job: Job, work: PreparedJob, target: Target, tell: EventHandle
     if found is None and others_content(job, work):
         return replace(job, content=content_id(work))  # written down before it is made
     if found is None and _had_a_model(job) and not job.retry:
-        return _anew(job)
+        return _reset_for_retry(job)
     if found is None:
         created = await _create(job, work, target, tell)
         if created is not None:
@@ -86,7 +86,7 @@ def _had_a_model(job: Job) -> bool:
     return bool(job.operation or job.completed_steps or job.evaluation)
 
 
-def _anew(job: Job) -> Job:
+def _reset_for_retry(job: Job) -> Job:
     """What is made in place of a model that is gone ends as another one, and is told of again."""
     job = replace(job, operation="", total_steps=0, completed_steps=0, mean_loss=None)
     return replace(job, attempt=job.attempt + 1, evaluation=None, allowed="", stopping="")
@@ -158,7 +158,7 @@ def others_content(job: Job | None, work: PreparedJob) -> list[str]:
     return ["it was tuned from other examples, as the ledger knows"]
 
 
-async def look(
+async def poll(
     job: Job, target: Target, tell: EventHandler, work: PreparedJob | None = None
 ) -> Job:
     """See how the tuning goes; the phase after it is EVALUATE.
@@ -202,7 +202,7 @@ async def _stop_early(
         tell(Event(EventKind.CANCELLING, job, why=job.stopping))
     if job.stopping:
         return job
-    why = stopping.reason(work.spec.early_stopping, operation)
+    why = early_stop_reason(work.spec.early_stopping, operation)
     if why:
         tell(Event(EventKind.STOPPING, job, why=why))
     return replace(job, stopping=why)
@@ -262,8 +262,45 @@ async def _evaluate(
     return replace(job, phase=Phase.REJECTED, error=misses, allowed=gate.lapsed(job.allowed))
 
 
-async def _give_away(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
+async def _apply_permissions(
+    job: Job, work: PreparedJob, target: Target, tell: EventHandler
+) -> Job:
     if not job.allowed:  # an older tuner wrote down how far it came, but not why it might
         return replace(job, phase=Phase.EVALUATE)
     step = share if job.phase is Phase.SHARE else transfer
     return await step(job, work, target, tell)
+
+
+def early_stop_reason(asked: EarlyStopping | None, operation: Operation) -> str:
+    """Why to cancel the tuning, for people; empty to let it go on.
+
+    The loss at a step is the mean over ``asked.window_steps`` steps up to it. One that is not a
+    number is no progress. Steps that were not reported count as time that passed.
+    """
+    if asked is None or operation.done:
+        return ""
+    best, best_step = math.inf, 0
+    step = 0
+    for step, loss in _losses(operation.snapshots, asked.window_steps):
+        if loss < best - asked.min_delta or not best_step:
+            best, best_step = (math.inf if math.isnan(loss) else loss), step
+    if not best_step or step - best_step < asked.patience_steps:
+        return ""
+    if math.isinf(best):
+        return f"the loss has not been a number for {step - best_step} steps"
+    sunk = f"sunk below {best:.4g}" + (
+        f" by more than {asked.min_delta:g}" if asked.min_delta else ""
+    )
+    return f"the loss has not {sunk} for {step - best_step} steps"
+
+
+def _losses(snapshots: Sequence[Snapshot], window_steps: int) -> Iterator[tuple[int, float]]:
+    """Step and mean loss, from the step on at which a whole window has passed."""
+    window: deque[Snapshot] = deque()
+    for each in snapshots:
+        window.append(each)
+        while window[0].step <= each.step - window_steps:
+            window.popleft()
+        if each.step >= window_steps:
+            # a sum that is kept up rounds, and a loss that stands still would seem to sink
+            yield each.step, math.fsum(one.mean_loss for one in window) / len(window)

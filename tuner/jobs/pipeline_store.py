@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tuner.jobs.ledger.store import Store
+    from tuner.jobs.store import Store
 
 # only ever sorted by, never compared with a clock
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
@@ -40,7 +40,7 @@ class Origin(IntEnum):
 
 
 class Member(NamedTuple):
-    """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is known.
+    """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is all_pipelines.
 
     ``state`` is ``selected``, ``not selected``, ``deleted``, ``skipped``, or empty: as its job says.
     """
@@ -52,7 +52,7 @@ class Member(NamedTuple):
     state: str = ""
 
 
-class Known(NamedTuple):
+class SavedPipeline(NamedTuple):
     """A pipeline of the ledger."""
 
     id: str
@@ -62,7 +62,7 @@ class Known(NamedTuple):
     members: tuple[Member, ...]
 
 
-def begin(  # noqa: PLR0913, PLR0917 -- what is stored of a pipeline
+def save_pipeline(  # noqa: PLR0913, PLR0917 -- what is stored of a pipeline
     store: Store,
     pipeline: str,
     name: str,
@@ -78,13 +78,13 @@ def begin(  # noqa: PLR0913, PLR0917 -- what is stored of a pipeline
         db.execute(skipped, (pipeline,))
 
 
-def know(store: Store, pipeline: str, member: Member) -> None:
-    """Write down which model a stage makes, once its source is known."""
+def save_member(store: Store, pipeline: str, member: Member) -> None:
+    """Write down which model a stage makes, once its source is all_pipelines."""
     with store.transaction() as db:
         db.execute(_STAGE, _row(pipeline, member))
 
 
-def mark(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
+def mark_members(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
     """Write down the states of some stages."""
     rows = [(state, pipeline, stage) for stage, state in states.items()]
     with store.transaction() as db:
@@ -93,41 +93,43 @@ def mark(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
 
 def members(store: Store, pipeline: str) -> dict[str, Member]:
     """The stages of a pipeline as they were written down, by name, in the order of the file."""
-    found = store.rows(f"{_MEMBER} ORDER BY rowid", (pipeline,))
+    found = store.query(f"{_MEMBER} ORDER BY rowid", (pipeline,))
     return {row[0]: Member(row[0], row[1], row[2], Origin(row[3]), row[4]) for row in found}
 
 
 def member(store: Store, pipeline: str, stage: str) -> Member:
     """One of them, which is there."""
-    ((name, where, model, made, state),) = store.rows(f"{_MEMBER} AND stage = ?", (pipeline, stage))
+    ((name, where, model, made, state),) = store.query(
+        f"{_MEMBER} AND stage = ?", (pipeline, stage)
+    )
     return Member(name, where, model, Origin(made), state)
 
 
-def decide(store: Store, pipeline: str, grouping: str, digest: str, winner: str) -> None:
+def save_decision(store: Store, pipeline: str, grouping: str, digest: str, winner: str) -> None:
     """Write down who won; the first decision about the same candidates stands."""
     row = (pipeline, grouping, digest, winner)
     with store.transaction() as db:
         db.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?, ?)", row)
 
 
-def decided(store: Store, pipeline: str, grouping: str) -> dict[str, str]:
+def decisions(store: Store, pipeline: str, grouping: str) -> dict[str, str]:
     """Who won in a grouping, by the digest of what was compared."""
     query = "SELECT digest, winner FROM decision WHERE pipeline = ? AND grouping = ?"
-    return dict(store.rows(query, (pipeline, grouping)))
+    return dict(store.query(query, (pipeline, grouping)))
 
 
-def winners(store: Store) -> set[str]:
+def selected_models(store: Store) -> set[str]:
     """Whatever won in any pipeline."""
-    return {winner for (winner,) in store.rows("SELECT DISTINCT winner FROM decision")}
+    return {winner for (winner,) in store.query("SELECT DISTINCT winner FROM decision")}
 
 
 def origins(store: Store, where: str, tuned_model: str) -> list[Origin]:
     """Where a model came from, as the pipelines saw it that named it before, the first one first."""
     query = "SELECT made FROM stage WHERE target = ? AND tuned_model = ? ORDER BY rowid"
-    return [Origin(made) for (made,) in store.rows(query, (where, tuned_model))]
+    return [Origin(made) for (made,) in store.query(query, (where, tuned_model))]
 
 
-def others(store: Store, pipeline: str, member: Member) -> list[str]:
+def other_pipelines(store: Store, pipeline: str, member: Member) -> list[str]:
     """The pipelines of other files that a stage's model belongs to."""
     query = """
         SELECT DISTINCT pipeline.name FROM stage JOIN pipeline ON pipeline.id = stage.pipeline
@@ -135,21 +137,21 @@ def others(store: Store, pipeline: str, member: Member) -> list[str]:
         AND pipeline.spec NOT IN (SELECT spec FROM pipeline WHERE id = ?)
     """
     values = (member.where, member.tuned_model, pipeline)
-    return [name for (name,) in store.rows(query, values)]
+    return [name for (name,) in store.query(query, values)]
 
 
-def known(store: Store) -> list[Known]:
+def all_pipelines(store: Store) -> list[SavedPipeline]:
     """All pipelines, the latest first."""
     query = "SELECT id, name, spec, overrides FROM pipeline ORDER BY updated DESC"
     return [
-        Known(row[0], row[1], row[2], tuple(json.loads(row[3])), _members(store, row[0]))
-        for row in store.rows(query)
+        SavedPipeline(row[0], row[1], row[2], tuple(json.loads(row[3])), _members(store, row[0]))
+        for row in store.query(query)
     ]
 
 
-def find(store: Store, name: str) -> Known | None:
+def find_pipeline(store: Store, name: str) -> SavedPipeline | None:
     """The latest pipeline of this name or id; None when there is none."""
-    return next((each for each in known(store) if name in (each.name, each.id)), None)
+    return next((each for each in all_pipelines(store) if name in (each.name, each.id)), None)
 
 
 def _members(store: Store, pipeline: str) -> tuple[Member, ...]:

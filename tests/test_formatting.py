@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.one_target import OneTarget
 from tests.fakes.pipelines import PipelineTarget
 from tuner.__main__ import run as tuner
-from tuner.jobs.figures import figure, readable
+from tuner.formatting import format_floats, format_number
 
 PIPE = """\
 pipeline: pipe
@@ -24,7 +24,7 @@ jobs:
 
 
 def test_a_figure_has_three_decimals_and_no_sign_for_nothing():
-    assert [figure(each) for each in (1 / 12, 1, -0.25, -1e-9)] == [
+    assert [format_number(each) for each in (1 / 12, 1, -0.25, -1e-9)] == [
         "0.083",
         "1.000",
         "-0.250",
@@ -35,7 +35,7 @@ def test_a_figure_has_three_decimals_and_no_sign_for_nothing():
 def test_of_a_row_its_fractions_are_figures_and_all_else_is_as_it_was():
     row = {"job": "a", "tuned": 2 / 3, "rows": 12, "kept": True, "base": None}
 
-    assert readable(row) == row | {"tuned": "0.667"}
+    assert format_floats(row) == row | {"tuned": "0.667"}
 
 
 @pytest.mark.slow

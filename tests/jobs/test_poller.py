@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tuner.errors import NotAllowed, NotFound, RequestRefused, Unavailable
-from tuner.jobs.running.follower import AT_A_TIME, Follower
-from tuner.jobs.running.runner import Pace
+from tuner.jobs.poller import AT_A_TIME, Poller
+from tuner.jobs.runner import Timing
 from tuner.types import Feature, Operation
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Service:
             raise self.faults.pop(0)
 
 
-async def ended(follower: Follower, name: str) -> Operation:
+async def ended(follower: Poller, name: str) -> Operation:
     while True:
         operation = await follower.operation(name)
         if operation.done:
@@ -98,7 +98,7 @@ async def ended(follower: Follower, name: str) -> Operation:
 
 
 def followed(
-    question: Callable[[Follower, Service], Awaitable[Any]],
+    question: Callable[[Poller, Service], Awaitable[Any]],
     ends: dict[str, float],
     quickest_s: float | None = None,
     poll_s: float = 1.0,
@@ -107,8 +107,8 @@ def followed(
     async def asked() -> tuple[Any, Service]:
         clock = Clock()
         target = Service(clock, ends, **service)
-        pace = Pace(poll_s=poll_s, now=lambda: clock.now, sleep=clock.sleep)
-        follower = Follower(target, pace, quickest_s)
+        pace = Timing(poll_s=poll_s, now=lambda: clock.now, sleep=clock.sleep)
+        follower = Poller(target, pace, quickest_s)
         running = asyncio.create_task(clock.run())
         try:
             return await asyncio.wait_for(question(follower, target), 20), target
@@ -119,7 +119,7 @@ def followed(
     return asyncio.run(asked())
 
 
-async def all_of_them(follower: Follower, target: Service) -> list[float]:
+async def all_of_them(follower: Poller, target: Service) -> list[float]:
     """When the end of each was heard of, after it."""
 
     async def one(name: str) -> float:
@@ -175,7 +175,7 @@ def test_what_the_listing_does_not_show_is_asked_for_on_its_own() -> None:
 
 
 def test_one_that_is_gone_fails_alone() -> None:
-    async def asked(follower: Follower, target: Service) -> list[Any]:
+    async def asked(follower: Poller, target: Service) -> list[Any]:
         names = [*target.ends, "gone"]
         return await asyncio.gather(
             *(ended(follower, name) for name in names), return_exceptions=True
@@ -189,7 +189,7 @@ def test_one_that_is_gone_fails_alone() -> None:
 
 @pytest.mark.parametrize("count", [3, 30])
 def test_a_target_that_is_away_is_told_to_each_once_and_then_looked_at_anew(count: int) -> None:
-    async def asked(follower: Follower, target: Service) -> list[int]:
+    async def asked(follower: Poller, target: Service) -> list[int]:
         target.faults = [Unavailable("gone")] * (count if count < 10 else 1)
 
         async def one(name: str) -> int:
@@ -209,7 +209,7 @@ def test_a_target_that_is_away_is_told_to_each_once_and_then_looked_at_anew(coun
 
 
 def test_an_error_in_the_middle_reaches_who_waits_for_news() -> None:
-    async def asked(follower: Follower, target: Service) -> bool:
+    async def asked(follower: Poller, target: Service) -> bool:
         await follower.operation("o0")
         target.faults = [Unavailable("gone")]
         await follower.news("o0")
@@ -238,7 +238,7 @@ def test_thousands_of_young_ones_are_not_looked_at_all_the_time() -> None:
 
 
 def test_steps_are_news_once_a_second() -> None:
-    async def asked(follower: Follower, _target: Service) -> int:
+    async def asked(follower: Poller, _target: Service) -> int:
         news = 0
         while not (await follower.operation("o0")).done:
             await follower.news("o0")
@@ -252,7 +252,7 @@ def test_steps_are_news_once_a_second() -> None:
 
 
 def test_who_waits_for_a_time_gets_back_in_time() -> None:
-    async def asked(follower: Follower, target: Service) -> float:
+    async def asked(follower: Poller, target: Service) -> float:
         await follower.operation("o0")
         await follower.news("o0", within_s=0.25)
         return target.clock.now
@@ -261,7 +261,7 @@ def test_who_waits_for_a_time_gets_back_in_time() -> None:
 
 
 def test_what_another_call_showed_needs_no_look() -> None:
-    async def asked(follower: Follower, target: Service) -> int:
+    async def asked(follower: Poller, target: Service) -> int:
         follower.saw(target.look("o0"))
         await follower.operation("o0")
         return len(target.calls)
@@ -270,7 +270,7 @@ def test_what_another_call_showed_needs_no_look() -> None:
 
 
 def test_what_was_seen_long_ago_is_looked_at_anew() -> None:
-    async def asked(follower: Follower, target: Service) -> bool:
+    async def asked(follower: Poller, target: Service) -> bool:
         await follower.operation("o0")
         await target.clock.sleep(60)
         return (await follower.operation("o0")).done
@@ -282,7 +282,7 @@ def test_nobody_is_left_waiting_when_something_else_breaks() -> None:
     class Crash(BaseException):
         pass
 
-    async def asked(follower: Follower, target: Service) -> list[Any]:
+    async def asked(follower: Poller, target: Service) -> list[Any]:
         target.faults = [Crash()]
         return await asyncio.gather(
             *(ended(follower, name) for name in target.ends), return_exceptions=True
@@ -294,7 +294,7 @@ def test_nobody_is_left_waiting_when_something_else_breaks() -> None:
 
 
 def test_when_nobody_waits_nobody_looks() -> None:
-    async def asked(follower: Follower, target: Service) -> int:
+    async def asked(follower: Poller, target: Service) -> int:
         await all_of_them(follower, target)
         before = len(target.calls)
         await target.clock.sleep(100)
@@ -304,7 +304,7 @@ def test_when_nobody_waits_nobody_looks() -> None:
 
 
 def test_who_waits_when_it_is_closed_may_ask_again() -> None:
-    async def asked(follower: Follower, target: Service) -> list[Any]:
+    async def asked(follower: Poller, target: Service) -> list[Any]:
         await follower.operation("o0")
         first = asyncio.create_task(follower.news("o0"))
         second = asyncio.create_task(follower.operation("o1"))

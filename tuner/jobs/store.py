@@ -1,0 +1,666 @@
+"""The local store: a bookmark for every job, in one SQLite file.
+
+It may be deleted at any time: the service is asked what is true before anything is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+from tuner import home
+from tuner.errors import Superseded, TunerError
+from tuner.job import Evaluation, Interval, Job, Judged
+from tuner.jobs import lock
+from tuner.types import Phase, TargetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tuner.jobs.lock import Claim, Holder, Me
+
+    Change = Callable[[sqlite3.Connection], Any]
+
+__all__ = ["VERSION", "SavedJob", "Store", "open_store"]
+
+BUSY_S = 30.0
+# every commit is on disk before it counts; a test that commits a million times may say OFF
+SYNCHRONOUS = "FULL"
+
+
+def nothing(_moment: str) -> None:
+    """What is done around a transaction, but for tests."""
+
+
+class Database:
+    """An open ledger file; one that was deleted meanwhile is begun anew.
+
+    Attributes:
+        explained: Around what SQLite, or a bookmark that is none, may complain of: as a TunerError.
+
+    Raises:
+        TunerError: From every method: the file is damaged, full, not to be written, or comes from
+            a newer tuner.
+    """
+
+    def __init__(self, path: Path, around: Callable[[str], None] = nothing) -> None:
+        """Open the file, making it when there is none.
+
+        ``around`` is called with ``begin`` before a transaction, ``commit`` before and
+        ``committed`` after its commit: the moments a process may die at.
+        """
+        self.path = path
+        self.explained = _Explained(path, (sqlite3.Error, OSError, ValueError, KeyError, TypeError))
+        self._complaints = _Explained(path, (sqlite3.Error, OSError))
+        self._around = around
+        self._db: sqlite3.Connection
+        self._open()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing: committed at the end, undone when anything is raised."""
+        self._around("begin")
+        with self.explained:
+            self._reopen()
+            self._db.execute("BEGIN IMMEDIATE")
+        try:
+            with self._complaints:
+                yield self._db
+            self._around("commit")
+            with self.explained:
+                self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.rollback()
+            raise
+        self._around("committed")
+
+    def query(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds, outside of any transaction."""
+        with self.explained:
+            self._reopen()
+            return self._db.execute(query, tuple(values)).fetchall()
+
+    def _open(self) -> None:
+        with self.explained:
+            # made with the file's own mode: it holds names of people and what models answered
+            self.path.touch(mode=0o600)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+            self._identity = _identity(self.path)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+            if version(self._db) != VERSION:
+                self._migrate()
+
+    def _migrate(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            found = version(self._db)
+            migrate(self._db)
+        except BaseException:
+            self._db.rollback()
+            raise
+        self._db.execute("COMMIT")
+        if found > VERSION:
+            self._db.close()
+            raise TunerError(
+                f"{self.path} was written by a newer tuner "
+                f"(schema {found}, this one knows {VERSION})",
+                "upgrade with `pip install --upgrade tuner`",
+            )
+
+    def _reopen(self) -> None:
+        """SQLite writes on to a file that was deleted, and nobody would ever read it."""
+        if _identity(self.path) != self._identity:
+            self._db.close()
+            self._open()
+
+
+class _Explained:
+    """A block whose errors of some kinds are raised as one TunerError; may be entered many times."""
+
+    def __init__(self, path: Path, kinds: tuple[type[Exception], ...]) -> None:
+        self._path, self._kinds = path, kinds
+
+    def __enter__(self) -> None:
+        """Nothing is prepared."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise the error that is meant."""
+        if isinstance(error, self._kinds):
+            raise _explain(self._path, error) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 -- before every query, and three times as fast
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _explain(path: Path, error: Exception) -> TunerError:
+    if isinstance(error, OSError) or "readonly" in str(error):
+        return TunerError(
+            f"the ledger {path} cannot be written: {error}",
+            "make the file and its folder writable, or set TUNER_HOME to another folder",
+        )
+    return TunerError(
+        f"the ledger {path} cannot be used: {error}",
+        "free some disk space if it is full; if it is damaged move it away and run again: "
+        "the service knows what was tuned, nothing happens twice",
+    )
+
+
+VERSION = 2
+
+_BOOKMARKS = """
+CREATE TABLE job (
+    target TEXT NOT NULL,
+    tuned_model TEXT NOT NULL,
+    name TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    updated REAL NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (target, tuned_model)
+) STRICT
+"""
+# What came with version 2. ``claim`` says who works on what: ``scope`` is a job's target, or
+# ``pipeline``, and ``name`` its tuned model, or the pipeline's id.
+_SECOND = (
+    """CREATE TABLE runner (
+        id TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        started TEXT NOT NULL,
+        beat INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE claim (
+        scope TEXT NOT NULL,
+        name TEXT NOT NULL,
+        runner TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        PRIMARY KEY (scope, name)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE judged (
+        target TEXT NOT NULL,
+        tuned_model TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (target, tuned_model, digest, position)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE answer (
+        target TEXT NOT NULL,
+        model TEXT NOT NULL,
+        prompt TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (target, model, prompt)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE pipeline (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        overrides TEXT NOT NULL,
+        state TEXT NOT NULL,
+        updated REAL NOT NULL
+    ) STRICT""",
+    """CREATE TABLE stage (
+        pipeline TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        target TEXT NOT NULL,
+        tuned_model TEXT NOT NULL,
+        state TEXT NOT NULL,
+        made INTEGER NOT NULL,
+        PRIMARY KEY (pipeline, stage)
+    ) STRICT""",
+    """CREATE TABLE decision (
+        pipeline TEXT NOT NULL,
+        grouping TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        winner TEXT NOT NULL,
+        PRIMARY KEY (pipeline, grouping, digest)
+    ) STRICT""",
+    """CREATE TABLE notice (
+        id TEXT PRIMARY KEY,
+        target TEXT NOT NULL,
+        tuned_model TEXT NOT NULL,
+        sink TEXT NOT NULL,
+        body TEXT NOT NULL,
+        tries INTEGER NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT""",
+)
+
+_BODY = "UPDATE job SET body = ? WHERE target = ? AND tuned_model = ?"
+
+
+def version(db: sqlite3.Connection) -> int:
+    """The version of the tables of an open file; 0 for a new one."""
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the tables up to ``VERSION``; to be called inside a transaction, all or nothing."""
+    found = version(db)
+    if found >= VERSION:
+        return
+    if found == 0:
+        db.execute(_BOOKMARKS)
+    for table in _SECOND:
+        db.execute(table)
+    bookmarks = db.execute("SELECT target, tuned_model, body FROM job").fetchall()
+    for target, tuned_model, text in bookmarks:
+        body = json.loads(text)
+        if body["evaluation"] is not None:
+            body["evaluation"] = _second_evaluation(db, (target, tuned_model), body["evaluation"])
+            db.execute(_BODY, (json.dumps(body), target, tuned_model))
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _second_evaluation(
+    db: sqlite3.Connection, whose: tuple[str, str], first: dict[str, Any]
+) -> dict[str, Any]:
+    """Version 1 had the rows inside the evaluation, and no other metric than the exact match."""
+    digest, rows = first["digest"], first["rows"]
+    db.executemany(
+        "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
+        [(*whose, digest, place, json.dumps(row)) for place, row in enumerate(rows)],
+    )
+    return {
+        "digest": digest,
+        "metric": "exact_match",
+        "tuned": first["tuned"],
+        "base": first["base"],
+        "count": len(rows),
+        "interval": None,
+    }
+
+
+_SAVE = """
+INSERT OR REPLACE INTO job (target, tuned_model, name, phase, updated, body)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedJob:
+    """A job and when it was last written down, seconds since 1970."""
+
+    job: Job
+    updated: float
+
+
+class Store(Database):
+    """An open ledger; use it as a context manager.
+
+    Raises:
+        TunerError: From every method: the file is damaged, cannot be written, or comes from a
+            newer tuner.
+    """
+
+    def __init__(
+        self, path: Path, clock: Callable[[], float], around: Callable[[str], None] = nothing
+    ) -> None:
+        """Open the file, making it when there is none; ``clock`` gives seconds since 1970.
+
+        ``around`` is told of the moments of every transaction, as ``Database`` says.
+        """
+        super().__init__(path, around)
+        self._commits = GroupCommits(self)
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def save(
+        self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notification] = ()
+    ) -> Job:
+        """Write ``job`` down so that it survives a crash, and return it.
+
+        The rows of a fresh evaluation, and ``notices`` of the end, are in the same transaction.
+
+        Raises:
+            Superseded: ``claim`` is another runner's by now; nothing is written.
+        """
+        with self.transaction() as db:
+            self._save(db, job, claim, notices)
+        return job
+
+    async def saved(
+        self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notification] = ()
+    ) -> None:
+        """As ``save``, in one transaction with what other jobs write in the same moment."""
+        await self._commits.made(lambda db: self._save(db, job, claim, notices))
+
+    def begin(
+        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
+    ) -> Claim | Holder:
+        """Claim ``job``, as ``lock.take``, and write it down when it was to be had.
+
+        Nobody works on a job that has ended, whoever had it last, unless a pipeline may still have
+        to delete what it beat.
+        """
+        with self.transaction() as db:
+            return self._begin(db, job, me, is_gone)
+
+    async def begun(
+        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
+    ) -> Claim | Holder:
+        """As ``begin``, in one transaction with what other jobs write in the same moment."""
+        return await self._commits.made(lambda db: self._begin(db, job, me, is_gone))
+
+    def note(self, jobs: Iterable[tuple[Job, Claim | None]]) -> None:
+        """Write down the progress of many in one transaction; losing it costs nothing.
+
+        A job that another runner has is left as that one has it; without a claim, any other.
+        """
+        with self.transaction() as db:
+            for job, claim in jobs:
+                if lock.may_write(db, job.where, job.tuned_model, claim):
+                    db.execute(_SAVE, self._row(job))
+
+    def find(self, where: str, tuned_model: str) -> Job | None:
+        """The bookmark of one tuned model on one target (``Job.where``)."""
+        found = self._select("WHERE target = ? AND tuned_model = ?", (where, tuned_model))
+        return found[0].job if found else None
+
+    def jobs(self, *named: str) -> list[SavedJob]:
+        """All bookmarks, the latest first; or those with a job's name, model id or model name."""
+        if not named:
+            return self._select("", ())
+        marks = ", ".join("?" * len(named))
+        full = tuple(f"tunedModels/{name}" for name in named)
+        where = f"WHERE name IN ({marks}) OR tuned_model IN ({marks}) OR tuned_model IN ({marks})"
+        return self._select(where, (*named, *named, *full))
+
+    def forget(self, job: Job) -> None:
+        """Remove a bookmark; the service keeps what it has."""
+        with self.transaction() as db:
+            db.execute(
+                "DELETE FROM job WHERE target = ? AND tuned_model = ?",
+                (job.where, job.tuned_model),
+            )
+            forget_answers(db, job)
+
+    def evaluation_rows(self, job: Job) -> tuple[Judged, ...]:
+        """The held-out rows of its evaluation as both models answered them; none when not kept."""
+        return rows_of(self, job)
+
+    def with_rows(self, job: Job) -> Job:
+        """``job`` with the held-out rows of its evaluation, which an earlier run may have asked."""
+        if job.evaluation is None or job.evaluation.rows:
+            return job
+        return replace(job, evaluation=replace(job.evaluation, rows=self.evaluation_rows(job)))
+
+    def answers(self, where: str) -> StoredAnswers:
+        """What the models of one target (``Job.where``) answered so far."""
+        return StoredAnswers(self, self._commits, where)
+
+    def _save(
+        self, db: sqlite3.Connection, job: Job, claim: Claim | None, notices: Sequence[Notification]
+    ) -> None:
+        if claim is not None:
+            lock.confirm(db, claim)
+        db.execute(_SAVE, self._row(job))
+        keep_rows(db, job)
+        if notices:
+            insert_notifications(db, notices)
+
+    def _begin(
+        self,
+        db: sqlite3.Connection,
+        job: Job,
+        me: Me,
+        is_gone: Callable[[Holder], bool] | None,
+    ) -> Claim | Holder:
+        is_over = _is_over(db, job)
+        gone = (lambda _: True) if is_over else is_gone
+        claim = lock.taken(db, job.where, job.tuned_model, me, gone)
+        if isinstance(claim, lock.Claim):
+            claim = claim._replace(former=None) if is_over else claim
+            db.execute(_SAVE, self._row(job))
+            keep_rows(db, job)
+        return claim
+
+    def _row(self, job: Job) -> tuple[str | float, ...]:
+        body = json.dumps(_body(job))
+        return (job.where, job.tuned_model, job.name, job.phase, self._clock(), body)
+
+    def _select(self, where: str, values: tuple[str, ...]) -> list[SavedJob]:
+        query = f"SELECT phase, updated, body FROM job {where} ORDER BY updated DESC"  # noqa: S608 -- where is one of three constants above
+        found = self.query(query, values)
+        with self.explained:
+            return [SavedJob(_job(phase, body), updated) for phase, updated, body in found]
+
+
+def _is_over(db: sqlite3.Connection, job: Job) -> bool:
+    found = db.execute(
+        "SELECT phase FROM job WHERE target = ? AND tuned_model = ?", (job.where, job.tuned_model)
+    ).fetchone()
+    phase = Phase(found[0]) if found else job.phase
+    return phase.is_end and phase is not Phase.NOT_SELECTED
+
+
+def open_store() -> Store:
+    """This person's own."""
+    return Store(home.ledger_file(), time.time)
+
+
+def _body(job: Job) -> dict[str, Any]:
+    """What is written of a job beside the columns; asdict would copy every part of every part."""
+    body = {name: getattr(job, name) for name in _JOB}
+    body["target"] = _target(job.target)
+    if job.evaluation is not None:
+        body["evaluation"] = {name: getattr(job.evaluation, name) for name in _EVALUATION}
+        if job.evaluation.interval is not None:
+            body["evaluation"]["interval"] = asdict(job.evaluation.interval)
+    return body
+
+
+_JOB = tuple(each.name for each in fields(Job) if each.name != "phase")
+_EVALUATION = tuple(each.name for each in fields(Evaluation) if each.name != "rows")
+
+
+@lru_cache
+def _target(config: TargetConfig) -> dict[str, Any]:
+    return asdict(config)
+
+
+def _job(phase: str, body: str) -> Job:
+    known: dict[str, Any] = json.loads(body)
+    known["phase"] = Phase(phase)
+    known["overrides"] = tuple(known["overrides"])
+    known["target"] = TargetConfig(**known["target"])
+    known["evaluation"] = _evaluation(known["evaluation"])
+    return Job(**known)
+
+
+def _evaluation(known: dict[str, Any] | None) -> Evaluation | None:
+    if known is None:
+        return None
+    interval = Interval(**known["interval"]) if known["interval"] else None
+    return Evaluation(**(known | {"interval": interval}))
+
+
+_ROW = tuple(each.name for each in fields(Judged))
+_KEEP = "INSERT OR REPLACE INTO answer (target, model, prompt, text) VALUES (?, ?, ?, ?)"
+_AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
+
+
+class StoredAnswers:
+    """The answers of one target's models, as ``tuner.evaluation.answers.Answers`` wants them.
+
+    Both methods raise TunerError as ``Database`` does.
+    """
+
+    def __init__(self, store: Database, commits: GroupCommits, where: str) -> None:
+        """``where`` is the target, as ``Job.where`` says it."""
+        self._store, self._commits, self._where = store, commits, where
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
+        """Those of these questions that ``model`` has answered, with the answers."""
+        wanted = list(questions)
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT prompt, text FROM answer WHERE target = ? AND model = ? AND prompt IN ({marks})"  # noqa: S608 -- marks are question marks
+            found.update(self._store.query(query, (self._where, model, *some)))
+        return found
+
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Write answers down, by question, in one transaction."""
+        rows = [(self._where, model, question, text) for question, text in answers.items()]
+        await self._commits.made(lambda db: db.executemany(_KEEP, rows))
+
+
+def keep_rows(db: sqlite3.Connection, job: Job) -> None:
+    """Keep the rows of a fresh evaluation, and of no other; part of the save of ``job``."""
+    evaluation, whose = job.evaluation, (job.where, job.tuned_model)
+    if evaluation is None:
+        db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
+        return
+    its = (*whose, evaluation.digest)
+    known = db.execute(
+        "SELECT 1 FROM judged WHERE target = ? AND tuned_model = ? AND digest = ? LIMIT 1", its
+    )
+    if known.fetchone() or not evaluation.rows:
+        return
+    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
+    db.executemany(
+        "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
+        [
+            (*its, place, json.dumps({name: getattr(row, name) for name in _ROW}))
+            for place, row in enumerate(evaluation.rows)
+        ],
+    )
+
+
+def rows_of(store: Database, job: Job) -> tuple[Judged, ...]:
+    """The held-out rows of a job's evaluation as both models answered them; none when not kept."""
+    if job.evaluation is None:
+        return ()
+    found = store.query(
+        "SELECT body FROM judged WHERE target = ? AND tuned_model = ? AND digest = ? "
+        "ORDER BY position",
+        (job.where, job.tuned_model, job.evaluation.digest),
+    )
+    with store.explained:
+        return tuple(Judged(**json.loads(body)) for (body,) in found)
+
+
+def forget_answers(db: sqlite3.Connection, job: Job) -> None:
+    """Remove what a job's model answered; what its base answered serves other jobs."""
+    whose = (job.where, job.tuned_model)
+    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
+    db.execute("DELETE FROM answer WHERE target = ? AND model LIKE ? || '@%'", whose)
+
+
+T = TypeVar("T")
+
+
+class GroupCommits:
+    """Changes of a ledger that are asked for in one turn of the event loop, committed together."""
+
+    def __init__(self, store: Database) -> None:
+        """Nothing waits yet."""
+        self._store = store
+        self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
+
+    async def made(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``change`` returns, once it is on the disk; it is made even if nobody waits any more.
+
+        Raises:
+            Superseded: ``change`` did, before it wrote anything; the others' are made.
+            TunerError: The ledger cannot be used; nothing of any of them is written.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._commit)
+        self._waiting.append((change, done))
+        return await done
+
+    def _commit(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            with self._store.transaction() as db:
+                results = [_tried(change, db) for change, _ in waiting]
+        except BaseException as error:  # noqa: BLE001 -- it is raised again where it is awaited
+            results = [error] * len(waiting)
+        for (_, done), result in zip(waiting, results, strict=True):
+            if done.done():
+                continue
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+
+def _tried(change: Change, db: sqlite3.Connection) -> Any:
+    try:
+        return change(db)
+    except Superseded as error:
+        return error
+
+
+PENDING, DELIVERED, ABANDONED = "pending_notifications", "told", "refused"
+
+
+class Notification(NamedTuple):
+    """What one of those who want to know is told of a job.
+
+    Attributes:
+        id: The same whenever the same is told, so that a receiver can tell repeats.
+        target: Where the job runs, as ``Job.where``.
+        tuned_model: Its model.
+        sink: Which entry of the spec's ``notify`` is told, as ``notify.sink_id`` names it.
+        body: JSON, as it is sent.
+        tries: How often it could not be delivered.
+    """
+
+    id: str
+    target: str
+    tuned_model: str
+    sink: str
+    body: str
+    tries: int = 0
+
+
+def insert_notifications(db: sqlite3.Connection, notices: Iterable[Notification]) -> None:
+    """Put notices into the outbox, inside a transaction; one that is known stays as it is."""
+    query = "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?)"
+    db.executemany(query, [(*each, PENDING) for each in notices])
+
+
+def pending_notifications(store: Database) -> list[Notification]:
+    """Those not delivered yet, in the order of their ends."""
+    query = "SELECT id, target, tuned_model, sink, body, tries FROM notice WHERE state = ?"
+    return [Notification(*row) for row in store.query(f"{query} ORDER BY rowid", [PENDING])]
+
+
+def mark_notification(store: Database, notice: Notification, state: str) -> None:
+    """Write down what became of a notice, and how often it was tried."""
+    with store.transaction() as db:
+        db.execute(
+            "UPDATE notice SET state = ?, tries = ? WHERE id = ?", (state, notice.tries, notice.id)
+        )
