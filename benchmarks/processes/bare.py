@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
 import grpc
 import uvicorn
-
-from tuner.server.rest import http_server
 
 
 async def bare_grpc(body: bytes) -> None:
@@ -37,10 +36,9 @@ async def bare_rest(body: bytes) -> None:
         await send({"type": "http.response.body", "body": body})
 
     config = uvicorn.Config(application, "127.0.0.1", 0, lifespan="off", log_level="warning")
-    with http_server.bind("127.0.0.1:0") as listener:
-        print(
-            f"ready {http_server.address_of(listener, '127.0.0.1:0')}", file=sys.stderr, flush=True
-        )
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        print(f"ready 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
         await uvicorn.Server(config).serve([listener])
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.fakes.engine import FakeEngine
 from tuner.errors import Unavailable
-from tuner.server.access import dev_tls
 from tuner.server.app import running
 from tuner.server.settings import Settings
+from tuner.server.tls import ensure_dev_tls
 from tuner.targets import open_target
 from tuner.types import TargetConfig
 
@@ -38,7 +38,7 @@ def test_a_taken_port_is_told_in_two_lines_and_gRPC_adds_none(tmp_path):  # noqa
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_at_the_wrong_door_our_own_client_is_told_the_right_one(tmp_path, monkeypatch, scheme):
-    tls = dev_tls.ensure(tmp_path / "tls", datetime.now(UTC))
+    tls = ensure_dev_tls(tmp_path / "tls", datetime.now(UTC))
     monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(tls.ca))
     settings = Settings("127.0.0.1:0", rest="127.0.0.1:0", tls=tls)
 

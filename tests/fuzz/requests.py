@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from tests.server.any_message import any_message
 from tests.server.room import new_model
 from tuner.server.methods import METHODS
-from tuner.server.rest.routes import ROUTES
+from tuner.server.routes import ROUTES
 
 if TYPE_CHECKING:
     import random

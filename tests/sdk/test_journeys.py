@@ -11,7 +11,7 @@ import pytest
 from tests.sdk import table
 from tests.sdk.journey import JOURNEYS, Place, run
 from tests.sdk.process import serving
-from tuner.server.access import keys
+from tuner.server import access
 
 pytestmark = [pytest.mark.slow, pytest.mark.model]
 AT_A_TIME = 3  # while one waits for its tuning, another works
@@ -37,7 +37,9 @@ def _start(held, folder, is_secured):
     home = folder / ("secured" if is_secured else "plain")
     (home / "service").mkdir(parents=True)
     whose = {
-        journey: [keys.create(home / "service", f"{who}@example.com")[1] for who in ("ana", "lead")]
+        journey: [
+            access.create_key(home / "service", f"{who}@example.com")[1] for who in ("ana", "lead")
+        ]
         for journey in JOURNEYS
     }
     options = ("--dev-tls", *OPTIONS) if is_secured else OPTIONS

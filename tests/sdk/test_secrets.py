@@ -15,10 +15,10 @@ from google.protobuf import json_format
 from tests.sdk.process import serving
 from tests.server.any_message import any_message
 from tests.server.room import FULL_NAMES, new_model
-from tuner.server.access import keys
+from tuner.server import access
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
-from tuner.server.rest.routes import ROUTES
+from tuner.server.routes import ROUTES
 
 pytestmark = pytest.mark.slow
 MARK = "xyzzy-plugh"
@@ -93,7 +93,7 @@ def over_rest(address, key):
 def test_no_key_example_or_prompt_is_logged(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    key_id, key = keys.create(home / "service", "ana@example.com")
+    key_id, key = access.create_key(home / "service", "ana@example.com")
     with serving(home, "--log-level", "debug") as service, ThreadPoolExecutor(1) as thread:
         hearing = thread.submit(service.process.stderr.read)  # a full pipe would stop the service
         codes = over_grpc(service.address, key)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.server.room import new_model
 from tuner.engine import TINY
-from tuner.server.access.identity import new_key
-from tuner.server.refusals import Refused
+from tuner.server.access import new_key
+from tuner.server.api_errors import ApiError
 from tuner.server.store import keys as store_keys
 
 NAME = "tunedModels/NAME"
@@ -135,6 +135,6 @@ def request_for(name, names):
 async def outcome(room, method_name, key, fields):
     try:
         await room.call(method_name, key=key, **fields)
-    except Refused as refused:
+    except ApiError as refused:
         return refused
     return None

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from tests.server.room import open_room
-from tuner.server.rest.door import new_app
+from tuner.server.rest import new_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from tests.fakes.engine import FakeEngine
 from tuner.engine import TINY
-from tuner.server import calls
-from tuner.server.access.identity import new_key
+from tuner.server import methods
+from tuner.server.access import new_key
+from tuner.server.api_errors import ApiError
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
-from tuner.server.refusals import Refused
+from tuner.server.scheduler import TuningScheduler
 from tuner.server.service import Service
 from tuner.server.store import groups, keys
 from tuner.server.store.database import open_store
-from tuner.server.tuning import Tunings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,10 +41,10 @@ class Room:
         async def read() -> Any:
             return request
 
-        call = calls.Call(method, metadata, read)
+        call = methods.Call(method, metadata, read)
         if method.streams:
-            return [each async for each in calls.answers(self.service, call)]
-        return await calls.answer(self.service, call)
+            return [each async for each in methods.call_stream(self.service, call)]
+        return await methods.call(self.service, call)
 
     async def make_key(self, email: str) -> str:
         key, row = new_key(email, 1)
@@ -73,10 +73,10 @@ class Room:
             await self.service.store.changed(0.5)
 
 
-async def refusal(room: Room, method_name: str, /, **fields: Any) -> Refused:
+async def refusal(room: Room, method_name: str, /, **fields: Any) -> ApiError:
     try:
         await room.call(method_name, **fields)
-    except Refused as refused:
+    except ApiError as refused:
         return refused
     raise AssertionError(f"{method_name} was not refused")
 
@@ -101,7 +101,7 @@ async def open_room(
 ) -> AsyncIterator[Room]:
     engine = engine or FakeEngine()
     store = open_store(folder, database, alone=True)
-    tunings = Tunings(store, engine, store.tunings)
+    tunings = TuningScheduler(store, engine, store.tunings)
     await tunings.prepare()
     work = asyncio.create_task(tunings.run())
     try:

@@ -18,9 +18,9 @@ from tests.server.principals import (
     set_up,
 )
 from tests.server.room import open_room, refusal
+from tuner.server.api_errors import Code, to_status
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
-from tuner.server.refusals import Code, to_status
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room, refusal
-from tuner.server.refusals import Code, Refused
+from tuner.server.api_errors import ApiError, Code
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def test_calls_in_flight_end_by_themselves_and_new_ones_are_refused(tmp_path):
         async with open_room(tmp_path, engine) as room:
             call = asyncio.create_task(room.call("GenerateContent", **PROMPT))
             await engine.waits.wait()
-            drained = asyncio.create_task(room.service.activity.drain(60))
+            drained = asyncio.create_task(room.service.calls.drain(60))
             await asyncio.sleep(0)
             assert (await refusal(room, "ListModels")).code == Code.UNAVAILABLE
             assert not drained.done()
@@ -51,11 +51,11 @@ def test_calls_that_outlive_the_grace_tell_that_the_service_is_gone(tmp_path):
                 for method in ("GenerateContent", "StreamGenerateContent")
             ]
             await engine.waits.wait()
-            await room.service.activity.drain(0)
+            await room.service.calls.drain(0)
             ends = await asyncio.gather(*calls, return_exceptions=True)
-            assert [(type(end), end.code) for end in ends] == [(Refused, Code.UNAVAILABLE)] * 2
+            assert [(type(end), end.code) for end in ends] == [(ApiError, Code.UNAVAILABLE)] * 2
             assert ends[0].retry_after_s is not None
-            assert room.service.activity.in_flight == 0
+            assert room.service.calls.in_flight == 0
 
     asyncio.run(go())
 
@@ -63,7 +63,7 @@ def test_calls_that_outlive_the_grace_tell_that_the_service_is_gone(tmp_path):
 def test_a_service_without_calls_stops_at_once(tmp_path):
     async def go():
         async with open_room(tmp_path) as room, asyncio.timeout(1):
-            await room.service.activity.drain(60)
+            await room.service.calls.drain(60)
 
     asyncio.run(go())
 
@@ -76,7 +76,7 @@ def test_a_wait_for_an_operation_does_not_hold_the_end_up(tmp_path):
             await engine.waits.wait()
             wait = asyncio.create_task(room.call("WaitOperation", name=operation.name))
             await room.until(operation.name, lambda found: found.HasField("metadata"))
-            await room.service.activity.drain(60)
+            await room.service.calls.drain(60)
             assert not (await wait).done
 
     asyncio.run(go())

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.server.room import new_model, open_room, refusal
-from tuner.server.refusals import Code
+from tuner.server.api_errors import Code
 
 pytestmark = pytest.mark.slow
 

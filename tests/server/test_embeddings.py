@@ -7,8 +7,8 @@ import pytest
 
 from tests.server.asking import EMBEDDER, TINY, said
 from tests.server.room import open_room, refusal
+from tuner.server.api_errors import Code
 from tuner.server.handlers.embeddings import shortened
-from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.asking import ANSWERED, EMBEDDER, TINY, said
 from tests.server.room import open_room, refusal
+from tuner.server.api_errors import Code
 from tuner.server.messages import raw
-from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 

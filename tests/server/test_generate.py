@@ -7,8 +7,8 @@ import pytest
 from tests.server.asking import EMBEDDER, TINY, said
 from tests.server.room import open_room, refusal
 from tuner.engine import EngineError, Form, Piece, Score, Turn
+from tuner.server.api_errors import Code
 from tuner.server.messages import Candidate
-from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from grpc_status import rpc_status
 from tests.fakes.engine import FakeEngine
 from tests.server.room import new_model
 from tuner.errors import Unavailable
-from tuner.server.activity import Activity, until_idle
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE, GenerateContentResponse, raw
+from tuner.server.service import CallTracker
 from tuner.server.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def test_bytes_that_are_no_message_are_refused(tmp_path):
         async with door(tmp_path) as channel:
             error = await failure(channel, f"{PACKAGE}.ModelService/GetTunedModel", b"\xff\xff")
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-            assert error.details().startswith("The body is no google")
+            assert error.details().startswith("The body is not a google")
 
     asyncio.run(go())
 
@@ -191,14 +191,14 @@ def test_a_taken_port_is_told(tmp_path):
 
 def test_a_service_is_idle_after_its_time_without_calls_or_work():
     now = [0.0]
-    activity = Activity(lambda: now[0])
+    activity = CallTracker(lambda: now[0])
     busy = [True, True, False, False]
 
     async def is_busy():
         now[0] += 10
         return busy.pop(0)
 
-    asyncio.run(until_idle(activity, 0.001, is_busy))
+    asyncio.run(activity.until_idle(0.001, is_busy))
     assert busy == [False]
 
     async def one_call():

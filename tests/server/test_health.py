@@ -10,8 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
-from tuner.server import service
-from tuner.server.access import keys
+from tuner.server import access, service
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE
 from tuner.server.settings import Settings
@@ -28,9 +27,9 @@ def asked(service=""):
 def test_the_service_is_well_until_it_stops_and_says_so(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
-            assert await room.service.problem() == ""
-            await room.service.activity.drain(0)
-            assert await room.service.problem() == "the service is stopping"
+            assert await room.service.health_problem() == ""
+            await room.service.calls.drain(0)
+            assert await room.service.health_problem() == "the service is stopping"
 
     asyncio.run(go())
 
@@ -46,20 +45,20 @@ def test_a_database_that_fails_or_hangs_is_a_problem(tmp_path, monkeypatch):
         async with open_room(tmp_path) as room:
             with monkeypatch.context() as patch:
                 patch.setattr(room.service.store, "read", broken)
-                assert await room.service.problem() == (
-                    "the database cannot be used; the log says why"
+                assert await room.service.health_problem() == (
+                    "the database cannot be used; see the log"
                 )
             with monkeypatch.context() as patch:
                 patch.setattr(room.service.store, "read", hangs)
                 patch.setattr(service, "DATABASE_TIMEOUT_S", 0.01)
-                assert "does not answer" in await room.service.problem()
+                assert "does not answer" in await room.service.health_problem()
 
     asyncio.run(go())
 
 
 @pytest.mark.slow
 def test_health_is_told_without_a_key_for_every_service(tmp_path):
-    keys.create(tmp_path, "ana@example.com")
+    access.create_key(tmp_path, "ana@example.com")
 
     async def go():
         async with (
@@ -87,7 +86,7 @@ def test_who_watches_hears_of_the_end_first(tmp_path):
         ):
             watch = health_pb2_grpc.HealthStub(channel).Watch(asked())
             assert (await watch.read()).status == SERVING
-            service.activity.draining.set()
+            service.calls.draining.set()
             assert (await watch.read()).status == NOT_SERVING
             assert await watch.read() == grpc.aio.EOF
 

@@ -13,8 +13,8 @@ import pytest
 from tests.fakes.engine import FakeEngine
 from tests.server.rest_door import HI
 from tuner.errors import Unavailable
+from tuner.server import rest
 from tuner.server.app import running
-from tuner.server.rest import connections
 from tuner.server.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -151,5 +151,5 @@ def test_a_head_that_does_not_come_is_not_waited_for(tmp_path, monkeypatch, sent
         async with door(tmp_path) as address:
             await asyncio.to_thread(talk, address)
 
-    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    monkeypatch.setattr(rest, "HEADERS_TIMEOUT_S", 0.1)
     asyncio.run(go())

@@ -9,8 +9,8 @@ import pytest
 
 from tests.server.principals import filled, outcome
 from tests.server.room import open_room
-from tuner.server.access.identity import identify
-from tuner.server.refusals import Code, Refused
+from tuner.server.access import identify
+from tuner.server.api_errors import ApiError, Code
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def test_the_key_comes_by_its_header_or_else_as_a_bearer_token(tmp_path, metadat
     async def go():
         async with open_room(tmp_path) as room:
             keys = {name: await room.make_key(f"{name.lower()}@x.org") for name in ("ANA", "BO")}
-            with suppress(Refused):
+            with suppress(ApiError):
                 return (await identify(room.service.store, filled(metadata, keys))).email_address
 
     assert asyncio.run(go()) == who
@@ -65,7 +65,7 @@ def test_a_web_page_is_not_taken_for_the_owner_of_this_machine(tmp_path, headers
             store = room.service.store
             plain = {"host": "localhost:8080", "sec-fetch-site": "none"}
             assert (await identify(store, plain)).email_address == "owner@localhost"
-            with pytest.raises(Refused, match="web page"):
+            with pytest.raises(ApiError, match="web page"):
                 await identify(store, headers)
             key = await room.make_key("ana@x.org")
             shown = headers | {"x-goog-api-key": key}
@@ -77,8 +77,8 @@ def test_a_web_page_is_not_taken_for_the_owner_of_this_machine(tmp_path, headers
 def test_a_service_that_others_can_reach_takes_nobody_for_its_owner(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
-            with pytest.raises(Refused) as caught:
-                await identify(room.service.store, {}, wants_keys=True)
+            with pytest.raises(ApiError) as caught:
+                await identify(room.service.store, {}, requires_key=True)
             assert caught.value.code == Code.UNAUTHENTICATED
 
     asyncio.run(go())

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from tuner.__main__ import run
-from tuner.server.access.identity import identify
-from tuner.server.refusals import Refused
+from tuner.server.access import identify
+from tuner.server.api_errors import ApiError
 from tuner.server.store.database import open_store
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_a_key_is_printed_once_works_and_can_be_revoked(home, capsys):
     (row,) = json.loads(listed)
     assert row["email"] == "ana@x.org"
     assert run(["keys", "revoke", row["id"]]) == 0
-    with pytest.raises(Refused, match="revoked"):
+    with pytest.raises(ApiError, match="revoked"):
         who(home, key)
 
 

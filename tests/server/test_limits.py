@@ -11,13 +11,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import new_model, open_room, refusal
-from tuner.server.access import limits
-from tuner.server.access.identity import Caller
-from tuner.server.access.limits import MEBIBYTE, InFlight, Limits
+from tuner.server.access import Caller
+from tuner.server.api_errors import ApiError, Code, to_status
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE, raw
-from tuner.server.refusals import Code, Refused, to_status
-from tuner.server.settings import Settings
+from tuner.server.service import CallTracker, queue_full
+from tuner.server.settings import MEBIBYTE, Limits, Settings
 
 ANA, BO = Caller("ana@x.org", key_id="a"), Caller("bo@x.org", key_id="b")
 
@@ -35,7 +34,7 @@ def detail(status, kind):
 
 
 def test_a_refusal_says_whose_limit_it_is_and_when_to_come_again():
-    refused = limits.queue_full(ANA, 7)
+    refused = queue_full(ANA, 7)
     status = to_status(refused)
     assert status.code == Code.RESOURCE_EXHAUSTED
     (violation,) = detail(status, error_details_pb2.QuotaFailure).violations
@@ -46,15 +45,15 @@ def test_a_refusal_says_whose_limit_it_is_and_when_to_come_again():
 
 
 def test_calls_in_flight_are_counted_by_key_and_given_back():
-    in_flight = InFlight()
-    with in_flight.call(ANA, 2), in_flight.call(ANA, 2), in_flight.call(BO, 2):
+    in_flight = CallTracker()
+    with in_flight.limited(ANA, 2), in_flight.limited(ANA, 2), in_flight.limited(BO, 2):
         with (
-            pytest.raises(Refused, match="2 calls are in flight") as caught,
-            in_flight.call(ANA, 2),
+            pytest.raises(ApiError, match="2 calls are in flight") as caught,
+            in_flight.limited(ANA, 2),
         ):
             pass
         assert caught.value.retry_after_s == 1
-    with in_flight.call(ANA, 1):
+    with in_flight.limited(ANA, 1):
         pass
 
 
@@ -68,7 +67,7 @@ def test_a_key_that_waits_with_all_its_calls_leaves_the_others_in_peace(tmp_path
             limited(room, in_flight=2)
             wait = [room.call("WaitOperation", name=operation.name) for _ in range(2)]
             waits = [asyncio.create_task(each) for each in wait]
-            while room.service.in_flight._calls.total() < 2:
+            while room.service.calls._by_key.total() < 2:
                 await room.service.store.changed(0.01)
             refused = await refusal(room, "ListModels")
             assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tuner.server import openapi
 from tuner.server.methods import METHODS
-from tuner.server.rest import openapi
-from tuner.server.rest.routes import ROUTES
+from tuner.server.routes import ROUTES
 
 DOCUMENT = openapi.document()
 OPERATIONS = [
@@ -29,7 +29,7 @@ def test_each_name_in_a_path_is_a_parameter():
 
 def test_every_reference_leads_somewhere():
     schemas = DOCUMENT["components"]["schemas"]
-    found = set(re.findall(rb'"\$ref":"#/components/schemas/([^"]+)"', openapi.written()))
+    found = set(re.findall(rb'"\$ref":"#/components/schemas/([^"]+)"', openapi.document_json()))
     assert {each.decode() for each in found} <= set(schemas)
     assert "TunedModel" in schemas
 

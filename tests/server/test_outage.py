@@ -9,8 +9,8 @@ import pytest
 from tests.fakes import postgresql
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room, refusal
-from tuner.server import messages, tuning
-from tuner.server.refusals import Code, to_status
+from tuner.server import messages, scheduler
+from tuner.server.api_errors import Code, to_status
 from tuner.server.store.database import StoreTaken, open_store
 
 pytestmark = pytest.mark.slow
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
-    monkeypatch.setattr(tuning, "INSIST_EVERY_S", 0.05)
-    monkeypatch.setattr(tuning, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(scheduler, "INSIST_EVERY_S", 0.05)
+    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.05)
 
 
 def steps_of(operation):

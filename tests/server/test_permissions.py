@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.server.room import open_room, refusal
+from tuner.server.api_errors import Code
 from tuner.server.messages import Permission
-from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.server.principals import EMAILS, make_keys, outcome, set_up
 from tests.server.room import FULL_NAMES, open_room
-from tuner.server.access.identity import NOBODY_ELSE
+from tuner.server.access import LOCAL_OWNER
+from tuner.server.api_errors import ApiError, Code
 from tuner.server.handlers import permissions
 from tuner.server.methods import METHODS
-from tuner.server.refusals import Code, Refused
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ def test_of_two_transfers_at_once_one_happens(tmp_path):
                 for who in ("a", "b")
             ]
             results = await asyncio.gather(*both, return_exceptions=True)
-            assert [isinstance(each, Refused) for each in results].count(True) == 1
+            assert [isinstance(each, ApiError) for each in results].count(True) == 1
 
     asyncio.run(go())
 
@@ -112,8 +112,8 @@ def test_a_model_deleted_while_it_is_shared_is_hidden(tmp_path):
             request = METHODS[FULL_NAMES["CreatePermission"]].request(
                 parent="tunedModels/gone", permission={"grantee_type": "EVERYONE", "role": "READER"}
             )
-            with pytest.raises(Refused) as caught:  # as after a check that found it
-                await permissions.create_permission(room.service, NOBODY_ELSE, request)
+            with pytest.raises(ApiError) as caught:  # as after a check that found it
+                await permissions.create_permission(room.service, LOCAL_OWNER, request)
             assert caught.value.reason == "HIDDEN_OR_MISSING"
 
     asyncio.run(go())

@@ -129,7 +129,7 @@ def test_a_wait_ends_when_its_caller_hangs_up(tmp_path):
         async with rest(tmp_path, engine) as (room, call), asyncio.timeout(30):
             operation = await create(call)
             await call("POST", f"/v1beta/{operation}:wait", {}, hang_up=engine.waits)
-            assert room.service.activity.in_flight == 0
+            assert room.service.calls.in_flight == 0
 
     asyncio.run(go())
 

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from tests.server.rest_door import rest
-from tuner.server.rest import door, json_in, json_out
+from tuner.server import protojson
+from tuner.server import rest as rest_server
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +56,13 @@ def test_a_body_over_the_limit_is_refused_without_reading_it_whole(tmp_path, ann
 
 
 def test_a_large_body_is_read_beside_the_loop(tmp_path, monkeypatch):
-    parse, on_the_loop = json_in.parse, []
+    parse, on_the_loop = protojson.parse, []
 
     def noting(body):
         on_the_loop.append(threading.current_thread() is threading.main_thread())
         return parse(body)
 
-    monkeypatch.setattr(json_in, "parse", noting)
+    monkeypatch.setattr(protojson, "parse", noting)
 
     async def go():
         async with rest(tmp_path) as (_, call):
@@ -75,19 +76,19 @@ def test_a_large_body_is_read_beside_the_loop(tmp_path, monkeypatch):
 
 
 def test_a_large_answer_is_written_beside_the_loop(tmp_path, monkeypatch):
-    dump, on_the_loop = json_out.dump, []
+    dump, on_the_loop = protojson.dump, []
 
     def noting(message, **how):
         on_the_loop.append(threading.current_thread() is threading.main_thread())
         return dump(message, **how)
 
-    monkeypatch.setattr(json_out, "dump", noting)
+    monkeypatch.setattr(protojson, "dump", noting)
 
     async def go():
         async with rest(tmp_path) as (room, call):
             operation = await room.tuned()
-            for most in (door.LARGE_ANSWER_BYTES, operation.ByteSize()):
-                monkeypatch.setattr(door, "LARGE_ANSWER_BYTES", most)
+            for most in (rest_server.THREAD_ANSWER_BYTES, operation.ByteSize()):
+                monkeypatch.setattr(rest_server, "THREAD_ANSWER_BYTES", most)
                 answer = await call("GET", f"/v1beta/{operation.name}")
                 assert answer.json["done"]
             assert on_the_loop == [True, False]

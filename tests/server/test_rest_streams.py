@@ -97,7 +97,7 @@ def test_a_stream_cut_off_in_the_middle_of_a_write_says_that_the_service_stops(t
             url = "/v1beta/models/tiny:streamGenerateContent"
             asking = asyncio.create_task(call("POST", url, HI, on_chunk=stuck_at_second))
             await writes.wait()
-            await room.service.activity.drain(0)
+            await room.service.calls.drain(0)
             *_, last = (await asking).json
             assert last["error"]["status"] == "UNAVAILABLE"
 
@@ -136,6 +136,6 @@ def test_the_model_stops_writing_when_its_caller_hangs_up(tmp_path, method):
         async with rest(tmp_path, engine) as (room, call):
             await call("POST", f"/v1beta/models/tiny:{method}", HI, hang_up=engine.waits)
             await engine.go_on.wait()
-            assert room.service.activity.in_flight == 0
+            assert room.service.calls.in_flight == 0
 
     asyncio.run(go())

@@ -149,7 +149,7 @@ def test_a_schema_we_do_not_know_is_refused_in_one_line_and_left_alone(tmp_path,
 
 def test_keys_leave_the_tables_of_a_running_older_service_alone(old):
     before = dump(old / "service.db")
-    with lifecycle.locked(old), pytest.raises(StoreFailed, match="running service") as caught:
+    with lifecycle.service_lock(old), pytest.raises(StoreFailed, match="running service") as caught:
         open_store(old)
     assert "tuner serve --stop" in caught.value.fix
     assert dump(old / "service.db") == before

@@ -1,45 +1,131 @@
+"""Settings of `tuner serve`: addresses and who may reach them, base models, the service file."""
+
 from __future__ import annotations
 
-import json
-import logging
-import re
-from dataclasses import replace
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from tuner.__main__ import run
 from tuner.engine import TINY
 from tuner.errors import InvalidInput
-from tuner.server import banner
-from tuner.server.access.tls import Tls
-from tuner.server.lifecycle import Addresses
-from tuner.server.logs import JsonLines
-from tuner.server.service_file import read
-from tuner.server.settings import Settings, with_more
+from tuner.server import access
+from tuner.server.settings import (
+    Settings,
+    add_base_models,
+    check_exposure,
+    is_loopback,
+    parse_address,
+    read_service_file,
+)
+from tuner.server.store.database import open_store
+from tuner.server.tls import Tls
+
+TLS = Tls(Path("cert.pem"), Path("key.pem"))
+EXPOSED = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1", "[::ffff:7f00:1]:1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("50051", "127.0.0.1:50051"),
+        ("localhost:1", "localhost:1"),
+        ("[::1]:2", "[::1]:2"),
+        ("127.8.8.8:3", "127.8.8.8:3"),
+    ],
+)
+def test_an_address_is_parsed_and_a_port_alone_is_on_loopback(given, expected):
+    assert parse_address(given, "--grpc") == expected
+    assert is_loopback(expected)
+
+
+@pytest.mark.parametrize("given", ["", "host", "127.0.0.1:99999", "127.0.0.1:x", "a b:1", "::1:5"])
+def test_an_invalid_address_is_refused(given):
+    with pytest.raises(InvalidInput, match=r"--rest .*: not an address"):
+        parse_address(given, "--rest")
+
+
+@pytest.mark.parametrize("given", EXPOSED)
+def test_other_addresses_can_be_reached_by_other_machines(given):
+    assert not is_loopback(parse_address(given, "--grpc"))
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "[::1]", "127.0.0.1:8080"])
+def test_a_host_header_of_this_machine_is_recognised(host):
+    assert is_loopback(host)
+
+
+def exposure_problems(settings, folder):
+    with pytest.raises(InvalidInput) as caught:
+        check_exposure(settings, folder)
+    return [each.what.split(":")[0].split()[0] + each.fix for each in caught.value.problems]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", EXPOSED)
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_an_exposed_service_needs_tls_and_a_valid_key(tmp_path, protocol, address):
+    bare = Settings(**{protocol: address})
+    safe = Settings(**{protocol: address}, tls=TLS)
+    tls, key = exposure_problems(bare, tmp_path)
+    assert (tls[:6], "--tls CERT KEY" in tls) == (f"--{protocol}", True)
+    assert "tuner keys create" in key
+    assert exposure_problems(safe, tmp_path) == [key]
+    assert not (tmp_path / "service.db").exists()
+    key_id, _ = access.create_key(tmp_path, "ana@x.org")
+    assert exposure_problems(bare, tmp_path) == [tls]
+    check_exposure(safe, tmp_path)
+    access.revoke_key(tmp_path, key_id)
+    assert exposure_problems(safe, tmp_path) == [key]
+
+
+def test_on_loopback_nothing_is_required_and_nothing_created(tmp_path):
+    check_exposure(Settings(rest="127.0.0.1:8080"), tmp_path)
+    check_exposure(Settings("[::1]:1", rest=None), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exposed_service_is_refused_before_anything_starts(tmp_path, capsys):
+    arguments = ["--grpc", "0.0.0.0:0", "--rest", "[::]:0", "--home", str(tmp_path)]
+    assert run(["serve", *arguments]) == 2
+    text = capsys.readouterr().err
+    assert text.count("without TLS") == 2
+    assert text.count("no valid key") == 1
+    assert not (tmp_path / "service").exists()
+
+
+def test_a_damaged_database_exposes_nothing(tmp_path):
+    with closing(open_store(tmp_path)):
+        (tmp_path / "service.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(Exception, match="damaged"):
+        check_exposure(Settings("0.0.0.0:1", tls=TLS), tmp_path)
 
 
 def test_base_models_are_added_by_name_and_source():
-    models = with_more({}, ["tiny=builtin:tiny", "models/qwen=Qwen/Qwen3-0.6B"])
+    models = add_base_models({}, ["tiny=builtin:tiny", "models/qwen=Qwen/Qwen3-0.6B"])
     assert models["models/tiny"] == TINY
     assert models["models/qwen"].source == "Qwen/Qwen3-0.6B"
     assert "createTunedModel" in models["models/qwen"].methods
 
 
-def test_every_wrong_pair_is_named():
+def test_every_invalid_pair_is_reported():
     with pytest.raises(InvalidInput) as caught:
-        with_more({}, ["tiny", "Big=x", "ok=x", "a="])
+        add_base_models({}, ["tiny", "Big=x", "ok=x", "a="])
     assert [each.what.split(":")[0] for each in caught.value.problems] == [
         *("--base-model tiny", "--base-model Big=x", "--base-model a=")
     ]
 
 
 @pytest.mark.parametrize("source", ["/nowhere/model", "./nowhere", "builtin:nope"])
-def test_a_source_that_is_not_there_is_told_before_the_start(tmp_path, source):
+def test_a_missing_source_is_reported_before_the_start(tmp_path, source):
     with pytest.raises(InvalidInput, match=r"nowhere|nope"):
-        with_more({}, [f"mine={source}"])
+        add_base_models({}, [f"mine={source}"])
     file = tmp_path / "service.yaml"
     file.write_text(f"base_models:\n  mine:\n    source: {source}\n")
     with pytest.raises(InvalidInput, match="mine: "):
-        read(file)
+        read_service_file(file)
 
 
 def test_a_service_file_declares_models(tmp_path):
@@ -47,16 +133,23 @@ def test_a_service_file_declares_models(tmp_path):
     file = tmp_path / "service.yaml"
     file.write_text(
         "base_models:\n"
-        "  mine:\n    source: weights\n    display_name: 1.0\n    input_token_limit: 512\n"
+        "  mine:\n    source: weights\n    display_name: '1.0'\n    input_token_limit: 512\n"
         "    methods: [generateContent]\n    temperature: 0.5\n"
     )
-    model = read(file)["models/mine"]
+    model = read_service_file(file)["models/mine"]
     assert model.source == str(tmp_path / "weights")
     assert (model.display_name, model.input_token_limit) == ("1.0", 512)
     assert model.methods == ("generateContent",)
 
 
-def test_everything_wrong_with_a_service_file_is_said_with_its_line(tmp_path):
+@pytest.mark.parametrize("content", ["", "base_models:\n", "# nothing\n"])
+def test_an_empty_service_file_declares_none(tmp_path, content):
+    file = tmp_path / "service.yaml"
+    file.write_text(content)
+    assert read_service_file(file) == {}
+
+
+def test_all_errors_of_a_service_file_are_reported_with_their_lines(tmp_path):
     file = tmp_path / "service.yaml"
     file.write_text(
         "models: {}\n"
@@ -69,7 +162,7 @@ def test_everything_wrong_with_a_service_file_is_said_with_its_line(tmp_path):
         "  e: {source: x, source: y}\n"
     )
     with pytest.raises(InvalidInput) as caught:
-        read(file)
+        read_service_file(file)
     assert [each.line for each in caught.value.problems] == [1, 3, 4, 5, 6, 7, 7, 8]
 
 
@@ -77,56 +170,8 @@ def test_everything_wrong_with_a_service_file_is_said_with_its_line(tmp_path):
 def test_a_file_that_is_not_yaml_is_refused_by_name(tmp_path, content):
     file = tmp_path / "service.yaml"
     file.write_bytes(content)
-    with pytest.raises(InvalidInput, match="not YAML"):
-        read(file)
-    with pytest.raises(InvalidInput, match="No such file"):
-        read(tmp_path / "none.yaml")
-
-
-def test_the_banner_says_what_where_and_how_to_connect(tmp_path):
-    at = Addresses("127.0.0.1:5", "127.0.0.1:6")
-    text = banner.text(Settings(base_models={TINY.name: TINY}), tmp_path, at, 0, 1)
-    assert "tiny (tunes, writes)" in text
-    assert "127.0.0.1:5" in text
-    assert 'http_options={"base_url": "http://127.0.0.1:6"}' in text
-    assert 'client_options={"api_endpoint": "http://127.0.0.1:6"}' in text
-    assert "curl -H 'x-goog-api-key: KEY' http://127.0.0.1:6/v1beta/models" in text
-    bare = banner.text(Settings(), tmp_path, Addresses("127.0.0.1:5"), 0, 1)
-    assert "needs a REST door" in bare
-    assert "1 tuning to go on with" in text
-    assert "owner@localhost" in text
-
-
-def test_with_an_authority_of_our_own_each_line_says_how_its_client_learns_of_it(tmp_path):
-    tls = Tls(tmp_path / "c", tmp_path / "k", client_ca=tmp_path / "ca", ca=tmp_path / "ca.pem")
-    at = Addresses("localhost:5", "localhost:6", tls=True, ca=str(tls.ca))
-    text = banner.text(Settings("0.0.0.0:5", tls=tls), tmp_path, at, 1, 0)
-    lines = {line.strip().split("  ")[0]: line for line in text.splitlines()}
-    clients = dict(each.split("\n", 1) for each in re.split(r"\n    (?! )", text)[1:])
-    assert lines["trust"].endswith(f"export CA={tls.ca}")
-    assert "REST on https://localhost:6, with TLS, for client certificates only" in text
-    assert "--grpc 0.0.0.0:5" in lines["open"]
-    for client, trust, own in [
-        (
-            "tuner",
-            "export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA",
-            "target: {kind: local, endpoint: ",
-        ),
-        ("google-generativeai", "export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=$CA", "genai.configure("),
-        ("google-generativeai, REST", "export REQUESTS_CA_BUNDLE=$CA", "genai.configure("),
-        ("google-genai", "export SSL_CERT_FILE=$CA", "genai.Client("),
-    ]:
-        shell, line = (each.strip() for each in clients[client].splitlines()[:2])
-        assert shell == trust
-        assert line.startswith(own)
-    assert "endpoint: https://localhost:5" in clients["tuner"]
-    assert "curl --cacert $CA" in clients["curl"]
-    assert max(map(len, text.splitlines()[1:])) <= 120
-    public = banner.text(Settings(tls=replace(tls, ca=None)), tmp_path, replace(at, ca=None), 1, 0)
-    assert "$CA" not in public
-
-
-def test_a_log_line_is_json_with_what_the_event_brought_along():
-    record = logging.makeLogRecord({"msg": "GetModel", "levelname": "INFO", "ms": 1.5})
-    line = json.loads(JsonLines().format(record))
-    assert (line["event"], line["level"], line["ms"]) == ("GetModel", "info", 1.5)
+    with pytest.raises(InvalidInput) as caught:
+        read_service_file(file)
+    assert caught.value.problems[0].path == str(file)
+    with pytest.raises(InvalidInput, match="no such file"):
+        read_service_file(tmp_path / "none.yaml")

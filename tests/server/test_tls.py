@@ -20,11 +20,10 @@ from tests.fakes.engine import FakeEngine
 from tuner.__main__ import run
 from tuner.errors import InvalidInput, Unavailable
 from tuner.server import lifecycle
-from tuner.server.access import certificates, dev_tls
-from tuner.server.access.tls import Renewals, Tls
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE, ListModelsResponse, raw
 from tuner.server.settings import Settings
+from tuner.server.tls import RenewalWatcher, Tls, check_tls_files, ensure_dev_tls
 from tuner.targets import open_target
 from tuner.types import TargetConfig
 
@@ -55,12 +54,12 @@ def pair(files, name="server"):
 
 def wrong(tls, now=NOW):
     with pytest.raises(InvalidInput) as caught:
-        certificates.check(tls, now)
+        check_tls_files(tls, now)
     return [(Path(each.path).name, each.what) for each in caught.value.problems]
 
 
 def test_a_pair_that_fits_is_taken(files):
-    certificates.check(replace(pair(files), client_ca=files / "ca.pem"), NOW)
+    check_tls_files(replace(pair(files), client_ca=files / "ca.pem"), NOW)
 
 
 def test_what_is_wrong_with_each_file_is_said_at_once(files):
@@ -68,8 +67,8 @@ def test_what_is_wrong_with_each_file_is_said_at_once(files):
     tls = Tls(files / "none.pem", files / "server.key", client_ca=files / "client.pem")
     assert wrong(tls) == [
         ("none.pem", "No such file or directory"),
-        ("server.key", "can be read by others, and it is a secret"),
-        ("client.pem", "is the certificate of no authority"),
+        ("server.key", "is secret, but others can read it"),
+        ("client.pem", "is not the certificate of an authority"),
     ]
 
 
@@ -88,9 +87,9 @@ def test_files_that_hold_something_else_are_told(files):
     certificate, key = files / "server.pem", files / "server.key"
     swapped = Tls(key, certificate, client_ca=key)
     assert [said for _, said in wrong(swapped)] == [
-        "holds no certificate in PEM",
-        "holds no private key in PEM",
-        "holds no certificate in PEM",
+        "has no certificate in PEM",
+        "has no private key in PEM",
+        "has no certificate in PEM",
     ]
 
 
@@ -102,7 +101,7 @@ def test_a_key_with_a_passphrase_is_told(files):
     locked.write_bytes(key.private_bytes(pem, pkcs8, how))
     locked.chmod(0o600)
     ((name, said),) = wrong(Tls(files / "server.pem", locked))
-    assert (name, said) == ("locked.key", "is locked with a passphrase")
+    assert (name, said) == ("locked.key", "is protected by a passphrase")
 
 
 @pytest.mark.parametrize(
@@ -124,52 +123,55 @@ def serial(tls):
     return x509.load_pem_x509_certificate(tls.certificate.read_bytes()).serial_number
 
 
-def test_what_is_made_for_this_machine_is_kept_private_and_made_once(tmp_path):
-    made = dev_tls.ensure(tmp_path, NOW)
-    certificates.check(replace(made, client_ca=made.ca), NOW)
+def test_development_certificates_are_private_and_made_once(tmp_path):
+    made = ensure_dev_tls(tmp_path, NOW)
+    check_tls_files(replace(made, client_ca=made.ca), NOW)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert {name: mode for name, mode in modes.items() if name.endswith("key")} == {
-        "ca.key": 0o600,
-        "localhost.key": 0o600,
-    }
-    assert len(modes) == 4
+    assert modes == {"ca.pem": 0o644, "localhost.pem": 0o644, "localhost.key": 0o600}
     before = serial(made)
-    assert serial(dev_tls.ensure(tmp_path, NOW + timedelta(days=300))) == before
+    assert serial(ensure_dev_tls(tmp_path, NOW + timedelta(days=700))) == before
 
 
-def test_it_is_renewed_before_its_end_by_the_same_authority(tmp_path):
-    made = dev_tls.ensure(tmp_path, NOW)
-    before, authority = serial(made), made.ca.read_bytes()
-    later = NOW + timedelta(days=340)
-    assert serial(dev_tls.ensure(tmp_path, later)) != before
-    assert made.ca.read_bytes() == authority
-    certificates.check(made, later + timedelta(days=300))
+def test_development_certificates_are_renewed_before_their_end(tmp_path):
+    made = ensure_dev_tls(tmp_path, NOW)
+    before = serial(made)
+    later = NOW + timedelta(days=780)
+    assert serial(ensure_dev_tls(tmp_path, later)) != before
+    check_tls_files(made, later + timedelta(days=700))
 
 
-@pytest.mark.parametrize("name", ["ca.pem", "ca.key", "localhost.key"])
+@pytest.mark.parametrize("name", ["ca.pem", "localhost.pem", "localhost.key"])
 @pytest.mark.parametrize("damage", [b"", b"torn", None])
-def test_what_is_damaged_is_made_anew(tmp_path, name, damage):
-    made = dev_tls.ensure(tmp_path, NOW)
+def test_damaged_development_certificates_are_made_again(tmp_path, name, damage):
+    made = ensure_dev_tls(tmp_path, NOW)
     before = serial(made)
     (tmp_path / name).unlink()
     if damage is not None:
         (tmp_path / name).write_bytes(damage)
-    assert serial(dev_tls.ensure(tmp_path, NOW)) != before
-    certificates.check(made, NOW)
+    assert serial(ensure_dev_tls(tmp_path, NOW)) != before
+    check_tls_files(made, NOW)
+
+
+def test_a_certificate_of_another_authority_is_made_again(tmp_path):
+    made = ensure_dev_tls(tmp_path / "a", NOW)
+    other = ensure_dev_tls(tmp_path / "b", NOW)
+    other.ca.replace(made.ca)
+    before = serial(made)
+    assert serial(ensure_dev_tls(tmp_path / "a", NOW)) != before
 
 
 def test_a_renewed_pair_is_noticed_once_and_half_of_one_is_not(tmp_path):
-    made = dev_tls.ensure(tmp_path / "tls", NOW)
-    other = dev_tls.ensure(tmp_path / "other", NOW)
-    renewals = Renewals(made)
-    assert not renewals.found()
+    made = ensure_dev_tls(tmp_path / "tls", NOW)
+    other = ensure_dev_tls(tmp_path / "other", NOW)
+    renewals = RenewalWatcher(made)
+    assert not renewals.is_renewed()
     other.certificate.replace(made.certificate)
-    assert not renewals.found()
+    assert not renewals.is_renewed()
     other.key.replace(made.key)
-    assert renewals.found()
-    assert not renewals.found()
+    assert renewals.is_renewed()
+    assert not renewals.is_renewed()
     made.key.unlink()
-    assert not renewals.found()
+    assert not renewals.is_renewed()
 
 
 async def models_over_grpc(address, ca, client=None):
@@ -204,7 +206,7 @@ async def models_over_rest(address, ca, client=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_both_doors_are_trusted_by_every_local_name(tmp_path, host):
-    tls = dev_tls.ensure(tmp_path / "tls", NOW)
+    tls = ensure_dev_tls(tmp_path / "tls", NOW)
     settings = Settings(f"{host}:0", rest=f"{host}:0", tls=tls)
 
     async def go():
@@ -217,7 +219,7 @@ def test_both_doors_are_trusted_by_every_local_name(tmp_path, host):
 
 @pytest.mark.slow
 def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
-    tls = dev_tls.ensure(tmp_path / "tls", NOW)
+    tls = ensure_dev_tls(tmp_path / "tls", NOW)
     settings = Settings("localhost:0", rest="localhost:0", tls=tls)
 
     async def go():
@@ -225,7 +227,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
             await models_over_rest(at.rest, tls.ca)
             for path in tls.certificate.parent.iterdir():  # another authority with it
                 path.unlink()
-            dev_tls.ensure(tmp_path / "tls", NOW)
+            ensure_dev_tls(tmp_path / "tls", NOW)
             assert await models_over_grpc(at.grpc, tls.ca)
             with pytest.raises(ssl.SSLCertVerificationError):
                 await models_over_rest(at.rest, tls.ca)  # this handshake notices
@@ -238,7 +240,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
 def test_with_an_authority_for_clients_both_doors_want_its_certificate(tmp_path, files):
     tls = replace(pair(files), client_ca=files / "ca.pem")
     settings = Settings("localhost:0", rest="localhost:0", tls=tls)
-    stranger = dev_tls.ensure(tmp_path / "tls", NOW)
+    stranger = ensure_dev_tls(tmp_path / "tls", NOW)
 
     async def go():
         async with running(settings, FakeEngine(), tmp_path) as (_, at):
@@ -272,7 +274,7 @@ def test_our_own_client_finds_the_authority_and_shows_its_certificate(
         folder = tmp_path / "service"
         opened = running(Settings("localhost:0", tls=tls), FakeEngine(), folder)
         async with opened as (_, at):
-            lifecycle.publish(folder, at)
+            lifecycle.write_addresses(folder, at)
             async with open_target(TargetConfig("local")) as target:
                 return [each.name for each in await target.models()]
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.server.room import new_model, open_room, refusal
+from tuner.server.api_errors import Code
 from tuner.server.handlers import pages
-from tuner.server.refusals import Code
 
 pytestmark = pytest.mark.slow
 

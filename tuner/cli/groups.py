@@ -23,10 +23,10 @@ def groups() -> None:
 @click.argument("people", metavar="[EMAIL]...", nargs=-1)
 def create(group: str, people: tuple[str, ...]) -> None:
     """Make a group, named by an e-mail address, with the people named."""
-    from tuner.server.access import groups as desk
+    from tuner.server import access
 
     folder, database = state()
-    desk.create(folder, group, people, database)
+    access.create_group(folder, group, people, database)
     _say(f"made {group}", people)
 
 
@@ -35,10 +35,10 @@ def create(group: str, people: tuple[str, ...]) -> None:
 @click.argument("people", metavar="EMAIL...", nargs=-1, required=True)
 def add(group: str, people: tuple[str, ...]) -> None:
     """Put people into GROUP."""
-    from tuner.server.access import groups as desk
+    from tuner.server import access
 
     folder, database = state()
-    desk.add(folder, group, people, database)
+    access.add_members(folder, group, people, database)
     _say(f"added to {group}", people)
 
 
@@ -47,10 +47,10 @@ def add(group: str, people: tuple[str, ...]) -> None:
 @click.argument("people", metavar="EMAIL...", nargs=-1, required=True)
 def remove(group: str, people: tuple[str, ...]) -> None:
     """Take people out of GROUP."""
-    from tuner.server.access import groups as desk
+    from tuner.server import access
 
     folder, database = state()
-    desk.remove(folder, group, people, database)
+    access.remove_members(folder, group, people, database)
     _say(f"removed from {group}", people)
 
 
@@ -59,11 +59,11 @@ def remove(group: str, people: tuple[str, ...]) -> None:
 @yes_option
 def delete(group: str, *, yes: bool) -> None:
     """End GROUP; permissions given to it stay, and count for nobody."""
-    from tuner.server.access import groups as desk
+    from tuner.server import access
 
     confirm(f"Delete the group {group}?", yes=yes)
     folder, database = state()
-    desk.delete(folder, group, database)
+    access.delete_group(folder, group, database)
     _say(f"deleted {group}")
 
 
@@ -73,7 +73,7 @@ def list_groups(output: str) -> None:
     """List the groups with their members."""
     from tuner.cli.output import show
     from tuner.cli.target_calls import when
-    from tuner.server.access import groups as desk
+    from tuner.server import access
 
     rows = [
         {
@@ -81,7 +81,7 @@ def list_groups(output: str) -> None:
             "created": when(row.create_ms / 1000),
             "members": list(row.members),
         }
-        for row in desk.listed(*state())
+        for row in access.list_groups(*state())
     ]
     show(rows, output)
 

@@ -27,14 +27,14 @@ def keys() -> None:
 @click.argument("email")
 def create(email: str) -> None:
     """Make a key for EMAIL and print it once: only a salted hash of it is stored."""
-    from tuner.server.access import keys as desk
+    from tuner.server import access
 
     folder, database = state()
-    key_id, key = desk.create(folder, email, database)
+    key_id, key = access.create_key(folder, email, database)
     click.echo(key)
     click.echo(f"for {email}; export TUNER_API_KEY={key}", err=True)
     click.echo(f"to end it: tuner keys revoke {key_id}", err=True)
-    if len(desk.listed(folder, database)) == 1:
+    if len(access.list_keys(folder, database)) == 1:
         click.echo(_FIRST, err=True)
 
 
@@ -43,19 +43,19 @@ def create(email: str) -> None:
 def list_keys(output: str) -> None:
     """List the keys that were made; the keys themselves are stored nowhere."""
     from tuner.cli.output import show
-    from tuner.server.access import keys as desk
+    from tuner.server import access
 
-    show([_shown(row) for row in desk.listed(*state())], output)
+    show([_shown(row) for row in access.list_keys(*state())], output)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
     """End the key with this ID; a running service refuses it within a second."""
-    from tuner.server.access import keys as desk
+    from tuner.server import access
 
     folder, database = state()
-    revoked = desk.revoke(folder, key_id, database)
+    revoked = access.revoke_key(folder, key_id, database)
     click.echo(f"revoked {revoked}", err=True)
 
 

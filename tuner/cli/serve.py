@@ -12,9 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuner.server.access.limits import Limits
-    from tuner.server.access.tls import Tls
-    from tuner.server.settings import Settings
+    from tuner.server.settings import Limits, Settings
+    from tuner.server.tls import Tls
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,7 +88,7 @@ def limit_options(command: F) -> F:
         *args: Any, max_message_mb: int, max_in_flight: int, max_queued: int, **rest: Any
     ) -> Any:
         def limits() -> Limits:
-            from tuner.server.access.limits import MEBIBYTE, Limits
+            from tuner.server.settings import MEBIBYTE, Limits
 
             return Limits(max_message_mb * MEBIBYTE, max_in_flight, max_queued)
 
@@ -116,14 +115,13 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     from datetime import UTC, datetime
 
     from tuner.home import service_folder
-    from tuner.server.access import certificates, dev_tls
-    from tuner.server.access.tls import Tls
+    from tuner.server.tls import Tls, check_tls_files, ensure_dev_tls
 
     now = datetime.now(UTC)
     made = Tls(*(path.absolute() for path in pair)) if pair else None
-    found = made or dev_tls.ensure(service_folder() / "tls", now)
+    found = made or ensure_dev_tls(service_folder() / "tls", now)
     found = replace(found, client_ca=client_ca and client_ca.absolute())
-    certificates.check(found, now)
+    check_tls_files(found, now)
     return found
 
 
@@ -221,10 +219,10 @@ def serve(home: Path | None, log_level: str, *, stop: bool, **asked: Any) -> Non
 
     # Strangers' broken handshakes are no log lines of ours; gRPC reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from tuner.server import app, logs
+    from tuner.server import app, telemetry
 
     settings = _settings(**asked)
-    logs.configure(sys.stderr, log_level)
+    telemetry.configure_logging(sys.stderr, log_level)
     app.serve(settings)
 
 
@@ -243,15 +241,20 @@ def _settings(  # noqa: PLR0913 -- one parameter an option
     limits: Callable[[], Limits],
 ) -> Settings:
     from tuner.engine import KNOWN_BASE_MODELS
-    from tuner.server.access.hosts import checked
-    from tuner.server.service_file import read
-    from tuner.server.settings import Settings, with_more
+    from tuner.server.settings import (
+        Settings,
+        add_base_models,
+        parse_address,
+        read_service_file,
+    )
 
-    declared = read(service_file) if (service_file := service_file or _own_file()) else {}
+    declared = (
+        read_service_file(service_file) if (service_file := service_file or _own_file()) else {}
+    )
     return Settings(
-        grpc=checked(address, "--grpc"),
-        rest=None if rest == "off" else checked(rest, "--rest"),
-        base_models=with_more({**KNOWN_BASE_MODELS, **declared}, pairs),
+        grpc=parse_address(address, "--grpc"),
+        rest=None if rest == "off" else parse_address(rest, "--rest"),
+        base_models=add_base_models({**KNOWN_BASE_MODELS, **declared}, pairs),
         idle_exit_s=idle_exit,
         workers=workers,
         checkpoint_s=checkpoint_every,

@@ -1,13 +1,28 @@
-"""Every method the service knows: who may call it, on what, and who answers. Both doors read it."""
+"""Every method of the service with its role and its handler, and how a call of it runs.
+
+gRPC and REST both call through ``call`` and ``call_stream``: identify the caller, apply the limit of
+calls in flight, read the request, check the role, run the handler, count and log.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+import logging
+import re
+import secrets
+import time
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from google.longrunning import operations_pb2
 
-from tuner.server import messages
+from tuner import names
+from tuner.engine import EngineError
+from tuner.server import messages, telemetry
+from tuner.server.access import identify
+from tuner.server.api_errors import ApiError, Code, hidden, invalid_field
 from tuner.server.handlers import (
     answers,
     creation,
@@ -19,38 +34,50 @@ from tuner.server.handlers import (
     tuned_models,
 )
 from tuner.server.messages import PACKAGE, Message, raw
+from tuner.server.store import permissions as permission_rows
+from tuner.server.store.database import StoreFailed
 from tuner.types import Role
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterator,
+        Mapping,
+    )
 
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.service import Service
 
     Handler = Callable[[Service, Caller, Message], Awaitable[Message] | AsyncIterator[Message]]
 
 BASE_MODEL = r"models/.*"
+ROLE_RANKS = {Role.READER: 1, Role.WRITER: 2, Role.OWNER: 3}
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """One method.
 
     Attributes:
         name: ``package.Service/Method``.
-        request: The class of the message that comes.
-        role: What the caller must be of the tuned model that the request is about; None is open
-            to everybody the service knows.
-        about: The field that names the tuned model, or something inside it.
-        form: What that field looks like, for people.
-        exempt: Names that need no role: a base model, all models.
-        streams: The handler yields messages in place of returning one.
-        is_quiet: Called too often to be logged each time.
+        request: The class of the request.
+        response: The class of the response, or of each message of a stream.
+        role: The role the caller needs on the tuned model that the request names; None needs none.
+        about: The request's field that names the tuned model, or something inside it.
+        form: What that field looks like, for errors.
+        exempt: Pattern of names that need no role, such as base models.
+        streams: Whether the handler yields messages.
+        is_quiet: Whether a success is logged at debug level only, because clients poll it.
     """
 
     name: str
     handler: Handler
     request: Any
+    response: Any
     role: Role | None = None
     about: str = ""
     form: str = "tunedModels/ID"
@@ -63,129 +90,314 @@ class Method:
         """The method without its service."""
         return self.name.rpartition("/")[2]
 
-    @property
-    def response(self) -> Any:
-        """The class of the message that goes back, or of each one of a stream."""
-        return _RESPONSES.get(self.short_name) or raw(f"{self.short_name}Response")
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as gRPC or REST hands it over.
+
+    Attributes:
+        metadata: gRPC metadata or HTTP headers, names in lower case.
+        read: Returns the request; called once the caller is known. Raises ApiError.
+    """
+
+    method: Method
+    metadata: Mapping[str, str]
+    read: Callable[[], Awaitable[Message]]
 
 
-def _models(name: str, handler: Handler, role: Role | None = None, about: str = "") -> Method:
-    request = raw(f"{name}Request")
-    return Method(f"{PACKAGE}.ModelService/{name}", handler, request, role, about)
+async def call(service: Service, one: Call) -> Message:
+    """Return the response to one call. Raises only ApiError."""
+    with _recorded(service, one.method) as record:
+        caller = await _identify(service, one, record)
+        with service.calls.limited(caller, service.limits.in_flight):
+            request = await _read(service, caller, one)
+            return await one.method.handler(service, caller, request)  # type: ignore[misc]
 
 
-def _permissions(name: str, handler: Handler, role: Role, about: str) -> Method:
-    request = raw(f"{name}Request")
-    form = "tunedModels/ID/permissions/ID" if about.endswith("name") else "tunedModels/ID"
-    return Method(f"{PACKAGE}.PermissionService/{name}", handler, request, role, about, form)
+async def call_stream(service: Service, one: Call) -> AsyncGenerator[Message, None]:
+    """Yield the responses to one streaming call as they come. Raises only ApiError."""
+    with _recorded(service, one.method) as record:
+        caller = await _identify(service, one, record)
+        with service.calls.limited(caller, service.limits.in_flight):
+            request = await _read(service, caller, one)
+            handling: Any = one.method.handler(service, caller, request)
+            async with aclosing(handling) as responses:
+                async for response in responses:
+                    yield response
 
 
-def _generative(name: str, handler: Handler, request: str = "", *, streams: bool = False) -> Method:
-    full_name = f"{PACKAGE}.GenerativeService/{name}"
-    form = "models/ID or tunedModels/ID"
-    kind = raw(request or f"{name}Request")
-    return Method(full_name, handler, kind, Role.READER, "model", form, BASE_MODEL, streams)
+async def authorize(service: Service, caller: Caller, method: Method, request: Message) -> None:
+    """Check that the caller has the method's role on the tuned model that the request names.
+
+    A model hidden from the caller and one that does not exist give the same error.
+
+    Raises:
+        ApiError: PERMISSION_DENIED, or INVALID_ARGUMENT for a name of another form.
+    """
+    name = _named_tuned_model(method, request)
+    if method.role is None or not name:
+        return
+    roles = await service.store.about(name).recall(permission_rows.roles, name, caller.grantees)
+    if not roles:
+        raise hidden(name)
+    highest = max(roles, key=_rank)
+    if _rank(highest) < _rank(method.role):
+        raise ApiError(
+            Code.PERMISSION_DENIED,
+            f"{method.short_name} on {name} needs the role {method.role};"
+            f" {caller.email_address} is a {highest}.",
+            "ROLE_TOO_LOW",
+        )
 
 
-def _operations(
-    name: str, handler: Handler, request: Any, role: Role, exempt: str | None = None
-) -> Method:
-    full_name = f"google.longrunning.Operations/{name}"
-    form = "tunedModels/ID/operations" + ("/ID" if exempt is None else "")
-    is_quiet = role == Role.READER
-    return Method(full_name, handler, request, role, "name", form, exempt, is_quiet=is_quiet)
+def unimplemented(name: str) -> ApiError:
+    """Return the error for a call of a method that is not in the table."""
+    what = _NOT_OFFERED.get(name) or _NOT_OFFERED.get(name.partition("/")[0])
+    text = f"{name} is not offered here" + (f": no {what}." if what else ".")
+    return ApiError(Code.UNIMPLEMENTED, text, "NOT_OFFERED")
 
 
-_RESPONSES = {
-    "GetModel": messages.Model,
-    "CreateTunedModel": messages.Operation,
-    "GetTunedModel": messages.TunedModel,
-    "UpdateTunedModel": messages.TunedModel,
-    "DeleteTunedModel": messages.Empty,
-    "CreatePermission": messages.Permission,
-    "GetPermission": messages.Permission,
-    "UpdatePermission": messages.Permission,
-    "DeletePermission": messages.Empty,
-    "StreamGenerateContent": messages.GenerateContentResponse,
-    "GetOperation": messages.Operation,
-    "ListOperations": operations_pb2.ListOperationsResponse,
-    "WaitOperation": messages.Operation,
-    "CancelOperation": messages.Empty,
-    "DeleteOperation": messages.Empty,
+@contextmanager
+def _recorded(service: Service, method: Method) -> Iterator[dict[str, str]]:
+    """Count and log the call, translate its exceptions, and yield what to add to the log line."""
+    started, record = time.monotonic(), {"key": ""}
+    code, reason = "OK", ""
+    with service.calls.call():
+        try:
+            yield record
+        except (asyncio.CancelledError, GeneratorExit) as cancelled:
+            code, reason = "CANCELLED", "HUNG_UP"
+            if service.calls.is_over:
+                error = _stopping()
+                code, reason = error.code.name, error.reason
+                raise error from cancelled
+            raise
+        except Exception as raised:
+            error = _api_error(raised)
+            code, reason = error.code.name, error.reason
+            raise error from raised
+        finally:
+            seconds = time.monotonic() - started
+            telemetry.count_call(method.short_name, code, seconds)
+            level = logging.DEBUG if method.is_quiet and not reason else logging.INFO
+            if log.isEnabledFor(level):
+                extra = {"method": method.name, **record, "code": code, "reason": reason}
+                log.log(level, method.short_name, extra=extra | {"ms": round(seconds * 1000, 1)})
+
+
+async def _identify(service: Service, one: Call, record: dict[str, str]) -> Caller:
+    if service.calls.draining.is_set():
+        raise _stopping()
+    caller = await identify(service.store, one.metadata, requires_key=service.requires_key)
+    record["key"] = caller.key_id
+    return caller
+
+
+async def _read(service: Service, caller: Caller, one: Call) -> Message:
+    request = await one.read()
+    await authorize(service, caller, one.method, request)
+    return request
+
+
+def _stopping() -> ApiError:
+    text = "The service is stopping; retry when it, or another one, is running."
+    return ApiError(Code.UNAVAILABLE, text, "STOPPING", retry_after_s=1.0)
+
+
+def _api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, EngineError) and error.is_request:
+        return ApiError(Code.INVALID_ARGUMENT, str(error), "MODEL_REFUSES")
+    if isinstance(error, EngineError):
+        return ApiError(Code.UNAVAILABLE, str(error), "MODEL_FAILED", retry_after_s=1.0)
+    if isinstance(error, StoreFailed):
+        log.error("store failed", extra={"reason": str(error)})
+        return ApiError(Code.UNAVAILABLE, error.what, "STORE_FAILED", retry_after_s=1.0)
+    incident = secrets.token_hex(4)
+    log.error("a call broke", extra={"incident": incident}, exc_info=error)
+    text = f"The service has a bug; its log says more, see incident {incident}."
+    return ApiError(Code.INTERNAL, text, "BROKE")
+
+
+def _rank(role: str) -> int:
+    return ROLE_RANKS[Role(role)]
+
+
+def _named_tuned_model(method: Method, request: Message) -> str:
+    """Return the tuned model that the request is about; empty if it needs no role."""
+    if not method.about:
+        return ""
+    name: str = attrgetter(method.about)(request)
+    if method.exempt is not None and re.fullmatch(method.exempt, name):
+        return ""
+    if name.startswith("corpora/"):
+        raise ApiError(Code.UNIMPLEMENTED, f"{name}: corpora are not offered here.", "NO_CORPORA")
+    found = _MODEL_OF.get(method.form, _tuned_model)(name)
+    if found is None:
+        raise invalid_field(method.about, f"{name!r} is not of the form {method.form}")
+    return found
+
+
+def _tuned_model(name: str) -> str | None:
+    return name if names.is_tuned_model(name) else None
+
+
+_OPERATION, _OPERATIONS = "tunedModels/ID/operations/ID", "tunedModels/ID/operations"
+_MODEL_OR_OPERATION = f"tunedModels/ID or {_OPERATION}"
+_PERMISSION = "tunedModels/ID/permissions/ID"
+# By Method.form: returns the tuned model that a name belongs to.
+_MODEL_OF: dict[str, Callable[[str], str | None]] = {
+    _OPERATION: names.operation_parent,
+    _MODEL_OR_OPERATION: lambda name: _tuned_model(name) or names.operation_parent(name),
+    _PERMISSION: names.permission_parent,
+    _OPERATIONS: lambda name: _tuned_model(name.removesuffix("/operations")),
 }
+
+
+def _method(service: str, handler: Any, response: str | Any = "", **fields: Any) -> Method:
+    """Derive the name and the message classes from the handler's name: ``get_model`` is GetModel."""
+    name = "".join(word.capitalize() for word in handler.__name__.split("_"))
+    if service == "Operations":
+        full_name = f"google.longrunning.Operations/{name}"
+        fields.setdefault("request", getattr(operations_pb2, f"{name}Request", None))
+        fields.setdefault("about", "name")
+    else:
+        full_name = f"{PACKAGE}.{service}/{name}"
+    if service == "GenerativeService":
+        fields = {"role": Role.READER, "about": "model", "exempt": BASE_MODEL} | fields
+        fields["form"] = "models/ID or tunedModels/ID"
+    if "request" not in fields:
+        fields["request"] = raw(f"{name}Request")
+    if isinstance(response, str):
+        response = raw(response or f"{name}Response")
+    return Method(name=full_name, handler=handler, response=response, **fields)
+
+
 _SOURCE = "tuned_model.tuned_model_source.tuned_model"
 _TABLE = (
-    _models("ListModels", models.list_models),
-    _models("GetModel", models.get_model),
-    Method(
-        f"{PACKAGE}.ModelService/CreateTunedModel",
+    _method("ModelService", models.list_models),
+    _method("ModelService", models.get_model, "Model"),
+    _method(
+        "ModelService",
         creation.create_tuned_model,
-        raw("CreateTunedModelRequest"),
-        Role.READER,
-        _SOURCE,
+        messages.Operation,
+        role=Role.READER,
+        about=_SOURCE,
         exempt="",
     ),
-    _models("ListTunedModels", tuned_models.list_tuned_models),
-    _models("GetTunedModel", tuned_models.get_tuned_model, Role.READER, "name"),
-    _models("UpdateTunedModel", tuned_models.update_tuned_model, Role.WRITER, "tuned_model.name"),
-    _models("DeleteTunedModel", tuned_models.delete_tuned_model, Role.OWNER, "name"),
-    # The addresses of those with access are for those who may share: readers do not see them.
-    _permissions("CreatePermission", permissions.create_permission, Role.WRITER, "parent"),
-    _permissions("GetPermission", permissions.get_permission, Role.WRITER, "name"),
-    _permissions("ListPermissions", permissions.list_permissions, Role.WRITER, "parent"),
-    _permissions("UpdatePermission", permissions.update_permission, Role.WRITER, "permission.name"),
-    _permissions("DeletePermission", permissions.delete_permission, Role.WRITER, "name"),
-    Method(
-        f"{PACKAGE}.PermissionService/TransferOwnership",
-        permissions.transfer_ownership,
-        raw("TransferOwnershipRequest"),
-        Role.OWNER,
-        "name",
+    _method("ModelService", tuned_models.list_tuned_models),
+    _method(
+        "ModelService",
+        tuned_models.get_tuned_model,
+        "TunedModel",
+        role=Role.READER,
+        about="name",
     ),
-    _generative("GenerateContent", generate.generate_content),
-    _generative(
-        "StreamGenerateContent",
+    _method(
+        "ModelService",
+        tuned_models.update_tuned_model,
+        "TunedModel",
+        role=Role.WRITER,
+        about="tuned_model.name",
+    ),
+    _method(
+        "ModelService",
+        tuned_models.delete_tuned_model,
+        messages.Empty,
+        role=Role.OWNER,
+        about="name",
+    ),
+    # Readers do not see the addresses of those with access: only who may share does.
+    _method(
+        "PermissionService",
+        permissions.create_permission,
+        "Permission",
+        role=Role.WRITER,
+        about="parent",
+    ),
+    _method(
+        "PermissionService",
+        permissions.get_permission,
+        "Permission",
+        role=Role.WRITER,
+        about="name",
+        form=_PERMISSION,
+    ),
+    _method("PermissionService", permissions.list_permissions, role=Role.WRITER, about="parent"),
+    _method(
+        "PermissionService",
+        permissions.update_permission,
+        "Permission",
+        role=Role.WRITER,
+        about="permission.name",
+        form=_PERMISSION,
+    ),
+    _method(
+        "PermissionService",
+        permissions.delete_permission,
+        messages.Empty,
+        role=Role.WRITER,
+        about="name",
+        form=_PERMISSION,
+    ),
+    _method("PermissionService", permissions.transfer_ownership, role=Role.OWNER, about="name"),
+    _method("GenerativeService", generate.generate_content),
+    _method(
+        "GenerativeService",
         generate.stream_generate_content,
-        "GenerateContentRequest",
+        "GenerateContentResponse",
+        request=raw("GenerateContentRequest"),
         streams=True,
     ),
-    _generative("CountTokens", generate.count_tokens),
-    _generative("EmbedContent", embeddings.embed_content),
-    _generative("BatchEmbedContents", embeddings.batch_embed_contents),
-    _generative("GenerateAnswer", answers.generate_answer),
-    _operations(
-        "GetOperation", operations.get_operation, operations_pb2.GetOperationRequest, Role.READER
+    _method("GenerativeService", generate.count_tokens),
+    _method("GenerativeService", embeddings.embed_content),
+    _method("GenerativeService", embeddings.batch_embed_contents),
+    _method("GenerativeService", answers.generate_answer),
+    _method(
+        "Operations",
+        operations.get_operation,
+        messages.Operation,
+        role=Role.READER,
+        form=_OPERATION,
+        is_quiet=True,
     ),
-    _operations(
-        "ListOperations",
+    _method(
+        "Operations",
         operations.list_operations,
-        operations_pb2.ListOperationsRequest,
-        Role.READER,
-        operations.ALL,
+        operations_pb2.ListOperationsResponse,
+        role=Role.READER,
+        form=_OPERATIONS,
+        exempt=operations.ALL,
+        is_quiet=True,
     ),
-    _operations(
-        "WaitOperation", operations.wait_operation, operations_pb2.WaitOperationRequest, Role.READER
+    _method(
+        "Operations",
+        operations.wait_operation,
+        messages.Operation,
+        role=Role.READER,
+        form=_OPERATION,
+        is_quiet=True,
     ),
-    replace(
-        _operations(
-            "CancelOperation",
-            operations.cancel_operation,
-            operations_pb2.CancelOperationRequest,
-            Role.WRITER,
-        ),
-        form="tunedModels/ID or tunedModels/ID/operations/ID",
+    _method(
+        "Operations",
+        operations.cancel_operation,
+        messages.Empty,
+        role=Role.WRITER,
+        form=_MODEL_OR_OPERATION,
     ),
-    _operations(
-        "DeleteOperation",
+    _method(
+        "Operations",
         operations.delete_operation,
-        operations_pb2.DeleteOperationRequest,
-        Role.WRITER,
+        messages.Empty,
+        role=Role.WRITER,
+        form=_OPERATION,
     ),
 )
 
 METHODS = {method.name: method for method in _TABLE}
 
-UNIMPLEMENTED = {
+_NOT_OFFERED = {
     f"{PACKAGE}.GenerativeService/BidiGenerateContent": "live sessions",
     f"{PACKAGE}.RetrieverService": "corpora",
     f"{PACKAGE}.CacheService": "cached content",
@@ -194,9 +406,3 @@ UNIMPLEMENTED = {
     f"{PACKAGE}.DiscussService": "the chat methods of PaLM; use GenerateContent",
     f"{PACKAGE}.TextService": "the text methods of PaLM; use GenerateContent",
 }
-
-
-def why_not(name: str) -> str:
-    """What to tell somebody who calls a method that is not in the table."""
-    what = UNIMPLEMENTED.get(name) or UNIMPLEMENTED.get(name.partition("/")[0])
-    return f"{name} is not offered here" + (f": no {what}." if what else ".")

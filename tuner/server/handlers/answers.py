@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, Form, Prompt, Turn
 from tuner.server import messages
+from tuner.server.api_errors import ApiError, Code, Violation, invalid
 from tuner.server.handlers import contents, generation_config, grounding, prompts
 from tuner.server.handlers.candidates import candidate
 from tuner.server.handlers.generate import whole_answers
-from tuner.server.refusals import Code, Refused, Violation, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.handlers.grounding import Match, Weights
     from tuner.server.handlers.prompts import Runner
     from tuner.server.messages import Message
@@ -68,7 +68,7 @@ def _check(request: Message) -> None:
     source = request.WhichOneof("grounding_source")
     if source == "semantic_retriever":
         text = "semantic_retriever: there are no corpora here; send inline_passages."
-        raise Refused(Code.UNIMPLEMENTED, text, "NO_CORPORA")
+        raise ApiError(Code.UNIMPLEMENTED, text, "NO_CORPORA")
     wrong = [
         *contents.unread(request, _READ),
         *contents.problems(request.contents, "contents"),

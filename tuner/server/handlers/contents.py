@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.engine import Turn
-from tuner.server.refusals import Violation
+from tuner.server.api_errors import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -8,10 +8,10 @@ import string
 from typing import TYPE_CHECKING
 
 from tuner import names
-from tuner.server.access.limits import queue_full
+from tuner.server.api_errors import ApiError, Code, Violation, hidden, invalid
 from tuner.server.handlers import hyperparameters, shapes
 from tuner.server.handlers.model_fields import problems, value_of
-from tuner.server.refusals import Code, Refused, Violation, hidden, invalid
+from tuner.server.service import queue_full
 from tuner.server.store import models, operations, queue
 from tuner.server.store.models import ModelRow
 from tuner.server.store.permissions import PermissionRow
@@ -19,7 +19,7 @@ from tuner.types import Example, GranteeType, Role, State
 
 if TYPE_CHECKING:
     from tuner.engine import BaseModel
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
 
@@ -50,7 +50,7 @@ async def create_tuned_model(service: Service, caller: Caller, request: Message)
         raise invalid(wrong)
     row = _row(request, base, parent, service.now_ms)
     await _enqueue(service, caller, row, parent, examples)
-    service.tunings.wake()
+    service.scheduler.wake()
     created = await service.store.read(operations.find, _operation_name(row))
     if created is None:
         raise hidden(row.name)
@@ -87,7 +87,7 @@ async def _enqueue(
     except queue.QueueFull as error:
         raise queue_full(caller, service.limits.queued) from error
     except queue.NameTaken as error:
-        raise Refused(
+        raise ApiError(
             Code.ALREADY_EXISTS,
             f"{row.name} exists. Choose another tuned_model_id, or leave it out for a fresh one.",
             "NAME_TAKEN",
@@ -133,7 +133,7 @@ async def _parent(service: Service, name: str) -> ModelRow | None:
     parent = await service.store.read(models.find, name) if name else None
     if parent is not None and parent.state != State.ACTIVE:
         text = f"{name} is {parent.state}; only an ACTIVE model can be tuned further."
-        raise Refused(Code.FAILED_PRECONDITION, text, "SOURCE_NOT_ACTIVE")
+        raise ApiError(Code.FAILED_PRECONDITION, text, "SOURCE_NOT_ACTIVE")
     return parent
 
 

@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from tuner.server import messages
+from tuner.server.api_errors import Violation, invalid, invalid_field
 from tuner.server.handlers import contents, prompts
-from tuner.server.refusals import Violation, invalid, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
 

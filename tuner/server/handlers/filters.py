@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tuner.server.refusals import invalid_field
+from tuner.server.api_errors import invalid_field
 from tuner.server.store.models import Query
 from tuner.types import Role
 
@@ -19,7 +19,7 @@ def parse(text: str, grantees: tuple[str, ...]) -> Query:
     """What to look for on behalf of ``grantees``. Everything asked for must hold at once.
 
     Raises:
-        Refused: An operator that does not exist, or more than a database searches for.
+        ApiError: An operator that does not exist, or more than a database searches for.
     """
     if len(text) > MAX_LENGTH or "\0" in text:
         what = f"at most {MAX_LENGTH:,} characters, none of them NUL"

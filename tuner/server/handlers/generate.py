@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.engine import Prompt
-from tuner.server import messages, metrics
+from tuner.server import messages, telemetry
+from tuner.server.api_errors import invalid, invalid_field
 from tuner.server.handlers import contents, prompts
 from tuner.server.handlers.candidates import TEXT_MODALITY, candidate, fill_usage, joined
 from tuner.server.handlers.creation import random_id
 from tuner.server.handlers.together import together
-from tuner.server.refusals import invalid, invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tuner.engine import Piece, Score
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.handlers.prompts import Runner
     from tuner.server.messages import Message
     from tuner.server.service import Service
@@ -77,7 +77,7 @@ async def _pieces(service: Service, wanted: Sequence[Prompt]) -> AsyncIterator[t
     async with aclosing(together(streams)) as pieces:  # type: ignore[type-var]
         async for index, piece in pieces:
             if piece.finish_reason:
-                metrics.note_tokens(piece.prompt_tokens, piece.output_tokens)
+                telemetry.count_tokens(piece.prompt_tokens, piece.output_tokens)
             yield index, piece
 
 

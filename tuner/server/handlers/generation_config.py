@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from tuner.server.api_errors import Violation
 from tuner.server.handlers import response_schema
 from tuner.server.handlers.contents import unread
 from tuner.server.handlers.model_fields import shortest
 from tuner.server.handlers.shapes import MAX_TEMPERATURE
-from tuner.server.refusals import Violation
 
 if TYPE_CHECKING:
     from tuner.engine import BaseModel

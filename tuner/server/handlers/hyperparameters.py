@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuner.server.api_errors import Violation
 from tuner.server.handlers.model_fields import shortest
-from tuner.server.refusals import Violation
 
 if TYPE_CHECKING:
     from tuner.server.messages import Message

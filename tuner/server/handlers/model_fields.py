@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tuner.server.api_errors import Violation, invalid
 from tuner.server.messages import raw
-from tuner.server.refusals import Violation, invalid
 
 if TYPE_CHECKING:
     from tuner.engine import BaseModel
@@ -66,7 +66,7 @@ def checked_changes(
     A mask may name what stays as it is: whoever changes a model and sends it back whole does so.
 
     Raises:
-        Refused: A field is immutable, set by the service, unknown, or its value is wrong.
+        ApiError: A field is immutable, set by the service, unknown, or its value is wrong.
     """
     named = [path.removeprefix("tuned_model.") for path in mask] or _set_fields(model)
     paths = [path for path in named if not _is_same(path, model, row)]

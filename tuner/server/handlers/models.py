@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.server import messages
+from tuner.server.api_errors import invalid_field, not_found
 from tuner.server.handlers import pages, shapes
-from tuner.server.refusals import invalid_field, missing
 
 if TYPE_CHECKING:
     from tuner.engine import BaseModel
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
 
@@ -35,11 +35,11 @@ async def get_model(service: Service, _caller: Caller, request: Message) -> Mess
 
 
 def find(service: Service, name: str, field: str) -> BaseModel:
-    """One base model; ``field`` is where the request names it. Raises Refused."""
+    """One base model; ``field`` is where the request names it. Raises ApiError."""
     if not name.startswith("models/"):
         raise invalid_field(field, f"{name!r} is not of the form models/ID")
     model = service.engine.base_models.get(name)
     if model is None:
         known = ", ".join(sorted(service.engine.base_models))
-        raise missing(name, f" here; there are {known}, and `tuner serve --base-model` adds more")
+        raise not_found(name, f" here; there are {known}, and `tuner serve --base-model` adds more")
     return model

@@ -10,12 +10,12 @@ from google.longrunning import operations_pb2
 
 from tuner import names
 from tuner.server import messages
+from tuner.server.api_errors import Code, invalid_field, not_found
 from tuner.server.handlers import growing, pages, shapes
-from tuner.server.refusals import Code, invalid_field, missing
 from tuner.server.store import models, operations, queue
 
 if TYPE_CHECKING:
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.handlers.pages import Page
     from tuner.server.messages import Message
     from tuner.server.service import Service
@@ -34,7 +34,7 @@ async def get_operation(service: Service, _caller: Caller, request: Message) -> 
     topic = service.store.about(_model(request.name))
     found = await topic.follow(growing.operation, request.name)
     if found is None:
-        raise missing(request.name)
+        raise not_found(request.name)
     return found.message
 
 
@@ -53,7 +53,7 @@ async def wait_operation(service: Service, caller: Caller, request: Message) -> 
     deadline = loop.time() + min(max(asked_s, 0), MAX_WAIT_S)
     while True:
         found = await get_operation(service, caller, request)
-        is_over = loop.time() >= deadline or service.activity.draining.is_set()
+        is_over = loop.time() >= deadline or service.calls.draining.is_set()
         if found.done or is_over:
             return found
         await service.store.changed(min(deadline - loop.time(), LOOK_AGAIN_S))
@@ -67,11 +67,11 @@ async def cancel_operation(service: Service, _caller: Caller, request: Message) 
     is_model = names.is_tuned_model(request.name)
     model = request.name if is_model else _model(request.name)
     if not is_model and await service.store.read(operations.find, request.name) is None:
-        raise missing(request.name)
+        raise not_found(request.name)
     await service.store.about(model).write(queue.cancel, model, CANCELLED, service.now_ms)
     row = await service.store.read(models.find, model)
     if row is not None:
-        await service.tunings.stop(row.uid)
+        await service.scheduler.stop(row.uid)
     return messages.Empty()
 
 
@@ -79,7 +79,7 @@ async def delete_operation(service: Service, _caller: Caller, request: Message) 
     """DeleteOperation: forgets the operation; a tuning under way goes on."""
     model = _model(request.name)
     if await service.store.read(operations.find, request.name) is None:
-        raise missing(request.name)
+        raise not_found(request.name)
     await service.store.about(model).write(operations.forget, request.name)
     return messages.Empty()
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from tuner.server.refusals import invalid_field
+from tuner.server.api_errors import invalid_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.messages import Message
 
 MAX_SIZE = 1000
@@ -57,7 +57,7 @@ def asked(request: Message, caller: Caller, default_size: int, *about: str) -> P
     """The page a request asks for; ``about`` is the rest of the question.
 
     Raises:
-        Refused: The size is negative, or the token belongs to another question or caller.
+        ApiError: The size is negative, or the token belongs to another question or caller.
     """
     if request.page_size < 0:
         raise invalid_field("page_size", "must not be negative")

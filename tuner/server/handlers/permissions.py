@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.server import messages
-from tuner.server.access.addresses import is_email
+from tuner.server.access import is_email
+from tuner.server.api_errors import (
+    ApiError,
+    Code,
+    Violation,
+    hidden,
+    invalid,
+    invalid_field,
+    not_found,
+)
 from tuner.server.handlers import pages, shapes
 from tuner.server.handlers.creation import random_id
-from tuner.server.refusals import Code, Refused, Violation, hidden, invalid, invalid_field, missing
 from tuner.server.store import groups, permissions
 from tuner.server.store.permissions import PermissionRow
 from tuner.types import GranteeType, Role
 
 if TYPE_CHECKING:
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.messages import Message
     from tuner.server.service import Service
 
@@ -39,7 +47,7 @@ async def create_permission(service: Service, _caller: Caller, request: Message)
         text = (
             f"{who} has a permission for {request.parent}; change its role with UpdatePermission."
         )
-        raise Refused(Code.ALREADY_EXISTS, text, "GRANTEE_TAKEN") from error
+        raise ApiError(Code.ALREADY_EXISTS, text, "GRANTEE_TAKEN") from error
     except permissions.ModelGone as error:
         raise hidden(request.parent) from error
     return shapes.permission(row)
@@ -49,7 +57,7 @@ async def get_permission(service: Service, _caller: Caller, request: Message) ->
     """GetPermission."""
     found = await service.store.read(permissions.find, *_split(request.name, "name"))
     if found is None:
-        raise missing(request.name)
+        raise not_found(request.name)
     return shapes.permission(found)
 
 
@@ -73,7 +81,7 @@ async def update_permission(service: Service, _caller: Caller, request: Message)
     role = Role(_enum_name(asked, "role"))
     row = await service.store.write(permissions.change_role, model, permission_id, role)
     if row is None:
-        raise missing(asked.name)
+        raise not_found(asked.name)
     if row.role == Role.OWNER:
         raise _owner_stays(asked.name)
     return shapes.permission(row)
@@ -84,7 +92,7 @@ async def delete_permission(service: Service, _caller: Caller, request: Message)
     key = _split(request.name, "name")
     if not await service.store.write(permissions.remove, *key):
         found = await service.store.read(permissions.find, *key)
-        raise _owner_stays(request.name) if found else missing(request.name)
+        raise _owner_stays(request.name) if found else not_found(request.name)
     return messages.Empty()
 
 
@@ -136,6 +144,6 @@ def _role_problems(asked: Message) -> list[Violation]:
     return [] if is_right else [Violation("permission.role", f"must be {_GRANTABLE}")]
 
 
-def _owner_stays(name: str) -> Refused:
+def _owner_stays(name: str) -> ApiError:
     text = f"{name} is the owner's: the owner changes by TransferOwnership only."
-    return Refused(Code.FAILED_PRECONDITION, text, "OWNER_STAYS")
+    return ApiError(Code.FAILED_PRECONDITION, text, "OWNER_STAYS")

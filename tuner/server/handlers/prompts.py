@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.engine import Prompt
+from tuner.server.api_errors import ApiError, Code, Violation, hidden, invalid, invalid_field
 from tuner.server.handlers import contents, generation_config
 from tuner.server.handlers import models as base_models
-from tuner.server.refusals import Code, Refused, Violation, hidden, invalid, invalid_field
 from tuner.server.store import models
 from tuner.types import State
 
@@ -42,7 +42,7 @@ class Runner:
 
 
 async def find_runner(service: Service, name: str, method: str = "generateContent") -> Runner:
-    """The model of a request; that the caller may use it was checked before. Raises Refused."""
+    """The model of a request; that the caller may use it was checked before. Raises ApiError."""
     if name.startswith("tunedModels/"):
         return await _tuned(service, name)
     base = base_models.find(service, name, "model")
@@ -58,7 +58,7 @@ async def _tuned(service: Service, name: str) -> Runner:
         raise hidden(name)
     if row.state != State.ACTIVE:
         text = f"{name} is {row.state}; only an ACTIVE model answers."
-        raise Refused(Code.FAILED_PRECONDITION, text, "NOT_ACTIVE")
+        raise ApiError(Code.FAILED_PRECONDITION, text, "NOT_ACTIVE")
     base = base_models.find(service, row.base_model, "model")
     weights = service.adapter(row.uid)
     return Runner(name, base, row.temperature, row.top_p, row.top_k, weights)
@@ -73,7 +73,7 @@ def from_request(request: Message, runner: Runner, prefix: str = "") -> Prompt:
         prefix: Where the request stands inside another, as in ``generate_content_request.``.
 
     Raises:
-        Refused: With every problem at once.
+        ApiError: With every problem at once.
     """
     wrong = [
         *contents.unread(request, _READ, prefix),

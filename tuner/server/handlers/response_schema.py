@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format
 
 from tuner.engine import Form
+from tuner.server.api_errors import Violation
 from tuner.server.handlers.contents import unread
-from tuner.server.refusals import Violation
 
 if TYPE_CHECKING:
     from tuner.server.messages import Message

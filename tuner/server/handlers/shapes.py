@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import any_pb2, timestamp_pb2
 
 from tuner.server import messages
-from tuner.server.refusals import Code, Refused, to_status
+from tuner.server.api_errors import ApiError, Code, to_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def operation(row: OperationRow) -> Message:
     )
     message = messages.Operation(name=row.name, metadata=_packed(metadata), done=row.done)
     if row.error_code:
-        refused = Refused(Code(row.error_code), row.error_message, "TUNING_ENDED")
+        refused = ApiError(Code(row.error_code), row.error_message, "TUNING_ENDED")
         message.error.CopyFrom(to_status(refused))
     elif row.done:
         message.response.CopyFrom(_packed(tuned_model(row.model, row.snapshots)))

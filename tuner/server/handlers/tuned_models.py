@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.server import messages
+from tuner.server.api_errors import hidden
 from tuner.server.handlers import filters, growing, pages, shapes
 from tuner.server.handlers.model_fields import checked_changes
-from tuner.server.refusals import hidden
 from tuner.server.store import models
 
 if TYPE_CHECKING:
-    from tuner.server.access.identity import Caller
+    from tuner.server.access import Caller
     from tuner.server.handlers.pages import Page
     from tuner.server.messages import Message
     from tuner.server.service import Service
@@ -50,8 +50,8 @@ async def delete_tuned_model(service: Service, _caller: Caller, request: Message
     row = await service.store.read(models.find, request.name)
     await service.store.about(request.name).write(models.remove, request.name)
     if row is not None:
-        await service.tunings.stop(row.uid)
-    await service.tunings.tidy()
+        await service.scheduler.stop(row.uid)
+    await service.scheduler.tidy()
     return messages.Empty()
 
 

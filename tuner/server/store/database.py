@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from tuner.server import metrics
+from tuner.server import telemetry
 from tuner.server.store import schema
 from tuner.server.store.connections import StoreFailed, StoreTaken
 from tuner.server.store.memory import Memory
@@ -118,7 +118,7 @@ class Store:
         started = time.monotonic()
         future = asyncio.get_running_loop().run_in_executor(self._writer, write)
         future.add_done_callback(lambda done: self._note(subject, done))
-        future.add_done_callback(lambda _: metrics.note_write(time.monotonic() - started))
+        future.add_done_callback(lambda _: telemetry.observe_write(time.monotonic() - started))
         return await asyncio.shield(future)
 
     async def changed(self, timeout_s: float) -> None:

@@ -12,8 +12,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from tuner.engine import EngineError, NoRoom, TuningTask, WorkerDied
-from tuner.server import metrics
-from tuner.server.refusals import Code
+from tuner.server import telemetry
+from tuner.server.api_errors import Code
 from tuner.server.store import models, queue
 from tuner.server.store.database import StoreFailed, StoreTaken
 from tuner.server.store.models import SnapshotRow
@@ -36,7 +36,7 @@ DEATHS_WITHOUT_PROGRESS = 3
 log = logging.getLogger(__name__)
 
 
-class Tunings:
+class TuningScheduler:
     """Runs queued tunings, ``workers`` at a time.
 
     The database is the truth: what is kept here can be lost at any moment, and a service that
@@ -183,7 +183,7 @@ class Tunings:
                         steps.append(_row(step))
                         if step.step > best:
                             best, deaths = step.step, 0
-                            metrics.note_steps(1)
+                            telemetry.count_steps(1)
             except NoRoom as error:
                 about = {"model": row.name, "reason": str(error)}
                 log.error("a tuning waits for room", extra=about)  # noqa: TRY400  (no bug to trace)

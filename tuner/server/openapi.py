@@ -1,4 +1,4 @@
-"""An OpenAPI description of the REST door, made from the methods, their routes and their messages."""
+"""An OpenAPI description of REST, generated from the methods, their routes and their messages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from google.protobuf.descriptor import FieldDescriptor as Proto
 from google.rpc import status_pb2
 
 from tuner.server.messages import PACKAGE
-from tuner.server.rest.json_scalars import WELL_KNOWN
-from tuner.server.rest.routes import ROUTES, VERSIONS, Route
+from tuner.server.protojson import WELL_KNOWN
+from tuner.server.routes import ROUTES, VERSIONS, Route
 
 if TYPE_CHECKING:
-    from tuner.server.service import Service
-
     Schema = dict[str, Any]
 
 _SCALARS: dict[int, Schema] = {
@@ -29,7 +27,7 @@ _SCALARS: dict[int, Schema] = {
     Proto.CPPTYPE_BOOL: {"type": "boolean"},
     Proto.CPPTYPE_STRING: {"type": "string"},
 }
-_FORMS: dict[str, Schema] = {
+_WELL_KNOWN_SCHEMAS: dict[str, Schema] = {
     "google.protobuf.Any": {
         "type": "object",
         "properties": {"@type": {"type": "string"}},
@@ -41,21 +39,16 @@ _FORMS: dict[str, Schema] = {
     "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
     "google.protobuf.ListValue": {"type": "array", "items": {}},
 }
-_KEYS = {
+_SECURITY_SCHEMES = {
     "header": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
     "query": {"type": "apiKey", "in": "query", "name": "key"},
     "bearer": {"type": "http", "scheme": "bearer"},
 }
 
 
-async def page(_service: Service) -> tuple[int, str, bytes]:
-    """``/openapi.json``: an HTTP status, a content type, a body."""
-    return 200, "application/json", written()
-
-
 @cache
 def document() -> Schema:
-    """The description, OpenAPI 3.1."""
+    """Return the description, OpenAPI 3.1."""
     schemas: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
     for route in ROUTES:
@@ -68,15 +61,15 @@ def document() -> Schema:
             "summary": "Google's tuning API, google.ai.generativelanguage.v1beta, on your own machine",
         },
         "servers": [{"url": f"/{each}"} for each in VERSIONS],
-        "security": [*({name: []} for name in _KEYS), {}],
+        "security": [*({name: []} for name in _SECURITY_SCHEMES), {}],
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": _KEYS},
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
 @cache
-def written() -> bytes:
-    """The same as JSON."""
+def document_json() -> bytes:
+    """Return the description as JSON."""
     return orjson.dumps(document())
 
 
@@ -92,14 +85,14 @@ def _path(route: Route) -> str:
 
 def _operation(route: Route, schemas: dict[str, Schema]) -> Schema:
     method = route.method
-    twins = [each for each in ROUTES if each.method is method]
+    same_method = [each for each in ROUTES if each.method is method]
     described = {
-        "operationId": f"{method.short_name}{twins.index(route) or ''}",
+        "operationId": f"{method.short_name}{same_method.index(route) or ''}",
         "tags": [method.name.partition("/")[0].rpartition(".")[2]],
         "parameters": [*_in_path(route), *_in_query(route)],
         "responses": {
-            "200": {"description": "The answer.", "content": _answer(route, schemas)},
-            "default": {"description": "A refusal.", "content": _json(_error(schemas))},
+            "200": {"description": "The answer.", "content": _response(route, schemas)},
+            "default": {"description": "An error.", "content": _json(_error(schemas))},
         },
     }
     if route.body:
@@ -118,21 +111,21 @@ def _in_path(route: Route) -> list[Schema]:
 
 
 def _in_query(route: Route) -> list[Schema]:
-    """What is neither in the path nor in the body; all of it where there is no body."""
-    taken = {route.field.partition(".")[0], route.body}
+    """Return the fields that are neither in the path nor in the body."""
+    bound = {route.field.partition(".")[0], route.body}
     fields = [] if route.body == "*" else route.method.request.DESCRIPTOR.fields
-    asked = [
+    parameters = [
         {"name": field.json_name, "in": "query", "schema": _field(field, {})}
         for field in fields
-        if field.name not in taken
+        if field.name not in bound
     ]
     if route.method.streams:
-        forms = {"type": "string", "enum": ["json", "sse"]}
-        asked.append({"name": "alt", "in": "query", "schema": forms})
-    return asked
+        formats = {"type": "string", "enum": ["json", "sse"]}
+        parameters.append({"name": "alt", "in": "query", "schema": formats})
+    return parameters
 
 
-def _answer(route: Route, schemas: dict[str, Schema]) -> Schema:
+def _response(route: Route, schemas: dict[str, Schema]) -> Schema:
     one = _message(route.method.response.DESCRIPTOR, schemas)
     if not route.method.streams:
         return _json(one)
@@ -150,9 +143,9 @@ def _json(schema: Schema) -> Schema:
 
 
 def _message(descriptor: Any, schemas: dict[str, Schema]) -> Schema:
-    """A reference to the message's schema, which is put among ``schemas`` with all it needs."""
+    """Return a reference to the message's schema, and add it to ``schemas`` with all it needs."""
     if descriptor.full_name in WELL_KNOWN:
-        return _FORMS.get(descriptor.full_name, {})
+        return _WELL_KNOWN_SCHEMAS.get(descriptor.full_name, {})
     name = descriptor.full_name.removeprefix(f"{PACKAGE}.")
     if name not in schemas:
         schemas[name] = {"type": "object"}
@@ -163,14 +156,14 @@ def _message(descriptor: Any, schemas: dict[str, Schema]) -> Schema:
 
 def _field(field: Any, schemas: dict[str, Schema]) -> Schema:
     if not field.is_repeated:
-        return _single(field, schemas)
+        return _value(field, schemas)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         value = field.message_type.fields_by_name["value"]
-        return {"type": "object", "additionalProperties": _single(value, schemas)}
-    return {"type": "array", "items": _single(field, schemas)}
+        return {"type": "object", "additionalProperties": _value(value, schemas)}
+    return {"type": "array", "items": _value(field, schemas)}
 
 
-def _single(field: Any, schemas: dict[str, Schema]) -> Schema:
+def _value(field: Any, schemas: dict[str, Schema]) -> Schema:
     if field.message_type is not None:
         return _message(field.message_type, schemas)
     if field.enum_type is not None:

@@ -1,4 +1,4 @@
-"""JSON as clients write it, read into messages."""
+"""Messages from and to JSON, compared with google.protobuf.json_format."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from contextlib import suppress
 
 import orjson
 import pytest
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2, type_pb2, wrappers_pb2
+from google.rpc import status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.any_message import any_message
+from tuner.server import messages, protojson
+from tuner.server.api_errors import MAX_VIOLATIONS, ApiError, Code
 from tuner.server.messages import PACKAGE, raw
 from tuner.server.methods import METHODS
-from tuner.server.refusals import MAX_VIOLATIONS, Code, Refused
-from tuner.server.rest import json_in
 
 REQUESTS = {method.request.DESCRIPTOR.name: method.request for method in METHODS.values()}
 CREATE = raw("CreateTunedModelRequest")
 
 
 def read(kind, text):
-    return json_in.fill(kind, json_in.parse(text if isinstance(text, bytes) else text.encode()))
+    return protojson.to_message(
+        kind, protojson.parse(text if isinstance(text, bytes) else text.encode())
+    )
 
 
 def problems(kind, text):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         read(kind, text)
     assert caught.value.code == Code.INVALID_ARGUMENT
     return caught.value.message.replace("Invalid JSON payload received. ", "").splitlines()
@@ -67,7 +70,7 @@ def test_every_request_is_read_as_google_reads_it(name, seed, is_snake, enum_num
 )
 def test_a_value_may_be_written_in_each_of_its_forms(kind, field, written, value):
     message = read(raw(kind), f'{{"{field}": {written}}}')
-    name = json_in.fields(raw(kind).DESCRIPTOR)[field].name
+    name = protojson.fields_by_name(raw(kind).DESCRIPTOR)[field].name
     found = getattr(message, name)
     assert (list(found.paths) if name == "update_mask" else found) == value
 
@@ -250,5 +253,53 @@ def test_a_deep_free_value_is_refused_too():
     )
 )
 def test_no_value_breaks_the_reader(value):
-    with suppress(Refused):
-        json_in.fill(raw("GenerateContentRequest"), value)
+    with suppress(ApiError):
+        protojson.to_message(raw("GenerateContentRequest"), value)
+
+
+ANSWERS = {method.response.DESCRIPTOR.name: method.response for method in METHODS.values()}
+
+
+@pytest.mark.parametrize("name", [*ANSWERS, "Status", "Option"])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(), enum_numbers=st.booleans())
+def test_every_answer_is_written_as_google_writes_it(name, seed, enum_numbers):
+    others = {"Status": status_pb2.Status, "Option": type_pb2.Option}
+    message = any_message({**ANSWERS, **others}[name], random.Random(seed))
+    written = orjson.loads(protojson.dump(message, enum_numbers=enum_numbers))
+    assert written == json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_a_32_bit_number_is_as_short_as_it_can_be_and_still_the_same(value):
+    message = raw("TunedModel")(temperature=value)
+    written = orjson.loads(protojson.dump(message))
+    assert written == json_format.MessageToDict(message)
+    assert protojson.to_message(raw("TunedModel"), written) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        raw("TunedModel")(temperature=math.nan),
+        wrappers_pb2.Int64Value(value=2**60),
+        wrappers_pb2.BytesValue(value=b"\xff"),
+        struct_pb2.Value(null_value=0),
+        raw("Schema")(enum=["a"], properties={"b": raw("Schema")(type_=3, max_items=5)}),
+        raw("Permission")(role=77),
+    ],
+)
+def test_what_is_rare_is_written_as_google_writes_it(message):
+    assert orjson.loads(protojson.dump(message)) == json_format.MessageToDict(message)
+
+
+def test_a_tuned_models_learning_rate_is_written_as_it_was_asked_for():
+    message = raw("Hyperparameters")(learning_rate=0.001)
+    assert protojson.dump(message) == b'{"learningRate":0.001}'
+
+
+def test_an_operation_is_written_anew_when_it_changed():
+    operation = messages.Operation(name="a")
+    assert protojson.dump(operation) == protojson.dump(operation) == b'{"name":"a"}'
+    operation.done = True
+    assert protojson.dump(operation) == b'{"name":"a","done":true}'

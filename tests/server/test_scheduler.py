@@ -7,8 +7,8 @@ import pytest
 
 from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room
-from tuner.server import messages, tuning
-from tuner.server.refusals import Code
+from tuner.server import messages, scheduler
+from tuner.server.api_errors import Code
 
 pytestmark = pytest.mark.slow
 
@@ -185,7 +185,7 @@ def test_weights_a_queued_task_builds_on_outlive_their_model(tmp_path):
             assert engine.tasks[1].parent.is_dir()
             engine.go_on.set()
             await room.ended(operation.name)
-            await room.service.tunings.tidy()
+            await room.service.scheduler.tidy()
             assert not engine.tasks[1].parent.exists()
 
     asyncio.run(go())
@@ -201,8 +201,8 @@ def test_a_folder_made_while_others_are_tidied_away_stays(tmp_path, monkeypatch)
                 new.mkdir()  # of a model whose row came a moment after this read
                 return set()
 
-            monkeypatch.setattr(tuning.models, "uids", known)
-            await room.service.tunings.tidy()
+            monkeypatch.setattr(scheduler.models, "uids", known)
+            await room.service.scheduler.tidy()
             assert new.exists()
             assert not old.exists()
 
@@ -261,7 +261,7 @@ def test_a_bug_in_the_engine_shows_an_incident_and_not_its_traceback(tmp_path, c
 def test_a_task_that_breaks_the_queue_does_not_end_it(tmp_path, caplog, monkeypatch):
     async def go():
         async with open_room(tmp_path) as room:
-            tunings = room.service.tunings
+            tunings = room.service.scheduler
             supervise = tunings._supervise
 
             async def break_once(_claimed):

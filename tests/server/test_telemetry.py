@@ -1,24 +1,77 @@
-"""What the service counts about itself, read back as Prometheus would read it."""
+"""Log lines and metrics: what the service did, and nothing that somebody sent."""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.engine import FakeEngine
+from tests.server.rest_door import ask
 from tests.server.room import open_room, refusal
-from tuner.server.rest import watching
+from tuner.server import telemetry
 from tuner.server.store.database import StoreFailed
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture
+def written():
+    """What is logged, as the service would write it."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(telemetry.JsonLines())
+    root.addHandler(handler)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.removeHandler(handler)
+
+
+def break_with(words):
+    try:
+        {}[words]
+    except KeyError as error:
+        raise ValueError(words) from error
+
+
+def test_an_event_is_a_line_with_what_it_brought():
+    brought = {"msg": "two\nlines \ud800", "levelname": "WARNING", "ms": 1.5}
+    (text,) = telemetry.JsonLines().format(logging.makeLogRecord(brought)).splitlines()
+    line = json.loads(text)
+    assert (line["event"], line["level"], line["ms"]) == ("two\nlines \ud800", "warning", 1.5)
+
+
+def test_a_failure_is_told_by_kind_and_place_and_never_in_its_own_words(written):
+    try:
+        break_with("a secret")
+    except ValueError:
+        logging.getLogger("tuner.x").exception("broke")
+    (line,) = written()
+    assert "secret" not in json.dumps(line)
+    kinds = [each for each in line["trace"].splitlines() if not each.startswith(" ")]
+    assert kinds == ["KeyError", "ValueError"]
+    assert f"{__file__}:" in line["trace"]
+    assert line["trace"].count("in break_with") == 2
+
+
+def test_what_asyncio_complains_about_is_told_without_words(written):
+    async def go():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(telemetry.log_loop_error)
+        loop.call_soon(break_with, "a secret")
+        await asyncio.sleep(0)
+
+    asyncio.run(go())
+    (line,) = written()
+    assert "secret" not in json.dumps(line)
+    assert "ValueError" in line["trace"]
 
 
 async def samples(service):
-    status, content_type, body = await watching.metrics_page(service)
-    assert (status, content_type.partition(";")[0]) == (200, "text/plain")
-    families = text_string_to_metric_families(body.decode())
+    page = await ask(service, "GET", "/metrics")
+    assert (page.status, page.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+    families = text_string_to_metric_families(page.body.decode())
     return {
         (each.name, *sorted(each.labels.values())): each.value
         for family in families
@@ -30,6 +83,7 @@ def grown(before, after):
     return {key: after[key] - before.get(key, 0) for key in after}
 
 
+@pytest.mark.slow
 def test_calls_are_counted_by_method_and_code_with_their_time(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
@@ -44,6 +98,7 @@ def test_calls_are_counted_by_method_and_code_with_their_time(tmp_path):
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_tunings_are_counted_where_they_are_and_their_steps_as_they_are_done(tmp_path):
     async def go():
         engine = FakeEngine(stop_at=2)
@@ -69,6 +124,7 @@ def test_tunings_are_counted_where_they_are_and_their_steps_as_they_are_done(tmp
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_the_tokens_of_answers_are_counted(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
@@ -83,6 +139,7 @@ def test_the_tokens_of_answers_are_counted(tmp_path):
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_the_process_tells_its_memory_and_its_time(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
@@ -93,6 +150,7 @@ def test_the_process_tells_its_memory_and_its_time(tmp_path):
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_a_database_that_fails_takes_only_the_tunings_from_the_page(tmp_path, monkeypatch):
     async def broken(*_):
         raise StoreFailed("service.db: disk I/O error")
@@ -103,23 +161,25 @@ def test_a_database_that_fails_takes_only_the_tunings_from_the_page(tmp_path, mo
             found = await samples(room.service)
             assert ("tuner_operations", "running") not in found
             assert ("tuner_calls_in_flight",) in found
-            status, _, body = await watching.healthz(room.service)
-            assert (status, body) == (503, b"the database cannot be used; the log says why\n")
+            health = await ask(room.service, "GET", "/healthz")
+            assert (health.status, health.body) == (
+                503,
+                b"the database cannot be used; see the log\n",
+            )
 
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("word", ["tunedModels/secret-name", "ana@example.com"])
-def test_no_series_names_a_model_or_a_person(tmp_path, word):
+@pytest.mark.slow
+def test_no_series_names_a_model_or_a_person(tmp_path):
     async def go():
         async with open_room(tmp_path) as room:
             await room.tuned("secret-name")
-            await room.call(
-                "CreatePermission",
-                parent="tunedModels/secret-name",
-                permission={"grantee_type": "USER", "email_address": "ana@example.com", "role": 3},
-            )
-            _, _, body = await watching.metrics_page(room.service)
-            assert word.rpartition("/")[2] not in body.decode()
+            permission = {"grantee_type": "USER", "email_address": "ana@example.com", "role": 3}
+            parent = "tunedModels/secret-name"
+            await room.call("CreatePermission", parent=parent, permission=permission)
+            page = (await ask(room.service, "GET", "/metrics")).body
+            assert b"secret-name" not in page
+            assert b"ana@example.com" not in page
 
     asyncio.run(go())
