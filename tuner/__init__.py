@@ -173,10 +173,10 @@ def validate(
     from pathlib import Path
 
     from tuner.jobspec.prepared_job import prepare_job
-    from tuner.tokens import long_examples
+    from tuner.tokens import extra_checks
 
     given = Path(spec) if isinstance(spec, str | Path) else spec
-    return prepare_job(given, overrides, examples, long_examples)
+    return prepare_job(given, overrides, examples, extra_checks())
 
 
 def __getattr__(name: str) -> Any:

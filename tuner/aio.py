@@ -21,7 +21,7 @@ from tuner.jobspec.prepared_job import PreparedJob
 from tuner.pipelines.load import LoadedFiles, load_files, load_pipeline
 from tuner.pipelines.plan import plan as planned
 from tuner.pipelines.run import RunOptions, run_all
-from tuner.tokens import long_examples, token_counter
+from tuner.tokens import extra_checks, token_counter
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ async def run_pipeline(
     path: str | Path, overrides: Sequence[str] = (), *, force_share: bool = False
 ) -> PipelineOutcome:
     """As ``tuner.run_pipeline``."""
-    pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, long_examples)
+    pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, extra_checks())
     asked = RunOptions(force=force_share)
     with open_store() as ledger:
         [ended] = await run_all([], [pipeline], ledger, asked, _quietly, Timing())
@@ -105,7 +105,7 @@ def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | No
             if isinstance(spec, PreparedJob):
                 parts.append(spec)
             else:
-                parts += load_files([str(spec)], (), long_examples, target).parts
+                parts += load_files([str(spec)], (), extra_checks(), target).parts
         except InvalidInput as error:
             problems += error.problems
     if problems:

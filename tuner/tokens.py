@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuner.data.checks import Checks
     from tuner.engine.chat import Chat
     from tuner.errors import Problem
-    from tuner.jobspec.load import BatchCheck
+    from tuner.jobspec.load import BatchCheck, ExtraChecks
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.jobspec.schema import JobSpec
 
@@ -156,6 +156,14 @@ def long_examples(spec: JobSpec) -> BatchCheck:
         yield from found.check_training(batch._replace(problems=()))
 
     return check
+
+
+def extra_checks() -> ExtraChecks:
+    """Return every check of a spec that needs a tokenizer or a metric's code."""
+    from tuner.evaluation.metrics import check as check_metric
+    from tuner.jobspec.load import ExtraChecks
+
+    return ExtraChecks(long_examples, check_metric)
 
 
 def token_counter() -> Callable[[PreparedJob], int | None]:

@@ -71,7 +71,7 @@ def test_what_is_left_open_is_what_the_service_would_choose(rows):
     said = found(rows, "--model", tiny(), "--no-time")
 
     assert said["epochs"] == prepared_job.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
-    assert prepared_job.MANY_EXAMPLES == hyperparameters.MANY_EXAMPLES
+    assert prepared_job.LARGE_DATASET_EXAMPLES == hyperparameters.MANY_EXAMPLES
     assert said["batch_size"] == prepared_job.BATCH_SIZES[0] == 4
 
 

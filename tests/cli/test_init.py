@@ -105,7 +105,7 @@ def test_columns_that_cannot_be_told_are_asked_for(capsys):
     csv_file("a.csv", "uno,due,tre", [("a", "b", "c")] * 3)
 
     assert run(["init", "a.csv"]) == 2
-    assert "which of 'uno', 'due', 'tre' are input and answer cannot be told" in (
+    assert "the columns of input and answer cannot be guessed from 'uno', 'due', 'tre'" in (
         capsys.readouterr().err
     )
     assert not Path("job.yaml").exists()

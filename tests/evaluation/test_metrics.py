@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import tuner
 from tuner.errors import InvalidInput
 from tuner.evaluation import patterns
 from tuner.evaluation.metrics import METRICS, normalize, scorer
 from tuner.evaluation.own_metric import NoScoreError
-from tuner.jobspec.prepared_job import prepare_job
 from tuner.jobspec.rules import METRICS as NAMES
 from tuner.jobspec.schema import MetricSpec
 
@@ -254,7 +254,7 @@ def test_a_metric_that_cannot_be_had_is_said_at_its_line_before_anything_is_sent
     spec.write_text(text)
 
     with pytest.raises(InvalidInput) as caught:
-        prepare_job(spec)
+        tuner.validate(spec)
 
     (problem,) = caught.value.problems
     assert what in problem.what

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import InvalidInput
-from tuner.jobspec.prepared_job import PreparedJob, content_id, digest, new_tuned_model, prepare_job
+from tuner.jobspec.prepared_job import PreparedJob, content_id, new_tuned_model, prepare_job
 from tuner.jobspec.schema import JobSpec, TrainingData
 from tuner.types import Example, Hyperparameters
 
@@ -202,7 +202,7 @@ WORK = PreparedJob(
 
 def test_the_digest_is_pinned():
     """Another digest for the same content would tune everybody's models again."""
-    assert digest(WORK) == "d60bc30f33826e6215c45b4edb9c0e88713053e9f7035bbbe1f02cec6c779a39"
+    assert WORK.digest == "d60bc30f33826e6215c45b4edb9c0e88713053e9f7035bbbe1f02cec6c779a39"
     assert content_id(WORK) == "my-job-d60bc30f33"
 
 
@@ -214,14 +214,14 @@ def changed(**changes):
     "work",
     [
         changed(path=Path("other.yaml"), training_data=TrainingData(Path("b.jsonl"), "q", "a")),
-        changed(display_name="x", description="y", temperature=0.5, timeout_s=5.0),
+        changed(display_name="x", description="y", temperature=0.5, timeout="5s"),
         changed(job="Another"),
         replace(WORK, examples=tuple(each._replace(line=9) for each in WORK.examples)),
         replace(WORK, holdout=(Example("a", "b"),)),
     ],
 )
 def test_what_decides_no_weight_leaves_the_digest_alone(work):
-    assert digest(work) == digest(WORK)
+    assert work.digest == WORK.digest
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_what_decides_no_weight_leaves_the_digest_alone(work):
     ],
 )
 def test_what_decides_a_weight_changes_the_digest(work):
-    assert digest(work) != digest(WORK)
+    assert work.digest != WORK.digest
 
 
 def test_the_format_of_the_file_does_not_count(tmp_path):

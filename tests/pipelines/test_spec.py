@@ -11,8 +11,8 @@ import pytest
 from tuner.errors import InvalidInput
 from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
-from tuner.jobspec.schema import declared
-from tuner.pipelines.entries import FREE, EntryKeys, PipelineKeys, pipeline_schema
+from tuner.jobspec.reference import json_schema
+from tuner.pipelines.entries import ENTRY_KEYS, FREE, PipelineKeys, pipeline_schema
 from tuner.pipelines.load import load_pipeline
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -369,8 +369,8 @@ def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
     schema = pipeline_schema()
     entry = schema["properties"]["jobs"]["items"]["anyOf"][1]["properties"]
 
-    assert set(schema["properties"]) == set(declared(PipelineKeys))
-    assert {*declared(EntryKeys), *FREE, "hyperparameters", "permissions"} < set(entry)
+    assert set(schema["properties"]) == set(json_schema(PipelineKeys)["properties"])
+    assert {*ENTRY_KEYS, *FREE, "hyperparameters", "permissions"} < set(entry)
     assert schema["required"] == ["pipeline", "jobs"]
     json.dumps(schema)
 
@@ -378,5 +378,5 @@ def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
 def test_the_page_about_pipelines_names_every_key():
     page = (CONFIGS.parent / "docs/pipelines.md").read_text()
 
-    for key in (*declared(PipelineKeys), *declared(EntryKeys), *FREE):
+    for key in (*json_schema(PipelineKeys)["properties"], *ENTRY_KEYS, *FREE):
         assert f"`{key}`" in page, key

@@ -10,7 +10,12 @@ import click
 
 from tuner.cli.data_options import rows_of
 from tuner.cli.output import is_quiet, progress
-from tuner.jobspec.prepared_job import BATCH_SIZES, DEFAULT_EPOCHS, MANY_EXAMPLES, total_steps
+from tuner.jobspec.prepared_job import (
+    BATCH_SIZES,
+    DEFAULT_EPOCHS,
+    LARGE_DATASET_EXAMPLES,
+    total_steps,
+)
 from tuner.tokens import TokenCounts
 from tuner.types import Hyperparameters
 
@@ -109,7 +114,9 @@ def job_of(
         examples,
         held_out,
         epochs or (asked and asked.epoch_count) or DEFAULT_EPOCHS,
-        batch_size or (asked and asked.batch_size) or BATCH_SIZES[len(examples) >= MANY_EXAMPLES],
+        batch_size
+        or (asked and asked.batch_size)
+        or BATCH_SIZES[len(examples) >= LARGE_DATASET_EXAMPLES],
     )
 
 

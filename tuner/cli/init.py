@@ -178,11 +178,11 @@ def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """
     import json
 
-    from tuner.jobspec.reference import json_schema, reference
+    from tuner.jobspec.reference import json_schema, spec_page
     from tuner.jobspec.schema import JobSpec
     from tuner.pipelines.entries import pipeline_schema, pipeline_tables
 
     if markdown:
-        click.echo(pipeline_tables() if is_pipeline else reference(), nl=False)
+        click.echo(pipeline_tables() if is_pipeline else spec_page(), nl=False)
     else:
         click.echo(json.dumps(pipeline_schema() if is_pipeline else json_schema(JobSpec), indent=2))

@@ -85,9 +85,9 @@ def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
         InvalidInput: Everything that is wrong with it.
     """
     from tuner.pipelines.load import load_pipeline
-    from tuner.tokens import long_examples
+    from tuner.tokens import extra_checks
 
-    loaded = load_pipeline(file, overrides, looks=long_examples)
+    loaded = load_pipeline(file, overrides, extra=extra_checks())
     warnings = (warning for stage in loaded.stages for warning in stage.work.warnings)
     for warning in dict.fromkeys(warnings):
         click.echo(str(warning), err=True)

@@ -179,9 +179,9 @@ def load_all(
         InvalidInput: Everything that is wrong with any of them.
     """
     from tuner.pipelines.load import load_files
-    from tuner.tokens import long_examples
+    from tuner.tokens import extra_checks
 
-    loaded = load_files(specs, overrides, long_examples, target)
+    loaded = load_files(specs, overrides, extra_checks(), target)
     for text in dict.fromkeys(str(each) for work in loaded.every_work for each in work.warnings):
         click.echo(text, err=True)
     return loaded

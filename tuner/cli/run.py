@@ -120,9 +120,12 @@ def _of(jobs: Sequence[Job]) -> Both:
     from tuner.jobspec.files import is_pipeline
     from tuner.jobspec.prepared_job import prepare_job
     from tuner.pipelines.load import load_pipeline
+    from tuner.tokens import extra_checks
 
     alone = [job for job in jobs if not is_pipeline(Path(job.spec))]
-    works = [(job, prepare_job(Path(job.spec), job.overrides)) for job in alone]
+    works = [
+        (job, prepare_job(Path(job.spec), job.overrides, extra=extra_checks())) for job in alone
+    ]
     files = {(job.spec, job.overrides) for job in jobs if job not in alone}
     pairs = [(check_unchanged(job, work), work) for job, work in works]
     return pairs, [load_pipeline(Path(spec), overrides) for spec, overrides in sorted(files)]
@@ -311,8 +314,9 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
 def _again(job: Job) -> tuple[Job, PreparedJob]:
     from tuner.jobs.runner import check_unchanged
     from tuner.jobspec.prepared_job import prepare_job
+    from tuner.tokens import extra_checks
 
-    work = prepare_job(Path(job.spec), job.overrides)
+    work = prepare_job(Path(job.spec), job.overrides, extra=extra_checks())
     job = check_unchanged(job, work)
     return job if job.retry else replace(job, retry=True, attempt=job.attempt + 1), work
 

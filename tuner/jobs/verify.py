@@ -10,7 +10,7 @@ from tuner.jobs.records import lock
 from tuner.jobs.records.provenance import access, sha256, shown
 from tuner.jobspec.files import is_pipeline
 from tuner.jobspec.load import read_partial_spec
-from tuner.jobspec.prepared_job import PreparedJob, digest, prepare_job, with_source
+from tuner.jobspec.prepared_job import PreparedJob, prepare_job, with_source
 from tuner.names import tuned_model
 from tuner.pipelines.load import load_pipeline
 from tuner.types import Phase, TargetConfig
@@ -188,7 +188,7 @@ def _of_content(entry: Entry, work: PreparedJob | InvalidInput) -> Iterator[Row]
         now = f"cannot be read: {work.what}"
         yield Row("content", _short(entry["content"]), now, same=False)
         return
-    yield _row("content", entry["content"], digest(work), _short)
+    yield _row("content", entry["content"], work.digest, _short)
     counts = {"tuned_on": len(work.examples), "held_out": len(work.holdout)}
     yield _row("examples", entry["examples"], counts)
     if entry["results"] and work.holdout:

@@ -1,12 +1,15 @@
-"""Read a spec as far as possible, with everything that is wrong in it, and its examples."""
+"""Read a spec as far as possible, with every error in it, and the examples it names."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
 
 from tuner.data import Columns, Source, read
 from tuner.data.checks import Checks
@@ -15,12 +18,17 @@ from tuner.data.frame import IN_MEMORY_NAME, batches
 from tuner.data.holdout import choose, split
 from tuner.data.sources import absent, is_readable, matching
 from tuner.examples import Example, Examples
-from tuner.jobspec.messages import check_section
+from tuner.jobspec.messages import check_section, read_section
 from tuner.jobspec.rules import broken_rules
-from tuner.jobspec.schema import EvaluationSpec, JobSpec, TrainingData
+from tuner.jobspec.schema import EvaluationSpec, JobSpec, MetricSpec, TrainingData
 from tuner.targets import TARGETS
 from tuner.types import Limits
-from tuner.yaml_source import apply_overrides, document_from_mapping, read_document
+from tuner.yaml_source import (
+    apply_overrides,
+    document_from_mapping,
+    mapping_or_empty,
+    read_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,15 +37,15 @@ if TYPE_CHECKING:
     from tuner.data import Batch
     from tuner.errors import Problem
     from tuner.types import TargetConfig
-    from tuner.yaml_source import Document
+    from tuner.yaml_source import Document, KeyPath
 
     BatchCheck: TypeAlias = Callable[[Batch], Iterable[Problem]]
 
+_Part = TypeVar("_Part", TrainingData, EvaluationSpec)
 
 MEMORY = Path(IN_MEMORY_NAME)
-"""The path of examples that stand in no file."""
-
-_Part = TypeVar("_Part", TrainingData, EvaluationSpec)
+"""The path of examples that are in memory."""
+_NO_LIMITS = Limits(None, None, None)
 
 
 class PartialSpec(NamedTuple):
@@ -45,10 +53,10 @@ class PartialSpec(NamedTuple):
 
     Attributes:
         document: The file.
-        spec: None when there are problems.
-        training_data: None when just this part is wrong.
-        evaluation: None when just this part is wrong, or not there.
-        problems: Everything that is wrong, in the order of the file.
+        spec: None if there are problems.
+        training_data: None if this section has problems.
+        evaluation: None if this section has problems or is missing.
+        problems: Every problem, in the order of the file.
     """
 
     document: Document
@@ -58,174 +66,133 @@ class PartialSpec(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def read_partial_spec(
-    given: Path | Mapping[str, Any], overrides: Sequence[str] = (), *, in_memory: bool = False
-) -> PartialSpec:
-    """Read a job spec as far as it goes.
-
-    Args:
-        given: A spec file, or a dict with the keys of one.
-        overrides: As ``--set``.
-        in_memory: Whether the examples are in memory, and ``training_data.path`` stands for nothing.
-
-    Raises:
-        SpecError: The file is no YAML at all.
-    """
-    return partial_spec_of(apply_overrides(_document(given), overrides), in_memory=in_memory)
-
-
-def partial_spec_of(document: Document, *, in_memory: bool = False) -> PartialSpec:
-    """As ``read_partial_spec``, of a document that was read already."""
-    value = drop_empty_keys(document.value)
-    document = document._replace(value={} if value is None else value)
-    if in_memory:
-        return _of_memory(_draft(_with_path(document)))
-    return _draft(document)
-
-
-def _draft(document: Document) -> PartialSpec:
-    spec, faults = check_section(JobSpec, document)
-    known = {problem.where for problem in document.problems}
-    others = {*faults, *broken_rules(document)}
-    problems = {*document.problems, *(each for each in others if each.where not in known)}
-    if not problems:
-        spec = _at(spec, document.path)
-        return PartialSpec(document, spec, spec.training_data, spec.evaluation, ())
-    data = _part(TrainingData, document, "training_data")
-    evaluation = _part(EvaluationSpec, document, "evaluation")
-    return PartialSpec(
-        document, None, data, evaluation, tuple(sorted(drop_implied_problems(problems)))
-    )
-
-
-def _with_path(document: Document) -> Document:
-    """``document`` with the path that it need not have."""
-    value = document.value
-    data = value.get("training_data", {}) if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(data, dict):
-        return document
-    return document._replace(value=value | {"training_data": data | {"path": MEMORY.name}})
-
-
-def _of_memory(draft: PartialSpec) -> PartialSpec:
-    """``draft`` with the name of what is in memory where the path of a file would be."""
-    if draft.training_data is None:
-        return draft
-    data = replace(draft.training_data, paths=(MEMORY,))
-    spec = draft.spec and replace(draft.spec, training_data=data)
-    return draft._replace(spec=spec, training_data=data)
-
-
-def _document(given: Path | Mapping[str, Any]) -> Document:
-    if isinstance(given, Path):
-        return read_document(given)
-    return document_from_mapping(given)
-
-
-def drop_implied_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """A key that is misspelt is not missing as well."""
-    problems = list(problems)
-    hints = {problem.fix for problem in problems if problem.rule == "unknown-key"}
-    return [
-        problem
-        for problem in problems
-        if problem.rule != "missing-key" or f"did you mean {problem.what.split()[0]}?" not in hints
-    ]
-
-
-def _part(cls: type, document: Document, key: str) -> Any:
-    value = document.value.get(key) if isinstance(document.value, dict) else None
-    part, _ = check_section(cls, document._replace(value=value))
-    return part and _placed(part, document.path)
-
-
-def drop_empty_keys(value: Any) -> Any:
-    """``value`` without the keys that were left empty: they count as not written."""
-    if isinstance(value, dict):
-        return {key: drop_empty_keys(item) for key, item in value.items() if item is not None}
-    return [drop_empty_keys(item) for item in value] if isinstance(value, list) else value
-
-
-def _at(spec: JobSpec, path: Path) -> JobSpec:
-    """``spec`` with paths that can be opened from here."""
-    return replace(
-        spec,
-        path=path,
-        target=_near(spec.target, path),
-        training_data=_placed(spec.training_data, path),
-        evaluation=spec.evaluation and _evaluation(spec.evaluation, path),
-    )
-
-
-def _evaluation(evaluation: EvaluationSpec, spec: Path) -> EvaluationSpec:
-    metric = evaluation.metric
-    if metric.target:
-        evaluation = replace(evaluation, metric=replace(metric, target=_near(metric.target, spec)))
-    return _placed(evaluation, spec)
-
-
-def _near(target: TargetConfig, spec: Path) -> TargetConfig:
-    if not target.credentials_file:
-        return target
-    return replace(
-        target, credentials_file=str(resolve_beside(spec, Path(target.credentials_file)))
-    )
-
-
-def _placed(part: _Part, spec: Path) -> _Part:
-    return replace(part, paths=tuple(resolve_beside(spec, path) for path in part.paths))
-
-
-def resolve_beside(spec: Path, path: Path) -> Path:
-    """``path`` as seen from where ``spec`` is: ``configs/../datasets/a.csv`` is ``datasets/a.csv``."""
-    return Path(os.path.normpath(spec.parent / os.path.expanduser(path)))  # noqa: PTH111 -- Path's raises
-
-
-_NO_LIMITS = Limits(None, None, None)
-
-
 class SpecData(NamedTuple):
-    """The examples on both sides, and every problem with the files they come from."""
+    """The examples to tune on and to evaluate with, and every problem with their files."""
 
     examples: Sequence[Example] = ()
     holdout: tuple[Example, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
-def read_data(
-    draft: PartialSpec, examples: Any = None, looks: Callable[[JobSpec], BatchCheck] | None = None
-) -> SpecData:
-    """Read the data of a spec, as far as it says where they are.
+class ExtraChecks(NamedTuple):
+    """Checks that need other packages than this one: a model's tokenizer, a metric's code.
 
-    Problems with a file that is not there are located in the spec, others in the file.
-    ``examples``, a DataFrame or a sequence of Examples or pairs, are read in place of a file.
-    ``looks`` makes of a spec one more look at every batch, of which this half of the house cannot
-    know: at tokens, as the engine counts them.
+    Attributes:
+        rows: Returns a check of every batch of a spec's examples.
+        metric: Returns what is wrong with a metric and a fix for each, given the spec's folder.
     """
-    data = draft.training_data
+
+    rows: Callable[[JobSpec], BatchCheck] | None = None
+    metric: Callable[[MetricSpec, Path], Iterable[tuple[str, str]]] | None = None
+
+
+NO_EXTRA_CHECKS = ExtraChecks()
+
+
+def read_partial_spec(
+    given: Path | Mapping[str, Any], overrides: Sequence[str] = (), *, in_memory: bool = False
+) -> PartialSpec:
+    """Read a job spec as far as possible.
+
+    Args:
+        given: A spec file, or a dict with the keys of one.
+        overrides: As ``--set``.
+        in_memory: Whether the examples are in memory; ``training_data.path`` is then ignored.
+
+    Raises:
+        SpecError: The file is not YAML.
+    """
+    document = read_document(given) if isinstance(given, Path) else document_from_mapping(given)
+    return partial_spec_of(apply_overrides(document, overrides), in_memory=in_memory)
+
+
+def partial_spec_of(document: Document, *, in_memory: bool = False) -> PartialSpec:
+    """As ``read_partial_spec``, from a document that was read already."""
+    value = drop_empty_keys(document.value)
+    document = document._replace(value={} if value is None else value)
+    if in_memory:
+        document = _with_memory_path(document)
+    spec, found = check_section(JobSpec, document)
+    own = {problem.where for problem in document.problems}
+    others = {problem for problem in (*found, *broken_rules(document)) if problem.where not in own}
+    problems = drop_implied_problems({*document.problems, *others})
+    spec = None if problems else spec
+    data = spec.training_data if spec else _section(TrainingData, document, "training_data")
+    evaluation = spec.evaluation if spec else _section(EvaluationSpec, document, "evaluation")
+    if data:
+        data = replace(data, paths=(MEMORY,)) if in_memory else _with_paths(data, document.path)
+    evaluation = evaluation and _with_paths(evaluation, document.path)
+    if evaluation and evaluation.metric.target:
+        target = _with_credentials(evaluation.metric.target, document.path)
+        evaluation = replace(evaluation, metric=replace(evaluation.metric, target=target))
+    if spec and data:
+        target = _with_credentials(spec.target, document.path)
+        spec = replace(
+            spec, path=document.path, target=target, training_data=data, evaluation=evaluation
+        )
+    return PartialSpec(document, spec, data, evaluation, tuple(sorted(problems)))
+
+
+def drop_empty_keys(value: Any) -> Any:
+    """Return ``value`` without the keys that were left empty: they count as not written."""
+    if isinstance(value, dict):
+        return {key: drop_empty_keys(item) for key, item in value.items() if item is not None}
+    return [drop_empty_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def drop_implied_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Drop the missing keys that are only misspelt."""
+    problems = list(problems)
+    fixes = {problem.fix for problem in problems if problem.rule == "unknown-key"}
+    return [
+        problem
+        for problem in problems
+        if problem.rule != "missing-key" or f"did you mean {problem.what.split()[0]}?" not in fixes
+    ]
+
+
+def resolve_beside(spec: Path, path: Path) -> Path:
+    """Resolve a path of a spec: ``configs/../datasets/a.csv`` is ``datasets/a.csv``."""
+    return Path(os.path.normpath(spec.parent / os.path.expanduser(path)))  # noqa: PTH111 -- Path's raises
+
+
+def read_data(
+    partial: PartialSpec, examples: Any = None, extra: ExtraChecks = NO_EXTRA_CHECKS
+) -> SpecData:
+    """Read and check the data of a spec, as far as the spec says where they are.
+
+    A missing file is located in the spec, other problems in the file. ``examples``, a DataFrame or
+    a sequence of Examples or pairs, are read in place of a file.
+    """
+    data, evaluation = partial.training_data, partial.evaluation
     if data is None:
         return SpecData()
-    limits = replace(limits_of(draft), request_bytes=None)  # it depends on the rows held out
+    limits = replace(limits_of(partial), request_bytes=None)  # it depends on the rows held out
     checks = Checks(limits, data.instruction, data.ignore)
-    extra = looks(draft.spec) if looks and draft.spec else _nothing
-    rows, problems = _given(draft, data, examples, _both(checks.check_training, extra))
+    more = extra.rows(partial.spec) if extra.rows and partial.spec else _no_check
+    if examples is None:
+        at: KeyPath = ("training_data", "path")
+        rows, problems = _read_files(partial, data, at, checks.check_training, more)
+    else:
+        columns = Columns(data.text_input, data.output)
+        rows, problems = _read_batches(
+            partial, batches(examples, columns), checks.check_training, more
+        )
     held: Sequence[Example] = ()
-    parted: Sequence[Example] = ()
-    evaluation = draft.evaluation
+    both: Sequence[Example] = ()
     if evaluation and evaluation.paths:
         source = replace(data, paths=evaluation.paths, format="auto")
-        held, more = _read(
-            draft, source, ("evaluation", "path"), _both(checks.check_held_out, extra)
-        )
-        problems += more
+        at = ("evaluation", "path")
+        held, found = _read_files(partial, source, at, checks.check_held_out, more)
+        problems += found
     elif evaluation and evaluation.holdout is not None:
-        parted = tuple(rows)
-        rows, held = split(parted, evaluation.holdout, stratify=evaluation.stratify)
-        problems += _one_sided(draft, rows, held)
+        both = tuple(rows)
+        rows, held = split(both, evaluation.holdout, stratify=evaluation.stratify)
+        problems += _empty_side(partial, rows, held)
     if rows or held or not problems:
-        problems += _capped(draft, checks.finish())
+        problems += _capped(partial, checks.finish())
     if evaluation and not evaluation.paths and "near-leak" not in data.ignore:
-        problems += _too_kind(draft, parted, held, checks.similar_pairs)
+        problems += _near_leak(partial, both, held, checks.similar_pairs)
     if evaluation and evaluation.max_examples:
         held = choose(held, evaluation.max_examples)
     if data.instruction:
@@ -234,40 +201,55 @@ def read_data(
 
 
 def with_instruction(examples: Sequence[Example], instruction: str) -> Iterator[Example]:
-    """The examples with the instruction and a blank line in front of every text_input."""
+    """Yield the examples with the instruction and a blank line in front of every text_input."""
     prefix = f"{instruction}\n\n" if instruction else ""
     for each in examples:
         yield Example(prefix + each.text_input, each.output, each.line)
 
 
-def limits_of(draft: PartialSpec) -> Limits:
-    """What the target of a spec takes, as far as the spec says which it is."""
-    value = draft.document.value
-    target = value.get("target", "local") if isinstance(value, dict) else None
-    kind = target.get("kind", "local") if isinstance(target, dict) else target
+def limits_of(partial: PartialSpec) -> Limits:
+    """Return the limits of a spec's target, as far as the spec says which it is."""
+    target = mapping_or_empty(partial.document.value).get("target", "local")
+    kind = mapping_or_empty(target).get("kind", "local") if isinstance(target, dict) else target
     return TARGETS[kind].limits if isinstance(kind, str) and kind in TARGETS else _NO_LIMITS
 
 
 def source_of(data: TrainingData) -> Source:
-    """Which files to read, and how."""
+    """Return which files to read, and how."""
     columns = Columns(data.text_input, data.output)
     return Source(data.paths, columns, data.format, data.encoding, data.multi_turn)
 
 
-def _given(
-    draft: PartialSpec, data: TrainingData, examples: Any, look: BatchCheck
-) -> tuple[Sequence[Example], list[Problem]]:
-    """What is to be tuned on and evaluated with, from memory or from its files."""
-    if examples is None:
-        return _read(draft, data, ("training_data", "path"), look)
-    return _looked_at(draft, batches(examples, Columns(data.text_input, data.output)), look)
+def _with_memory_path(document: Document) -> Document:
+    value = document.value
+    data = value.get("training_data", {}) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(data, dict):
+        return document
+    return document._replace(value=value | {"training_data": data | {"path": MEMORY.name}})
 
 
-def _read(
-    draft: PartialSpec, data: TrainingData, at: tuple[str, str], look: BatchCheck
+def _section(cls: type[_Part], document: Document, key: str) -> _Part | None:
+    with suppress(ValidationError):
+        return read_section(cls, mapping_or_empty(document.value).get(key))
+    return None
+
+
+def _with_paths(section: _Part, spec: Path) -> _Part:
+    return replace(section, paths=tuple(resolve_beside(spec, path) for path in section.paths))
+
+
+def _with_credentials(target: TargetConfig, spec: Path) -> TargetConfig:
+    if not target.credentials_file:
+        return target
+    path = resolve_beside(spec, Path(target.credentials_file))
+    return replace(target, credentials_file=str(path))
+
+
+def _read_files(
+    partial: PartialSpec, data: TrainingData, at: KeyPath, *checks: BatchCheck
 ) -> tuple[Sequence[Example], list[Problem]]:
     missing = [
-        draft.document.problem(
+        partial.document.problem(
             (*at, index) if len(data.paths) > 1 else at, *absent(path), "no-file"
         )
         for index, path in enumerate(data.paths)
@@ -275,41 +257,38 @@ def _read(
     ]
     if missing:
         return (), missing
-    return _looked_at(draft, read(source_of(data)), look)
+    return _read_batches(partial, read(source_of(data)), *checks)
 
 
-def _looked_at(
-    draft: PartialSpec, batches: Iterable[Batch], look: BatchCheck
+def _read_batches(
+    partial: PartialSpec, batches: Iterable[Batch], *checks: BatchCheck
 ) -> tuple[Sequence[Example], list[Problem]]:
     rows = Examples()
 
     def problems() -> Iterator[Problem]:
         for batch in batches:
             rows.add(batch.text_inputs, batch.outputs, batch.lines)
-            yield from look(batch)
+            yield from chain.from_iterable(check(batch) for check in checks)
 
-    return rows, _capped(draft, problems())
-
-
-def _both(look: BatchCheck, more: BatchCheck) -> BatchCheck:
-    return lambda batch: chain(look(batch), more(batch))
+    return rows, _capped(partial, problems())
 
 
-def _nothing(_: Batch) -> Iterable[Problem]:
+def _no_check(_: Batch) -> Iterable[Problem]:
     return ()
 
 
-def _capped(draft: PartialSpec, problems: Iterable[Problem]) -> list[Problem]:
-    return capped(problems, f"`tuner data check {draft.document.path} -o json` lists all of them")
+def _capped(partial: PartialSpec, problems: Iterable[Problem]) -> list[Problem]:
+    path = partial.document.path
+    return capped(problems, f"`tuner data check {path} -o json` lists all of them")
 
 
-def _too_kind(
-    draft: PartialSpec,
+def _near_leak(
+    partial: PartialSpec,
     rows: Sequence[Example],
     held: Sequence[Example],
     alike: Iterable[tuple[int, int]],
 ) -> Iterator[Problem]:
-    """How many rows are held out that are nearly the same as one tuned on."""
+    """Warn of held-out rows that are nearly the same as one tuned on."""
     known = set(map(id, held))
     is_held = [id(row) in known for row in rows]
     found = {
@@ -319,16 +298,15 @@ def _too_kind(
         what = (
             f"{len(found):,} of the {len(held):,} rows held out are nearly the same as one tuned on"
         )
-        fix = "drop them first: `tuner data dedupe --near 0.8`; or else the evaluation is too kind"
-        problem = draft.document.problem(("evaluation", "holdout"), what, fix, "near-leak")
+        fix = "drop them first: `tuner data dedupe --near 0.8`; or else the scores are too high"
+        problem = partial.document.problem(("evaluation", "holdout"), what, fix, "near-leak")
         yield replace(problem, severity="warning")
 
 
-def _one_sided(
-    draft: PartialSpec, rows: Sequence[Example], held: Sequence[Example]
+def _empty_side(
+    partial: PartialSpec, rows: Sequence[Example], held: Sequence[Example]
 ) -> Iterator[Problem]:
-    if bool(rows) == bool(held):
-        return
-    what = "holdout leaves no row to tune on" if held else "holdout leaves no row to evaluate with"
-    fix = f"choose a {'smaller' if held else 'larger'} share, or add rows to the file"
-    yield draft.document.problem(("evaluation", "holdout"), what, fix, "empty-side")
+    if bool(rows) != bool(held):
+        what = f"holdout leaves no row to {'tune on' if held else 'evaluate with'}"
+        fix = f"choose a {'smaller' if held else 'larger'} share, or add rows to the file"
+        yield partial.document.problem(("evaluation", "holdout"), what, fix, "empty-side")

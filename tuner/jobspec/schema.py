@@ -1,11 +1,23 @@
-"""The job spec: every key a job may have, declared once for checks, editors and reference."""
+"""The job spec: every key with its type, limits and description, declared once.
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+The same classes read a spec, are the frozen values the program works with, and give the JSON Schema
+(``reference.py``). Errors are worded in ``messages.py``; what must hold between keys is in ``rules.py``.
+"""
+
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_schema
 
 from tuner.data import FORMATS, Turns
 from tuner.data.checks.rules import IGNORABLE
@@ -13,327 +25,264 @@ from tuner.jobspec.rules import DURATION, parse_duration
 from tuner.targets import TARGETS
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 
-_REQUIRED = object()
-_SCALARS = (str, int, float, bool)
-
-
-class Key:
-    """Says in an annotation what a field's type does not: ``Annotated[int, Key("...", ge=1)]``.
-
-    Attributes:
-        text: What it is, a sentence for the reference and for editors.
-        name: The key in the file, where it is not the field's name.
-        written: How the value, or each item of a tuple, stands in the file when that is not the
-            field's type: a class that declares keys, or a scalar type.
-        read: Makes what was written the field's value: called with the scalar, or with the keys
-            as keyword arguments.
-        single: Whether one value may stand in place of a list of one.
-        short: The key for which a bare text may stand in place of the whole mapping.
-        options: The texts that are allowed.
-        example: A value as one would write it.
-        limits: Of a number ``ge``, ``gt``, ``le`` and ``lt``; of a text ``min_length`` and
-            ``max_length`` in characters, and ``pattern``, which all of it matches.
-    """
-
-    def __init__(  # noqa: PLR0913 -- a key can be told apart in that many ways
-        self,
-        text: str,
-        *,
-        name: str = "",
-        written: type | None = None,
-        read: Callable[..., Any] | None = None,
-        single: bool = False,
-        short: str = "",
-        options: tuple[str, ...] = (),
-        example: str = "",
-        **limits: float | str,
-    ) -> None:
-        self.text = text
-        self.name = name
-        self.written = written
-        self.read = read
-        self.single = single
-        self.short = short
-        self.options = options
-        self.example = example
-        self.limits = limits
-
-
-class Declared(NamedTuple):
-    """One key of a class.
-
-    Attributes:
-        name: The key in the file.
-        field: Where its value goes.
-        kind: The class that declares the keys below it, or the type of the scalar.
-        many: Whether it holds a list of them.
-        default: The field's value without it.
-        key: What its annotation says.
-    """
-
-    name: str
-    field: str
-    kind: type
-    many: bool
-    default: object
-    key: Key
-
-    @property
-    def is_required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is _REQUIRED
-
-    @property
-    def has_keys(self) -> bool:
-        """Whether it is a mapping with keys of its own."""
-        return self.kind not in _SCALARS and not self.members
-
-    @property
-    def members(self) -> tuple[Any, ...]:
-        """Of an enumeration; none of another type."""
-        return tuple(self.kind) if issubclass(self.kind, Enum) else ()
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The texts that are allowed, when only some are."""
-        return self.key.options or self.members
-
-    @property
-    def plain_default(self) -> str | float | None:
-        """The default as a file would have it; None where it has none to show."""
-        plain = self.default if isinstance(self.default, str | int | float) else None
-        return None if plain == "" else plain
-
-
-@functools.cache
-def declared(cls: type) -> dict[str, Declared]:
-    """The keys that ``cls`` declares, in order, by their names in the file."""
-    hints = get_type_hints(cls, include_extras=True)
-    found = (
-        _declare(field, hint, getattr(cls, field, _REQUIRED))
-        for field, hint in hints.items()
-        if get_origin(hint) is Annotated
-    )
-    return {item.name: item for item in found}
-
-
-def _declare(field: str, hint: Any, default: object) -> Declared:
-    bare, key = get_args(hint)
-    kind = key.written or (get_args(bare) or [bare])[0]  # of X | None and tuple[X, ...], X
-    return Declared(key.name or field, field, kind, get_origin(bare) is tuple, default, key)
-
-
+INT32 = 2**31 - 1
 LOCAL = TargetConfig()
+SERVICE_DECIDES = Hyperparameters()
+NOTICES = ("done", "failed", "rejected", "transferred")
+
+SECTION = ConfigDict(
+    extra="forbid",
+    validate_by_alias=True,
+    validate_by_name=True,  # when built in Python; a file is read by alias only
+    allow_inf_nan=False,
+)
+"""The configuration of every class that declares keys."""
 
 
+class OneOf:
+    """Metadata of a text: the words that are allowed."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.literal_schema(list(self.words))
+
+
+class ListOrOne:
+    """Metadata of a tuple: one value may be written in place of a list of one."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: value if isinstance(value, list | tuple) else [value], handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        array = handler(schema)
+        return {"anyOf": [array["items"], array]}
+
+
+class WordOrKeys:
+    """Metadata of a section: a text may be written in place of a mapping with this one key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: {self.key: value} if isinstance(value, str) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        keys = handler(schema)
+        word = handler.resolve_ref_schema(keys)["properties"][self.key]
+        limits = {name: word[name] for name in ("enum", "minLength", "type") if name in word}
+        return {"anyOf": [limits, keys]}
+
+
+class KeysOf:
+    """Metadata of a class of ``tuner.types``: the class that declares its keys."""
+
+    def __init__(self, keys: type) -> None:
+        self.keys = keys
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def read(value: Any, validate: Any) -> Any:
+            if isinstance(value, source):
+                return value
+            keys = vars(validate(value))
+            return source(**{name: each for name, each in keys.items() if each is not None})
+
+        inner = handler.generate_schema(self.keys)
+        return core_schema.no_info_wrap_validator_function(read, inner)
+
+
+class FilePath:
+    """Metadata of a path: written as text."""
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: object) -> Path:
+            if not isinstance(value, str | Path):
+                raise PydanticCustomError("string_type", "a path is text")
+            if not str(value):
+                raise PydanticCustomError("string_too_short", "a path is not empty")
+            return Path(value)
+
+        return core_schema.no_info_plain_validator_function(read)
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"minLength": 1, "type": "string"}
+
+
+class NotAKey:
+    """Metadata of a field that is set in Python only, with a value of its own type."""
+
+    def __get_pydantic_core_schema__(self, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: object) -> object:
+            if not isinstance(value, source):
+                raise PydanticCustomError("unexpected_keyword_argument", "not a key")
+            return value
+
+        return core_schema.no_info_plain_validator_function(read)
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        raise PydanticOmit
+
+
+@dataclass(frozen=True, config=SECTION)
 class TargetKeys:
-    """``target``, when it is more than a word."""
+    """``target``, when it is more than a word; see ``tuner.types.TargetConfig``."""
 
-    kind: Annotated[str, Key("Which service.", options=tuple(TARGETS))] = "local"
+    kind: Annotated[str, OneOf(tuple(TARGETS)), Field(description="Which service.")] = "local"
     endpoint: Annotated[
         str,
-        Key("`host:port` in place of the kind's own; `https://` before it: TLS on loopback too."),
+        Field(
+            description="`host:port` in place of the kind's own; `https://` before it: TLS on "
+            "loopback too."
+        ),
     ] = ""
     credentials_file: Annotated[
-        str, Key("A service account or authorized-user JSON file, relative to this spec.")
+        str,
+        Field(description="A service account or authorized-user JSON file, relative to this spec."),
     ] = ""
     api_key_env: Annotated[
         str,
-        Key("The environment variable that holds the API key; the key itself never stands here."),
+        Field(
+            description="The environment variable that holds the API key; never write the key "
+            "itself."
+        ),
     ] = ""
-    quota_project: Annotated[str, Key("The Google Cloud project that calls are billed to.")] = ""
-    impersonate: Annotated[str, Key("The e-mail address of a service account to act as.")] = ""
+    quota_project: Annotated[
+        str, Field(description="The Google Cloud project that calls are billed to.")
+    ] = ""
+    impersonate: Annotated[
+        str, Field(description="The e-mail address of a service account to act as.")
+    ] = ""
     max_jobs: Annotated[
-        int | None, Key("Tunings of this run that may wait or run there at a time.", ge=1)
+        StrictInt | None,
+        Field(description="Tunings of this run that may wait or run there at a time.", ge=1),
     ] = None
     requests_per_second: Annotated[
-        float | None, Key("Calls a second that this run makes there at most.", gt=0)
+        StrictFloat | None,
+        Field(description="Maximum number of calls per second that this run makes there.", gt=0),
     ] = None
 
 
-@dataclass(frozen=True)
-class MetricSpec:
-    """``evaluation.metric``: a word, or a mapping when it needs more."""
+@dataclass(frozen=True, config=SECTION)
+class HyperparameterKeys:
+    """``hyperparameters``; see ``tuner.types.Hyperparameters``."""
 
-    kind: Annotated[
-        str,
-        Key(
-            "exact_match, normalized_match, contains, regex, json, token_f1, rouge_l, chrf, "
-            "numeric, judge, or module:function of your own, called with expected and answer, "
-            "giving a number from 0 to 1.",
-            example="exact_match",
-            min_length=1,
-        ),
-    ] = "exact_match"
-    tolerance: Annotated[
-        float,
-        Key("numeric: how far off a number may be, relative to the expected one.", ge=0),
-    ] = 0.0
-    pattern: Annotated[
-        str,
-        Key(
-            "regex: what an answer must match as a whole; {expected} stands for the expected "
-            "output, escaped."
-        ),
-    ] = ""
-    model: Annotated[str, Key("judge: the model that judges, models/ID or tunedModels/ID.")] = ""
-    rubric: Annotated[str, Key("judge: what a good answer is.")] = ""
-    target: Annotated[
-        TargetConfig | None,
-        Key(
-            "judge: where that model is; without it where the job is.",
-            written=TargetKeys,
-            read=TargetConfig,
-            short="kind",
+    epoch_count: Annotated[
+        StrictInt | None,
+        Field(description="Passes over the examples; the service's default is 5.", ge=1, le=INT32),
+    ] = None
+    batch_size: Annotated[
+        StrictInt | None,
+        Field(
+            description="Examples in one training step; the service decides, 4 or 16.",
+            ge=1,
+            le=INT32,
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class GateSpec:
-    """The gate: what a tuned model must reach before it is shared or handed over."""
-
-    at_least: Annotated[
-        float | None, Key("The least mean of the metric over the held-out rows.", ge=0, le=1)
-    ] = None
-    better_than_base: Annotated[
-        bool, Key("Whether it must do better than the model it was tuned from.")
-    ] = False
-    better_by: Annotated[
-        float,
-        Key(
-            "By how much it must be better than its base, at the least; goes with "
-            "better_than_base.",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.0
-    significant: Annotated[
-        bool,
-        Key(
-            "Whether the 95 % interval of the difference, from a paired bootstrap, must lie above "
-            "better_by; goes with better_than_base."
-        ),
-    ] = False
-
-
-@dataclass(frozen=True)
-class EvaluationSpec:
-    """Held-out rows, and what the tuned model must make of them."""
-
-    holdout: Annotated[
-        float | None,
-        Key(
-            "The share of training_data to hold out, chosen by content: a row keeps its side when "
-            "rows are added. Excludes path.",
+    learning_rate: Annotated[
+        StrictFloat | None,
+        Field(
+            description="The optimizer's learning rate; the service decides, 0.001 or 0.0002.",
             gt=0,
-            lt=1,
         ),
     ] = None
-    stratify: Annotated[
-        bool,
-        Key(
-            "Whether to hold out the same share of every output; an added row may then move one "
-            "other of its output. Goes with holdout."
+    learning_rate_multiplier: Annotated[
+        StrictFloat | None,
+        Field(
+            description="Times the learning rate the service would choose; excludes learning_rate.",
+            gt=0,
         ),
-    ] = False
-    paths: Annotated[
-        tuple[Path, ...],
-        Key(
-            "A file of held-out examples, or a list of them, read like training_data. Excludes "
-            "holdout.",
-            name="path",
-            single=True,
-            written=str,
-            read=Path,
-            min_length=1,
-        ),
-    ] = ()
-    max_examples: Annotated[
-        int | None, Key("Ask no more than so many held-out rows, chosen by content.", ge=1)
     ] = None
-    metric: Annotated[
-        MetricSpec,
-        Key(
-            "How an answer is compared with the expected output: a word, or a mapping when it "
-            "needs more.",
-            short="kind",
-        ),
-    ] = MetricSpec()
-    base_instruction: Annotated[
-        str,
-        Key(
-            "What the base model is told in place of training_data.instruction: the task, and the "
-            "labels it may answer with."
-        ),
-    ] = ""
-    require: Annotated[
-        GateSpec, Key("The gate: if it is not met, nothing is shared or transferred.")
-    ] = GateSpec()
 
 
-INT32 = 2**31 - 1
-NOTICES = ("done", "failed", "rejected", "transferred")
-SERVICE_DECIDES = Hyperparameters()
+@dataclass(frozen=True, config=SECTION)
+class GrantKeys:
+    """One of ``permissions``; see ``tuner.types.Grant``."""
 
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Where the examples are and how to read them."""
-
-    paths: Annotated[
-        tuple[Path, ...],
-        Key(
-            "The file of examples, or a list of them, relative to this spec. `*`, `?` and `**` match "
-            "names. CSV, TSV, JSON Lines, a JSON array, all of them gzip'ed or not, Parquet, Arrow, "
-            "a folder that Hugging Face `datasets` saved.",
-            name="path",
-            single=True,
-            example="examples.csv",
-            written=str,
-            read=Path,
-            min_length=1,
+    role: Annotated[
+        Role,
+        Field(
+            description="READER may use it, WRITER may also change and share it.",
+            examples=["READER"],
+            json_schema_extra={"enum": ["READER", "WRITER"]},  # OWNER: rules.py says how
         ),
     ]
-    text_input: Annotated[str, Key("The column or key that holds the input.", min_length=1)] = (
-        "text_input"
+    grantee_type: Annotated[GranteeType, Field(description="USER, GROUP or EVERYONE.")] = (
+        GranteeType.USER
     )
+    email_address: Annotated[str, Field(description="Of the user or group; none for EVERYONE.")] = (
+        ""
+    )
+
+
+@dataclass(frozen=True, config=SECTION)
+class TrainingData:
+    """``training_data``: the files of examples and how to read them."""
+
+    paths: Annotated[
+        tuple[Annotated[Path, FilePath()], ...],
+        ListOrOne(),
+        Field(
+            description="The file of examples, or a list of them, relative to this spec. `*`, `?` "
+            "and `**` match names. CSV, TSV, JSON Lines, a JSON array, all of them gzip'ed or not, "
+            "Parquet, Arrow, a folder that Hugging Face `datasets` saved.",
+            validation_alias="path",
+            examples=["examples.csv"],
+        ),
+    ]
+    text_input: Annotated[
+        str, Field(description="The column or key that holds the input.", min_length=1)
+    ] = "text_input"
     output: Annotated[
-        str, Key("The column or key that holds the answer to learn.", min_length=1)
+        str, Field(description="The column or key that holds the answer to learn.", min_length=1)
     ] = "output"
     format: Annotated[
         str,
-        Key(
-            "How the files are written: the kind of file, or the shape of what is in it, the other "
-            "being told by the content. auto tells both.",
-            options=FORMATS,
+        OneOf(FORMATS),
+        Field(
+            description="The kind of file, or the shape of its records; the other is detected from "
+            "the content. auto detects both."
         ),
     ] = "auto"
     multi_turn: Annotated[
         Turns,
-        Key(
-            "Conversations of several turns are an error, or every answer in them becomes an example "
-            "with the conversation up to it as its input.",
-            written=str,
-            options=("refuse", "expand"),
+        Field(
+            description="Conversations of several turns are an error, or every answer in them "
+            "becomes an example with the conversation up to it as its input."
         ),
     ] = "refuse"
-    encoding: Annotated[str, Key("The file's encoding, any that extends ASCII, e.g. cp1252.")] = (
-        "utf-8"
-    )
+    encoding: Annotated[
+        str, Field(description="The file's encoding, any that extends ASCII, e.g. cp1252.")
+    ] = "utf-8"
     instruction: Annotated[
         str,
-        Key(
-            "Put in front of every text_input, a blank line between, when tuning and when "
-            "evaluating, for the tuned model and its base alike."
+        Field(
+            description="Put in front of every text_input, a blank line between, when tuning and "
+            "when evaluating, for the tuned model and its base alike."
         ),
     ] = ""
     ignore: Annotated[
-        tuple[str, ...],
-        Key(
-            "Rules that the examples may break; `tuner data rules` explains each.",
-            options=IGNORABLE,
-        ),
+        tuple[Annotated[str, OneOf(tuple(IGNORABLE))], ...],
+        Field(description="Rules that the examples may break; `tuner data rules` explains each."),
     ] = ()
 
     @property
@@ -342,82 +291,181 @@ class TrainingData:
         return self.paths[0] if self.paths else Path()
 
 
-class HyperparameterKeys:
-    """How to tune; what is left out the service decides."""
+@dataclass(frozen=True, config=SECTION)
+class MetricSpec:
+    """``evaluation.metric``: a word, or a mapping when it needs more."""
 
-    epoch_count: Annotated[
-        int | None, Key("Passes over the examples; the service's default is 5.", ge=1, le=INT32)
-    ] = None
-    batch_size: Annotated[
-        int | None,
-        Key("Examples in one optimizer step; the service decides, 4 or 16.", ge=1, le=INT32),
-    ] = None
-    learning_rate: Annotated[
-        float | None, Key("The optimizer's step; the service decides, 0.001 or 0.0002.", gt=0)
-    ] = None
-    learning_rate_multiplier: Annotated[
-        float | None,
-        Key("Times the learning rate the service would choose; excludes learning_rate.", gt=0),
+    kind: Annotated[
+        str,
+        Field(
+            description="exact_match, normalized_match, contains, regex, json, token_f1, rouge_l, "
+            "chrf, numeric, judge, or module:function of your own, called with expected and "
+            "answer, returning a number from 0 to 1.",
+            examples=["exact_match"],
+            min_length=1,
+        ),
+    ] = "exact_match"
+    tolerance: Annotated[
+        StrictFloat,
+        Field(
+            description="numeric: how far off a number may be, relative to the expected one.", ge=0
+        ),
+    ] = 0.0
+    pattern: Annotated[
+        str,
+        Field(
+            description="regex: what an answer must match as a whole; {expected} stands for the "
+            "expected output, escaped."
+        ),
+    ] = ""
+    model: Annotated[
+        str, Field(description="judge: the model that judges, models/ID or tunedModels/ID.")
+    ] = ""
+    rubric: Annotated[str, Field(description="judge: what a good answer is.")] = ""
+    target: Annotated[
+        Annotated[TargetConfig, KeysOf(TargetKeys), WordOrKeys("kind")] | None,
+        Field(description="judge: where that model is; by default the job's target."),
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
+class GateSpec:
+    """``evaluation.require``: what a tuned model must reach before it is shared or transferred."""
+
+    at_least: Annotated[
+        StrictFloat | None,
+        Field(
+            description="The lowest acceptable mean of the metric over the held-out rows.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+    better_than_base: Annotated[
+        StrictBool,
+        Field(description="Whether it must score better than the model it was tuned from."),
+    ] = False
+    better_by: Annotated[
+        StrictFloat,
+        Field(
+            description="How much better than its base it must be, at least; goes with "
+            "better_than_base.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    significant: Annotated[
+        StrictBool,
+        Field(
+            description="Whether the 95 % interval of the difference, from a paired bootstrap, "
+            "must lie above better_by; goes with better_than_base."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, config=SECTION)
+class EvaluationSpec:
+    """``evaluation``: held-out rows, and how well the tuned model must answer them."""
+
+    holdout: Annotated[
+        StrictFloat | None,
+        Field(
+            description="The share of training_data to hold out, chosen by content: a row keeps "
+            "its side when rows are added. Excludes path.",
+            gt=0,
+            lt=1,
+        ),
+    ] = None
+    stratify: Annotated[
+        StrictBool,
+        Field(
+            description="Whether to hold out the same share of every output; an added row may then "
+            "move one other of its output. Goes with holdout."
+        ),
+    ] = False
+    paths: Annotated[
+        tuple[Annotated[Path, FilePath()], ...],
+        ListOrOne(),
+        Field(
+            description="A file of held-out examples, or a list of them, read like training_data. "
+            "Excludes holdout.",
+            validation_alias="path",
+        ),
+    ] = ()
+    max_examples: Annotated[
+        StrictInt | None,
+        Field(description="Use at most this many held-out rows, chosen by content.", ge=1),
+    ] = None
+    metric: Annotated[
+        MetricSpec,
+        WordOrKeys("kind"),
+        Field(
+            description="How an answer is compared with the expected output: a word, or a mapping "
+            "when it needs more."
+        ),
+    ] = MetricSpec()
+    base_instruction: Annotated[
+        str,
+        Field(
+            description="The base model's instruction in place of training_data.instruction: the "
+            "task, and the labels it may answer with."
+        ),
+    ] = ""
+    require: Annotated[
+        GateSpec,
+        Field(description="The gate: if it is not met, nothing is shared or transferred."),
+    ] = GateSpec()
+
+
+@dataclass(frozen=True, config=SECTION)
 class EarlyStopping:
-    """When to give a tuning up: what is cancelled leaves no model."""
+    """``early_stopping``: when to cancel a tuning, which then leaves no model."""
 
     patience_steps: Annotated[
-        int,
-        Key(
-            "Cancel the tuning after so many steps without a better loss; what is cancelled leaves "
-            "no model.",
-            example="40",
+        StrictInt,
+        Field(
+            description="Cancel the tuning after this many steps without a better loss; a "
+            "cancelled tuning leaves no model.",
+            examples=[40],
             ge=1,
             le=INT32,
         ),
     ]
     min_delta: Annotated[
-        float,
-        Key("What counts as better: the mean loss sinks by more than this, in nats.", ge=0),
+        StrictFloat,
+        Field(
+            description="What counts as better: the mean loss sinks by more than this, in nats.",
+            ge=0,
+        ),
     ] = 0.0
     window_steps: Annotated[
-        int, Key("The loss is the mean over so many steps.", ge=1, le=INT32)
+        StrictInt, Field(description="The loss is the mean over this many steps.", ge=1, le=INT32)
     ] = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Notify:
-    """Whom to tell; exactly one of ``url`` and ``command`` is set."""
+    """One of ``notify``: a receiver; exactly one of ``url`` and ``command`` is set."""
 
     url: Annotated[
-        str, Key("A webhook: gets a POST of JSON, by https unless it is on this machine.")
+        str,
+        Field(description="A webhook: gets a POST of JSON, by https unless it is on this machine."),
     ] = ""
-    command: Annotated[str, Key("A shell command: gets the same on its standard input.")] = ""
+    command: Annotated[
+        str, Field(description="A shell command: gets the same on its standard input.")
+    ] = ""
     secret_env: Annotated[
-        str, Key("The environment variable that holds the key the POST is signed with.")
+        str,
+        Field(description="The environment variable that holds the key the POST is signed with."),
     ] = ""
     on: Annotated[
-        tuple[str, ...], Key("What to tell; all of it when left out.", options=NOTICES)
+        tuple[Annotated[str, OneOf(NOTICES)], ...],
+        Field(description="Which events to send; all of them by default."),
     ] = NOTICES
 
 
-class GrantKeys:
-    """Who may use the tuned model."""
-
-    role: Annotated[
-        Role,
-        Key(
-            "READER may use it, WRITER also change and share it.",
-            options=("READER", "WRITER"),
-            example="READER",
-        ),
-    ]
-    grantee_type: Annotated[GranteeType, Key("USER, GROUP or EVERYONE.")] = GranteeType.USER
-    email_address: Annotated[str, Key("Of the user or group; none for EVERYONE.")] = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class JobSpec:
-    """One job: what to tune, on what, how well, and for whom.
+    """One job: what to tune, on what data, how well, and for whom.
 
     Attributes are described by their keys; ``path`` is the spec file, as the user named it.
     Exactly one of ``base_model`` and ``tuned_model_source`` is set. Paths can be opened as they are.
@@ -425,85 +473,96 @@ class JobSpec:
 
     job: Annotated[
         str,
-        Key(
-            "Names the job; the tuned model's id begins with it.", example="capitals", min_length=1
+        Field(
+            description="Names the job; the tuned model's id begins with it.",
+            examples=["capitals"],
+            min_length=1,
         ),
     ]
-    training_data: Annotated[TrainingData, Key("Where the examples are and how to read them.")]
+    training_data: Annotated[
+        TrainingData, Field(description="Where the examples are and how to read them.")
+    ]
     target: Annotated[
         TargetConfig,
-        Key(
-            "Where to tune: a word, or a mapping when it needs more.",
-            written=TargetKeys,
-            read=TargetConfig,
-            short="kind",
-        ),
+        KeysOf(TargetKeys),
+        WordOrKeys("kind"),
+        Field(description="Where to tune: a word, or a mapping when it needs more."),
     ] = LOCAL
     base_model: Annotated[
-        str, Key("The model to tune, models/ID. Excludes tuned_model_source.")
+        str, Field(description="The model to tune, models/ID. Excludes tuned_model_source.")
     ] = ""
     tuned_model_source: Annotated[
-        str, Key("A tuned model to tune further, tunedModels/ID. Excludes base_model.")
+        str,
+        Field(description="A tuned model to tune further, tunedModels/ID. Excludes base_model."),
     ] = ""
     tuned_model_id: Annotated[
         str,
-        Key(
-            "The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. Without it the id is made "
-            "of the job's name and a digest of model, hyperparameters and examples."
+        Field(
+            description="The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. By default it "
+            "is made of the job's name and a digest of model, hyperparameters and examples."
         ),
     ] = ""
-    display_name: Annotated[str, Key("Shown to people.", max_length=40)] = ""
-    description: Annotated[str, Key("What the model is for.")] = ""
+    display_name: Annotated[str, Field(description="The name shown to people.", max_length=40)] = ""
+    description: Annotated[str, Field(description="What the model is for.")] = ""
     temperature: Annotated[
-        float | None, Key("The new model's default when it answers.", ge=0, le=1)
+        StrictFloat | None,
+        Field(description="The new model's default sampling temperature.", ge=0, le=1),
     ] = None
     top_p: Annotated[
-        float | None,
-        Key("The new model's default: sample from this share of likelihood.", ge=0, le=1),
+        StrictFloat | None,
+        Field(
+            description="The new model's default: sample from this share of likelihood.",
+            ge=0,
+            le=1,
+        ),
     ] = None
     top_k: Annotated[
-        int | None, Key("The new model's default: sample from so many tokens.", ge=1, le=INT32)
+        StrictInt | None,
+        Field(description="The new model's default: sample from this many tokens.", ge=1, le=INT32),
     ] = None
     hyperparameters: Annotated[
         Hyperparameters,
-        Key(
-            "How to tune; what is left out the service decides.",
-            written=HyperparameterKeys,
-            read=Hyperparameters,
-        ),
+        KeysOf(HyperparameterKeys),
+        Field(description="How to tune; the service decides what is not set."),
     ] = SERVICE_DECIDES
     evaluation: Annotated[
         EvaluationSpec | None,
-        Key("Held-out rows, and what the tuned model must make of them."),
+        Field(description="Held-out rows, and how well the tuned model must answer them."),
     ] = None
     grants: Annotated[
-        tuple[Grant, ...],
-        Key(
-            "Who may use the tuned model, once the gate is passed.",
-            name="permissions",
-            written=GrantKeys,
-            read=Grant,
+        tuple[Annotated[Grant, KeysOf(GrantKeys)], ...],
+        Field(
+            description="Who may use the tuned model, once the gate is passed.",
+            validation_alias="permissions",
         ),
     ] = ()
     transfer_ownership: Annotated[
-        str, Key("The e-mail address of the new owner; the last step, and not to be undone.")
+        str,
+        Field(
+            description="The e-mail address of the new owner; the last step, which cannot be "
+            "undone."
+        ),
     ] = ""
     early_stopping: Annotated[
         EarlyStopping | None,
-        Key("When to give the tuning up: it is cancelled, and what is cancelled leaves no model."),
+        Field(description="When to cancel the tuning; a cancelled tuning leaves no model."),
     ] = None
     notify: Annotated[
-        tuple[Notify, ...], Key("Whom to tell when the job ends or is handed over.")
+        tuple[Notify, ...],
+        Field(description="Whom to notify when the job ends or the model is transferred."),
     ] = ()
-    timeout_s: Annotated[
-        float | None,
-        Key(
-            "How long `tuner run` waits before it leaves the job to itself, e.g. 90s, 45m, 2h30m.",
-            name="timeout",
-            written=str,
-            read=parse_duration,
+    timeout: Annotated[
+        str | None,
+        Field(
+            description="How long `tuner run` waits before it leaves the job running, e.g. 90s, "
+            "45m, 2h30m.",
+            examples=["90s, 45m or 2h30m"],
             pattern=DURATION,
-            example="90s, 45m or 2h30m",
         ),
     ] = None
-    path: Path = Path()
+    path: Annotated[Path, NotAKey()] = Path()
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long ``tuner run`` waits, in seconds; None is for ever."""
+        return None if self.timeout is None else parse_duration(self.timeout)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import Field, StrictBool, StrictInt
+from pydantic.dataclasses import dataclass
 
 from tuner.errors import SpecError
 from tuner.jobspec.load import resolve_beside
 from tuner.jobspec.messages import check_section, described
-from tuner.jobspec.reference import json_schema, key_table
+from tuner.jobspec.reference import json_schema, key_tables
 from tuner.jobspec.rules import nearest
-from tuner.jobspec.schema import JobSpec, Key, declared
+from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne, OneOf
 from tuner.pipelines.matrix import Setting, Variant, variants
 from tuner.yaml_source import Document, Locations, parse_key_path, put_value, read_document
 
@@ -29,73 +32,80 @@ NO_MATRIX = Variant("", ())
 """The one variant of an entry without a matrix."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class PipelineKeys:
     """The top level; the entries of ``jobs`` are read one by one."""
 
-    pipeline: Annotated[str, Key("Names the pipeline.", example="reviews-grid", min_length=1)]
+    pipeline: Annotated[
+        str, Field(description="Names the pipeline.", examples=["reviews-grid"], min_length=1)
+    ]
     jobs: Annotated[
         tuple[str, ...],
-        Key(
-            "What to tune: spec files, or keys with values, below, each.",
-            example="with a list of spec files below it",
+        Field(
+            description="What to tune: spec files, or keys with values, below, each.",
+            examples=["with a list of spec files below it"],
         ),
     ]
     max_parallel: Annotated[
-        int | None,
-        Key("Tunings at a time; without it as many as the target takes.", ge=1),
+        StrictInt | None,
+        Field(description="Tunings at a time; without it as many as the target takes.", ge=1),
     ] = None
     fail_fast: Annotated[
-        bool,
-        Key(
-            "Whether nothing more is started after the first failure; what runs is followed to its "
+        StrictBool,
+        Field(
+            description="Whether nothing more is started after the first failure; what runs is followed to its "
             "end."
         ),
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class EntryKeys:
     """One of ``jobs``, without ``set`` and ``matrix``, which hold keys of specs."""
 
     name: Annotated[
         str,
-        Key("Names it in the pipeline; without it the spec's `job` does. Unique.", min_length=1),
+        Field(
+            description="Names it in the pipeline; without it the spec's `job` does. Unique.",
+            min_length=1,
+        ),
     ] = ""
     spec: Annotated[
         str,
-        Key(
-            "The job spec, relative to this file. Without it the keys of a spec are written here.",
-            example="quickstart.yaml",
+        Field(
+            description="The job spec, relative to this file. Without it the keys of a spec are written here.",
+            examples=["quickstart.yaml"],
             min_length=1,
         ),
     ] = ""
     after: Annotated[
         tuple[str, ...],
-        Key(
-            "Names of jobs here that must have ended well before. A spec without base_model and "
+        ListOrOne(),
+        Field(
+            description="Names of jobs here that must have ended well before. A spec without base_model and "
             "tuned_model_source, and with one of them, tunes that one's model further; with "
             "several, tuned_model_source: jobs/NAME says whose.",
-            single=True,
         ),
     ] = ()
     keep: Annotated[
         str,
-        Key(
-            "Of a matrix: whether each variant that passes its gate is shared and transferred, or "
+        OneOf(("all", "best")),
+        Field(
+            description="Of a matrix: whether each variant that passes its gate is shared and transferred, or "
             "only the best by its metric.",
-            options=("all", "best"),
         ),
     ] = "all"
     losers: Annotated[
         str,
-        Key(
-            "With keep: best, what happens to the other models; deleted are only those that this "
+        OneOf(("keep", "delete")),
+        Field(
+            description="With keep: best, what happens to the other models; deleted are only those that this "
             "pipeline made and nobody else has access to.",
-            options=("keep", "delete"),
         ),
     ] = "keep"
 
+
+ENTRY_KEYS = tuple(each.name for each in fields(EntryKeys))
 
 FREE = {
     "set": "Keys of the spec with dots between, and what to set them to, as --set does.",
@@ -123,8 +133,13 @@ def pipeline_schema() -> dict[str, Any]:
 def pipeline_tables() -> str:
     """Return the keys of a pipeline file as Markdown tables, for docs/pipelines.md."""
     free = [f"| `{name}` | keys of the spec |  | {text} |" for name, text in FREE.items()]
-    top = (row.replace("a list of text", "a list, below") for row in key_table("", PipelineKeys))
-    return "\n".join([*top, "\n### `jobs[]`\n", *key_table("", EntryKeys), *free]) + "\n"
+    top = (
+        row.replace("a list of text", "a list, below")
+        for row in key_tables("", json_schema(PipelineKeys))
+    )
+    return (
+        "\n".join([*top, "\n### `jobs[]`\n", *key_tables("", json_schema(EntryKeys)), *free]) + "\n"
+    )
 
 
 class Entry(NamedTuple):
@@ -231,7 +246,7 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
     if not isinstance(value, dict):
         what = f"a job must be a spec file or keys with values, not {described(value)}"
         return None, [document.problem((), what, "write - quickstart.yaml", "wrong-type")]
-    own = {key: each for key, each in value.items() if key in declared(EntryKeys)}
+    own = {key: each for key, each in value.items() if key in ENTRY_KEYS}
     rest = {key: each for key, each in value.items() if key not in own and key not in FREE}
     keys, problems = check_section(EntryKeys, document._replace(value=own))
     if keys is None:
@@ -292,7 +307,7 @@ def _changes(document: Document, value: Any) -> tuple[tuple[Setting, ...], list[
 
 
 def _beside_spec(document: Document, key: str) -> Problem:
-    near = nearest(key, [*declared(EntryKeys), *FREE])
+    near = nearest(key, [*ENTRY_KEYS, *FREE])
     fix = f"did you mean {near}?" if near else f"write set: {{{key}: ...}} to change the spec"
     what = f"{key} cannot be used together with spec"
     return document.problem((key,), what, fix, "unknown-key", key=True)

@@ -14,6 +14,7 @@ from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput, Problem, SpecError
 from tuner.jobspec.files import JOB, PIPELINE, find_specs, is_pipeline
 from tuner.jobspec.load import (
+    NO_EXTRA_CHECKS,
     drop_empty_keys,
     drop_implied_problems,
     limits_of,
@@ -34,16 +35,15 @@ from tuner.targets import TARGETS
 from tuner.yaml_source import apply_overrides, list_or_empty, mapping_or_empty, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from tuner.jobspec.load import BatchCheck, PartialSpec, SpecData
-    from tuner.jobspec.schema import JobSpec, Notify
+    from tuner.jobspec.load import ExtraChecks, PartialSpec, SpecData
+    from tuner.jobspec.schema import Notify
     from tuner.pipelines.entries import Entry
     from tuner.pipelines.matrix import Variant
     from tuner.types import TargetConfig
     from tuner.yaml_source import Document, Value
 
-    MakeCheck = Callable[[JobSpec], BatchCheck] | None
 
 _UNKNOWN = "tunedModels/of-"
 """Before a grouping's name: its model, as long as it is unknown which one that is."""
@@ -100,7 +100,7 @@ class LoadedFiles(NamedTuple):
 def load_files(
     given: Sequence[str],
     overrides: Sequence[str] = (),
-    looks: MakeCheck = None,
+    extra: ExtraChecks = NO_EXTRA_CHECKS,
     target: TargetConfig | None = None,
 ) -> LoadedFiles:
     """Load specs and pipelines, and those in folders.
@@ -108,7 +108,7 @@ def load_files(
     Args:
         given: Specs, pipelines, folders of them.
         overrides: ``--set`` arguments, applied to each of them.
-        looks: Makes a further check of a spec's data; see ``read_data``.
+        extra: More checks of the data and the metric.
         target: Replaces the targets that the files name.
 
     Raises:
@@ -119,11 +119,11 @@ def load_files(
     for path in find_specs(given):
         try:
             if is_pipeline(path):
-                pipeline = load_pipeline(path, overrides, looks)
+                pipeline = load_pipeline(path, overrides, extra)
                 parts.append(_moved(pipeline, target) if target else pipeline)
             else:
                 more = [_target_override(target)] if target else []
-                parts.append(prepare_job(path, [*overrides, *more], looks=looks))
+                parts.append(prepare_job(path, [*overrides, *more], extra=extra))
         except InvalidInput as error:
             problems += error.problems
     if problems:
@@ -131,13 +131,15 @@ def load_files(
     return LoadedFiles(tuple(parts))
 
 
-def load_pipeline(path: Path, overrides: Sequence[str] = (), looks: MakeCheck = None) -> Pipeline:
+def load_pipeline(
+    path: Path, overrides: Sequence[str] = (), extra: ExtraChecks = NO_EXTRA_CHECKS
+) -> Pipeline:
     """Load a pipeline file with its specs and their data, and check all that can be checked here.
 
     Args:
         path: The file.
         overrides: ``--set`` arguments, applied to the pipeline file.
-        looks: Makes a further check of a spec's data; see ``read_data``.
+        extra: More checks of the data and the metric.
 
     Raises:
         InvalidInput: All problems of the pipeline, its specs and their data.
@@ -147,7 +149,7 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), looks: MakeCheck = 
         raise InvalidInput(problems)
     entries, more = read_entries(document)
     problems += more
-    stages = _Stages(entries, looks)
+    stages = _Stages(entries, extra)
     problems += stages.make(are_valid=not problems)
     if problems:
         raise InvalidInput(_reported(document, problems))
@@ -214,7 +216,7 @@ def _read_top(
         problems.append(document.problem(("jobs",), what, fix, "wrong-type"))
         return document, None, problems
     if keys is None and "jobs" in value:
-        keys = PipelineKeys("", ())
+        keys = PipelineKeys("unnamed", ())
     return document, keys, problems
 
 
@@ -251,10 +253,10 @@ class _Stages:
         made: The stages by entry.
     """
 
-    def __init__(self, entries: list[Entry], looks: MakeCheck) -> None:
+    def __init__(self, entries: list[Entry], extra: ExtraChecks) -> None:
         self.made: dict[str, list[Stage]] = {}
         self._entries = {entry.name: entry for entry in entries}
-        self._looks = looks
+        self._extra = extra
         self._problems: list[Problem] = []
         self._materials: dict[tuple[object, ...], tuple[Path, SpecData]] = {}
 
@@ -293,7 +295,9 @@ class _Stages:
             value = {**mapping_or_empty(document.value), "tuned_model_source": source}
             document = document._replace(value=value)
         draft = partial_spec_of(document)
-        work = build_prepared_job(draft, self._material(draft), is_on_disk=entry.is_on_disk)
+        work = build_prepared_job(
+            draft, self._material(draft), self._extra, is_on_disk=entry.is_on_disk
+        )
         settings = (*entry.changes, *variant.settings)
         overrides = [_as_override(each.dotted, each.value) for each in settings]
         is_known = source and not source.startswith(_UNKNOWN)
@@ -321,7 +325,7 @@ class _Stages:
         key = (draft.training_data, rows, limits_of(draft), base)
         known = self._materials.get(key)
         if known is None or (known[1].problems and known[0] != path):
-            known = self._materials[key] = path, read_data(draft, looks=self._looks)
+            known = self._materials[key] = path, read_data(draft, extra=self._extra)
         return known[1]
 
     def _earlier(self, entry: Entry, document: Document) -> str:

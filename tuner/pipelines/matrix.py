@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from pydantic import Field, StrictInt
+from pydantic.dataclasses import dataclass
+
 from tuner.jobspec.messages import check_section, described
-from tuner.jobspec.schema import Key
+from tuner.jobspec.schema import SECTION
 from tuner.yaml_source import mapping_or_empty, subdocument
 
 if TYPE_CHECKING:
@@ -56,12 +58,12 @@ class Variant(NamedTuple):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class RandomKeys:
     """``matrix.random``, without ``from``."""
 
-    count: Annotated[int, Key("How many variants to draw.", example="6", ge=1)]
-    seed: Annotated[int, Key("Another one draws others.")] = 0
+    count: Annotated[StrictInt, Field(description="How many variants to draw.", examples=[6], ge=1)]
+    seed: Annotated[StrictInt, Field(description="Another one draws others.")] = 0
 
 
 def variants(
@@ -145,7 +147,7 @@ class _Reader:
         if keys and keys.count > MAX_VARIANTS:
             what = f"{keys.count:,} variants are too many; the limit is {MAX_VARIANTS:,}"
             self._refuse((*at, "count"), what, "draw fewer")
-        if self.problems:
+        if keys is None or self.problems:
             return ()
         rows: dict[str, dict[str, Value]] = {}
         number = repeated = 0

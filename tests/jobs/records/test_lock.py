@@ -17,7 +17,7 @@ from tuner.events.events import EventKind
 from tuner.jobs.records import lock
 from tuner.jobs.runner import Timing, find_or_create_job, run_jobs
 from tuner.jobs.store import open_store
-from tuner.jobspec.prepared_job import digest, prepare_job
+from tuner.jobspec.prepared_job import prepare_job
 
 WRITER = """
 import sys
@@ -58,7 +58,7 @@ def test_a_job_s_entry_says_what_it_was_made_of_and_what_came_of_it(spec):
 
     rows = (spec.parent / "rows.csv").read_bytes()
     assert entry["tuned_model"] == job.tuned_model
-    assert entry["content"] == digest(work)
+    assert entry["content"] == work.digest
     assert entry["spec"] == hashlib.sha256(spec.read_bytes()).hexdigest()
     assert entry["data"] == [
         {"path": "rows.csv", "sha256": hashlib.sha256(rows).hexdigest(), "bytes": len(rows)}

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from tuner.data.sources import files
 from tuner.formatting import format_time
 from tuner.jobs.outcome import permission_rows
-from tuner.jobspec.prepared_job import digest
 from tuner.yaml_source import without_receivers
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def described(
         "label": job.label,
         "target": job.where,
         "tuned_model": job.tuned_model,
-        "content": digest(work),
+        "content": work.digest,
         "spec": sha256(Path(job.spec)),
         "overrides": without_receivers(job.overrides),
         "data": data_of(spec, Path(job.spec).parent),
