@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEAR_THRESHOLD = 0.8
 """Jaccard similarity from which two texts are nearly the same, as in GPT-3's training data."""
 _RARE_THRESHOLD = 0.5
-"""The same without the shingles of a template."""
+"""The same without the shingles of a template; it must be higher."""
 _SHINGLE_CHARS = 5
 _MIN_CHARS = 44
 """Shorter texts must have the same words: one more letter is another word."""
@@ -167,7 +167,7 @@ class NearDuplicates:
     Texts are nearly the same if the sets of their shingles (runs of five characters, without case
     and punctuation) have a Jaccard similarity of ``NEAR_THRESHOLD`` (A. Broder, On the resemblance
     and containment of documents, 1997). Shingles that occur in many rows belong to a template: of
-    the others, half must be shared too. Short texts must have the same words. MinHash finds the
+    the others, more than half must be shared too. Short texts must have the same words. MinHash finds the
     candidates, whose similarity is then computed exactly.
     """
 
@@ -247,7 +247,7 @@ class _Index:
                 if (
                     similarity >= NEAR_THRESHOLD
                     and (best is None or similarity > best[1])
-                    and _jaccard(rare, others - self._template) >= _RARE_THRESHOLD
+                    and _jaccard(rare, others - self._template) > _RARE_THRESHOLD
                 ):
                     best = earlier, similarity
         return best
