@@ -1,4 +1,4 @@
-"""models: list, look at, try, change, delete and fetch models."""
+"""`tuner models`: list, show, try, update, delete and fetch models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from tuner.cli.options import confirm, output_option, target_options, yes_option
 from tuner.errors import RequestRefused, Unavailable
@@ -26,9 +24,9 @@ PROBABILITY = click.FloatRange(0, 1)
 
 @click.group()
 def models() -> None:
-    """List, look at, try, change and delete models.
+    """List, show, try, update and delete models.
 
-    MODEL is a full name (models/ID, tunedModels/ID) or the id alone.
+    MODEL is a full name (models/ID, tunedModels/ID) or the ID alone.
     """
 
 
@@ -56,7 +54,7 @@ def list_(config: TargetConfig, only: str | None, query: str, output: str) -> No
     elif found:
         show([model_row(each) for each in found], output)
     else:
-        click.echo("there are none", err=True)
+        click.echo("no models", err=True)
 
 
 async def _listed(target: Target, only: str | None, query: str) -> list[Model | TunedModel]:
@@ -80,19 +78,23 @@ def get(config: TargetConfig, model: str, output: str) -> None:
 @models.command()
 @MODEL
 @click.argument("prompt", required=False)
-@click.option("--max-output-tokens", type=click.IntRange(1), help="Stop after so many tokens.")
+@click.option("--max-output-tokens", type=click.IntRange(1), help="Maximum tokens of the answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 is greedy.")
-@click.option("--top-p", type=PROBABILITY, help="Sample from the likeliest tokens that add to P.")
-@click.option("--top-k", type=click.IntRange(1), help="Sample from the K likeliest tokens.")
-@click.option("--seed", type=int, help="The same seed gives the same answer.")
+@click.option(
+    "--top-p",
+    type=PROBABILITY,
+    help="Sample from the most likely tokens with a total probability of P.",
+)
+@click.option("--top-k", type=click.IntRange(1), help="Sample from the K most likely tokens.")
+@click.option("--seed", type=int, help="Equal seeds give equal answers.")
 @target_options
 @output_option
 def generate(
     config: TargetConfig, model: str, prompt: str | None, output: str, **sampling: float | None
 ) -> None:
-    """Answer PROMPT, word by word as it comes.
+    """Answer PROMPT, streamed as it is generated.
 
-    Without PROMPT, or with -, stdin is the prompt.
+    Without PROMPT, or with -, the prompt is read from stdin.
     """
     from tuner.cli.output import show
     from tuner.cli.target_calls import answer_record, call
@@ -107,7 +109,7 @@ def generate(
 
 
 def _prompt(argument: str | None) -> str:
-    """The argument, or all of stdin without the line break that ends it."""
+    """Return the argument, or stdin without its final line break."""
     if argument is not None and argument != "-":
         return argument
     if sys.stdin.isatty():
@@ -115,7 +117,7 @@ def _prompt(argument: str | None) -> str:
     try:
         text = sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"stdin is no {error.encoding} text: {error.reason}") from error
+        raise click.UsageError(f"stdin is not {error.encoding} text: {error.reason}") from error
     if not text:
         raise click.UsageError("the prompt is empty: give it as an argument or on stdin")
     return text
@@ -144,19 +146,19 @@ async def _answer(target: Target, model: str, prompt: str, config: GenerationCon
 @MODEL
 @click.option("--display-name", help="At most 40 characters.")
 @click.option("--description")
-@click.option("--temperature", type=PROBABILITY, help="Used when a request names none.")
-@click.option("--top-p", type=PROBABILITY, help="Used when a request names none.")
-@click.option("--top-k", type=click.IntRange(1), help="Used when a request names none.")
+@click.option("--temperature", type=PROBABILITY, help="Default for requests without one.")
+@click.option("--top-p", type=PROBABILITY, help="Default for requests without one.")
+@click.option("--top-k", type=click.IntRange(1), help="Default for requests without one.")
 @target_options
 @output_option
 def update(config: TargetConfig, model: str, output: str, **fields: str | float | None) -> None:
-    """Change a tuned model's name or sampling defaults."""
+    """Change a tuned model's display name or sampling defaults."""
     from tuner.cli.output import show
     from tuner.cli.target_calls import call, find_tuned_model, model_record
 
     changes = {name: value for name, value in fields.items() if value is not None}
     if not changes:
-        raise click.UsageError("nothing to change: name at least one of the options")
+        raise click.UsageError("nothing to change: give at least one option")
 
     async def changed(target: Target) -> TunedModel:
         return await target.update((await find_tuned_model(target, model)).name, changes)
@@ -169,9 +171,9 @@ def update(config: TargetConfig, model: str, output: str, **fields: str | float 
 @yes_option
 @target_options
 def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
-    """Delete tuned models for good.
+    """Delete tuned models.
 
-    One that is tuning is cancelled first.
+    This cannot be undone. A running tuning is cancelled first.
     """
     from tuner.cli.target_calls import call, find_tuned_model
     from tuner.jobs.records.audit import by_hand
@@ -186,7 +188,7 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
             click.echo(f"deleted {name}")
 
     names = list(dict.fromkeys(call(config, found)))
-    confirm(f"Delete {', '.join(names)} for good?", yes=yes)
+    confirm(f"Delete {', '.join(names)}? This cannot be undone.", yes=yes)
     call(config, deleted)
 
 
@@ -194,10 +196,9 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def pull_(ctx: click.Context, name: str) -> None:
-    """Fetch and convert a base model now.
+    """Fetch and convert a base model now, and print its folder.
 
-    The local target does so by itself at the model's first use. NAME is models/ID, or the ID
-    alone. Prints the folder of the converted model.
+    The local target does this automatically at the model's first use. NAME is models/ID or the ID alone.
     """
     click.echo(pull(name, quiet=bool(ctx.obj and ctx.obj["quiet"])))
 
@@ -209,10 +210,10 @@ for _alias, _command in (("ls", list_), ("rm", delete)):
 
 
 def pull_missing(names: Iterable[str], *, quiet: bool = False) -> None:
-    """Fetch those of the named base models that the service would have to fetch first, and show it.
+    """Fetch the known base models that are not on this machine yet, with a progress bar.
 
     Raises:
-        Unavailable: One cannot be fetched or kept now.
+        Unavailable: A model cannot be fetched or stored now.
     """
     from tuner.engine import KNOWN_BASE_MODELS, base_models
     from tuner.home import models_folder
@@ -224,18 +225,18 @@ def pull_missing(names: Iterable[str], *, quiet: bool = False) -> None:
 
 
 def pull(name: str, *, quiet: bool = False) -> Path:
-    """Fetch and convert a base model, once; the bar goes to standard error.
+    """Fetch and convert a base model, with a progress bar on stderr.
 
     Args:
-        name: ``models/ID`` or the id alone, of ``tuner.engine.KNOWN_BASE_MODELS``.
-        quiet: Draw no bar.
+        name: ``models/ID`` or the ID alone, of ``tuner.engine.KNOWN_BASE_MODELS``.
+        quiet: Show no progress bar.
 
     Returns:
         The model's folder, in Hugging Face's format.
 
     Raises:
-        RequestRefused: No such model is known, or the extra ``local`` is not installed.
-        Unavailable: It cannot be fetched or kept now.
+        RequestRefused: The model is unknown, or the extra ``local`` is not installed.
+        Unavailable: The model cannot be fetched or stored now.
     """
     try:
         from tuner.engine import EngineError, base_models
@@ -247,6 +248,15 @@ def pull(name: str, *, quiet: bool = False) -> Path:
         model = base_models.known_base_model(name)
     except EngineError as error:
         raise RequestRefused(str(error)) from error
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
     with bar:

@@ -1,4 +1,4 @@
-"""ops: the service's long-running operations."""
+"""`tuner ops`: the service's long-running operations."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OPERATION = click.argument("operation", metavar="OPERATION|MODEL")
 
 @click.group()
 def ops() -> None:
-    """List, look at and cancel the service's operations.
+    """List, show, wait for and cancel the service's operations.
 
-    Where an OPERATION is wanted, its tuned model will do: its newest one is meant.
+    A tuned model in place of OPERATION means its newest operation.
     """
 
 
@@ -48,11 +48,11 @@ def list_(config: TargetConfig, model: str | None, output: str) -> None:
     if found or output != "table":
         show([operation_record(each) for each in found], output)
     else:
-        click.echo("there are none", err=True)
+        click.echo("no operations", err=True)
 
 
 async def _listed(target: Target, model: str | None) -> Sequence[Operation]:
-    """Of all models in one call where the service takes a wildcard, else model by model."""
+    """List in one call if the service accepts a wildcard, else one call per model."""
     from tuner.cli.target_calls import find_tuned_model
 
     if model:
@@ -69,7 +69,7 @@ async def _listed(target: Target, model: str | None) -> Sequence[Operation]:
 @target_options
 @output_option
 def get(config: TargetConfig, operation: str, output: str) -> None:
-    """Show one operation and how far it is."""
+    """Show an operation and its progress."""
     from tuner.cli.output import show
     from tuner.cli.target_calls import call, operation_record
 
@@ -80,7 +80,7 @@ def get(config: TargetConfig, operation: str, output: str) -> None:
 @OPERATION
 @target_options
 def cancel(config: TargetConfig, operation: str) -> None:
-    """Ask for an operation to end."""
+    """Request the cancellation of an operation."""
     from tuner.cli.target_calls import call
 
     click.echo(call(config, lambda target: _cancelled(target, operation)), err=True)
@@ -93,7 +93,9 @@ async def _cancelled(target: Target, text: str) -> str:
     if found.done:
         return f"nothing to do: {found.name} has {operation_status(found)} already"
     await target.cancel(found.name)
-    return f"asked {found.name} to end; `tuner ops wait {found.name}` waits for it"
+    return (
+        f"cancellation of {found.name} requested; `tuner ops wait {found.name}` waits for its end"
+    )
 
 
 @ops.command()
@@ -102,9 +104,9 @@ async def _cancelled(target: Target, text: str) -> str:
 @target_options
 @output_option
 def wait(config: TargetConfig, operation: str, timeout_s: float | None, output: str) -> None:
-    """Wait until an operation has ended.
+    """Wait until an operation ends.
 
-    The exit code says how: 0 well, 1 failed, 7 cancelled, 6 not within --timeout.
+    Exit codes: 0 succeeded, 1 failed, 7 cancelled, 6 not finished within --timeout.
     """
     from tuner.cli.output import show
     from tuner.cli.target_calls import call, operation_record
@@ -120,14 +122,16 @@ async def _ended(target: Target, text: str, timeout_s: float | None) -> Operatio
     found = await find_operation(target, text)
     while not found.done:
         if deadline is not None and time.monotonic() > deadline:
-            raise NotFinished(f"{found.name} still runs", "wait again; it goes on meanwhile")
+            raise NotFinished(
+                f"{found.name} is still running", "wait again; the operation continues"
+            )
         await asyncio.sleep(jittered(POLL_S))
         found = await target.operation(found.name)
     return found
 
 
 async def find_operation(target: Target, text: str) -> Operation:
-    """The operation of that name, or the newest one of that tuned model. Raises NotFound."""
+    """Return the operation with this name, or the newest of this tuned model. Raises NotFound."""
     from tuner.cli.target_calls import find_tuned_model
 
     if "/operations/" in text:

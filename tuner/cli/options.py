@@ -1,4 +1,4 @@
-"""Options that many commands share, as decorators."""
+"""Options shared by many commands, as decorators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "jsonl", "yaml")
-TARGETS = ("local", "gemini")  # a test compares it with tuner.targets.TARGETS, which costs more
+TARGETS = ("local", "gemini")  # a test compares it with tuner.targets.TARGETS, whose import is slow
 _JSON = "tuner.cli.options.json"
 
 
@@ -34,19 +34,19 @@ def output_option(command: F) -> F:
 
 
 def output_among(outputs: Sequence[str]) -> Callable[[F], F]:
-    """The same with other forms to choose from."""
+    """Like ``output_option``, with other formats."""
     choose = click.option(
         "-o",
         "--output",
         type=click.Choice(outputs),
-        callback=_chosen,
-        help="How to print the result; table unless named.",
+        callback=_output_format,
+        help="Format of the result; default: table.",
     )
     return lambda command: choose(_json_flag(command))
 
 
 def target_options(command: F) -> F:
-    """Add where to go and as whom; the command gets one TargetConfig, ``config``."""
+    """Add the options of a target; the command gets one TargetConfig, ``config``."""
 
     @wraps(command)
     def configured(*args: Any, **options: Any) -> Any:
@@ -68,30 +68,30 @@ _TARGET = click.option(
     envvar="TUNER_TARGET",
     show_default=True,
     show_envvar=True,
-    help="Which service to ask.",
+    help="The service to use.",
 )
 _TARGET_FIELDS = (
-    ("endpoint", "HOST:PORT", "Another address than the target's own."),
+    ("endpoint", "HOST:PORT", "Address, instead of the target's default."),
     ("credentials_file", "FILE", "A service account or authorized-user JSON file."),
     ("api_key_env", "NAME", "The environment variable that holds the API key."),
-    ("quota_project", "PROJECT", "Whom calls are billed to."),
-    ("impersonate", "ACCOUNT", "A service account to act as."),
+    ("quota_project", "PROJECT", "The project that calls are billed to."),
+    ("impersonate", "ACCOUNT", "A service account to impersonate."),
 )
 
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do it without asking.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal, unless ``-y`` has answered.
+    """Ask for confirmation on a terminal, unless ``yes``.
 
     Raises:
         click.Abort: The answer was no.
-        click.UsageError: There is nobody to ask, and no ``-y``.
+        click.UsageError: Standard input is not a terminal, and ``yes`` is False.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody is here to answer: add -y")
+        raise click.UsageError(f"{question} Standard input is not a terminal: add -y to confirm")
     click.confirm(question, abort=True, err=True)
 
 
@@ -99,20 +99,20 @@ def _json_flag(command: F) -> F:
     return click.option(
         "--json",
         is_flag=True,
-        is_eager=True,  # it must be seen before -o decides
+        is_eager=True,  # processed before -o
         expose_value=False,
-        callback=_remember_json,
-        help="The same as -o json.",
+        callback=_store_json_flag,
+        help="Same as -o json.",
     )(command)
 
 
-def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+def _store_json_flag(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta[_JSON] = value
 
 
-def _chosen(ctx: click.Context, _: click.Parameter, value: str | None) -> str:
+def _output_format(ctx: click.Context, _: click.Parameter, value: str | None) -> str:
     if value not in (None, "json") and ctx.meta.get(_JSON):
-        raise click.UsageError(f"--json and -o {value} exclude each other", ctx)
+        raise click.UsageError(f"--json and -o {value} are mutually exclusive", ctx)
     return value or ("json" if ctx.meta.get(_JSON) else "table")
 
 
@@ -123,7 +123,7 @@ def timeout_option(command: F) -> F:
         "timeout_s",
         metavar="TIME",
         callback=_seconds,
-        help="Stop waiting after so long (90s, 20m, 2h30m), exit 6; the job goes on.",
+        help="Stop waiting after this time (90s, 20m, 2h30m) with exit code 6; the job continues.",
     )(command)
 
 

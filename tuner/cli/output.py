@@ -1,4 +1,4 @@
-"""Results on stdout, for people or for programs."""
+"""Print results on stdout and progress on stderr."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Row = Mapping[str, object]
 
 
 def show(data: Row | Sequence[Row], output: str) -> None:
-    """Print rows, or one thing's fields, in the form that ``-o`` chose.
+    """Print rows, or the fields of one record, in the format of ``-o``.
 
     Args:
         data: Rows with the same keys in the same order, or a single mapping.
-        output: ``table`` for people: drawn on a terminal, plain aligned columns in a pipe.
-            ``json``: one document. ``jsonl``: a row a line. ``yaml``.
+        output: ``table`` (drawn on a terminal, plain aligned columns in a pipe), ``json`` (one document),
+            ``jsonl`` (one row per line) or ``yaml``.
     """
     match output:
         case "json":
@@ -49,7 +49,7 @@ def _rows(data: Row | Sequence[Row]) -> Sequence[Row]:
 
 
 def _show_table(data: Row | Sequence[Row]) -> None:
-    """One thing goes down the page, several go across."""
+    """Print one record as lines of key and value, several as rows."""
     if isinstance(data, Mapping):
         header, cells = [], [[f"{key}:", cell(value)] for key, value in data.items()]
     else:
@@ -90,7 +90,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def cell(value: object) -> str:
-    """A value as a table shows it, on one line; other people's control characters stay inert."""
+    """Format a value for a table, on one line; control characters become spaces."""
     match value:
         case None:
             text = ""
@@ -106,18 +106,17 @@ def cell(value: object) -> str:
 
 
 PROGRESS_DELAY_S = 1.0
-MANY_ROWS = 50_000
-"""To compare them takes seconds."""
+MANY_ROWS = 50_000  # comparing this many rows takes seconds
 
 
 def is_quiet() -> bool:
-    """Whether ``tuner -q`` was said."""
+    """Return whether ``tuner -q`` was given."""
     context = click.get_current_context(silent=True)
     return bool(context and context.obj and context.obj.get("quiet"))
 
 
 def with_progress(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches as they come, with the rows that were read."""
+    """Yield the batches and show the number of rows read."""
     rows = 0
     with progress("reading") as show:
         for batch in batches:
@@ -128,28 +127,28 @@ def with_progress(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 @contextmanager
 def busy(what: str, rows: int) -> Iterator[None]:
-    """Says what is done with many rows, all at a time."""
-    with progress(what, long_s=0) as show:
+    """Show an activity on many rows that has no steps."""
+    with progress(what, delay_s=0) as show:
         if rows >= MANY_ROWS:
             show(f"{rows:,} rows")
         yield
 
 
 @contextmanager
-def progress(what: str, long_s: float = PROGRESS_DELAY_S) -> Iterator[Callable[[str], None]]:
-    """Gives a function to say how far it is; drawn on terminals only, and gone in the end."""
+def progress(what: str, delay_s: float = PROGRESS_DELAY_S) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows progress on a terminal's stderr; the line is removed at the end."""
     began = time.monotonic()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         status = None
 
-        def show(how_far: str) -> None:
+        def show(state: str) -> None:
             nonlocal status
             if status is None:
-                if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < long_s:
+                if is_quiet() or not sys.stderr.isatty() or time.monotonic() - began < delay_s:
                     return
                 from rich.console import Console
 
-                status = held.enter_context(Console(stderr=True).status(what))
-            status.update(f"{what}: {how_far}")
+                status = stack.enter_context(Console(stderr=True).status(what))
+            status.update(f"{what}: {state}")
 
         yield show

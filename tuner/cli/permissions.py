@@ -1,4 +1,4 @@
-"""permissions: who may use, change and share a tuned model."""
+"""`tuner permissions` and `tuner transfer`: who may use a tuned model, and who owns it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 @click.group()
 def permissions() -> None:
-    """See and change who may use a tuned model.
+    """List and change who may use a tuned model.
 
-    A reader may call it, a writer may also change and share it, the owner may also delete it.
+    A reader may call it, a writer may also change and share it, the owner may also delete and transfer it.
     """
 
 
@@ -34,7 +34,7 @@ def permissions() -> None:
 @target_options
 @output_option
 def list_(config: TargetConfig, model: str, output: str) -> None:
-    """List everybody with access to MODEL, the owner first."""
+    """List the permissions of MODEL, the owner first."""
     from tuner.cli.output import show
     from tuner.cli.target_calls import call, find_tuned_model, permission_records
 
@@ -53,9 +53,9 @@ def list_(config: TargetConfig, model: str, output: str) -> None:
 @target_options
 @output_option
 def grant(config: TargetConfig, model: str, grantee: str, role: str, output: str) -> None:
-    """Give somebody a role on MODEL.
+    """Grant a role on MODEL.
 
-    Who has another one gets this one instead.
+    If the grantee has another role, it is changed.
     """
     from tuner.cli.output import show
     from tuner.cli.target_calls import call, permission_record
@@ -69,7 +69,7 @@ def grant(config: TargetConfig, model: str, grantee: str, role: str, output: str
 async def _granted(
     config: TargetConfig, target: Target, model: str, wanted: Grant
 ) -> tuple[Permission, str]:
-    """Look first: the same grant twice is no error, and a role is changed in place."""
+    """Grant, or change an existing role in place; an existing equal grant is not an error."""
     from tuner.cli.target_calls import find_tuned_model
     from tuner.jobs.records.audit import by_hand
 
@@ -79,7 +79,7 @@ async def _granted(
         with by_hand(config, target, name, "grant", str(wanted)):
             return await target.grant(name, wanted), f"granted {wanted} on {name}"
     if held.grant.role is wanted.role:
-        return held, f"nothing to do: {held.grant} it is already"
+        return held, f"nothing to do: {held.grant} exists already"
     if held.grant.role is Role.OWNER:
         raise click.UsageError(f"{held.grant.email_address} owns {name}; see `tuner transfer`")
     with by_hand(config, target, name, "change_role", str(wanted)):
@@ -92,15 +92,17 @@ async def _granted(
 @click.argument("grantee", metavar=f"[{GRANTEE}]", required=False)
 @target_options
 def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
-    """Take somebody's role on MODEL away.
+    """Revoke a role on MODEL.
 
-    A permission's full name alone says both.
+    Give MODEL and a grantee, or the full name of a permission alone.
     """
     from tuner.cli.target_calls import call
     from tuner.names import permission_parent
 
     if grantee is None and permission_parent(model) is None:
-        raise click.UsageError(f"whose? `tuner permissions revoke {model} {GRANTEE}`")
+        raise click.UsageError(
+            f"the grantee is missing: `tuner permissions revoke {model} {GRANTEE}`"
+        )
     click.echo(call(config, lambda target: _revoked(config, target, model, grantee)), err=True)
 
 
@@ -125,12 +127,12 @@ async def _revoked(config: TargetConfig, target: Target, model: str, grantee: st
 
 
 def parse_grant(grantee: str, role: Role) -> Grant:
-    """EMAIL, ``group:EMAIL`` or ``everyone`` with a role. Raises click.BadParameter."""
+    """Parse EMAIL, ``group:EMAIL`` or ``everyone``. Raises click.BadParameter."""
     if grantee.casefold() == "everyone":
         return Grant(role, GranteeType.EVERYONE)
     kind, _, email = grantee.rpartition(":")
     if kind not in ("", "user", "group") or not EMAIL.fullmatch(email):
-        raise click.BadParameter(f"{grantee!r} is none of {GRANTEE}")
+        raise click.BadParameter(f"{grantee!r} is not one of {GRANTEE}")
     return Grant(role, GranteeType.GROUP if kind == "group" else GranteeType.USER, email)
 
 
@@ -150,20 +152,21 @@ permissions.add_command(_hidden, "ls")
 @yes_option
 @target_options
 def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None:
-    """Hand a tuned model over to a new owner.
+    """Transfer a tuned model to a new owner.
 
-    You become a writer, and cannot take it back.
+    You become a writer. Only the new owner can undo this.
     """
     from tuner.cli.target_calls import call
 
     if not EMAIL.fullmatch(email):
-        raise click.BadParameter(f"{email!r} is no e-mail address", param_hint="--to")
+        raise click.BadParameter(f"{email!r} is not an e-mail address", param_hint="--to")
     name, owner = call(config, lambda target: _owner(target, model))
     if owner.casefold() == email.casefold():
         click.echo(f"nothing to do: {email} owns {name} already", err=True)
         return
     confirm(
-        f"{owner or 'You'} will no longer own {name}; only {email} can undo it. Go on?", yes=yes
+        f"{owner or 'You'} will no longer own {name}; only {email} can undo this. Continue?",
+        yes=yes,
     )
     call(config, lambda target: _transferred(config, target, name, email))
     click.echo(f"{email} owns {name} now; {owner or 'the old owner'} is a writer", err=True)
@@ -177,7 +180,7 @@ async def _transferred(config: TargetConfig, target: Target, name: str, email: s
 
 
 async def _owner(target: Target, model: str) -> tuple[str, str]:
-    """The full name and the owner's address."""
+    """Return the full name and the owner's address."""
     from tuner.cli.target_calls import find_tuned_model
 
     name = (await find_tuned_model(target, model)).name

@@ -25,18 +25,18 @@ _TLS = (
         nargs=2,
         type=_FILE,
         metavar="CERT KEY",
-        help="Speak TLS with this certificate and key, both PEM; renewed files are noticed.",
+        help="Use TLS with this certificate and key (PEM); renewed files are reloaded.",
     ),
     click.option(
         "--dev-tls",
         is_flag=True,
-        help="Speak TLS as localhost, with an authority made in the service's folder.",
+        help="Use TLS for localhost, with a certificate authority created in the service's folder.",
     ),
     click.option(
         "--client-ca",
         type=_FILE,
         metavar="CA",
-        help="Let in only who shows a certificate of this authority; the key still says who it is.",
+        help="Require client certificates of this authority; the API key still identifies the user.",
     ),
 )
 _LIMITS = (
@@ -45,27 +45,27 @@ _LIMITS = (
         type=click.IntRange(1, 1024),
         default=64,
         show_default=True,
-        help="Mebibytes of one request.",
+        help="Maximum size of a request in MiB.",
     ),
     click.option(
         "--max-in-flight",
         type=click.IntRange(1),
         default=256,
         show_default=True,
-        help="Calls of one key at a time.",
+        help="Maximum concurrent calls per API key.",
     ),
     click.option(
         "--max-queued",
         type=click.IntRange(1),
         default=1000,
         show_default=True,
-        help="Tunings of one key that wait or run.",
+        help="Maximum queued and running tunings per API key.",
     ),
 )
 
 
 def tls_options(command: F) -> F:
-    """Add ``--tls``, ``--dev-tls``, ``--client-ca``; the command gets ``tls``, to be called once."""
+    """Add ``--tls``, ``--dev-tls`` and ``--client-ca``; the command gets ``tls``, a function that loads them."""
 
     @wraps(command)
     def configured(
@@ -81,7 +81,7 @@ def tls_options(command: F) -> F:
 
 
 def limit_options(command: F) -> F:
-    """Add the limits; the command gets ``limits``, to be called once."""
+    """Add the limits; the command gets ``limits``, a function that returns them."""
 
     @wraps(command)
     def configured(
@@ -104,11 +104,11 @@ def _add_options(options: tuple[Callable[..., Any], ...], command: Callable[...,
 
 
 def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -> Tls | None:
-    """The files to use, made where they are ours to make, and checked. Raises InvalidInput."""
+    """Return the checked certificate files; with ``dev`` create them. Raises InvalidInput."""
     if pair and dev:
-        raise click.UsageError("--tls and --dev-tls exclude each other: keep one of them")
+        raise click.UsageError("--tls and --dev-tls are mutually exclusive: keep one of them")
     if client_ca and not (pair or dev):
-        raise click.UsageError("--client-ca goes with --tls CERT KEY or --dev-tls")
+        raise click.UsageError("--client-ca requires --tls CERT KEY or --dev-tls")
     if not (pair or dev):
         return None
     from dataclasses import replace
@@ -118,8 +118,8 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     from tuner.server.tls import Tls, check_tls_files, ensure_dev_tls
 
     now = datetime.now(UTC)
-    made = Tls(*(path.absolute() for path in pair)) if pair else None
-    found = made or ensure_dev_tls(service_folder() / "tls", now)
+    given = Tls(*(path.absolute() for path in pair)) if pair else None
+    found = given or ensure_dev_tls(service_folder() / "tls", now)
     found = replace(found, client_ca=client_ca and client_ca.absolute())
     check_tls_files(found, now)
     return found
@@ -132,20 +132,20 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     default="127.0.0.1:50051",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to listen for gRPC; port 0 takes a free one.",
+    help="Address for gRPC; port 0 chooses a free port.",
 )
 @click.option(
     "--rest",
     default="127.0.0.1:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to listen for HTTP; off does not.",
+    help="Address for REST over HTTP, or off.",
 )
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the state is, in place of TUNER_HOME or ~/.tuner.",
+    help="Folder of the service's state, instead of TUNER_HOME or ~/.tuner.",
 )
 @tls_options
 @limit_options
@@ -153,27 +153,27 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     "--database",
     envvar="TUNER_DATABASE",
     metavar="URL",
-    help="postgresql://..., in place of SQLite in that folder; TUNER_DATABASE says the same.",
+    help="postgresql://... instead of SQLite in that folder (or set TUNER_DATABASE).",
 )
 @click.option(
     "--base-model",
     "pairs",
     multiple=True,
     metavar="NAME=SOURCE",
-    help="Offer one more model: a folder or hub name of Hugging Face, builtin:tiny. Repeatable.",
+    help="Add a base model: a folder in Hugging Face's format, a hub name, or builtin:tiny. Repeatable.",
 )
 @click.option(
     "--service-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="YAML that declares more base models; service.yaml in the service's folder unless named.",
+    help="YAML file with more base models; default: service.yaml in the service's folder, if present.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Tunings at a time.",
+    help="Number of concurrent tunings.",
 )
 @click.option(
     "--checkpoint-every",
@@ -181,13 +181,13 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     default=15.0,
     show_default=True,
     metavar="SECONDS",
-    help="How much of a tuning a kill may cost.",
+    help="Time between checkpoints of a tuning.",
 )
 @click.option(
     "--idle-exit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Leave after so long without a call and without a tuning.",
+    help="Exit after this time without a call and without a tuning.",
 )
 @click.option(
     "--grace",
@@ -195,7 +195,7 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long calls in flight may go on when the service stops.",
+    help="Time that running calls get to finish when the service stops.",
 )
 @click.option(
     "--log-level",
@@ -204,12 +204,15 @@ def _tls(pair: tuple[Path, Path] | None, client_ca: Path | None, *, dev: bool) -
     show_default=True,
     help="debug also logs every poll.",
 )
-@click.option("--stop", is_flag=True, help="End the service of this home; tunings go on later.")
-def serve(home: Path | None, log_level: str, *, stop: bool, **asked: Any) -> None:
+@click.option(
+    "--stop",
+    is_flag=True,
+    help="Stop the running service; its tunings resume when it starts again.",
+)
+def serve(home: Path | None, log_level: str, *, stop: bool, **options: Any) -> None:
     """Run the tuning service on this machine, until Ctrl-C or `tuner serve --stop`.
 
-    It speaks google.ai.generativelanguage.v1beta. Tunings that were cut off go on from their
-    last checkpoint.
+    It serves google.ai.generativelanguage.v1beta. Interrupted tunings resume from their last checkpoint.
     """
     use_home(home)
     if stop:
@@ -217,11 +220,11 @@ def serve(home: Path | None, log_level: str, *, stop: bool, **asked: Any) -> Non
         return
     import sys
 
-    # Strangers' broken handshakes are no log lines of ours; gRPC reads this when it is imported.
+    # Do not log failed handshakes of clients; gRPC reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tuner.server import app, telemetry
 
-    settings = _settings(**asked)
+    settings = _settings(**options)
     telemetry.configure_logging(sys.stderr, log_level)
     app.serve(settings)
 
@@ -249,7 +252,7 @@ def _settings(  # noqa: PLR0913 -- one parameter an option
     )
 
     declared = (
-        read_service_file(service_file) if (service_file := service_file or _own_file()) else {}
+        read_service_file(service_file) if (service_file := service_file or _default_service_file()) else {}
     )
     return Settings(
         grpc=parse_address(address, "--grpc"),
@@ -266,13 +269,13 @@ def _settings(  # noqa: PLR0913 -- one parameter an option
 
 
 def use_home(home: Path | None) -> None:
-    """Make ``home`` the home of this process and its children."""
+    """Set TUNER_HOME for this process and its children."""
     if home is not None:
         os.environ["TUNER_HOME"] = str(home.expanduser().absolute())
 
 
-def _own_file() -> Path | None:
-    """The file that a service started on demand reads too."""
+def _default_service_file() -> Path | None:
+    """Return service.yaml in the service's folder, if it exists."""
     from tuner.home import service_folder
 
     path = service_folder() / "service.yaml"
@@ -284,4 +287,4 @@ def _stop() -> None:
     from tuner.server import lifecycle
 
     stopped = lifecycle.stop(service_folder())
-    click.echo("stopped" if stopped else f"no service runs in {service_folder()}", err=True)
+    click.echo("stopped" if stopped else f"no service is running in {service_folder()}", err=True)

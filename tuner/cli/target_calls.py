@@ -1,4 +1,4 @@
-"""One question to a target, from a command's own thread."""
+"""Call a target from a command, and format what it returns."""
 
 from __future__ import annotations
 
@@ -10,47 +10,46 @@ from tuner.errors import NotFound
 from tuner.types import TunedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tuner.targets import Target
-    from tuner.types import Model, TargetConfig
+    from tuner.types import Answer, Model, Operation, Permission, TargetConfig
 
     T = TypeVar("T")
-    from collections.abc import Sequence
 
-    from tuner.types import Answer, Operation, Permission
+Record = dict[str, object]
 
 
-def call(config: TargetConfig, question: Callable[[Target], Awaitable[T]]) -> T:
-    """Open the target, call, close it."""
+def call(config: TargetConfig, function: Callable[[Target], Awaitable[T]]) -> T:
+    """Open the target, call ``function`` with it, and close it."""
     from tuner.targets import open_target
 
-    async def asked() -> T:
+    async def opened() -> T:
         async with open_target(config) as target:
-            return await question(target)
+            return await function(target)
 
-    return asyncio.run(asked())
+    return asyncio.run(opened())
 
 
 async def find_tuned_model(target: Target, text: str) -> TunedModel:
-    """The tuned model of that name or id.
+    """Return the tuned model with this name or ID.
 
     Raises:
-        NotFound: There is none; the fix names those whose ids begin alike.
+        NotFound: There is none; the fix names models whose IDs start with the text.
     """
     from tuner.names import tuned_model
 
     try:
         return await target.tuned_model(tuned_model(text))
     except NotFound as error:
-        begin = tuned_model(text)
-        near = [each.name for each in await target.tuned_models() if each.name.startswith(begin)]
+        prefix = tuned_model(text)
+        near = [each.name for each in await target.tuned_models() if each.name.startswith(prefix)]
         fix = f"did you mean {' or '.join(near)}?" if near else error.fix
         raise NotFound(error.what, fix) from error
 
 
 async def find_model(target: Target, text: str) -> Model | TunedModel:
-    """The base or tuned model of that name; of a bare id the tuned model, else the base model."""
+    """Return the model with this name; a bare ID is a tuned model's or else a base model's."""
     if text.startswith("models/"):
         return await target.model(text)
     try:
@@ -68,11 +67,8 @@ async def _base_model(target: Target, text: str) -> Model | None:
         return None
 
 
-Record = dict[str, object]
-
-
 def model_row(model: Model | TunedModel) -> Record:
-    """One line of ``models list``."""
+    """Return a row of ``models list``."""
     row: Record = {"name": model.name, "state": "base", "display_name": model.display_name}
     if not isinstance(model, TunedModel):
         return {**row, "from": "", "created": ""}
@@ -81,7 +77,7 @@ def model_row(model: Model | TunedModel) -> Record:
 
 
 def model_record(model: Model | TunedModel) -> Record:
-    """Everything the service says about a model, but a tuning's single steps."""
+    """Return all fields of a model but the snapshots of its tuning."""
     return _tuned_record(model) if isinstance(model, TunedModel) else _base_record(model)
 
 
@@ -97,8 +93,8 @@ def _base_record(model: Model) -> Record:
 
 
 def _tuned_record(model: TunedModel) -> Record:
-    asked = model.hyperparameters
-    chosen = {name: getattr(asked, name) for name in asked.__slots__}
+    parameters = model.hyperparameters
+    chosen = {name: getattr(parameters, name) for name in parameters.__slots__}
     last = model.snapshots[-1] if model.snapshots else None
     return {
         "name": model.name,
@@ -119,7 +115,7 @@ def _tuned_record(model: TunedModel) -> Record:
 
 
 def operation_record(operation: Operation) -> Record:
-    """An operation and how far it is."""
+    """Return an operation and its progress."""
     last = operation.snapshots[-1] if operation.snapshots else None
     return {
         "name": operation.name,
@@ -131,7 +127,7 @@ def operation_record(operation: Operation) -> Record:
 
 
 def operation_status(operation: Operation) -> str:
-    """``running``, ``succeeded``, ``failed`` or ``cancelled``."""
+    """Return running, succeeded, failed or cancelled."""
     if not operation.done:
         return "running"
     if operation.cancelled:
@@ -140,7 +136,7 @@ def operation_status(operation: Operation) -> str:
 
 
 def permission_records(permissions: Sequence[Permission]) -> list[Record]:
-    """Who has access, the owner first."""
+    """Return permissions, the owner first."""
     order = ("OWNER", "WRITER", "READER")
     return [
         permission_record(each)
@@ -149,7 +145,7 @@ def permission_records(permissions: Sequence[Permission]) -> list[Record]:
 
 
 def permission_record(permission: Permission) -> Record:
-    """One permission with its name, which ``permissions revoke`` takes."""
+    """Return a permission with its name, which ``permissions revoke`` accepts."""
     grant = permission.grant
     return {
         "role": grant.role.value,
@@ -160,7 +156,7 @@ def permission_record(permission: Permission) -> Record:
 
 
 def answer_record(answer: Answer) -> Record:
-    """An answer and what it took."""
+    """Return an answer and its token counts."""
     return {
         "text": answer.text,
         "finish_reason": answer.finish_reason,
@@ -170,7 +166,7 @@ def answer_record(answer: Answer) -> Record:
 
 
 def when(seconds: float) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC; empty for 0, which is "not known"."""
+    """Format seconds since 1970 as ISO 8601 in UTC; empty for 0, which means unknown."""
     if not seconds:
         return ""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
