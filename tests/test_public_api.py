@@ -181,11 +181,11 @@ def test_a_job_of_no_file_is_gone_on_with_by_calling_it_again(spec, capsys):  # 
     capsys.readouterr()
 
     assert command(["status"]) == 0
-    assert "started from Python: capitals; call tuner.run once more" in capsys.readouterr().err
+    assert "started from Python: capitals; call tuner.run with the same" in capsys.readouterr().err
     assert command(["resume", "capitals"]) == 2
     assert "capitals was started from Python: no file tells what it is" in capsys.readouterr().err
     assert command(["resume"]) == 0
-    assert "call tuner.run once more" in capsys.readouterr().err
+    assert "call tuner.run with the same" in capsys.readouterr().err
 
     OneTarget.target.faults = {}
     assert tuner.run(keys, examples=rows).job.phase is Phase.DONE

@@ -24,7 +24,7 @@ def test_without_a_log_nothing_is_shown(capsys):
 
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("nothing of capitals in ")
+    assert told.err.startswith("no records of capitals in ")
 
 
 def test_a_program_gets_a_json_object_a_line(capsys):

@@ -1,4 +1,4 @@
-"""eval and compare: what models make of held-out rows, and nothing is changed."""
+"""`tuner eval` and `tuner compare`: score models on held-out rows; nothing is changed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DATA = click.option(
     "--data",
     "spec",
     metavar="SPEC",
-    help="The spec whose held-out rows are asked, in place of the job's own.",
+    help="Use the held-out rows of this spec instead of the job's own.",
 )
 SET = set_option("evaluation.max_examples=50")
-AGAIN = click.option("--again", is_flag=True, help="Ask anew what was answered before.")
+AGAIN = click.option("--again", is_flag=True, help="Ignore stored answers and generate them again.")
 
 
 @click.command("eval")
@@ -41,11 +41,11 @@ AGAIN = click.option("--again", is_flag=True, help="Ask anew what was answered b
     "kinds",
     multiple=True,
     metavar="KIND",
-    help="Compare by this metric in place of the spec's: normalized_match, contains, json, token_f1, "
+    help="Use this metric instead of the spec's: normalized_match, contains, json, token_f1, "
     "rouge_l, chrf, numeric, or module:function. Repeatable.",
 )
 @click.option("--rows", is_flag=True, help="Print every row with both answers and their scores.")
-@click.option("--gate", is_flag=True, help="Exit code 3 when the gate of the spec is not met.")
+@click.option("--gate", is_flag=True, help="Exit with code 3 if the spec's gate is not met.")
 @AGAIN
 @output_option
 @click.pass_context
@@ -61,10 +61,10 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     again: bool,
     output: str,
 ) -> int:
-    """Ask a tuned model and its base the held-out rows, and score what they answer.
+    """Evaluate a tuned model and its base model on held-out rows.
 
-    JOB is a job's name or its tuned model's; MODEL is any model, with --data. Nothing is changed or
-    shared. What was answered before is not asked again.
+    JOB is the name of a job or of its tuned model; MODEL is any model, with --data. Nothing is changed
+    or shared. Stored answers are reused.
     """
     from tuner.cli.subjects import find, unless_never_tuned
     from tuner.jobs.store import open_store
@@ -88,7 +88,7 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
 @click.argument("subjects", metavar="JOB|SPEC|MODEL...", nargs=-1, required=True)
 @DATA
 @SET
-@click.option("--rows", is_flag=True, help="Print the rows on which the models differ.")
+@click.option("--rows", is_flag=True, help="Print the rows where the models' scores differ.")
 @AGAIN
 @output_option
 @click.pass_context
@@ -102,9 +102,10 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     again: bool,
     output: str,
 ) -> None:
-    """Ask several models the same held-out rows.
+    """Compare several models on the same held-out rows.
 
-    The rows are those of --data, else of the first job's spec. The best comes first; differences are to the first that is named, low and high their 95 % interval. Nothing is changed.
+    The rows are those of --data, or else of the first job's spec. Models are sorted by score; differences
+    are relative to the first model named, with their 95 % interval. Nothing is changed.
     """
     from tuner.cli.output import show
     from tuner.cli.subjects import find, find_model
@@ -125,7 +126,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     if shown or output != "table":
         show(shown, output)
     else:
-        click.echo("they score alike on every row", err=True)
+        click.echo("the models have equal scores on every row", err=True)
 
 
 async def _compared(
@@ -148,7 +149,7 @@ def _metric(work: PreparedJob) -> str:
 
 
 def _memory(ledger: Store, *, again: bool) -> Callable[[str], Answers]:
-    """The ledger's answers by target; ``again`` those of this run alone."""
+    """Return stored answers by target; with ``again`` only those of this run."""
     from tuner.evaluation.answers import Anew
 
     known: dict[str, Answers] = {}
@@ -163,16 +164,16 @@ def _memory(ledger: Store, *, again: bool) -> Callable[[str], Answers]:
 
 
 def _by(work: PreparedJob, kind: str) -> PreparedJob:
-    """``work`` with another metric, which is a word."""
+    """Return the job with another metric."""
     from tuner.evaluation.metrics import check
     from tuner.jobspec.rules import METRICS
     from tuner.jobspec.schema import EvaluationSpec, MetricSpec
 
     words = [name for name in METRICS if name not in ("regex", "judge")]
     if kind not in words and ":" not in kind:
-        known = f"{', '.join(words)} and module:function are words"
+        known = f"use {', '.join(words)} or module:function"
         raise click.UsageError(
-            f"--metric {kind}: {known}; write others as --set evaluation.metric='{{kind: ...}}'"
+            f"--metric {kind}: {known}; other metrics: --set evaluation.metric='{{kind: ...}}'"
         )
     for what, fix in check(MetricSpec(kind), work.spec.path.parent):
         raise click.UsageError(f"--metric {kind}: {what}; {fix}")
@@ -186,7 +187,7 @@ async def _evaluated(
     answers: Callable[[str], Answers],
     tell: Callable[[Event], None],
 ) -> list[Evaluation]:
-    """An evaluation a work; the answers are those of the first."""
+    """Evaluate each job; all use the answers of the first."""
     from tuner.evaluation import gate
     from tuner.targets import open_target
 
@@ -199,7 +200,7 @@ async def _evaluated(
 
 
 def _nobody(_: Event) -> None:
-    """Hear nothing."""
+    """Ignore an event."""
 
 
 def _reporter(ctx: click.Context) -> Callable[[Event], None]:
@@ -209,7 +210,7 @@ def _reporter(ctx: click.Context) -> Callable[[Event], None]:
 
 
 def _misses(work: PreparedJob, evaluations: Sequence[Evaluation]) -> list[str]:
-    """What the gate of the spec misses, of the evaluation by the spec's own metric."""
+    """The unmet conditions of the spec's gate, by the spec's own metric."""
     from tuner.evaluation.gate import shortfalls
 
     asked = work.spec.evaluation
@@ -231,7 +232,7 @@ def _show(
         click.echo(line)
     for who, count in _silent(evaluations[0]).items():
         if count:
-            click.echo(f"{who}: {count} without text, which count as wrong")
+            click.echo(f"{who}: {count} empty answers, counted as wrong")
     for miss in misses:
         click.echo(f"the gate is not met: {miss}", err=True)
 
@@ -252,7 +253,7 @@ def _record(
 
 
 def _silent(evaluation: Evaluation) -> dict[str, int]:
-    """How many answers had no text: withheld by the service, or nothing said."""
+    """Count the empty answers of both models."""
     rows = evaluation.rows
     return {"tuned": sum(not row.tuned for row in rows), "base": sum(not row.base for row in rows)}
 
@@ -282,7 +283,7 @@ def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object
 
 
 def _differing(work: PreparedJob, standings: Sequence[Standing]) -> list[dict[str, object]]:
-    """The rows that the models score differently at."""
+    """The rows where the models' scores differ."""
     scores = zip(*(standing.scores for standing in standings), strict=True)
     return [
         {

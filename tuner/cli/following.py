@@ -1,4 +1,4 @@
-"""Jobs followed on a terminal or in a log, and what is printed when they end."""
+"""Run jobs under a reporter, and print their outcomes."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     Ended = Outcome | PipelineOutcome
     Follow = Callable[[EventHandler, Timing], Coroutine[None, None, Sequence[Ended]]]
 
-ASK_AGAIN_S = 1.0
+CANCEL_RETRY_S = 1.0
 GOES_ON = ("WAITING", "SUBMIT", "TUNE", "EVALUATE", "SHARE", "TRANSFER")
 
 
 def bookmarks(ledger: Store, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
-    """The jobs of the ledger by these names; without a name, those that have not ended.
+    """Return the stored jobs with these names; without names, all unfinished jobs.
 
-    A name is a job's, ``NAME[LABEL]`` for one of a matrix, a tuned model's, or a pipeline's: that
-    stands for its jobs that have not ended. ``takes_all`` lets a name stand for a whole matrix.
+    A name is a job's, ``NAME[LABEL]`` for a variant of a matrix, a tuned model's, or a pipeline's, which
+    means its unfinished jobs. With ``takes_all`` a name may mean all variants of a matrix.
 
     Raises:
-        TunerError: A name is not in the ledger, or says too little.
+        UnknownJob: There is no such job, or the name is ambiguous.
     """
     if not named:
         return [bookmark.job for bookmark in ledger.jobs() if not bookmark.job.phase.is_end]
@@ -64,12 +64,12 @@ def _named(ledger: Store, name: str, *, takes_all: bool) -> list[Job]:
         return labelled
     if labelled:
         titles = ", ".join(repr(job.title) for job in labelled)
-        raise UnknownJob(f"{len(labelled)} jobs are called {name!r}", f"name one of {titles}")
+        raise UnknownJob(f"{len(labelled)} jobs have the name {name!r}", f"use one of {titles}")
     known = find_pipeline(ledger, name)
     if known is None:
         raise UnknownJob(
-            f"there is no job {name!r} in the ledger",
-            "`tuner status` lists the jobs; `tuner run SPEC` finds what the ledger has lost",
+            f"there is no job {name!r} in the local store",
+            "`tuner status` lists the jobs; `tuner run SPEC` finds a job missing in the store",
         )
     stages = [ledger.find(each.where, each.tuned_model) for each in known.members]
     return [job for job in stages if job and not job.phase.is_end]
@@ -80,7 +80,7 @@ def _id(job: Job) -> str:
 
 
 class UnknownJob(TunerError):
-    """The ledger has no such job. Exit code 2."""
+    """The local store has no such job. Exit code 2."""
 
     exit_code = 2
 
@@ -88,12 +88,12 @@ class UnknownJob(TunerError):
 def follow(
     ctx: click.Context, follows: Follow, pace: Timing, output: str, *, wanted: Phase | None = None
 ) -> int:
-    """Run ``follows`` under the reporter that fits, print what came of it, return the exit code.
+    """Run jobs under the reporter for ``output``, print the outcomes, and return the exit code.
 
-    A job that ended in the phase ``wanted`` ended well.
+    A job that ends in the phase ``wanted`` is not a failure.
 
     Raises:
-        Detached: Ctrl-C; the tuning goes on.
+        Detached: Ctrl-C; the tuning continues.
     """
     try:
         live = output != "jsonl" and not ctx.obj["quiet"] and sys.stderr.isatty()
@@ -103,8 +103,8 @@ def follow(
             outcomes = asyncio.run(_until_interrupted(follows(tell, replace(pace, measures=live))))
     except KeyboardInterrupt:
         raise Detached(
-            "stopped watching; nothing is cancelled and tunings that were submitted go on",
-            "`tuner resume` goes on from here, `tuner status` shows where, `tuner cancel JOB` cancels",
+            "stopped watching; nothing is cancelled, submitted tunings continue",
+            "`tuner resume` continues, `tuner status` shows the state, `tuner cancel JOB` cancels",
         ) from None
     _print(outcomes, output, told)
     failures = [failure for each in outcomes for failure in _failures(each, wanted)]
@@ -120,15 +120,15 @@ def _failures(ended: Ended, wanted: Phase | None) -> Sequence[TunerError]:
 
 
 async def _until_interrupted(work: Coroutine[None, None, Sequence[Ended]]) -> Sequence[Ended]:
-    """What ``work`` gives; KeyboardInterrupt, once it has ended, after a Ctrl-C.
+    """Return the result of ``work``; after Ctrl-C cancel it and raise KeyboardInterrupt.
 
-    asyncio asks a task once to end, and grpc.aio can lose that when it meets an answer.
+    Cancels repeatedly: grpc.aio can lose a cancellation that coincides with a response.
     """
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
     def stop() -> None:
         task.cancel()
-        loop.call_later(ASK_AGAIN_S, stop)
+        loop.call_later(CANCEL_RETRY_S, stop)
 
     loop.add_signal_handler(signal.SIGINT, stop)
     try:
@@ -141,7 +141,7 @@ async def _until_interrupted(work: Coroutine[None, None, Sequence[Ended]]) -> Se
 
 
 def pace_until(until: Phase | None, timeout_s: float | None) -> Timing:
-    """The runner's pace, from the options of a command."""
+    """Make the runner's pace from a command's options."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     return Timing(until=until, deadline=deadline)
 
@@ -186,12 +186,12 @@ def _record(ended: Ended) -> dict[str, object]:
 
 
 def _print_pipeline(ended: PipelineOutcome, told: NewsFilter) -> None:
-    """A line a stage, and the tables of those that are kept and of which there is news."""
+    """Print one row per stage, and the tables of selected stages with news."""
     from tuner.pipelines.model import rows
 
     news = [name for name, each in ended.outcomes.items() if told.has_reported(each.job)]
     is_unchanged = not news and not ended.failures
-    click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'its stages'}")
+    click.echo(f"\n{ended.pipeline.name}: {'unchanged' if is_unchanged else 'stages'}")
     show(list(map(format_floats, rows(ended))), "table")
     for name in ended.winners.values():
         if name in news:
@@ -199,26 +199,26 @@ def _print_pipeline(ended: PipelineOutcome, told: NewsFilter) -> None:
 
 
 def _options(target: TargetConfig) -> str:
-    """The target as options of a command; nothing where it is what a command asks anyway."""
+    """Format the target as command options; empty for the default target."""
     fields = asdict(target)
     kind = fields.pop("kind")
-    said = {"target": "" if kind == TargetConfig().kind else kind} | fields
-    flags = {name.replace("_", "-"): value for name, value in said.items() if value}
+    options = {"target": "" if kind == TargetConfig().kind else kind} | fields
+    flags = {name.replace("_", "-"): value for name, value in options.items() if value}
     return "".join(f" --{name} {quote(value)}" for name, value in flags.items())
 
 
 def _print_one(outcome: Outcome) -> None:
-    """The tables of one job, and what to type next."""
+    """Print the tables of one job and the next command."""
     job, evaluation = outcome.job, outcome.job.evaluation
     if evaluation and job.phase.is_end:
         if evaluation.rows:
-            click.echo(f"\n{job.title}: held-out rows, as both models answered them")
+            click.echo(f"\n{job.title}: held-out rows with the answers of both models")
             show(outcomes_of.sample_rows(evaluation), "table")
         click.echo(f"\n{job.title}: held-out scores")
         show(outcomes_of.score_rows(evaluation), "table")
         click.echo(outcomes_of.difference(evaluation))
     if outcome.permissions:
-        click.echo(f"\n{job.tuned_model}: permissions, as the service lists them")
+        click.echo(f"\n{job.tuned_model}: permissions on the service")
         show(outcomes_of.permission_rows(outcome.permissions), "table")
     if job.phase is Phase.DONE:
         asked = evaluation.rows[0].text_input if evaluation and evaluation.rows else "your text"
@@ -226,4 +226,4 @@ def _print_one(outcome: Outcome) -> None:
         ask = f"tuner models generate {job.tuned_model} {quote(asked)}{where}"
         click.echo(f"\nTry it: {ask}", err=True)
     elif not job.phase.is_end and not outcome.error:
-        click.echo(f"\nGo on: tuner resume {job.name}", err=True)
+        click.echo(f"\nContinue: tuner resume {job.name}", err=True)

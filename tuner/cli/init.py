@@ -1,4 +1,4 @@
-"""init: a first spec, from examples or from another vendor's job."""
+"""`tuner init` and `tuner schema`: create a spec, and print the schema of specs."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it 
     type=click.Path(path_type=Path),
     help="A job or configuration of OpenAI, Together, Axolotl or LLaMA-Factory, JSON or YAML.",
 )
-@click.option("--kind", type=click.Choice(KINDS), help="Whose FILE is; its keys say it, mostly.")
+@click.option("--kind", type=click.Choice(KINDS), help="The vendor of FILE; usually detected from its keys.")
 @click.option(
     "--to",
     metavar="FILE",
     type=click.Path(path_type=Path),
     default=Path("job.yaml"),
     show_default=True,
-    help="The spec to write; - is standard output.",
+    help="The spec to write; - for stdout.",
 )
-@click.option("--text-input", metavar="COLUMN", help="The column or key of the input.")
-@click.option("--output-column", metavar="COLUMN", help="The column or key of the answer.")
-@click.option("--force", is_flag=True, help="Write over a spec that is there.")
+@click.option("--text-input", metavar="COLUMN", help="Column or key of the input.")
+@click.option("--output-column", metavar="COLUMN", help="Column or key of the answer.")
+@click.option("--force", is_flag=True, help="Overwrite an existing spec.")
 @click.pass_context
 def init(  # noqa: PLR0913 -- an option each
     ctx: click.Context,
@@ -53,19 +53,19 @@ def init(  # noqa: PLR0913 -- an option each
     output_column: str | None,
     force: bool,
 ) -> None:
-    """Write a first spec, from examples or from another vendor's job.
+    """Create a spec from examples or from another vendor's job.
 
-    With DATA, files of examples: their columns are found, some rows held out, and every key has a
-    comment. With --from: a spec that means the same, as far as that is possible; what is not is
-    listed with its reason, and nothing is dropped in silence.
+    From DATA, files of examples: detects the columns, holds out some rows, and comments every key. With
+    --from: writes an equivalent spec as far as possible, and lists every key without an equivalent with
+    the reason.
     """
     if bool(data) == bool(foreign):
-        raise click.UsageError("name a file of examples, or --from and a job of another vendor")
+        raise click.UsageError("give files of examples, or --from with a job of another vendor")
     if data and kind:
-        raise click.UsageError("--kind says whose file --from names: add --from, or leave it out")
+        raise click.UsageError("--kind requires --from")
     for path in data:
         if path.suffix.lower() in SPEC_SUFFIXES:
-            raise click.UsageError(f"{path} holds no examples; of another vendor: --from {path}")
+            raise click.UsageError(f"{path} contains no examples; for a job of another vendor use --from {path}")
     quiet = bool(ctx.obj and ctx.obj["quiet"])
     if foreign:
         _translate(foreign, kind or "", to, force=force, quiet=quiet)
@@ -87,7 +87,7 @@ def _start(
     given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
     _save(scaffold_spec(data, to, given), to, data, force=force)
     if not quiet:
-        _say_next([], to)
+        _print_next_steps([], to)
 
 
 def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> None:
@@ -97,31 +97,31 @@ def _translate(path: Path, kind: str, to: Path, *, force: bool, quiet: bool) -> 
     found = translate(path, to.parent, kind)
     _save(render(_head(found, path, to), found.lines), to, [path], force=force)
     if not quiet:
-        _say_remarks(found, path)
-        _say_next(found.steps, to)
+        _print_remarks(found, path)
+        _print_next_steps(found.steps, to)
 
 
 def _head(found: Translation, path: Path, to: Path) -> list[str]:
     command = "tuner run" if to == STDOUT else f"tuner run {to}"
-    head = [command, "", f"From {path.name} ({found.vendor}). Beside a key stands theirs."]
+    head = [command, "", f"From {path.name} ({found.vendor}). The vendor's key is in the comment."]
     if found.same:
-        head.append("The same here without a line:")
+        head.append("Equal by default here:")
         head += [f"  {_named(each)}: {each.why}" for each in found.same]
     return head
 
 
 def _save(text: str, to: Path, made_from: Sequence[Path], *, force: bool) -> None:
-    """Write the spec; never over what it was made from.
+    """Write the spec; never overwrites its inputs.
 
     Raises:
-        DatasetError: There is a file already, or it cannot be written.
+        DatasetError: The file exists already, or cannot be written.
     """
     from tuner.data.formats.writers import write_page
     from tuner.errors import DatasetError, Problem
 
     if not _is_unicode(text):
-        what = "the name of a file is not UTF-8, and cannot stand in a spec"
-        raise DatasetError([Problem("", 0, 0, what, "give the file another name", "encoding")])
+        what = "a file name is not valid UTF-8 and cannot be written into a spec"
+        raise DatasetError([Problem("", 0, 0, what, "rename the file", "encoding")])
     if to == STDOUT:
         click.echo(text, nl=False)
         return
@@ -129,19 +129,19 @@ def _save(text: str, to: Path, made_from: Sequence[Path], *, force: bool) -> Non
 
 
 def _is_unicode(text: str) -> bool:
-    """Of a name's other bytes halves of surrogate pairs are made."""
+    """Return False for names with invalid bytes, which Python shows as surrogates."""
     return text.isascii() or text == text.encode("utf-8", "ignore").decode()
 
 
-def _say_remarks(found: Translation, path: Path) -> None:
-    """Keys that share a reason stand together."""
+def _print_remarks(found: Translation, path: Path) -> None:
+    """Print the remarks, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for remark in found.remarks:
         reasons.setdefault(remark.why, []).append(_named(remark))
     if not reasons:
         return
     count = f"{len(found.remarks)} key" + "s" * (len(found.remarks) != 1)
-    click.echo(f"{path}: {count} without a counterpart, or with another meaning here\n", err=True)
+    click.echo(f"{path}: {count} without an equivalent, or with another meaning here\n", err=True)
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     for why, keys in reasons.items():
         click.echo(_wrapped(", ".join(keys), width, "  "), err=True)
@@ -149,7 +149,7 @@ def _say_remarks(found: Translation, path: Path) -> None:
     click.echo(err=True)
 
 
-def _say_next(steps: Sequence[str], to: Path) -> None:
+def _print_next_steps(steps: Sequence[str], to: Path) -> None:
     if to == STDOUT:
         commands: Iterable[str] = steps
     else:
@@ -168,12 +168,12 @@ def _named(remark: Remark) -> str:
 
 
 @click.command()
-@click.option("--pipeline", "is_pipeline", is_flag=True, help="Of a pipeline file instead.")
+@click.option("--pipeline", "is_pipeline", is_flag=True, help="Print the schema of pipeline files instead.")
 @click.option("--markdown", is_flag=True, help="Print the reference page instead.")
 def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """Print the JSON Schema of a job spec.
 
-    Save it and name it in a comment of a spec, and an editor completes and checks as you type:
+    Save it and reference it in a spec; editors then complete and check keys:
     `# yaml-language-server: $schema=spec.schema.json`.
     """
     import json

@@ -1,4 +1,4 @@
-"""logs: what happened to the jobs, and who changed whose access."""
+"""`tuner logs`: the events of jobs, and the audit log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
-@click.option("--since", metavar="TIME", help="No older than so long (90s, 20m, 2h, 7d).")
-@click.option("--audit", is_flag=True, help="Who changed what of whose access, and why.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Print new records as they are added, until Ctrl-C."
+)
+@click.option("--since", metavar="TIME", help="Only records newer than this (90s, 20m, 2h, 7d).")
+@click.option("--audit", is_flag=True, help="Print the audit log: who changed what, and why.")
 @click.option(
     "-o",
     "--output",
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 def logs(
     jobs: tuple[str, ...], *, follow: bool, since: str | None, audit: bool, output: str
 ) -> None:
-    """Show what happened to jobs, from the log on this disk.
+    """Show the events of jobs, from the local log.
 
-    A job goes by its name, its title in a matrix, or its tuned model.
+    JOB is a job's name, its title in a matrix, or its tuned model.
     """
     import time
 
@@ -40,7 +42,7 @@ def logs(
     records = log.followed(path) if follow else log.written(path)
     if not _print(log.wanted(records, jobs, oldest), output):
         about = f" of {', '.join(jobs)}" if jobs else ""
-        click.echo(f"nothing{about} in {path}", err=True)
+        click.echo(f"no records{about} in {path}", err=True)
 
 
 def _seconds(since: str) -> float:
@@ -52,7 +54,7 @@ def _seconds(since: str) -> float:
 
 
 def _print(records: Iterable[dict[str, Any]], output: str) -> int:
-    """How many there were."""
+    """Print the records and return their number."""
     count = 0
     for count, record in enumerate(records, start=1):  # noqa: B007 -- the last one counts them
         click.echo(json.dumps(record, ensure_ascii=False) if output == "jsonl" else _line(record))
@@ -60,11 +62,11 @@ def _print(records: Iterable[dict[str, Any]], output: str) -> int:
 
 
 def _line(record: dict[str, Any]) -> str:
-    """One event or change for people; other people's control characters stay inert."""
+    """Format one event or change as a line, without control characters."""
     from tuner.cli.output import cell
 
-    said = _change(record) if "state" in record else _event(record)
-    return f"{cell(record.get('time'))}  {cell(said)}"
+    text = _change(record) if "state" in record else _event(record)
+    return f"{cell(record.get('time'))}  {cell(text)}"
 
 
 def _event(record: dict[str, Any]) -> str:

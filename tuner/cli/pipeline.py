@@ -1,4 +1,4 @@
-"""pipeline: what a pipeline file says, checked and drawn; `tuner run` runs it."""
+"""`tuner pipeline`: validate a pipeline file and draw its graph; `tuner run` runs it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ SET = set_option("max_parallel=4 or jobs.0.keep=all", of="pipeline")
 COMMANDS = {
     "validate": (
         "tuner.cli.pipeline:validate",
-        "Say everything that is wrong with FILE, its specs and their data.",
+        "Report every error in FILE, its specs and their data.",
     ),
-    "graph": ("tuner.cli.pipeline:graph", "Draw what waits for what, and how far it is."),
+    "graph": ("tuner.cli.pipeline:graph", "Draw the graph of stages with their states."),
 }
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def pipeline() -> None:
-    """Check and draw pipelines.
+    """Validate pipelines and draw their graph.
 
-    `tuner run FILE` runs one, `tuner status NAME` shows how far it is.
+    `tuner run FILE` runs a pipeline, `tuner status NAME` shows its progress.
     """
 
 
 @click.command()
 @FILE
 @SET
-@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 for warnings, too.")
 @output_option
 def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: str) -> int:
-    """Say everything that is wrong with FILE, its specs and their data.
+    """Report every error in FILE, its specs and their data.
 
-    Nothing is sent and nothing is written. Prints a line a stage; exit code 2 when something is
-    wrong.
+    Nothing is sent or written. Prints one row per stage; exit code 2 if there are errors.
     """
     from tuner.cli.output import show
     from tuner.errors import InvalidInput
@@ -65,9 +64,9 @@ def validate(file: Path, *, overrides: tuple[str, ...], strict: bool, output: st
     help="mermaid is for Markdown, dot for Graphviz: pipe it to `dot -Tsvg`.",
 )
 def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
-    """Draw what waits for what, and how far it is.
+    """Draw the graph of stages with their states.
 
-    As the ledger has it: no service is asked.
+    States come from the local store; no service is called.
     """
     from tuner.pipelines.graph import as_dot, as_mermaid, as_text
     from tuner.pipelines.load import load_pipeline
@@ -79,10 +78,10 @@ def graph(file: Path, *, overrides: tuple[str, ...], output: str) -> None:
 
 
 def load(file: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
-    """Load a pipeline with its data; warnings go to stderr, each once.
+    """Load a pipeline with its data; print each warning once on stderr.
 
     Raises:
-        InvalidInput: Everything that is wrong with it.
+        InvalidInput: All its errors.
     """
     from tuner.pipelines.load import load_pipeline
     from tuner.tokens import extra_checks
@@ -111,7 +110,7 @@ def _row(stage: Stage) -> dict[str, object]:
 
 
 def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
-    """How far each stage is, and the score of its model, when it was begun."""
+    """State and score of each stage that has started."""
     from tuner.formatting import format_floats
     from tuner.jobs.pipeline_store import find_pipeline
     from tuner.jobs.store import open_store

@@ -1,4 +1,4 @@
-"""plan: what `tuner run` would do about jobs, and why, before anything is sent."""
+"""`tuner plan` and `tuner validate`: what `tuner run` would do, and every error in a spec and its data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--detailed-exitcode",
     "is_detailed",
     is_flag=True,
-    help="Exit 6 when there is something to do, 4 when an owner differs, 3 when a gate is missed, 1 when a tuning failed.",
+    help="Exit 6 if there are changes, 4 if an owner differs, 3 if a gate is not met, 1 if a tuning failed.",
 )
 @target_options
 @output_option
@@ -40,11 +40,11 @@ def plan(
     config: TargetConfig,
     output: str,
 ) -> int:
-    """Say what `tuner run SPEC` would do about each job, and why.
+    """Show what `tuner run SPEC` would do for each job, and why.
 
-    SPEC is a spec, a pipeline, or a folder of them. The targets that the specs name are asked, or
-    the one named here in their place; only reads are sent. Exit code 2 when something cannot be
-    done. Unlike terraform's, exit code 2 of --detailed-exitcode is no change to be made: that is 6.
+    SPEC is a job spec, a pipeline, or a folder of them. Reads the state of the specs' targets (or of
+    the target given here) and changes nothing. Exit code 2 if a job cannot run; with
+    --detailed-exitcode, pending changes are exit code 6 (not 2 as in terraform).
     """
     from tuner.pipelines.plan import exit_code
 
@@ -60,7 +60,7 @@ def plan(
 
 
 async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]:
-    """What is to be done about jobs and the stages of pipelines, as their targets are now."""
+    """Plan jobs and pipeline stages against the current state of their targets."""
     from tuner.jobs.store import open_store
     from tuner.jobs.target_pool import Connections
     from tuner.pipelines.plan import plan as planned_
@@ -74,14 +74,14 @@ async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]
 
 
 def show_plan(items: Sequence[PlanItem], output: str) -> None:
-    """A row a job; other forms than the table have more of each."""
+    """Print one row per job; formats other than the table have more fields."""
     from tuner.cli.output import show
 
     show([_row(item) for item in items] if output == "table" else list(map(record, items)), output)
 
 
 def record(item: PlanItem) -> dict[str, object]:
-    """One job of a plan, for programs."""
+    """Return one planned job as a record for programs."""
     return {
         "job": item.title,
         "action": item.action.value,
@@ -114,13 +114,13 @@ def _row(item: PlanItem) -> dict[str, object]:
 _WORDS = {
     "create": "to create",
     "adopt": "to adopt",
-    "resume": "to go on with",
-    "drift": "to share as the spec says",
-    "after": "to come after",
+    "resume": "to continue",
+    "drift": "with permissions to change",
+    "after": "to follow other stages",
     "unchanged": "unchanged",
     "owner differs": "with another owner",
     "model not found": "without a model to tune",
-    "cannot": "that cannot be done",
+    "cannot": "that cannot run",
     "rejected": "rejected by the gate",
     "failed": "failed",
     "unknown": "unknown",
@@ -128,19 +128,19 @@ _WORDS = {
 
 
 def _summary(items: Sequence[PlanItem], specs: Sequence[str], *, is_elsewhere: bool) -> str:
-    """How many of each, and what to type next."""
+    """Count the jobs per action, and name the next command."""
     counts = Counter(item.action.value for item in items)
-    told = ", ".join(f"{counts[each]} {words}" for each, words in _WORDS.items() if counts[each])
+    counted = ", ".join(f"{counts[each]} {words}" for each, words in _WORDS.items() if counts[each])
     if any(item.is_blocked for item in items):
-        return f"{told}; nothing is sent until that is fixed"
+        return f"{counted}; nothing is sent until that is fixed"
     to_do = any(item.changes or item.action.value in ("adopt", "resume") for item in items)
     if is_elsewhere or not to_do:
-        return told
-    return f"{told}; `tuner run {shlex.join(specs)}` does it"
+        return counted
+    return f"{counted}; `tuner run {shlex.join(specs)}` applies this"
 
 
 def _target(config: TargetConfig) -> TargetConfig | None:
-    """The target that was named in place of the specs' own; None for those."""
+    """The target given on the command line, or None to use the specs' targets."""
     source = click.get_current_context().get_parameter_source("kind")
     is_said = source is click.core.ParameterSource.COMMANDLINE
     return config if is_said or any(v for k, v in asdict(config).items() if k != "kind") else None
@@ -149,15 +149,15 @@ def _target(config: TargetConfig) -> TargetConfig | None:
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 @set_option()
-@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 for warnings, too.")
 @output_option
 def validate(
     specs: tuple[str, ...], *, overrides: tuple[str, ...], strict: bool, output: str
 ) -> int:
-    """Say everything that is wrong with SPEC and its data.
+    """Report every error in SPEC and its data.
 
-    SPEC is a spec, a pipeline, or a folder of them. Nothing is sent and nothing is written. Exit
-    code 2 when something is wrong.
+    SPEC is a job spec, a pipeline, or a folder of them. Nothing is sent or written. Exit code 2 if
+    there are errors.
     """
     from tuner.cli.output import show
 
@@ -171,12 +171,12 @@ def validate(
 def load_all(
     specs: Sequence[str], overrides: Sequence[str] = (), target: TargetConfig | None = None
 ) -> LoadedFiles:
-    """Load every spec and pipeline with its data; warnings go to stderr, each once.
+    """Load specs and pipelines with their data; print each warning once on stderr.
 
-    Args are those of ``load_files``.
+    Takes the arguments of ``load_files``.
 
     Raises:
-        InvalidInput: Everything that is wrong with any of them.
+        InvalidInput: All errors of all files.
     """
     from tuner.pipelines.load import load_files
     from tuner.tokens import extra_checks
@@ -188,7 +188,7 @@ def load_all(
 
 
 def validation_row(asked: LoadedJob) -> dict[str, object]:
-    """A job or a stage in a line."""
+    """Return a job or stage as a row."""
     from tuner.jobspec.prepared_job import new_tuned_model
 
     work, spec = asked.work, asked.work.spec

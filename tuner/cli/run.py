@@ -1,4 +1,4 @@
-"""run, submit, resume: a job from its spec to its end."""
+"""`tuner run`, `submit`, `resume` and `retry`: bring jobs to their end."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ SET = set_option()
 NEW = click.option(
     "--new",
     is_flag=True,
-    help="Tune once more, under an id of its own, though it was tuned before.",
+    help="Tune again under a new ID, even if the same job was tuned before.",
 )
 
 
 @click.command()
 @SPECS
-@click.option("-d", "--detach", is_flag=True, help="Submit and leave; `tuner resume` goes on.")
+@click.option("-d", "--detach", is_flag=True, help="Submit and exit; `tuner resume` continues.")
 @NEW
 @click.option(
     "--force-share",
     "force",
     is_flag=True,
-    help="Share and transfer although the gate is not met; recorded.",
+    help="Share and transfer even if the gate is not met; this is recorded.",
 )
 @SET
 @timeout_option
@@ -66,14 +66,15 @@ def run(  # noqa: PLR0913 -- one parameter an option
     timeout_s: float | None,
     output: str,
 ) -> int:
-    """Tune, evaluate, share and hand over what SPEC asks for.
+    """Tune a model, evaluate it, share it and transfer it, as SPEC says.
 
-    SPEC is a spec, a pipeline, or a folder of them. Of many, what is unchanged is left alone, and
-    nothing is sent when one cannot be done: `tuner plan SPEC` says what will be done. Safe to kill and to repeat: what is done already stays as it is. Ctrl-C stops watching, the
-    tuning goes on. Nothing is shared or transferred unless the gate of the spec is passed.
+    SPEC is a job spec, a pipeline, or a folder of them. Unchanged jobs are skipped; if one job of
+    several is invalid, nothing is sent (`tuner plan SPEC` shows what would happen). Safe to kill and to
+    repeat: finished steps are not repeated. Ctrl-C stops watching; the tuning continues. Nothing is
+    shared or transferred unless the model meets the gate of its spec.
     """
-    asked = _Request(specs, overrides, new, force)
-    return _follow(ctx, asked, _pace(timeout_s, detach=detach), output)
+    request = _Request(specs, overrides, new, force)
+    return _follow(ctx, request, _pace(timeout_s, detach=detach), output)
 
 
 @click.command()
@@ -90,7 +91,7 @@ def submit(
     overrides: tuple[str, ...],
     output: str,
 ) -> int:
-    """Submit SPEC and leave; `tuner resume` goes on."""
+    """Submit SPEC and exit; `tuner resume` continues."""
     return _follow(ctx, _Request(specs, overrides, new), _pace(None, detach=True), output)
 
 
@@ -102,9 +103,9 @@ def submit(
 def resume(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
 ) -> int:
-    """Go on with unfinished jobs, from the ledger.
+    """Continue unfinished jobs.
 
-    JOB is a job's name or its tuned model; without one, all unfinished jobs.
+    JOB is a job's name or its tuned model; default: all unfinished jobs.
     """
     from tuner.cli.following import bookmarks, follow
     from tuner.jobs.store import open_store
@@ -115,7 +116,7 @@ def resume(
 
 
 def _of(jobs: Sequence[Job]) -> Both:
-    """The files of bookmarks: jobs go on by themselves, the stages of a pipeline all together."""
+    """Load the files of stored jobs; stages continue with their whole pipeline."""
     from tuner.jobs.runner import check_unchanged
     from tuner.jobspec.files import is_pipeline
     from tuner.jobspec.prepared_job import prepare_job
@@ -132,7 +133,7 @@ def _of(jobs: Sequence[Job]) -> Both:
 
 
 class _Request(NamedTuple):
-    """What a command line asks for: files, what is set in them, and how."""
+    """The arguments of ``run`` and ``submit``."""
 
     specs: Sequence[str]
     overrides: Sequence[str]
@@ -140,19 +141,19 @@ class _Request(NamedTuple):
     force: bool = False
 
 
-def _follow(ctx: click.Context, asked: _Request, pace: Timing, output: str) -> int:
-    """Load the files, look what is to be done about many, and follow what is."""
+def _follow(ctx: click.Context, request: _Request, pace: Timing, output: str) -> int:
+    """Load the files, skip what is unchanged, and run the rest."""
     from tuner.cli.following import follow
     from tuner.cli.plan import load_all
     from tuner.jobs.store import open_store
 
-    loaded = load_all(asked.specs, asked.overrides)
+    loaded = load_all(request.specs, request.overrides)
     _fetch_base_models(ctx, loaded.every_work)
     with open_store() as ledger:
-        pairs = _pairs(loaded.works, ledger, asked)
-        left, settled = _left_to_do(ctx, pairs, loaded, asked)
+        pairs = _pairs(loaded.works, ledger, request)
+        left, settled = _left_to_do(ctx, pairs, loaded, request)
         both = left, loaded.pipelines
-        follows = _following(both, settled, ledger, force=asked.force)
+        follows = _following(both, settled, ledger, force=request.force)
         return follow(ctx, follows, pace, output)
 
 
@@ -172,20 +173,20 @@ def _following(
 
 
 def _left_to_do(
-    ctx: click.Context, pairs: list[Pair], loaded: LoadedFiles, asked: _Request
+    ctx: click.Context, pairs: list[Pair], loaded: LoadedFiles, request: _Request
 ) -> tuple[list[Pair], list[Outcome]]:
-    """Of many jobs those that their plan has something to do for, and what is known of the others.
+    """Split several jobs into those with planned changes and the outcomes of unchanged ones.
 
     Raises:
-        InvalidInput: One of them cannot be done; nothing was sent.
+        InvalidInput: A job cannot run; nothing was sent.
     """
     from tuner.cli.plan import planned
     from tuner.pipelines.plan import refuse_blocked, split_settled
 
-    is_one = len(loaded.parts) == 1 and bool(loaded.works) and not Path(asked.specs[0]).is_dir()
-    if asked.new or is_one:
+    is_one = len(loaded.parts) == 1 and bool(loaded.works) and not Path(request.specs[0]).is_dir()
+    if request.new or is_one:
         return pairs, []
-    items = asyncio.run(planned(loaded, force=asked.force))
+    items = asyncio.run(planned(loaded, force=request.force))
     refuse_blocked(items)
     left, settled = split_settled(pairs, items)
     for outcome in settled:
@@ -195,7 +196,7 @@ def _left_to_do(
 
 
 def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None:
-    """The service fetches by itself what it needs, but nobody would see it."""
+    """Fetch base models here, with a progress bar; the service would do it without one."""
     from tuner.cli.models import pull_missing
 
     mine = [work.spec for work in works if work.spec.target.kind == "local"]
@@ -203,15 +204,15 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None
     pull_missing(sorted(names - {""}), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[PreparedJob], ledger: Store, asked: _Request) -> list[Pair]:
-    """Two specs of the same content are one job: following it twice would do its steps twice."""
+def _pairs(works: Sequence[PreparedJob], ledger: Store, request: _Request) -> list[Pair]:
+    """Find or create the job of each spec; two specs of equal content are an error."""
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.runner import find_or_create_job
 
     pairs = [
         (
             replace(
-                find_or_create_job(work, ledger, asked.overrides, new=asked.new), force=asked.force
+                find_or_create_job(work, ledger, request.overrides, new=request.new), force=request.force
             ),
             work,
         )
@@ -222,7 +223,7 @@ def _pairs(works: Sequence[PreparedJob], ledger: Store, asked: _Request) -> list
         other = first.setdefault((job.where, job.tuned_model), work)
         if other is not work:
             what = f"this is the same tuned model as {other.spec.path}: {job.tuned_model}"
-            fix = "leave one of them out, or give it a tuned_model_id or job name of its own"
+            fix = "leave one of them out, or give it another tuned_model_id or job name"
             raise InvalidInput([Problem(str(work.spec.path), 0, 0, what, fix)])
     return pairs
 
@@ -243,11 +244,11 @@ def _pace(timeout_s: float | None, *, detach: bool = False) -> Timing:
 def retry(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
 ) -> int:
-    """Tune again what failed or was cancelled, and go on from there.
+    """Tune failed and cancelled jobs again, and continue them.
 
-    JOB is a job's name or its tuned model, PIPELINE a pipeline's name or its file; without any, all
-    that failed or was cancelled. The failed model is deleted first. Of a pipeline only what failed
-    is tuned again, and what waited for it is begun.
+    JOB is a job's name or its tuned model, PIPELINE a pipeline's name or its file; default: all failed
+    and cancelled jobs. The failed model is deleted first. In a pipeline, only failed stages are tuned
+    again; stages that waited for them follow.
     """
     from tuner.cli.following import follow, pace_until
     from tuner.jobs.store import open_store
@@ -256,7 +257,7 @@ def retry(
     with open_store() as ledger:
         found, files = _named(ledger, jobs) if jobs else _all(ledger)
         if not found and not files:
-            click.echo("nothing has failed: there is nothing to try again", err=True)
+            click.echo("nothing to retry: no job failed or was cancelled", err=True)
             return 0
         both = [_again(job) for job in found], pipelines_of(files)
         follows = partial(run_all, *both, ledger, RunOptions(retry=True))
@@ -268,7 +269,7 @@ def _all(ledger: Store) -> tuple[list[Job], Files]:
     from tuner.pipelines.run import RETRIED
 
     failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
-    return parted(on_disk(failed, are_named=False))
+    return split_pipelines(on_disk(failed, are_named=False))
 
 
 def _named(ledger: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
@@ -287,7 +288,7 @@ def _named(ledger: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
         else:
             jobs += bookmarks(ledger, [name])
     _refuse_others(jobs)
-    plain, more = parted(on_disk(jobs, are_named=True))
+    plain, more = split_pipelines(on_disk(jobs, are_named=True))
     return plain, files | more
 
 
@@ -299,14 +300,12 @@ def _refuse_others(jobs: Sequence[Job]) -> None:
     problems = []
     for job in jobs:
         if job.phase is Phase.REJECTED:
-            what = f"{job.title} did not pass its gate: the same rows give the same answers"
+            what = f"{job.title} did not meet its gate; a retry would give the same answers"
             fix = "change the data or the gate, or `tuner run --force-share`"
             problems.append(Problem("", 0, 0, what, fix))
         elif job.phase not in RETRIED and not job.retry:
-            what = f"{job.title} has not failed: it stands at {job.phase.lower()}"
-            problems.append(
-                Problem("", 0, 0, what, "`tuner resume` goes on with what is unfinished")
-            )
+            what = f"{job.title} has not failed: its state is {job.phase.lower()}"
+            problems.append(Problem("", 0, 0, what, "`tuner resume` continues unfinished jobs"))
     if problems:
         raise InvalidInput(problems)
 
@@ -321,10 +320,10 @@ def _again(job: Job) -> tuple[Job, PreparedJob]:
     return job if job.retry else replace(job, retry=True, attempt=job.attempt + 1), work
 
 
-def parted(jobs: Sequence[Job]) -> tuple[list[Job], Files]:
-    """Jobs of their own, and the pipeline files, with their overrides, of the others.
+def split_pipelines(jobs: Sequence[Job]) -> tuple[list[Job], Files]:
+    """Split jobs into single ones and the pipeline files (with overrides) of the others.
 
-    A job of a pipeline cannot go on alone: whether it is shared is decided among all of them.
+    A stage cannot continue alone, because its pipeline selects what is shared.
     """
     from tuner.jobspec.files import is_pipeline
 
@@ -334,40 +333,42 @@ def parted(jobs: Sequence[Job]) -> tuple[list[Job], Files]:
 
 
 def pipelines_of(files: Iterable[tuple[str, tuple[str, ...]]]) -> list[Pipeline]:
-    """The pipelines of these files.
+    """Load pipeline files.
 
     Raises:
-        InvalidInput: What is wrong with one of them.
+        InvalidInput: A file is invalid.
     """
     from tuner.pipelines.load import load_pipeline
 
     return [load_pipeline(Path(spec), overrides) for spec, overrides in files]
 
 
-_AGAIN = "call tuner.run once more with the same spec and examples: it goes on where it is"
+_RUN_FROM_PYTHON = "call tuner.run with the same spec and examples again: it continues the job"
 
 
 class NoFile(TunerError):
-    """A job's spec or examples are in no file. Exit code 2."""
+    """A job's spec or examples were given in Python, not as files. Exit code 2."""
 
     exit_code = 2
 
 
 def on_disk(jobs: Sequence[Job], *, are_named: bool) -> list[Job]:
-    """Those that files tell all of; the others are named on stderr.
+    """Return the jobs that can be loaded from files; list the others on stderr.
 
     Raises:
-        NoFile: One of the others was asked for by its name.
+        NoFile: A job given by name cannot be loaded.
     """
     for job in jobs:
         if not job.is_on_disk and are_named:
-            raise NoFile(f"{job.name} was started from Python: no file tells what it is", _AGAIN)
+            raise NoFile(
+                f"{job.name} was started from Python without a spec file", _RUN_FROM_PYTHON
+            )
     note_started_from_python(jobs)
     return [job for job in jobs if job.is_on_disk]
 
 
 def note_started_from_python(jobs: Sequence[Job]) -> None:
-    """Say how to go on with those that no file tells of."""
+    """Print how to continue jobs started from Python."""
     names = [job.name for job in jobs if not (job.is_on_disk or job.phase.is_end)]
     if names:
-        click.echo(f"started from Python: {', '.join(names)}; {_AGAIN}", err=True)
+        click.echo(f"started from Python: {', '.join(names)}; {_RUN_FROM_PYTHON}", err=True)

@@ -1,4 +1,4 @@
-"""status, watch, cancel: what is going on, from the ledger and from the service."""
+"""`tuner status`, `watch` and `cancel`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ JOBS = click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @click.argument("jobs", metavar="[JOB|PIPELINE]...", nargs=-1)
 @output_option
 def status(jobs: tuple[str, ...], output: str) -> None:
-    """Show where every job stands, from the ledger alone.
+    """Show the state of every job, from the local store.
 
-    PIPELINE is a pipeline's name or its file, and shows its stages. No service is asked, so it
-    answers at once; `tuner watch` looks at the service.
+    PIPELINE is a pipeline's name or its file, and shows its stages. No service is called; `tuner watch`
+    calls the service.
     """
     from tuner.cli.output import show
     from tuner.cli.run import note_started_from_python
@@ -48,8 +48,8 @@ def status(jobs: tuple[str, ...], output: str) -> None:
             for each in known:
                 click.echo(f"{each.name}: {counts(stored_rows(each, ledger))}", err=True)
         if output == "table" and (late := len(store.pending_notifications(ledger))):
-            what = "one notice is" if late == 1 else f"{late} notices are"
-            click.echo(f"{what} still to be told; `tuner resume` tries again", err=True)
+            what = "one notification is" if late == 1 else f"{late} notifications are"
+            click.echo(f"{what} not delivered yet; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]
     if not rows and not tables and output == "table":
         click.echo("no jobs yet; `tuner run SPEC` starts one", err=True)
@@ -62,7 +62,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
 
 
 def _called(name: str, ledger: Store) -> list[Job]:
-    """The jobs of this name, title in a pipeline, or tuned model; the latest first.
+    """Return the jobs with this name, title in a pipeline, or tuned model; the latest first.
 
     Raises:
         UnknownJob: There is none.
@@ -73,13 +73,13 @@ def _called(name: str, ledger: Store) -> list[Job]:
     if not mine:
         from tuner.cli.following import UnknownJob
 
-        what = f"there is no job or pipeline {name!r} in the ledger"
+        what = f"there is no job or pipeline {name!r} in the local store"
         raise UnknownJob(what, "`tuner status` lists the jobs; `tuner run SPEC` starts one")
     return mine
 
 
 def _pipeline(known: Sequence[SavedPipeline], name: str) -> SavedPipeline | None:
-    """The latest one of this name, id or file."""
+    """The latest pipeline with this name, ID or file."""
     file = str(Path(name).absolute())
     return next((each for each in known if name in (each.name, each.id) or file == each.spec), None)
 
@@ -92,7 +92,7 @@ def _pipeline(known: Sequence[SavedPipeline], name: str) -> SavedPipeline | None
 def watch(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str
 ) -> int:
-    """Follow tunings until they are finished; changes nothing."""
+    """Watch tunings until they finish; changes nothing."""
     return _watch(ctx, jobs, timeout_s=timeout_s, output=output, cancel=False)
 
 
@@ -103,7 +103,7 @@ def watch(
 def cancel(ctx: click.Context, jobs: tuple[str, ...], *, output: str) -> int:
     """Cancel tunings.
 
-    Waits until the service has ended them. Nothing is shared or transferred.
+    Waits until the service has cancelled them. Nothing is shared or transferred.
     """
     return _watch(ctx, jobs, timeout_s=None, output=output, cancel=True)
 

@@ -1,4 +1,4 @@
-"""Whom eval and compare mean: a job of the ledger, a spec, or any model."""
+"""Resolve the models that `tuner eval` and `tuner compare` name: a stored job, a spec, or any model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Subject(NamedTuple):
-    """A model, and the rows to ask it; ``job`` need not be in the ledger."""
+    """A model and the job whose held-out rows it is evaluated on; the job may not be stored."""
 
     job: Job
     work: PreparedJob
 
 
 def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) -> Subject:
-    """What ``given`` names, with the rows of the spec ``data``, or else of its own.
+    """Resolve ``given``, with the held-out rows of the spec ``data`` or else of its own spec.
 
     Raises:
-        InvalidInput: The spec is wrong, or holds out no rows; a model is named without ``data``.
-        TunerError: A job was started from Python, where no file tells its rows.
+        InvalidInput: The spec is invalid or holds out no rows, or a model is given without ``data``.
+        TunerError: The job was started from Python without a spec file.
     """
     if _is_file(given):
         asked = _one_of(given, overrides)
@@ -41,14 +41,14 @@ def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) 
         work = _load(data, overrides)
         return Subject(known or _model(given, work), _with_rows(work))
     if known is None:
-        what = f"there is no job {given!r} in the ledger, and of a model no rows are known"
-        fix = "`tuner status` lists the jobs; of a model say --data SPEC"
+        what = f"there is no job {given!r} in the local store"
+        fix = "`tuner status` lists the jobs; for any other model add --data SPEC"
         raise InvalidInput([Problem("", 0, 0, what, fix)])
     return Subject(known, _with_rows(_of_job(known, overrides)))
 
 
 def find_model(given: str, work: PreparedJob, ledger: Store) -> Job:
-    """The model that ``given`` names, to be asked the rows of ``work``."""
+    """Resolve a further model, evaluated on the rows of ``work``."""
     if _is_file(given):
         return _begun(_one_of(given, ()), ledger)
     return _known(given, ledger) or _model(given, work)
@@ -56,13 +56,13 @@ def find_model(given: str, work: PreparedJob, ledger: Store) -> Job:
 
 @contextmanager
 def unless_never_tuned(job: Job, ledger: Store) -> Iterator[None]:
-    """What to do about a model that is not to be had, where no run is known to have made it."""
+    """Add a fix to errors about a model that no known run has created."""
     try:
         yield
     except (NotAllowed, NotFound) as error:
         if not job.spec or ledger.find(job.where, job.tuned_model):
             raise
-        fix = f"`tuner run {quote(job.spec)}` tunes it, if nobody did yet"
+        fix = f"`tuner run {quote(job.spec)}` tunes it"
         raise type(error)(error.what, fix) from error
 
 
@@ -76,13 +76,13 @@ def _known(given: str, ledger: Store) -> Job | None:
     try:
         return bookmarks(ledger, [given])[0]
     except UnknownJob:
-        if ledger.jobs(given):  # there are several of that name
+        if ledger.jobs(given):  # several jobs have this name
             raise
         return None
 
 
 def _model(given: str, work: PreparedJob) -> Job:
-    """A model that no bookmark tells of; a base model may be one."""
+    """A model without a stored job; may be a base model."""
     from tuner import names
     from tuner.job import Job
 
@@ -98,7 +98,7 @@ def _begun(asked: LoadedJob, ledger: Store) -> Job:
 
 
 def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:
-    """The work of a bookmark, alone or as a stage of its pipeline."""
+    """Load the spec of a stored job, or its stage of a pipeline."""
     from tuner.cli.run import on_disk
     from tuner.pipelines.load import load_files
 
@@ -118,7 +118,9 @@ def _one_of(spec: str, overrides: Sequence[str]) -> LoadedJob:
     asked = load_files([spec], overrides).jobs()
     if len(asked) > 1:
         what = f"it has {len(asked)} jobs: {', '.join(each.title for each in asked[:4])}, ..."
-        raise InvalidInput([Problem(spec, 0, 0, what, "name one of them, as `tuner status` does")])
+        raise InvalidInput(
+            [Problem(spec, 0, 0, what, "name one of them, as `tuner status` shows it")]
+        )
     return asked[0]
 
 

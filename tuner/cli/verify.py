@@ -1,4 +1,4 @@
-"""verify: whether a tuned model is still what tuner.lock says it is."""
+"""`tuner verify`: check that a tuned model still is what tuner.lock recorded."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ PATH = click.Path(exists=True, dir_okay=False)
 
 @click.command()
 @click.argument("what", metavar="MODEL|JOB|SPEC")
-@click.option("--lock", "file", type=PATH, help="The tuner.lock to go by.")
-@click.option("--offline", is_flag=True, help="Compare spec and data alone; call no service.")
+@click.option("--lock", "file", type=PATH, help="The tuner.lock to compare with.")
+@click.option("--offline", is_flag=True, help="Compare spec and data only; call no service.")
 @output_option
 def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
-    """Hold a tuned model, its spec and its data against tuner.lock.
+    """Check a tuned model, its spec and its data against tuner.lock.
 
-    A model or job is looked for in ./tuner.lock, then in ./configs/tuner.lock, then beside the spec
-    that the ledger knows it by. Exit codes: 0 all is as locked, 1 something differs, 2 nothing is
-    locked of it.
+    A model or job is looked up in ./tuner.lock, then in ./configs/tuner.lock, then beside the spec
+    recorded in the local store. Exit codes: 0 no difference, 1 differences, 2 no entry in tuner.lock.
     """
     from tuner.cli.output import show
 
@@ -39,8 +38,8 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
             click.echo(f"{each.entry['tuned_model']}, as locked in {each.path}", err=True)
             show([row._asdict() for row in rows], output)
     different = sum(row.same is False for _, rows in checked for row in rows)
-    say = f"{different} of them differ" if different > 1 else "one of them differs"
-    click.echo(say if different else "all is as it was locked", err=True)
+    summary = f"{different} difference{'s' * (different > 1)}" if different else "no differences"
+    click.echo(summary, err=True)
     return 1 if different else 0
 
 
@@ -65,11 +64,11 @@ def _record(found: Found, rows: list[Row]) -> dict[str, object]:
 
 
 def _found(what: str, file: str | None) -> list[Found]:
-    """What is locked of it.
+    """Find the entries in tuner.lock.
 
     Raises:
-        InvalidInput: Nothing is.
-        TunerError: A lock is damaged, or cannot be read.
+        InvalidInput: There is none.
+        TunerError: A lock file is damaged or unreadable.
     """
     from pathlib import Path
 
@@ -89,12 +88,12 @@ def _found(what: str, file: str | None) -> list[Found]:
     if not found:
         fix = "`tuner run SPEC` writes tuner.lock beside the spec when a job ends"
         fix += "; --lock FILE names another lock" if file is None else ""
-        raise InvalidInput([Problem("", 0, 0, f"nothing is locked of {what!r}", fix)])
+        raise InvalidInput([Problem("", 0, 0, f"tuner.lock has no entry for {what!r}", fix)])
     return found
 
 
 def _known(what: str) -> list[Path]:
-    """The locks beside the specs of the ledger's jobs by that name."""
+    """The lock files beside the specs of stored jobs with this name."""
     from pathlib import Path
 
     from tuner.jobs.records import lock
