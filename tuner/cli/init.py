@@ -29,7 +29,9 @@ KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it 
     type=click.Path(path_type=Path),
     help="A job or configuration of OpenAI, Together, Axolotl or LLaMA-Factory, JSON or YAML.",
 )
-@click.option("--kind", type=click.Choice(KINDS), help="The vendor of FILE; usually detected from its keys.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="The vendor of FILE; usually detected from its keys."
+)
 @click.option(
     "--to",
     metavar="FILE",
@@ -65,7 +67,9 @@ def init(  # noqa: PLR0913 -- an option each
         raise click.UsageError("--kind requires --from")
     for path in data:
         if path.suffix.lower() in SPEC_SUFFIXES:
-            raise click.UsageError(f"{path} contains no examples; for a job of another vendor use --from {path}")
+            raise click.UsageError(
+                f"{path} contains no examples; for a job of another vendor use --from {path}"
+            )
     quiet = bool(ctx.obj and ctx.obj["quiet"])
     if foreign:
         _translate(foreign, kind or "", to, force=force, quiet=quiet)
@@ -168,7 +172,9 @@ def _named(remark: Remark) -> str:
 
 
 @click.command()
-@click.option("--pipeline", "is_pipeline", is_flag=True, help="Print the schema of pipeline files instead.")
+@click.option(
+    "--pipeline", "is_pipeline", is_flag=True, help="Print the schema of pipeline files instead."
+)
 @click.option("--markdown", is_flag=True, help="Print the reference page instead.")
 def schema(*, is_pipeline: bool, markdown: bool) -> None:
     """Print the JSON Schema of a job spec.
