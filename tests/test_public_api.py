@@ -183,7 +183,7 @@ def test_a_job_of_no_file_is_gone_on_with_by_calling_it_again(spec, capsys):  # 
     assert command(["status"]) == 0
     assert "started from Python: capitals; call tuner.run with the same" in capsys.readouterr().err
     assert command(["resume", "capitals"]) == 2
-    assert "capitals was started from Python: no file tells what it is" in capsys.readouterr().err
+    assert "capitals was started from Python without a spec file" in capsys.readouterr().err
     assert command(["resume"]) == 0
     assert "call tuner.run with the same" in capsys.readouterr().err
 

@@ -158,14 +158,14 @@ def test_what_it_is_made_from_is_never_written_over():
 @pytest.mark.parametrize("arguments", [[], ["a.csv", "--from", "b.json"]])
 def test_one_thing_to_start_from_is_named(arguments, capsys):
     assert run(["init", *arguments]) == 2
-    assert "name a file of examples, or --from" in capsys.readouterr().err
+    assert "give files of examples, or --from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["axolotl.yml"], "--from axolotl.yml"),
-        (["a.csv", "--kind", "openai"], "--kind says whose file --from names"),
+        (["a.csv", "--kind", "openai"], "--kind requires --from"),
     ],
 )
 def test_a_vendors_job_is_not_taken_for_examples(arguments, said, capsys):
@@ -198,7 +198,7 @@ def test_the_way_from_another_vendor_is_told_to_its_end(capsys):
 
     out, err = capsys.readouterr()
     assert out == ""
-    assert "theirs.json: 20 keys without a counterpart, or with another meaning here" in err
+    assert "theirs.json: 20 keys without an equivalent, or with another meaning here" in err
     assert "  seed: 42\n" in err
     assert "next: curl -f" in err
     assert err.endswith("tuner data check job.yaml\n      tuner run job.yaml\n")

@@ -45,7 +45,7 @@ def test_a_spec_that_cannot_name_its_file_is_not_begun(here, capsys):
     Path(NO_UTF8).write_text(ROWS)
 
     assert run(["init", NO_UTF8]) == 2
-    assert "not UTF-8" in capsys.readouterr().err
+    assert "not valid UTF-8" in capsys.readouterr().err
     assert sorted(here.iterdir()) == sorted([here / NO_UTF8, here / "rows.csv"])
 
 

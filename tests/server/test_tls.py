@@ -108,8 +108,8 @@ def test_a_key_with_a_passphrase_is_told(files):
     ("arguments", "what"),
     [
         (["--tls", "no.pem", "no.key"], "no.pem: No such file"),
-        (["--tls", "a", "b", "--dev-tls"], "exclude each other"),
-        (["--client-ca", "ca.pem"], "--client-ca goes with --tls"),
+        (["--tls", "a", "b", "--dev-tls"], "mutually exclusive"),
+        (["--client-ca", "ca.pem"], "--client-ca requires --tls"),
         (["--dev-tls", "--client-ca", "ca.pem"], "ca.pem: No such file"),
     ],
 )

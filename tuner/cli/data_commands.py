@@ -1,4 +1,4 @@
-"""``tuner data``: one file a command, loaded when it is called."""
+"""The group ``tuner data``, whose commands are imported when they are called."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ COMMANDS = {
         "Say how many tokens and steps a tuning takes, and how long or what price.",
     ),
 }
-"""Name: where the command is, and its help."""
+"""Each command's location and help."""
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def data() -> None:
-    """Check, mend, part and measure tuning examples.
+    """Check, fix, split and measure tuning examples.
 
-    FILE is a data file, of any format that a job takes, or a job spec, whose training_data,
-    instruction and target then count, unless an option says otherwise. Nothing but the file named
-    by an option is ever written.
+    FILE is a data file in any format a job accepts, or a job spec, whose training_data, instruction and
+    target are used unless an option overrides them. No input is ever changed.
     """
