@@ -69,12 +69,12 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     from tuner.cli.subjects import find, unless_never_tuned
     from tuner.jobs.store import open_store
 
-    with open_store() as ledger:
-        found = find(subject, spec, ledger, overrides)
+    with open_store() as store:
+        found = find(subject, spec, store, overrides)
         own = [found.work] if gate or not kinds else []
         works = [*own, *(_by(found.work, kind) for kind in kinds)]
-        answers = _memory(ledger, again=again)
-        with unless_never_tuned(found.job, ledger):
+        answers = _memory(store, again=again)
+        with unless_never_tuned(found.job, store):
             evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
     misses = _misses(found.work, evaluations)
     if rows:
@@ -113,11 +113,11 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     from tuner.jobs.outcome import fitting
     from tuner.jobs.store import open_store
 
-    with open_store() as ledger:
-        first = find(subjects[0], spec, ledger, overrides)
-        jobs = [first.job, *(find_model(name, first.work, ledger) for name in subjects[1:])]
+    with open_store() as store:
+        first = find(subjects[0], spec, store, overrides)
+        jobs = [first.job, *(find_model(name, first.work, store) for name in subjects[1:])]
         click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
-        answers = _memory(ledger, again=again)
+        answers = _memory(store, again=again)
         standings = asyncio.run(_compared(jobs, first.work, answers, _reporter(ctx)))
     metric = _metric(first.work)
     shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
@@ -148,7 +148,7 @@ def _metric(work: PreparedJob) -> str:
     return metric_of(work).kind
 
 
-def _memory(ledger: Store, *, again: bool) -> Callable[[str], Answers]:
+def _memory(store: Store, *, again: bool) -> Callable[[str], Answers]:
     """Return stored answers by target; with ``again`` only those of this run."""
     from tuner.evaluation.answers import Anew
 
@@ -156,7 +156,7 @@ def _memory(ledger: Store, *, again: bool) -> Callable[[str], Answers]:
 
     def of(where: str) -> Answers:
         if where not in known:
-            kept = ledger.answers(where)
+            kept = store.answers(where)
             known[where] = Anew(kept) if again else kept
         return known[where]
 

@@ -37,7 +37,7 @@ CANCEL_RETRY_S = 1.0
 GOES_ON = ("WAITING", "SUBMIT", "TUNE", "EVALUATE", "SHARE", "TRANSFER")
 
 
-def bookmarks(ledger: Store, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
+def bookmarks(store: Store, named: Sequence[str], *, takes_all: bool = False) -> list[Job]:
     """Return the stored jobs with these names; without names, all unfinished jobs.
 
     A name is a job's, ``NAME[LABEL]`` for a variant of a matrix, a tuned model's, or a pipeline's, which
@@ -47,15 +47,15 @@ def bookmarks(ledger: Store, named: Sequence[str], *, takes_all: bool = False) -
         UnknownJob: There is no such job, or the name is ambiguous.
     """
     if not named:
-        return [bookmark.job for bookmark in ledger.jobs() if not bookmark.job.phase.is_end]
-    found = [job for name in named for job in _named(ledger, name, takes_all=takes_all)]
+        return [bookmark.job for bookmark in store.jobs() if not bookmark.job.phase.is_end]
+    found = [job for name in named for job in _named(store, name, takes_all=takes_all)]
     return list({(job.where, job.tuned_model): job for job in found}.values())
 
 
-def _named(ledger: Store, name: str, *, takes_all: bool) -> list[Job]:
+def _named(store: Store, name: str, *, takes_all: bool) -> list[Job]:
     from tuner.jobs.pipeline_store import find_pipeline
 
-    found = [bookmark.job for bookmark in ledger.jobs(name, name.partition("[")[0])]
+    found = [bookmark.job for bookmark in store.jobs(name, name.partition("[")[0])]
     exact = [job for job in found if name in (job.title, job.tuned_model, _id(job))]
     labelled = [job for job in found if job.label and job.name == name]
     if exact and (exact[0] == found[0] or not labelled):
@@ -65,13 +65,13 @@ def _named(ledger: Store, name: str, *, takes_all: bool) -> list[Job]:
     if labelled:
         titles = ", ".join(repr(job.title) for job in labelled)
         raise UnknownJob(f"{len(labelled)} jobs have the name {name!r}", f"use one of {titles}")
-    known = find_pipeline(ledger, name)
+    known = find_pipeline(store, name)
     if known is None:
         raise UnknownJob(
             f"there is no job {name!r} in the local store",
             "`tuner status` lists the jobs; `tuner run SPEC` finds a job missing in the store",
         )
-    stages = [ledger.find(each.where, each.tuned_model) for each in known.members]
+    stages = [store.find(each.where, each.tuned_model) for each in known.members]
     return [job for job in stages if job and not job.phase.is_end]
 
 

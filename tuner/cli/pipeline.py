@@ -116,9 +116,9 @@ def _states(loaded: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
     from tuner.jobs.store import open_store
     from tuner.pipelines.model import stored_rows
 
-    with open_store() as ledger:
-        known = find_pipeline(ledger, loaded.id)
-        rows = stored_rows(known, ledger) if known else []
+    with open_store() as store:
+        known = find_pipeline(store, loaded.id)
+        rows = stored_rows(known, store) if known else []
     states = {str(row["stage"]): str(row["phase"]) for row in rows}
     notes = {str(row["stage"]): str(row["tuned"] or "") for row in map(format_floats, rows)}
     return states, notes

@@ -66,10 +66,10 @@ async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]
     from tuner.pipelines.plan import plan as planned_
     from tuner.tokens import token_counter
 
-    with open_store() as ledger:
+    with open_store() as store:
         async with Connections() as connections:
             return await planned_(
-                loaded.jobs(force=force), ledger, connections.get, token_counter()
+                loaded.jobs(force=force), store, connections.get, token_counter()
             )
 
 

@@ -110,9 +110,9 @@ def resume(
     from tuner.cli.following import bookmarks, follow
     from tuner.jobs.store import open_store
 
-    with open_store() as ledger:
-        found = on_disk(bookmarks(ledger, jobs, takes_all=True), are_named=bool(jobs))
-        return follow(ctx, _following(_of(found), [], ledger), _pace(timeout_s), output)
+    with open_store() as store:
+        found = on_disk(bookmarks(store, jobs, takes_all=True), are_named=bool(jobs))
+        return follow(ctx, _following(_of(found), [], store), _pace(timeout_s), output)
 
 
 def _of(jobs: Sequence[Job]) -> Both:
@@ -149,25 +149,25 @@ def _follow(ctx: click.Context, request: _Request, pace: Timing, output: str) ->
 
     loaded = load_all(request.specs, request.overrides)
     _fetch_base_models(ctx, loaded.every_work)
-    with open_store() as ledger:
-        pairs = _pairs(loaded.works, ledger, request)
+    with open_store() as store:
+        pairs = _pairs(loaded.works, store, request)
         left, settled = _left_to_do(ctx, pairs, loaded, request)
         both = left, loaded.pipelines
-        follows = _following(both, settled, ledger, force=request.force)
+        follows = _following(both, settled, store, force=request.force)
         return follow(ctx, follows, pace, output)
 
 
 def _following(
-    both: Both, settled: Sequence[Outcome], ledger: Store, *, force: bool = False
+    both: Both, settled: Sequence[Outcome], store: Store, *, force: bool = False
 ) -> Callable[[EventHandler, Timing], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
     async def follows(tell: EventHandler, pace: Timing) -> Sequence[Outcome | PipelineOutcome]:
         if not both[1]:
             from tuner.jobs.runner import run_jobs
 
-            return [*settled, *await run_jobs(both[0], ledger, tell, pace)]
+            return [*settled, *await run_jobs(both[0], store, tell, pace)]
         from tuner.pipelines.run import RunOptions, run_all
 
-        return [*settled, *await run_all(*both, ledger, RunOptions(force=force), tell, pace)]
+        return [*settled, *await run_all(*both, store, RunOptions(force=force), tell, pace)]
 
     return follows
 
@@ -204,7 +204,7 @@ def _fetch_base_models(ctx: click.Context, works: Sequence[PreparedJob]) -> None
     pull_missing(sorted(names - {""}), quiet=ctx.obj["quiet"])
 
 
-def _pairs(works: Sequence[PreparedJob], ledger: Store, request: _Request) -> list[Pair]:
+def _pairs(works: Sequence[PreparedJob], store: Store, request: _Request) -> list[Pair]:
     """Find or create the job of each spec; two specs of equal content are an error."""
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs.runner import find_or_create_job
@@ -212,7 +212,8 @@ def _pairs(works: Sequence[PreparedJob], ledger: Store, request: _Request) -> li
     pairs = [
         (
             replace(
-                find_or_create_job(work, ledger, request.overrides, new=request.new), force=request.force
+                find_or_create_job(work, store, request.overrides, new=request.new),
+                force=request.force,
             ),
             work,
         )
@@ -254,25 +255,25 @@ def retry(
     from tuner.jobs.store import open_store
     from tuner.pipelines.run import RunOptions, run_all
 
-    with open_store() as ledger:
-        found, files = _named(ledger, jobs) if jobs else _all(ledger)
+    with open_store() as store:
+        found, files = _named(store, jobs) if jobs else _all(store)
         if not found and not files:
             click.echo("nothing to retry: no job failed or was cancelled", err=True)
             return 0
         both = [_again(job) for job in found], pipelines_of(files)
-        follows = partial(run_all, *both, ledger, RunOptions(retry=True))
+        follows = partial(run_all, *both, store, RunOptions(retry=True))
         return follow(ctx, follows, pace_until(None, timeout_s), output)
 
 
-def _all(ledger: Store) -> tuple[list[Job], Files]:
+def _all(store: Store) -> tuple[list[Job], Files]:
 
     from tuner.pipelines.run import RETRIED
 
-    failed = [each.job for each in ledger.jobs() if each.job.phase in RETRIED]
+    failed = [each.job for each in store.jobs() if each.job.phase in RETRIED]
     return split_pipelines(on_disk(failed, are_named=False))
 
 
-def _named(ledger: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
+def _named(store: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
     from tuner.cli.following import bookmarks
     from tuner.jobs.pipeline_store import find_pipeline
     from tuner.jobspec.files import is_pipeline
@@ -280,13 +281,13 @@ def _named(ledger: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
     jobs: list[Job] = []
     files: Files = {}
     for name in names:
-        known = find_pipeline(ledger, name)
+        known = find_pipeline(store, name)
         if known is not None:
             files[known.spec, known.overrides] = None
         elif Path(name).is_file() and is_pipeline(Path(name)):
             files[name, ()] = None
         else:
-            jobs += bookmarks(ledger, [name])
+            jobs += bookmarks(store, [name])
     _refuse_others(jobs)
     plain, more = split_pipelines(on_disk(jobs, are_named=True))
     return plain, files | more

@@ -252,7 +252,9 @@ def _settings(  # noqa: PLR0913 -- one parameter an option
     )
 
     declared = (
-        read_service_file(service_file) if (service_file := service_file or _default_service_file()) else {}
+        read_service_file(service_file)
+        if (service_file := service_file or _default_service_file())
+        else {}
     )
     return Settings(
         grpc=parse_address(address, "--grpc"),

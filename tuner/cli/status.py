@@ -37,17 +37,17 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.jobs.store import open_store
     from tuner.pipelines.model import counts, stored_rows
 
-    with open_store() as ledger:
-        known = pipeline_store.all_pipelines(ledger)
+    with open_store() as store:
+        known = pipeline_store.all_pipelines(store)
         stages = [each for name in jobs if (each := _pipeline(known, name))]
         names = [name for name in jobs if not _pipeline(known, name)]
-        found = [job for name in names for job in _called(name, ledger)]
-        found = found if jobs else [each.job for each in ledger.jobs()]
-        tables = [stored_rows(each, ledger) for each in stages]
+        found = [job for name in names for job in _called(name, store)]
+        found = found if jobs else [each.job for each in store.jobs()]
+        tables = [stored_rows(each, store) for each in stages]
         if output == "table" and not jobs:
             for each in known:
-                click.echo(f"{each.name}: {counts(stored_rows(each, ledger))}", err=True)
-        if output == "table" and (late := len(store.pending_notifications(ledger))):
+                click.echo(f"{each.name}: {counts(stored_rows(each, store))}", err=True)
+        if output == "table" and (late := len(store.pending_notifications(store))):
             what = "one notification is" if late == 1 else f"{late} notifications are"
             click.echo(f"{what} not delivered yet; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]
@@ -61,13 +61,13 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     note_started_from_python(found)
 
 
-def _called(name: str, ledger: Store) -> list[Job]:
+def _called(name: str, store: Store) -> list[Job]:
     """Return the jobs with this name, title in a pipeline, or tuned model; the latest first.
 
     Raises:
         UnknownJob: There is none.
     """
-    found = [each.job for each in ledger.jobs(name, name.partition("[")[0])]
+    found = [each.job for each in store.jobs(name, name.partition("[")[0])]
     models = (name, f"tunedModels/{name}")
     mine = [job for job in found if name in (job.name, job.title) or job.tuned_model in models]
     if not mine:
@@ -117,7 +117,7 @@ def _watch(
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)
-    with open_store() as ledger:
-        found = bookmarks(ledger, jobs)
-        follows = partial(watch_jobs, found, ledger, cancel=cancel)
+    with open_store() as store:
+        found = bookmarks(store, jobs)
+        follows = partial(watch_jobs, found, store, cancel=cancel)
         return follow(ctx, follows, pace, output, wanted=Phase.CANCELLED if cancel else None)

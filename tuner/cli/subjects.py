@@ -25,7 +25,7 @@ class Subject(NamedTuple):
     work: PreparedJob
 
 
-def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) -> Subject:
+def find(given: str, data: str | None, store: Store, overrides: Sequence[str]) -> Subject:
     """Resolve ``given``, with the held-out rows of the spec ``data`` or else of its own spec.
 
     Raises:
@@ -35,8 +35,8 @@ def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) 
     if _is_file(given):
         asked = _one_of(given, overrides)
         work = _load(data, overrides) if data else asked.work
-        return Subject(_begun(asked, ledger), _with_rows(work))
-    known = _known(given, ledger)
+        return Subject(_begun(asked, store), _with_rows(work))
+    known = _known(given, store)
     if data:
         work = _load(data, overrides)
         return Subject(known or _model(given, work), _with_rows(work))
@@ -47,20 +47,20 @@ def find(given: str, data: str | None, ledger: Store, overrides: Sequence[str]) 
     return Subject(known, _with_rows(_of_job(known, overrides)))
 
 
-def find_model(given: str, work: PreparedJob, ledger: Store) -> Job:
+def find_model(given: str, work: PreparedJob, store: Store) -> Job:
     """Resolve a further model, evaluated on the rows of ``work``."""
     if _is_file(given):
-        return _begun(_one_of(given, ()), ledger)
-    return _known(given, ledger) or _model(given, work)
+        return _begun(_one_of(given, ()), store)
+    return _known(given, store) or _model(given, work)
 
 
 @contextmanager
-def unless_never_tuned(job: Job, ledger: Store) -> Iterator[None]:
+def unless_never_tuned(job: Job, store: Store) -> Iterator[None]:
     """Add a fix to errors about a model that no known run has created."""
     try:
         yield
     except (NotAllowed, NotFound) as error:
-        if not job.spec or ledger.find(job.where, job.tuned_model):
+        if not job.spec or store.find(job.where, job.tuned_model):
             raise
         fix = f"`tuner run {quote(job.spec)}` tunes it"
         raise type(error)(error.what, fix) from error
@@ -70,13 +70,13 @@ def _is_file(given: str) -> bool:
     return Path(given).suffix in (".yaml", ".yml") or Path(given).is_file()
 
 
-def _known(given: str, ledger: Store) -> Job | None:
+def _known(given: str, store: Store) -> Job | None:
     from tuner.cli.following import UnknownJob, bookmarks
 
     try:
-        return bookmarks(ledger, [given])[0]
+        return bookmarks(store, [given])[0]
     except UnknownJob:
-        if ledger.jobs(given):  # several jobs have this name
+        if store.jobs(given):  # several jobs have this name
             raise
         return None
 
@@ -89,12 +89,12 @@ def _model(given: str, work: PreparedJob) -> Job:
     return Job(given, work.spec.target, names.model(given), content="", spec="")
 
 
-def _begun(asked: LoadedJob, ledger: Store) -> Job:
+def _begun(asked: LoadedJob, store: Store) -> Job:
     from dataclasses import replace
 
     from tuner.jobs.runner import find_or_create_job
 
-    return replace(find_or_create_job(asked.work, ledger), name=asked.title, label="")
+    return replace(find_or_create_job(asked.work, store), name=asked.title, label="")
 
 
 def _of_job(job: Job, overrides: Sequence[str]) -> PreparedJob:

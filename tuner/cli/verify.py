@@ -99,6 +99,6 @@ def _known(what: str) -> list[Path]:
     from tuner.jobs.records import lock
     from tuner.jobs.store import open_store
 
-    with open_store() as ledger:
-        jobs = [mark.job for mark in ledger.jobs(what)]
+    with open_store() as store:
+        jobs = [mark.job for mark in store.jobs(what)]
     return [Path(job.spec).parent / lock.NAME for job in jobs if job.is_on_disk]
