@@ -32,9 +32,9 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.cli.output import show
     from tuner.cli.run import note_started_from_python
     from tuner.formatting import format_floats
-    from tuner.jobs import pipeline_store, store
+    from tuner.jobs import pipeline_store
     from tuner.jobs.outcome import summary
-    from tuner.jobs.store import open_store
+    from tuner.jobs.store import open_store, pending_notifications
     from tuner.pipelines.model import counts, stored_rows
 
     with open_store() as store:
@@ -47,7 +47,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         if output == "table" and not jobs:
             for each in known:
                 click.echo(f"{each.name}: {counts(stored_rows(each, store))}", err=True)
-        if output == "table" and (late := len(store.pending_notifications(store))):
+        if output == "table" and (late := len(pending_notifications(store))):
             what = "one notification is" if late == 1 else f"{late} notifications are"
             click.echo(f"{what} not delivered yet; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]
@@ -113,7 +113,7 @@ def _watch(
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
     from tuner.jobs.runner import watch_jobs
-    from tuner.jobs.store import open_store
+    from tuner.jobs.store import open_store, pending_notifications
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)
