@@ -113,7 +113,7 @@ def _watch(
 ) -> int:
     from tuner.cli.following import bookmarks, follow, pace_until
     from tuner.jobs.runner import watch_jobs
-    from tuner.jobs.store import open_store, pending_notifications
+    from tuner.jobs.store import open_store
     from tuner.types import Phase
 
     pace = pace_until(None, timeout_s)
