@@ -68,9 +68,7 @@ async def planned(loaded: LoadedFiles, *, force: bool = False) -> list[PlanItem]
 
     with open_store() as store:
         async with Connections() as connections:
-            return await planned_(
-                loaded.jobs(force=force), store, connections.get, token_counter()
-            )
+            return await planned_(loaded.jobs(force=force), store, connections.get, token_counter())
 
 
 def show_plan(items: Sequence[PlanItem], output: str) -> None:
