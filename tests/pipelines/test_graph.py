@@ -122,25 +122,25 @@ def test_mermaid_shows_variants_states_and_what_only_waits():
         as_mermaid(reviews(), STATES, NOTES)
         == """\
 flowchart LR
-    s0["quickstart<br/>DONE 0.90"]
-    subgraph g1["grid: 2 variants, the best by exact_match is shared, the others are kept"]
-        s1["rate=1<br/>SELECTED 0.93"]
-        s2["rate=2<br/>NOT SELECTED"]
-    end
-    s3["polish<br/>TUNE"]
-    s5["beside"]
-    s4["last"]
-    s0 -.-> g1
-    g1 --> s3
-    s0 --> s5
-    g1 -.-> s5
-    s3 --> s4
-    style s0 fill:#d5ecd4
-    style s1 fill:#a9dca6
-    style s2 fill:#e8e8e8
-    style s3 fill:#d3e4f7
-    style s5 fill:#ffffff
-    style s4 fill:#ffffff
+s0["quickstart<br/>DONE 0.90"]
+style s0 fill:#d5ecd4
+subgraph g1["grid: 2 variants, the best by exact_match is shared, the others are kept"]
+s1["rate=1<br/>SELECTED 0.93"]
+style s1 fill:#a9dca6
+s2["rate=2<br/>NOT SELECTED"]
+style s2 fill:#e8e8e8
+end
+s0 -.-> g1
+s3["polish<br/>TUNE"]
+style s3 fill:#d3e4f7
+g1 --> s3
+s5["beside"]
+style s5 fill:#ffffff
+s0 --> s5
+g1 -.-> s5
+s4["last"]
+style s4 fill:#ffffff
+s3 --> s4
 """
     )
 
@@ -152,7 +152,7 @@ def test_dot_shows_variants_states_and_what_only_waits():
     assert 's1 [label="rate=1\\nSELECTED 0.93", fillcolor="#a9dca6"];' in lines
     assert "s0 -> s1 [style=dashed, lhead=cluster_g1];" in lines
     assert "s2 -> s3 [ltail=cluster_g1];" in lines
-    assert "s0 -> s5;" in lines
+    assert "s0 -> s5 [];" in lines
     assert lines.count("}") == 2
 
 
@@ -193,6 +193,6 @@ def test_any_pipeline_is_drawn_with_each_stage_once(drawn):
     edges = sum(len(node.after) for node in nodes(drawn).values())
 
     assert sorted(words) == sorted(names)
-    assert as_mermaid(drawn).count("    style ") == len(drawn.stages)
+    assert as_mermaid(drawn).count("\nstyle ") == len(drawn.stages)
     assert as_mermaid(drawn).count(" --> ") + as_mermaid(drawn).count(" -.-> ") == edges
     assert as_dot(drawn).count(" -> ") == edges

@@ -16,13 +16,20 @@ from tuner.jobspec.reference import json_schema, key_tables
 from tuner.jobspec.rules import nearest
 from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne, OneOf
 from tuner.pipelines.matrix import Setting, Variant, variants
-from tuner.yaml_source import Document, Locations, parse_key_path, put_value, read_document
+from tuner.yaml_source import (
+    Document,
+    Locations,
+    parse_key_path,
+    put_value,
+    read_document,
+    subdocument,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tuner.errors import Problem
-    from tuner.yaml_source import KeyPath, SourceLocation
+    from tuner.yaml_source import KeyPath
 
     Specs = dict[Path, Document | SpecError]
 
@@ -209,8 +216,9 @@ def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:
     problems: list[Problem] = []
     specs: Specs = {}
     are_all_known = True
-    for part in _parts(document):
-        entry, found = _entry(part, specs)
+    value: Any = document.value
+    for index in range(len(value["jobs"])):
+        entry, found = _entry(subdocument(document, ("jobs", index)), specs)
         problems += found
         are_all_known = are_all_known and entry is not None
         entries += [entry] if entry else []
@@ -222,23 +230,6 @@ def read_entries(document: Document) -> tuple[list[Entry], list[Problem]]:
         for n, entry in enumerate(entries)
     ]
     return unique, problems
-
-
-def _parts(document: Document) -> list[Document]:
-    """Each entry as a document; split in one pass, as there may be a thousand."""
-    value: Any = document.value
-    prefix = 2  # ("jobs", index)
-    keys: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
-    values: list[dict[KeyPath, SourceLocation]] = [{} for _ in value["jobs"]]
-    for parts, places in ((keys, document.keys), (values, document.values)):
-        for path, place in places.items():
-            if len(path) >= prefix and path[0] == "jobs" and isinstance(path[1], int):
-                parts[path[1]][path[prefix:]] = place
-    top = document.values.get(("jobs",), document.values[()])
-    return [
-        Document(document.path, entry, keys[index], {(): top} | values[index])
-        for index, entry in enumerate(value["jobs"])
-    ]
 
 
 def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem]]:

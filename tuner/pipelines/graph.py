@@ -111,29 +111,20 @@ def as_mermaid(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = N
     A solid arrow: the model is tuned further. A dotted arrow: the job only waits.
     """
     found, ids = nodes(pipeline), _ids(pipeline)
-    lines, colours = ["flowchart LR"], []
+    lines = ["flowchart LR"]
     for name, node in found.items():
-        indent = "    "
         if not node.is_single:
-            title = f"{name}: {node.summary}".translate(_MERMAID_ESCAPES)
-            lines.append(f'    subgraph {ids[name]}["{_printable(title)}"]')
-            indent = "        "
+            lines.append(f'subgraph {ids[name]}["{_mermaid(f"{name}: {node.summary}")}"]')
         for stage in node.stages:
-            label = "<br/>".join(
-                _printable(text).translate(_MERMAID_ESCAPES)
-                for text in _label(node, stage, states, notes)
-            )
-            lines.append(f'{indent}{ids[stage.name]}["{label}"]')
-            colours.append(
-                f"    style {ids[stage.name]} fill:{_colour(states.get(stage.name, ''))}"
-            )
+            label = "<br/>".join(map(_mermaid, _label(node, stage, states, notes)))
+            lines.append(f'{ids[stage.name]}["{label}"]')
+            lines.append(f"style {ids[stage.name]} fill:{_colour(stage, states)}")
         if not node.is_single:
-            lines.append("    end")
-    for name, node in found.items():
+            lines.append("end")
         for earlier in node.after:
             arrow = "-->" if earlier == node.source else "-.->"
-            lines.append(f"    {ids[earlier]} {arrow} {ids[name]}")
-    return "\n".join([*lines, *colours]) + "\n"
+            lines.append(f"{ids[earlier]} {arrow} {ids[name]}")
+    return "\n".join(lines) + "\n"
 
 
 def as_dot(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
@@ -141,31 +132,25 @@ def as_dot(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHI
     found, ids = nodes(pipeline), _ids(pipeline)
     lines = [
         f"digraph {_quoted(pipeline.name)} {{",
-        "  rankdir=LR; compound=true;",
-        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11];',
+        "rankdir=LR; compound=true;",
+        'node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=11];',
     ]
     for name, node in found.items():
-        indent = "  "
         if not node.is_single:
-            lines.append(f"  subgraph cluster_{ids[name]} {{")
-            lines.append(f"    label={_quoted(f'{name}: {node.summary}')};")
-            indent = "    "
+            label = _quoted(f"{name}: {node.summary}")
+            lines.append(f"subgraph cluster_{ids[name]} {{ label={label};")
         for stage in node.stages:
-            label = _quoted("\n".join(_label(node, stage, states, notes)))
-            colour = _quoted(_colour(states.get(stage.name, "")))
-            lines.append(f"{indent}{ids[stage.name]} [label={label}, fillcolor={colour}];")
+            label = "\\n".join(_quoted(text)[1:-1] for text in _label(node, stage, states, notes))
+            colour = _colour(stage, states)
+            lines.append(f'{ids[stage.name]} [label="{label}", fillcolor="{colour}"];')
         if not node.is_single:
-            lines.append("  }")
-    for node in found.values():
+            lines.append("}")
         for earlier in node.after:
-            tail, head = found[earlier], node
-            style = "" if earlier == node.source else "style=dashed, "
-            ends = [f"ltail=cluster_{ids[earlier]}"] * (not tail.is_single)
-            ends += [f"lhead=cluster_{ids[head.grouping.name]}"] * (not head.is_single)
-            first, last = tail.stages[-1].name, head.stages[0].name
-            options = f"{style}{', '.join(ends)}".rstrip(", ")
-            more = f" [{options}]" if options else ""
-            lines.append(f"  {ids[first]} -> {ids[last]}{more};")
+            options = [] if earlier == node.source else ["style=dashed"]
+            options += [] if found[earlier].is_single else [f"ltail=cluster_{ids[earlier]}"]
+            options += [] if node.is_single else [f"lhead=cluster_{ids[name]}"]
+            tail, head = found[earlier].stages[-1].name, node.stages[0].name
+            lines.append(f"{ids[tail]} -> {ids[head]} [{', '.join(options)}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -177,26 +162,22 @@ def _ids(pipeline: Pipeline) -> dict[str, str]:
 
 def _label(node: Node, stage: Stage, states: ByStage, notes: ByStage) -> list[str]:
     state = f"{states.get(stage.name, '')} {notes.get(stage.name, '')}".strip()
-    return [
-        stage.name if node.is_single else stage.label or stage.name,
-        *([state] if state else []),
-    ]
+    return [stage.name if node.is_single else stage.label or stage.name, *[state] * bool(state)]
 
 
-def _colour(state: str) -> str:
-    return _COLOURS.get(state, _RUNNING_COLOUR)
+def _colour(stage: Stage, states: ByStage) -> str:
+    return _COLOURS.get(states.get(stage.name, ""), _RUNNING_COLOUR)
 
 
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
+def _mermaid(text: str) -> str:
+    text = "".join(each if each.isprintable() else " " for each in text)
+    return text.translate(_MERMAID_ESCAPES)
 
 
 def _quoted(text: str) -> str:
-    lines = [
-        _printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")
-    ]
-    joined = "\\n".join(lines)
-    return f'"{joined}"'
+    text = "".join(each if each.isprintable() else " " for each in text)
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 class _Line(NamedTuple):

@@ -10,7 +10,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner import names
-from tuner.data.checks.size import check_request
 from tuner.errors import InvalidInput, Problem, SpecError
 from tuner.jobspec.files import JOB, PIPELINE, find_specs, is_pipeline
 from tuner.jobspec.load import (
@@ -31,7 +30,6 @@ from tuner.jobspec.prepared_job import (
 from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.pipelines.entries import CHAINED, PipelineKeys, read_entries
 from tuner.pipelines.model import Grouping, Pipeline, Stage
-from tuner.targets import TARGETS
 from tuner.yaml_source import apply_overrides, list_or_empty, mapping_or_empty, read_document
 
 if TYPE_CHECKING:
@@ -119,10 +117,9 @@ def load_files(
     for path in find_specs(given):
         try:
             if is_pipeline(path):
-                pipeline = load_pipeline(path, overrides, extra)
-                parts.append(_moved(pipeline, target) if target else pipeline)
+                parts.append(load_pipeline(path, overrides, extra, target))
             else:
-                more = [_target_override(target)] if target else []
+                more = [_as_override("target", _target_keys(target))] if target else []
                 parts.append(prepare_job(path, [*overrides, *more], extra=extra))
         except InvalidInput as error:
             problems += error.problems
@@ -132,7 +129,10 @@ def load_files(
 
 
 def load_pipeline(
-    path: Path, overrides: Sequence[str] = (), extra: ExtraChecks = NO_EXTRA_CHECKS
+    path: Path,
+    overrides: Sequence[str] = (),
+    extra: ExtraChecks = NO_EXTRA_CHECKS,
+    target: TargetConfig | None = None,
 ) -> Pipeline:
     """Load a pipeline file with its specs and their data, and check all that can be checked here.
 
@@ -140,6 +140,7 @@ def load_pipeline(
         path: The file.
         overrides: ``--set`` arguments, applied to the pipeline file.
         extra: More checks of the data and the metric.
+        target: Replaces the targets that the specs name.
 
     Raises:
         InvalidInput: All problems of the pipeline, its specs and their data.
@@ -149,7 +150,7 @@ def load_pipeline(
         raise InvalidInput(problems)
     entries, more = read_entries(document)
     problems += more
-    stages = _Stages(entries, extra)
+    stages = _Stages(entries, extra, target)
     problems += stages.make(are_valid=not problems)
     if problems:
         raise InvalidInput(_reported(document, problems))
@@ -253,10 +254,13 @@ class _Stages:
         made: The stages by entry.
     """
 
-    def __init__(self, entries: list[Entry], extra: ExtraChecks) -> None:
+    def __init__(
+        self, entries: list[Entry], extra: ExtraChecks, target: TargetConfig | None
+    ) -> None:
         self.made: dict[str, list[Stage]] = {}
         self._entries = {entry.name: entry for entry in entries}
         self._extra = extra
+        self._more_keys = {"target": _target_keys(target)} if target else {}
         self._problems: list[Problem] = []
         self._materials: dict[tuple[object, ...], tuple[Path, SpecData]] = {}
 
@@ -291,10 +295,9 @@ class _Stages:
         document = entry.changed(entry.base, variant.settings)
         earlier = self._earlier(entry, document)
         source = self._source(entry, earlier) if earlier else ""
-        if source:
-            value = {**mapping_or_empty(document.value), "tuned_model_source": source}
-            document = document._replace(value=value)
-        draft = partial_spec_of(document)
+        more = {"tuned_model_source": source} if source else {}
+        value = {**mapping_or_empty(document.value), **self._more_keys, **more}
+        draft = partial_spec_of(document._replace(value=value))
         work = build_prepared_job(
             draft, self._material(draft), self._extra, is_on_disk=entry.is_on_disk
         )
@@ -432,33 +435,9 @@ def _jobs(part: PreparedJob | Pipeline, *, force: bool) -> Iterator[LoadedJob]:
         yield LoadedJob(stage.name, part.path, stage.work, *more)
 
 
-def _target_override(target: TargetConfig) -> str:
-    """The ``--set`` argument for a whole target; its file is relative to the working directory."""
+def _target_keys(target: TargetConfig) -> dict[str, Value]:
+    """The keys of ``target:``; its file is relative to the working directory."""
     fields = {key: value for key, value in asdict(target).items() if value}
     if target.credentials_file:
         fields["credentials_file"] = str(Path(target.credentials_file).absolute())
-    return f"target={json.dumps(fields)}"
-
-
-def _moved(pipeline: Pipeline, target: TargetConfig) -> Pipeline:
-    """The pipeline on another target. Raises InvalidInput if its data exceed the target's limits."""
-    moved = tuple(
-        stage._replace(work=replace(stage.work, spec=replace(stage.work.spec, target=target)))
-        for stage in pipeline.stages
-    )
-    problems = [problem for stage in moved for problem in _over_limits(stage.work)]
-    if problems:
-        raise InvalidInput(list(dict.fromkeys(problems)))
-    return pipeline._replace(stages=moved)
-
-
-def _over_limits(work: PreparedJob) -> Iterator[Problem]:
-    path, limits = str(work.spec.training_data.path), TARGETS[work.spec.target.kind].limits
-    for key, most in (("text_input", limits.text_input_chars), ("output", limits.output_chars)):
-        for each in work.examples if most else ():
-            size = len(getattr(each, key))
-            if most and size > most:
-                what = f"{key} has {size:,} characters, the target takes {most:,}"
-                rule = f"long-{key.replace('_', '-')}"
-                yield Problem(path, each.line, 1, what, "shorten it, or delete the row", rule)
-    yield from check_request(new_tuned_model(work), path, limits)
+    return fields

@@ -21,8 +21,7 @@ from tuner.errors import (
     TuningFailed,
 )
 from tuner.evaluation import gate
-from tuner.events.events import Event, EventKind
-from tuner.job import Job
+from tuner.events.events import EventKind
 from tuner.jobs import pipeline_store
 from tuner.jobs.outcome import Outcome, gravest
 from tuner.jobs.runner import find_or_create_job
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tuner.events.events import Event, EventHandler
+    from tuner.job import Job
     from tuner.jobs.store import Store
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.pipelines.load import LoadedJob
@@ -125,7 +126,7 @@ class PlanItem(NamedTuple):
 
 async def plan(
     jobs: Sequence[LoadedJob],
-    ledger: Store,
+    store: Store,
     open_target: OpenTarget,
     count_tokens: Callable[[PreparedJob], int | None],
 ) -> list[PlanItem]:
@@ -133,23 +134,33 @@ async def plan(
 
     A target that cannot be read gives items with an ``error``.
     """
-    by_target: defaultdict[TargetConfig, list[int]] = defaultdict(list)
-    for index, job in enumerate(jobs):
-        by_target[job.work.spec.target].append(index)
-    parts = await asyncio.gather(
-        *(
-            _plan_target(config, [jobs[index] for index in part], ledger, open_target)
-            for config, part in by_target.items()
-        )
-    )
-    items: dict[int, PlanItem] = {}
-    for indexes, part in zip(by_target.values(), parts, strict=True):
-        items |= zip(indexes, part, strict=True)
+    resolved = {n: found for n, job in enumerate(jobs) if (found := _resolved(job, jobs, store))}
+    wanted: defaultdict[TargetConfig, set[str]] = defaultdict(set)
+    for job in (*jobs, *resolved.values()):
+        wanted[job.work.spec.target] |= {_name(job)} - {""}
+    readings = [read_target(config, sorted(names), open_target) for config, names in wanted.items()]
+    states = dict(zip(wanted, await asyncio.gather(*readings), strict=True))
+    items: list[PlanItem] = []
+    first: dict[tuple[TargetConfig, str], PlanItem] = {}
+    for job in jobs:
+        target = job.work.spec.target
+        item = await plan_job(job, store, states[target])
+        if same := first.get((target, item.tuned_model)):
+            left = tuple(change for change in item.changes if change not in same.changes)
+            reasons = (f"the same model as {same.title}",)
+            item = item._replace(action=Action.ADOPT, reasons=reasons, changes=left, fix="")
+        elif item.action is Action.CREATE:
+            first[target, item.tuned_model] = item
+        items.append(item)
+    items = _beside_competitors(items, jobs)
+    for n, job in resolved.items():
+        if _are_settled([items[mate] for mate in _source_stages(jobs[n], jobs)], job):
+            item = await plan_job(job, store, states[job.work.spec.target])
+            items[n] = items[n] if item.is_blocked else item
     counted = []
-    for index in range(len(jobs)):
-        work = items[index].work
-        steps = total_steps(len(work.examples), work.spec.hyperparameters)
-        counted.append(items[index]._replace(tokens=count_tokens(work), steps=steps))
+    for item in items:
+        steps = total_steps(len(item.work.examples), item.work.spec.hyperparameters)
+        counted.append(item._replace(tokens=count_tokens(item.work), steps=steps))
     return counted
 
 
@@ -212,14 +223,11 @@ def split_settled(
     return left, settled
 
 
-# -- the jobs of one target -------------------------------------------------------------------------
-
-
 class TargetState(NamedTuple):
     """What was read of one target.
 
     Attributes:
-        address: Which service this is, for people.
+        address: Which service this is, for people; empty if nothing could be read.
         lacks: What cannot be done there, and why.
         bases: The base models, by name.
         models: The tuned models visible to us, by name; of those shared with everyone only the wanted.
@@ -231,26 +239,26 @@ class TargetState(NamedTuple):
 
     address: str
     lacks: Mapping[Feature, str]
-    bases: Mapping[str, Model]
-    models: Mapping[str, TunedModel]
+    bases: Mapping[str, Model] = {}
+    models: Mapping[str, TunedModel] = {}
     mine: frozenset[str] = frozenset()
     permissions: Mapping[str, Sequence[Permission]] = {}
     wanted: frozenset[str] = frozenset()
-    error: NotAllowed | None = None
+    error: TunerError | None = None
 
 
-async def read_target(wanted: Collection[str], target: Target) -> TargetState:
-    """Read a target: three listings, and at most two more calls for each wanted model.
-
-    Raises:
-        NotAllowed, Unavailable: The target cannot be read at all.
-    """
-    bases = {each.name: each for each in await target.models()}
-    state = TargetState(target.address, target.lacks, bases, {}, wanted=frozenset(wanted))
+async def read_target(
+    config: TargetConfig, wanted: Sequence[str], open_target: OpenTarget
+) -> TargetState:
+    """Read a target: three listings, and at most two more calls for each wanted model."""
+    state = TargetState("", TARGETS[config.kind].cannot, wanted=frozenset(wanted))
     try:
+        target = await open_target(config)
+        bases = {each.name: each for each in await target.models()}
+        state = state._replace(address=target.address, lacks=target.lacks, bases=bases)
         models = {each.name: each for each in await target.tuned_models()}
         mine = frozenset(each.name for each in await target.tuned_models("owner:me"))
-    except NotAllowed as error:  # e.g. with an API key at Google
+    except TunerError as error:  # an API key at Google cannot list tuned models, but base models
         return state._replace(error=error)
     # a listing leaves out what is shared with everyone
     models |= await _read_each([name for name in wanted if name not in models], target.tuned_model)
@@ -274,56 +282,31 @@ async def _read_each(wanted: Sequence[str], read: Callable[[str], Awaitable[T]])
     return found
 
 
-async def _plan_target(
-    config: TargetConfig, jobs: Sequence[LoadedJob], ledger: Store, open_target: OpenTarget
-) -> list[PlanItem]:
-    resolved = {n: found for n, job in enumerate(jobs) if (found := _resolved(job, jobs, ledger))}
-    try:
-        target = await open_target(config)
-        wanted = {_name(job): None for job in (*jobs, *resolved.values()) if not job.source}
-        state = await read_target(list(wanted), target)
-    except TunerError as error:
-        return [_unreachable(_without_target(job), error) for job in jobs]
-    items: list[PlanItem] = []
-    first: dict[str, PlanItem] = {}
-    for job in jobs:
-        item = _without_target(job) if job.source else await plan_job(job, ledger, state)
-        if same := first.get(item.tuned_model):
-            left = tuple(change for change in item.changes if change not in same.changes)
-            reasons = (f"the same model as {same.title}",)
-            item = item._replace(action=Action.ADOPT, reasons=reasons, changes=left, fix="")
-        elif item.action is Action.CREATE and item.tuned_model:
-            first[item.tuned_model] = item
-        items.append(_unreachable(item, state.error) if state.error else item)
-    items = _beside_competitors(items, jobs)
-    for n, job in resolved.items():
-        sources = [items[mate] for mate in _source_stages(jobs[n], jobs)]
-        is_settled = all(each.action is Action.UNCHANGED for each in sources) and any(
-            each.tuned_model == job.work.spec.tuned_model_source and not each.fix
-            for each in sources
-        )
-        if is_settled and not (item := await plan_job(job, ledger, state)).is_blocked:
-            items[n] = item
-    return items
-
-
-def _resolved(job: LoadedJob, jobs: Sequence[LoadedJob], ledger: Store) -> LoadedJob | None:
+def _resolved(job: LoadedJob, jobs: Sequence[LoadedJob], store: Store) -> LoadedJob | None:
     """A stage with the model it tunes further, if the store knows which one was selected."""
     if not job.source:
         return None
-    known = pipeline_store.members(ledger, job.pipeline)
+    stored = pipeline_store.members(store, job.pipeline)
     titles = [jobs[mate].title for mate in _source_stages(job, jobs)]
-    members = [known[title] for title in titles if title in known]
-    selected = [each for each in members if stage_state(each) == SELECTED]
-    selected = members if len(members) == 1 else selected
-    if len(selected) != 1 or not selected[0].tuned_model:
+    members = [stored[title] for title in titles if title in stored]
+    if len(members) > 1:
+        members = [each for each in members if stage_state(each) == SELECTED]
+    if len(members) != 1 or not members[0].tuned_model:
         return None
-    return job._replace(work=with_source(job.work, selected[0].tuned_model), source="")
+    return job._replace(work=with_source(job.work, members[0].tuned_model), source="")
 
 
 def _source_stages(job: LoadedJob, jobs: Sequence[LoadedJob]) -> list[int]:
     source = (job.pipeline, job.source)
     return [n for n, mate in enumerate(jobs) if (mate.pipeline, mate.grouping) == source]
+
+
+def _are_settled(sources: Sequence[PlanItem], job: LoadedJob) -> bool:
+    """Whether a run leaves the sources as they are, and the selected one is past its gate."""
+    model = job.work.spec.tuned_model_source
+    return all(each.action is Action.UNCHANGED for each in sources) and any(
+        each.tuned_model == model and not each.fix for each in sources
+    )
 
 
 def _beside_competitors(items: Sequence[PlanItem], jobs: Sequence[LoadedJob]) -> list[PlanItem]:
@@ -343,58 +326,58 @@ def _beside_competitors(items: Sequence[PlanItem], jobs: Sequence[LoadedJob]) ->
     ]
 
 
-def _without_target(job: LoadedJob) -> PlanItem:
-    """The item of a job that needs no target yet, or whose target cannot be read."""
+def _without_target(item: PlanItem, job: LoadedJob) -> PlanItem:
+    """The item of a job whose source or target is not known."""
     spec = job.work.spec
     needed = [Feature.CHAINING] * bool(spec.tuned_model_source)
     needed += [Feature.SHARING] * bool(spec.grants)
     needed += [Feature.TRANSFER] * bool(spec.transfer_ownership)
-    item = PlanItem(job.title, job.path, job.work, _name(job), None, Action.UNKNOWN)
     if lacking := _lacking(needed, TARGETS[spec.target.kind].cannot):
         return item._replace(action=Action.CANNOT, reasons=lacking, fix=_elsewhere(job.work))
-    if not job.source:
-        return item
-    steps = ["tune", *(["evaluate"] if spec.evaluation else [])]
-    steps += [f"grant {grant}" for grant in spec.grants]
-    steps += [f"transfer to {spec.transfer_ownership}"] * bool(spec.transfer_ownership)
+    changes = ["tune", *["evaluate"] * bool(spec.evaluation)]
+    changes += [f"grant {grant}" for grant in spec.grants]
+    changes += [f"transfer to {spec.transfer_ownership}"] * bool(spec.transfer_ownership)
     reasons = (f"tuned from the best of {job.source}, once that is known",)
-    changes = _if_selected(steps, job)
-    return item._replace(action=Action.AFTER, reasons=reasons, changes=changes)
-
-
-def _unreachable(item: PlanItem, error: TunerError) -> PlanItem:
-    if item.is_blocked:
-        return item._replace(error=error)
-    reasons = ("its target cannot be read",)
-    item = item._replace(action=Action.UNKNOWN, reasons=reasons, error=error)
-    return item._replace(changes=(), fix="")
+    changed = _if_selected(changes, job)
+    return item._replace(action=Action.AFTER, reasons=reasons, changes=changed)
 
 
 # -- the dry run of one job -------------------------------------------------------------------------
 
 
-async def plan_job(loaded: LoadedJob, ledger: Store, state: TargetState) -> PlanItem:
-    """Plan one job: run its steps on a target that changes nothing and say in words what that showed."""
-    work, name = loaded.work, _name(loaded)
-    spec = work.spec
-    known = ledger.find(Job(spec.job, spec.target, name, "", "").where, name)
-    job = find_or_create_job(work, ledger)
+async def plan_job(loaded: LoadedJob, store: Store, state: TargetState) -> PlanItem:
+    """Plan one job: run its steps on a target that records changes, and describe the result."""
+    name, work = _name(loaded), loaded.work
+    item = PlanItem(
+        loaded.title, loaded.path, work, name, None, Action.UNCHANGED, error=state.error
+    )
+    if loaded.source or not state.address:
+        item = _without_target(item, loaded)
+    else:
+        item = await _run_dry(item, loaded, store, state)
+    if state.error and not item.is_blocked:
+        reasons = ("its target cannot be read",)
+        item = item._replace(action=Action.UNKNOWN, reasons=reasons, changes=(), fix="")
+    return item
+
+
+async def _run_dry(item: PlanItem, loaded: LoadedJob, store: Store, state: TargetState) -> PlanItem:
+    work, name = item.work, item.tuned_model
+    job = find_or_create_job(work, store)
     job = replace(job, force=loaded.force or job.force)
+    known = store.find(job.where, name)
+    item = item._replace(job=known and replace(known, force=job.force))
     found = state.models.get(name)
     if found is None and job.phase is not Phase.NOT_SELECTED:
         job = replace(job, phase=Phase.SUBMIT)
     target = _DryRunTarget(state, name)
-    error: NotAllowed | RequestRefused | None = None
     events: list[Event] = []
     try:
-        end = await _dry_run(job, work, target, events.append)
-    except (NotAllowed, RequestRefused) as raised:
-        end, error = job, raised
-    item = PlanItem(
-        *(loaded.title, loaded.path, work, name),
-        known and replace(known, force=job.force),
-        Action.UNCHANGED,
-    )
+        end = await _advance_to_end(job, work, target, events.append)
+    except (NotAllowed, RequestRefused) as refusal:
+        error: NotAllowed | RequestRefused | None = refusal
+    else:
+        error = None
     if lacking := _lacking(target.used, state.lacks):
         return item._replace(action=Action.CANNOT, reasons=lacking, fix=_elsewhere(work))
     if error:
@@ -514,10 +497,10 @@ class _DryRunTarget:
             self._model, self._is_mine = self._model._replace(state=State.ACTIVE), True
 
 
-async def _dry_run(
-    job: Job, work: PreparedJob, target: _DryRunTarget, tell: Callable[[Event], None]
+async def _advance_to_end(
+    job: Job, work: PreparedJob, target: _DryRunTarget, tell: EventHandler
 ) -> Job:
-    """Advance a job to its end; running tunings and evaluations are assumed to end well."""
+    """Advance a job to its end; running tunings and evaluations are assumed to succeed."""
     while not job.phase.is_end:
         if job.phase is Phase.EVALUATE and _must_evaluate(job, work):
             target.changes.append("evaluate")

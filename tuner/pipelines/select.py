@@ -88,23 +88,9 @@ class Candidate(NamedTuple):
 # -- the decision, from data alone ------------------------------------------------------------------
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate | None:
+def best(candidates: Sequence[Candidate]) -> Candidate:
     """The highest score; among equals the fewest steps, then the first in the file."""
-    return min(candidates, key=lambda each: (-each.score, each.job.total_steps), default=None)
-
-
-def incomparable(candidates: Sequence[Candidate]) -> str:
-    """Why the scores cannot be compared; empty if they can."""
-    bare = [each.stage for each in candidates if each.job.evaluation is None]
-    if bare and len(candidates) > 1:
-        return f"{bare[0]} was not evaluated"
-    first, *others = candidates
-    for other in others:
-        if _metric(other.work) != _metric(first.work):
-            return f"{first.stage} and {other.stage} are scored by different metrics"
-        if _outputs(other.work) != _outputs(first.work):
-            return f"{first.stage} and {other.stage} are scored on different held-out rows"
-    return ""
+    return min(candidates, key=lambda each: (-each.score, each.job.total_steps))
 
 
 def shared_before(
@@ -168,7 +154,7 @@ async def select(
     ``ruled_out`` are the jobs that were not selected before: deleted, or by another runner.
 
     Raises:
-        TunerError: The candidates cannot be compared, or the service or the store cannot be used.
+        TunerError: The service or the store cannot be used.
     """
     pipeline, grouping, _, session = choice
     store = session.store
@@ -180,7 +166,7 @@ async def select(
     chosen = (
         _selected_and_unchanged(candidates, set(decided.values()), choice)
         or await _selected_elsewhere(candidates, choice)
-        or _best(grouping, candidates)
+        or best(candidates)
     )
     pipeline_store.save_decision(store, pipeline, grouping.name, digest, model_key(chosen.job))
     settled = pipeline_store.decisions(store, pipeline, grouping.name).get(digest, "")
@@ -348,17 +334,6 @@ async def _permissions(
     return dict(zip((each.stage for each in candidates), listings, strict=True))
 
 
-def _best(grouping: Grouping, candidates: Sequence[Candidate]) -> Candidate:
-    why = incomparable(candidates)
-    chosen = best(candidates)
-    if why or chosen is None:
-        raise TunerError(
-            f"the best of {grouping.name} cannot be selected: {why}",
-            "give all of them the same evaluation, or keep: all",
-        )
-    return chosen
-
-
 def _needed_here(job: Job, member: Member, pipeline: str, session: Runner) -> str:
     """Why the store forbids to delete the model; empty if it does not."""
     if member.origin is not Origin.MADE:
@@ -379,14 +354,6 @@ async def _shared(job: Job, target: Target) -> str:
     except NotAllowed:
         return "who has access to it is hidden from you"
     return "others have access to it" if len(held) > 1 else ""
-
-
-def _metric(work: PreparedJob) -> object:
-    return work.spec.evaluation and work.spec.evaluation.metric
-
-
-def _outputs(work: PreparedJob) -> list[str]:
-    return [row.output for row in work.holdout]
 
 
 def _owner(held: Sequence[Permission]) -> str:
