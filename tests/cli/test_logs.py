@@ -10,8 +10,8 @@ import pytest
 from tests.jobs.test_store import JOB
 from tuner.__main__ import run
 from tuner.events.events import Event, EventKind
-from tuner.jobs.records import log
-from tuner.jobs.records.audit import Audit
+from tuner.jobs import audit_log
+from tuner.jobs.audit_log import AuditLog
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_without_a_log_nothing_is_shown(capsys):
 
 
 def test_a_program_gets_a_json_object_a_line(capsys):
-    log.Log()(Event(EventKind.TUNED, JOB))
+    audit_log.EventLog()(Event(EventKind.TUNED, JOB))
 
     assert run(["logs"]) == 0
 
@@ -36,7 +36,7 @@ def test_a_program_gets_a_json_object_a_line(capsys):
 
 
 def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
-    log.Log(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
+    audit_log.EventLog(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
 
     assert run(["logs", "-o", "table"]) == 0
 
@@ -45,8 +45,8 @@ def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
 
 
 def test_a_line_that_counted_seconds_is_shown_as_one_of_today(capsys):
-    log.Log(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
-    with log.events_file().open("a") as file:
+    audit_log.EventLog(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
+    with audit_log.events_file().open("a") as file:
         file.write('{"time": 1764000000.25, "event": "Tuned", "job": "older", "text": "tuned"}\n')
 
     assert run(["logs"]) == 0
@@ -58,8 +58,8 @@ def test_a_line_that_counted_seconds_is_shown_as_one_of_today(capsys):
 
 
 def test_other_jobs_and_older_events_are_left_out(capsys):
-    log.Log(clock=lambda: time.time() - 7200)(Event(EventKind.TUNED, JOB))
-    log.Log()(Event(EventKind.ENDED, JOB, changed=True))
+    audit_log.EventLog(clock=lambda: time.time() - 7200)(Event(EventKind.TUNED, JOB))
+    audit_log.EventLog()(Event(EventKind.ENDED, JOB, changed=True))
 
     run(["logs", "capitals", "--since", "1h"])
     recent = capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_other_jobs_and_older_events_are_left_out(capsys):
 
 
 def test_the_audit_tells_who_did_what_and_why(capsys):
-    audit = Audit()
+    audit = AuditLog()
     audit(
         Event(
             EventKind.CHANGING,
@@ -92,7 +92,7 @@ def test_the_audit_tells_who_did_what_and_why(capsys):
 
 
 def test_control_characters_of_others_stay_inert(capsys):
-    audit = Audit()
+    audit = AuditLog()
     audit(Event(EventKind.CHANGING, JOB, action="grant", what="\x07ana\nforged", why=""))
 
     run(["logs", "--audit", "-o", "table"])
@@ -108,8 +108,8 @@ def test_a_time_that_is_none_is_refused(capsys):
 
 
 def test_what_is_in_the_file_but_no_event_is_no_traceback(capsys):
-    log.Log()(Event(EventKind.TUNED, JOB))
-    with log.events_file().open("a") as file:
+    audit_log.EventLog()(Event(EventKind.TUNED, JOB))
+    with audit_log.events_file().open("a") as file:
         file.write('{"time": "never"}\n{"time": 1e300}\n[]\n\x00\n')
 
     assert run(["logs", "-o", "table"]) == 0

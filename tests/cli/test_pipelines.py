@@ -10,7 +10,7 @@ from tests.fakes.one_target import OneTarget
 from tests.fakes.pipelines import PipelineTarget
 from tuner.__main__ import run as tuner
 from tuner.errors import Unavailable
-from tuner.jobs.records import lock
+from tuner.jobs import lockfile
 from tuner.jobs.store import open_store
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_a_stage_has_one_name_wherever_it_is_told_of(pipe, capsys):
     told.append(
         [line.split(None, 1)[1].partition(": ")[0] for line in capsys.readouterr().out.splitlines()]
     )
-    told.append([key.partition("#")[2] for key in lock.entries(pipe.parent / lock.NAME)])
+    told.append([key.partition("#")[2] for key in lockfile.entries(pipe.parent / lockfile.NAME)])
 
     assert [set(each) - stages for each in told] == [set()] * len(told)
     assert tuner(["logs", "grid[learning_rate=0.001]"]) == 0

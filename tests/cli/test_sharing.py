@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.target import ME
 from tuner.__main__ import run
-from tuner.jobs.records import log
+from tuner.jobs import audit_log
 from tuner.types import Grant, NewTunedModel, Role, State
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_what_is_changed_by_hand_is_audited_before_and_after(target: FakeTarget)
 
     said = [
         (each["state"], each["action"], each["what"], each["why"], each["credentials"])
-        for each in log.written(log.audit_file())
+        for each in audit_log.read_log(audit_log.audit_file())
     ]
     changes = [
         ("grant", f"{ANA} (reader)"),
@@ -149,7 +149,7 @@ def test_what_is_changed_by_hand_is_audited_before_and_after(target: FakeTarget)
 def test_what_cannot_be_recorded_is_not_done(target: FakeTarget, command: list[str]) -> None:
     share(target, Grant(Role.READER, email_address="team@example.com"))
     before = roles(target)
-    log.audit_file().mkdir(parents=True)
+    audit_log.audit_file().mkdir(parents=True)
 
     assert run(command) == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tuner.__main__ import run
-from tuner.jobs.records import lock
+from tuner.jobs import lockfile
 from tuner.types import Grant, Hyperparameters, Role, State
 
 pytestmark = pytest.mark.slow  # whole runs, one a test
@@ -21,7 +21,7 @@ def locked(spec, monkeypatch, capsys):
     monkeypatch.chdir(spec.parent)
     assert run(["-q", "run", str(spec)]) == 0
     capsys.readouterr()
-    return spec, lock.entry(spec)["tuned_model"]
+    return spec, lockfile.entry(spec)["tuned_model"]
 
 
 def different(capsys):
@@ -122,8 +122,8 @@ def test_how_much_a_file_has_grown_is_said(locked, capsys):
 
 def test_a_model_that_is_gone_differs(locked, capsys):
     spec, model = locked
-    entry = lock.entry(spec)
-    lock.put(spec, "", entry | {"handed_to": ""})
+    entry = lockfile.entry(spec)
+    lockfile.put(spec, "", entry | {"handed_to": ""})
     OneTarget.target.held.clear()
 
     assert run(["verify", model, "--json"]) == 1
@@ -170,16 +170,16 @@ def test_a_job_elsewhere_is_found_by_the_ledger(tmp_path, monkeypatch):
 def test_another_lock_can_be_named(locked, tmp_path):
     spec, _ = locked
     kept = tmp_path / "kept.lock"
-    (spec.parent / lock.NAME).rename(kept)
+    (spec.parent / lockfile.NAME).rename(kept)
 
     assert run(["verify", str(spec), "--lock", str(kept), "--offline"]) == 0
 
 
 def test_all_variants_of_a_spec_are_verified(locked, capsys):
     spec, _ = locked
-    entry = lock.entry(spec)
-    lock.put(spec, "rate=1", entry | {"label": "rate=1"})
-    lock.put(spec, "grid", {"winner": "a pipeline's own"})
+    entry = lockfile.entry(spec)
+    lockfile.put(spec, "rate=1", entry | {"label": "rate=1"})
+    lockfile.put(spec, "grid", {"winner": "a pipeline's own"})
 
     assert run(["verify", str(spec), "--json"]) == 0
 
@@ -188,11 +188,11 @@ def test_all_variants_of_a_spec_are_verified(locked, capsys):
 
 def test_a_damaged_lock_is_one_line(locked, capsys):
     spec, _ = locked
-    (spec.parent / lock.NAME).write_text("<<<")
+    (spec.parent / lockfile.NAME).write_text("<<<")
 
     assert run(["verify", str(spec)]) == 2
 
-    assert "tuner.lock:1: this is no JSON" in capsys.readouterr().err
+    assert "tuner.lock:1: this is not JSON" in capsys.readouterr().err
 
 
 def test_a_target_of_another_kind_in_the_spec_by_now_is_not_asked(locked, capsys):
@@ -253,7 +253,7 @@ def test_a_job_that_the_pipeline_no_longer_has_is_said_so(piped, capsys):
 def test_what_was_hidden_when_it_was_locked_is_no_difference(locked, capsys):
     spec, _ = locked
     hidden = {"hyperparameters": None, "tuned": None, "permissions": None, "display_name": None}
-    lock.put(spec, "", lock.entry(spec) | hidden)
+    lockfile.put(spec, "", lockfile.entry(spec) | hidden)
 
     assert run(["verify", str(spec), "--json"]) == 0
 

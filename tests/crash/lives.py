@@ -27,7 +27,7 @@ from tests.fakes.piped import PipedTarget, serve
 from tuner import targets
 from tuner.evaluation import bootstrap
 from tuner.jobs import store
-from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.audit_log import AuditLog, Change
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
 from tuner.jobs.store import Store
 from tuner.pipelines.run import run_pipeline
@@ -132,14 +132,14 @@ class Life:
 
     def _mortal_audit(self) -> None:
         """One may die around each line of the audit log."""
-        write, moments = Audit.write, self.moments
+        write, moments = AuditLog.write, self.moments
 
-        def mortal(audit: Audit, state: str, change: Change) -> None:
+        def mortal(audit: AuditLog, state: str, change: Change) -> None:
             moments(f"before {state} {change.action}")
             write(audit, state, change)
             moments(f"after {state} {change.action}")
 
-        Audit.write = mortal
+        AuditLog.write = mortal
 
 
 async def open_piped(_config: TargetConfig) -> PipedTarget:

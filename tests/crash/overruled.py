@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tuner.jobs.records.audit import whoami
+from tuner.jobs.audit_log import user_at_host
 from tuner.types import Phase
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.crash.storm import Storm
     from tuner.job import Job
 
-FORCED = f"forced by --force-share by {whoami()}: "
+FORCED = f"forced by --force-share by {user_at_host()}: "
 
 
 def unsigned(story: Story, jobs: list[Job]) -> list[str]:

@@ -14,7 +14,7 @@ from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.test_store import EVALUATION
 from tuner.events import sending
 from tuner.events.notify import notices
-from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.audit_log import AuditLog, Change
 from tuner.jobspec.schema import Notify
 from tuner.types import Phase
 
@@ -35,7 +35,7 @@ def test_the_body_on_the_page_has_the_fields_of_one_that_is_sent():
 
 
 def test_the_audit_line_on_the_page_has_the_fields_of_one_that_is_written(tmp_path):
-    Audit(tmp_path / "a").write("intended", Change("local", "m", "grant", "ana", "the gate"))
+    AuditLog(tmp_path / "a").write("intended", Change("local", "m", "grant", "ana", "the gate"))
 
     assert list(json.loads(shown("json")[1])) == list(json.loads((tmp_path / "a").read_text()))
 
@@ -70,11 +70,11 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
 
 
 def test_the_lock_on_the_other_page_has_the_keys_of_one_that_is_written(tmp_path):
-    from tuner.jobs.records.provenance import described
+    from tuner.jobs.lockfile import describe
 
     page = Path(ROOT / "docs/provenance.md")
     (block,) = [each.text for each in blocks(page) if each.kind == "json"]
     (entry,) = json.loads(block)["jobs"].values()
     job = replace(JOB, spec=str(tmp_path / "capitals.yaml"))
 
-    assert set(entry) == set(described(job, WORK, None, ()))
+    assert set(entry) == set(describe(job, WORK, None, ()))

@@ -10,8 +10,7 @@ import pytest
 from tests.fakes.one_target import OneTarget
 from tests.fakes.webhook import listening
 from tuner.events.events import EventKind
-from tuner.jobs import runner
-from tuner.jobs.records import lock, log
+from tuner.jobs import audit_log, lockfile, runner
 from tuner.jobs.runner import Timing
 from tuner.jobs.store import open_store
 from tuner.jobspec.prepared_job import prepare_job
@@ -44,9 +43,11 @@ def test_a_run_is_told_everywhere_and_another_tells_nobody_again(notifying, hook
     run(notifying)
 
     assert [headers["Tuner-Event"] for headers, _ in hook.requests] == ["done", "transferred"]
-    assert {each["tuned_model"] for each in log.written(log.events_file())} == {job.tuned_model}
-    assert lock.entry(notifying)["tuned_model"] == job.tuned_model
-    audited = list(log.written(log.audit_file()))
+    assert {each["tuned_model"] for each in audit_log.read_log(audit_log.events_file())} == {
+        job.tuned_model
+    }
+    assert lockfile.entry(notifying)["tuned_model"] == job.tuned_model
+    audited = list(audit_log.read_log(audit_log.audit_file()))
     assert [(each["state"], each["action"]) for each in audited][:6] == [
         ("intended", "create"),
         ("done", "create"),
@@ -63,7 +64,7 @@ def test_a_change_is_recorded_before_the_screen_shows_it(notifying):
 
     def screen(event):
         if event.kind is EventKind.CHANGING:
-            (*_, last) = log.written(log.audit_file())
+            (*_, last) = audit_log.read_log(audit_log.audit_file())
             seen.append(last["action"] == event["action"] and last["state"] == "intended")
 
     run(notifying, screen)
@@ -72,7 +73,7 @@ def test_a_change_is_recorded_before_the_screen_shows_it(notifying):
 
 
 def test_a_run_that_cannot_be_audited_shares_nothing(notifying, hook):
-    log.audit_file().mkdir(parents=True)
+    audit_log.audit_file().mkdir(parents=True)
 
     outcome = run(notifying)
 
@@ -98,9 +99,9 @@ def test_no_example_no_token_and_no_address_is_in_anything_that_is_told(notifyin
     run(notifying)
 
     told = [body.decode() for _, body in hook.requests]
-    told += [json.dumps(each) for each in log.written(log.events_file())]
-    told += [json.dumps(each) for each in log.written(log.audit_file())]
-    told.append((notifying.parent / lock.NAME).read_text())
+    told += [json.dumps(each) for each in audit_log.read_log(audit_log.events_file())]
+    told += [json.dumps(each) for each in audit_log.read_log(audit_log.audit_file())]
+    told.append((notifying.parent / lockfile.NAME).read_text())
     assert len(told) > 10
     for text in told:
         assert "question " not in text

@@ -35,12 +35,12 @@ def logs(
     """
     import time
 
-    from tuner.jobs.records import log
+    from tuner.jobs import audit_log
 
     oldest = 0.0 if since is None else time.time() - _seconds(since)
-    path = log.audit_file() if audit else log.events_file()
-    records = log.followed(path) if follow else log.written(path)
-    if not _print(log.wanted(records, jobs, oldest), output):
+    path = audit_log.audit_file() if audit else audit_log.events_file()
+    records = audit_log.follow_log(path) if follow else audit_log.read_log(path)
+    if not _print(audit_log.select_records(records, jobs, oldest), output):
         about = f" of {', '.join(jobs)}" if jobs else ""
         click.echo(f"no records{about} in {path}", err=True)
 

@@ -176,14 +176,14 @@ def delete(config: TargetConfig, model: Sequence[str], *, yes: bool) -> None:
     This cannot be undone. A running tuning is cancelled first.
     """
     from tuner.cli.target_calls import call, find_tuned_model
-    from tuner.jobs.records.audit import by_hand
+    from tuner.jobs.audit_log import audited_by_hand
 
     async def found(target: Target) -> list[str]:
         return [(await find_tuned_model(target, each)).name for each in model]
 
     async def deleted(target: Target) -> None:
         for name in names:
-            with by_hand(config, target, name, "delete", name):
+            with audited_by_hand(config, target, name, "delete", name):
                 await target.delete(name)
             click.echo(f"deleted {name}")
 

@@ -71,18 +71,18 @@ async def _granted(
 ) -> tuple[Permission, str]:
     """Grant, or change an existing role in place; an existing equal grant is not an error."""
     from tuner.cli.target_calls import find_tuned_model
-    from tuner.jobs.records.audit import by_hand
+    from tuner.jobs.audit_log import audited_by_hand
 
     name = (await find_tuned_model(target, model)).name
     held = _held_by(await target.permissions(name), wanted)
     if held is None:
-        with by_hand(config, target, name, "grant", str(wanted)):
+        with audited_by_hand(config, target, name, "grant", str(wanted)):
             return await target.grant(name, wanted), f"granted {wanted} on {name}"
     if held.grant.role is wanted.role:
         return held, f"nothing to do: {held.grant} exists already"
     if held.grant.role is Role.OWNER:
         raise click.UsageError(f"{held.grant.email_address} owns {name}; see `tuner transfer`")
-    with by_hand(config, target, name, "change_role", str(wanted)):
+    with audited_by_hand(config, target, name, "change_role", str(wanted)):
         changed = await target.change_role(held.name, wanted.role)
     return changed, f"changed {held.grant} to {wanted.role.lower()} on {name}"
 
@@ -108,11 +108,11 @@ def revoke(config: TargetConfig, model: str, grantee: str | None) -> None:
 
 async def _revoked(config: TargetConfig, target: Target, model: str, grantee: str | None) -> str:
     from tuner.cli.target_calls import find_tuned_model
-    from tuner.jobs.records.audit import by_hand
+    from tuner.jobs.audit_log import audited_by_hand
     from tuner.names import permission_parent
 
     if grantee is None:
-        with by_hand(config, target, permission_parent(model) or "", "revoke", model):
+        with audited_by_hand(config, target, permission_parent(model) or "", "revoke", model):
             await target.revoke(model)
         return f"revoked {model}"
     name = (await find_tuned_model(target, model)).name
@@ -121,7 +121,7 @@ async def _revoked(config: TargetConfig, target: Target, model: str, grantee: st
         return f"nothing to do: {grantee} has no role on {name}"
     if held.grant.role is Role.OWNER:
         raise click.UsageError(f"{grantee} owns {name}; only `tuner transfer` changes that")
-    with by_hand(config, target, name, "revoke", str(held.grant)):
+    with audited_by_hand(config, target, name, "revoke", str(held.grant)):
         await target.revoke(held.name)
     return f"revoked {held.grant} on {name}"
 
@@ -173,9 +173,9 @@ def transfer(config: TargetConfig, model: str, email: str, *, yes: bool) -> None
 
 
 async def _transferred(config: TargetConfig, target: Target, name: str, email: str) -> None:
-    from tuner.jobs.records.audit import by_hand
+    from tuner.jobs.audit_log import audited_by_hand
 
-    with by_hand(config, target, name, "transfer", f"{name} to {email}"):
+    with audited_by_hand(config, target, name, "transfer", f"{name} to {email}"):
         await target.transfer(name, email)
 
 

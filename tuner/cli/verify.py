@@ -73,15 +73,15 @@ def _found(what: str, file: str | None) -> list[Found]:
     from pathlib import Path
 
     from tuner.errors import InvalidInput, Problem
-    from tuner.jobs.records import lock
+    from tuner.jobs import lockfile
     from tuner.jobs.verify import named, of_spec
 
     spec = Path(what)
     if spec.suffix in (".yaml", ".yml") and spec.is_file():
-        path = Path(file) if file else spec.parent / lock.NAME
+        path = Path(file) if file else spec.parent / lockfile.NAME
         found = of_spec(spec, path)
     else:
-        usual = [Path(lock.NAME), Path("configs") / lock.NAME]
+        usual = [Path(lockfile.NAME), Path("configs") / lockfile.NAME]
         found = named(what, [Path(file)] if file else usual)
         if not found and not file:
             found = named(what, _known(what))
@@ -96,9 +96,9 @@ def _known(what: str) -> list[Path]:
     """The lock files beside the specs of stored jobs with this name."""
     from pathlib import Path
 
-    from tuner.jobs.records import lock
+    from tuner.jobs import lockfile
     from tuner.jobs.store import open_store
 
     with open_store() as store:
         jobs = [mark.job for mark in store.jobs(what)]
-    return [Path(job.spec).parent / lock.NAME for job in jobs if job.is_on_disk]
+    return [Path(job.spec).parent / lockfile.NAME for job in jobs if job.is_on_disk]

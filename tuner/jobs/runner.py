@@ -28,12 +28,11 @@ from tuner.events.progress import TokenMeter
 from tuner.events.sending import send as really_send
 from tuner.job import Job, rewound
 from tuner.jobs import lock
+from tuner.jobs.audit_log import AuditLog, EventLog
 from tuner.jobs.lock import Claim, Leases, Times
+from tuner.jobs.lockfile import lock_job
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.poller import POLL_S
-from tuner.jobs.records.audit import Audit
-from tuner.jobs.records.lock import keep
-from tuner.jobs.records.log import Log
 from tuner.jobs.sharing import listed
 from tuner.jobs.state_machine import advance, poll
 from tuner.jobs.target_pool import TargetPool
@@ -291,9 +290,9 @@ class Runner:
         """
         self.store, self.pace = ledger, pace
         logs = ledger.path.parent / "logs"
-        audit = Audit(logs / "audit.jsonl")
-        self._listeners = (audit, Log(logs / "events.jsonl"), tell)
-        self._reach = TargetPool(pace, audit.speaks_for)
+        audit = AuditLog(logs / "audit.jsonl")
+        self._listeners = (audit, EventLog(logs / "events.jsonl"), tell)
+        self._reach = TargetPool(pace, audit.set_credentials)
         self._notes = Notes(ledger, pace.now)
         self.leases = Leases(ledger, pace.now, self._notes.flush, times)
         self._outbox = Outbox(ledger, self.emit, send, pace.sleep)
@@ -344,7 +343,7 @@ class Runner:
             self._outbox.wake()
             with suppress(TunerError):
                 where = await self.target(job.target)
-                await keep(outcome.job, work, where, outcome.permissions, self.emit)
+                await lock_job(outcome.job, work, where, outcome.permissions, self.emit)
         return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
 from tuner.evaluation import gate
-from tuner.jobs.records import lock
-from tuner.jobs.records.provenance import access, sha256, shown
+from tuner.jobs import lockfile
+from tuner.jobs.lockfile import model_facts, permission_facts, sha256
 from tuner.jobspec.files import is_pipeline
 from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.prepared_job import PreparedJob, prepare_job, with_source
@@ -53,7 +53,7 @@ def of_spec(spec: Path, path: Path) -> list[Found]:
     """
     return [
         Found(path, key, entry)
-        for key, entry in lock.entries(path).items()
+        for key, entry in lockfile.entries(path).items()
         if key.partition("#")[0] == spec.name and "tuned_model" in entry
     ]
 
@@ -67,7 +67,7 @@ def named(text: str, paths: Sequence[Path]) -> list[Found]:
     for path in paths:
         found = [
             Found(path, key, entry)
-            for key, entry in lock.entries(path).items()
+            for key, entry in lockfile.entries(path).items()
             if entry.get("tuned_model") == tuned_model(text) or text in _titles(entry)
         ]
         if found:
@@ -151,7 +151,7 @@ async def on_service(entry: Entry, target: Target) -> list[Row]:
 
 
 def _of_model(entry: Entry, model: TunedModel) -> Iterator[Row]:
-    now = shown(model)
+    now = model_facts(model)
     is_there = model.state == "ACTIVE"
     yield Row("model", entry["tuned_model"], f"there, {model.state}", is_there)
     for key in ("base_model", "tuned_model_source", "hyperparameters", "display_name"):
@@ -164,7 +164,7 @@ def _of_model(entry: Entry, model: TunedModel) -> Iterator[Row]:
 def _of_access(entry: Entry, permissions: Sequence[Permission] | None) -> Row:
     if permissions is None:
         return Row("permissions", _people(entry["permissions"]), "hidden from you", None)
-    return _row("permissions", entry["permissions"], access(permissions), _people)
+    return _row("permissions", entry["permissions"], permission_facts(permissions), _people)
 
 
 def on_disk(found: Found, now: PreparedJob | InvalidInput) -> list[Row]:

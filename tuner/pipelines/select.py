@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tuner.errors import NotAllowed, NotFound, RequestRefused, TunerError, Unavailable
 from tuner.events.events import Event, EventKind
-from tuner.jobs import pipeline_store
+from tuner.jobs import lockfile, pipeline_store
 from tuner.jobs.pipeline_store import Origin
-from tuner.jobs.records import lock
 from tuner.jobs.runner import PATIENCE_S
 from tuner.types import Phase, Role, State
 
@@ -218,7 +217,7 @@ async def report(
         with suppress(TunerError):
             job = jobs[each.stage]
             target = await session.target(job.target)
-            await lock.keep(job, each.work, target, (), session.emit)
+            await lockfile.lock_job(job, each.work, target, (), session.emit)
 
     await asyncio.gather(*map(write, others))
 
@@ -312,7 +311,7 @@ def _selected_in_lock_file(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def _locked_phase(job: Job) -> Phase | None:
     with suppress(TunerError, ValueError):  # a damaged lock file says nothing
-        entry = lock.entry(Path(job.spec), lock.stage_of(job)) or {}
+        entry = lockfile.entry(Path(job.spec), lockfile.stage_of(job)) or {}
         return Phase(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else None
     return None
 

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.one_target import OneTarget
 from tuner.errors import SpecError, TunerError
 from tuner.events.events import EventKind
-from tuner.jobs.records import lock
+from tuner.jobs import lockfile
 from tuner.jobs.runner import Timing, find_or_create_job, run_jobs
 from tuner.jobs.store import open_store
 from tuner.jobspec.prepared_job import prepare_job
@@ -22,9 +22,9 @@ from tuner.jobspec.prepared_job import prepare_job
 WRITER = """
 import sys
 from pathlib import Path
-from tuner.jobs.records import lock
+from tuner.jobs import lockfile
 for n in range(25):
-    lock.put(Path(sys.argv[1]), f"{sys.argv[2]}-{n}", {"n": n})
+    lockfile.put(Path(sys.argv[1]), f"{sys.argv[2]}-{n}", {"n": n})
 """
 
 
@@ -40,21 +40,21 @@ def ran(spec, overrides=()):
 
 def ran_unlocked(spec):
     found = ran(spec)
-    (spec.parent / lock.NAME).unlink(missing_ok=True)
+    (spec.parent / lockfile.NAME).unlink(missing_ok=True)
     return found
 
 
 def locked(spec, overrides=()):
     job, work, permissions = ran(spec, overrides)
     told = []
-    asyncio.run(lock.keep(job, work, OneTarget.target, permissions, told.append))
+    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, told.append))
     return job, work, told
 
 
 def test_a_job_s_entry_says_what_it_was_made_of_and_what_came_of_it(spec):
     job, work, _ = locked(spec)
 
-    entry = lock.entry(spec)
+    entry = lockfile.entry(spec)
 
     rows = (spec.parent / "rows.csv").read_bytes()
     assert entry["tuned_model"] == job.tuned_model
@@ -77,7 +77,7 @@ def test_a_job_s_entry_says_what_it_was_made_of_and_what_came_of_it(spec):
 
 
 def test_the_same_job_gives_the_same_bytes_and_the_file_is_left_alone(spec):
-    path = spec.parent / lock.NAME
+    path = spec.parent / lockfile.NAME
     locked(spec)
     before, written = path.read_bytes(), path.stat().st_mtime_ns
 
@@ -91,7 +91,7 @@ def test_jobs_of_one_spec_stand_side_by_side(spec):
     locked(spec)
     locked(spec, ("hyperparameters.epoch_count=2",))
 
-    assert list(lock.entries(spec.parent / lock.NAME)) == [
+    assert list(lockfile.entries(spec.parent / lockfile.NAME)) == [
         "capitals.yaml",
         "capitals.yaml#hyperparameters.epoch_count=2",
     ]
@@ -100,54 +100,56 @@ def test_jobs_of_one_spec_stand_side_by_side(spec):
 def test_a_variant_is_found_by_its_label(spec):
     job, work, permissions = ran_unlocked(spec)
 
-    lock.write(replace(job, label="rate=1"), work, None, permissions)
+    lockfile.write(replace(job, label="rate=1"), work, None, permissions)
 
-    assert lock.entry(spec, "rate=1")["label"] == "rate=1"
-    assert lock.entry(spec) is None
+    assert lockfile.entry(spec, "rate=1")["label"] == "rate=1"
+    assert lockfile.entry(spec) is None
 
 
 def test_what_was_locked_stays_when_the_model_is_hidden_from_us_later(spec):
     job, work, _ = locked(spec)
-    before = lock.entry(spec)
+    before = lockfile.entry(spec)
 
-    lock.write(job, work, None, ())
+    lockfile.write(job, work, None, ())
 
-    assert lock.entry(spec) == before
+    assert lockfile.entry(spec) == before
 
 
 def test_nothing_is_kept_of_another_model(spec):
     job, work, _ = locked(spec)
 
-    lock.write(replace(job, tuned_model="tunedModels/other"), work, None, ())
+    lockfile.write(replace(job, tuned_model="tunedModels/other"), work, None, ())
 
-    assert lock.entry(spec)["tuned"] is None
+    assert lockfile.entry(spec)["tuned"] is None
 
 
 def test_a_job_from_python_locks_nothing(spec):
     job, work, permissions = ran_unlocked(spec)
 
-    asyncio.run(lock.keep(replace(job, spec=""), work, OneTarget.target, permissions, print))
+    asyncio.run(
+        lockfile.lock_job(replace(job, spec=""), work, OneTarget.target, permissions, print)
+    )
 
-    assert not (spec.parent / lock.NAME).exists()
+    assert not (spec.parent / lockfile.NAME).exists()
 
 
 def test_a_spec_that_is_gone_has_no_lock_beside_it(spec):
     job, work, permissions = ran_unlocked(spec)
     spec.unlink()
 
-    asyncio.run(lock.keep(job, work, OneTarget.target, permissions, print))
+    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, print))
 
-    assert not (spec.parent / lock.NAME).exists()
+    assert not (spec.parent / lockfile.NAME).exists()
 
 
 def test_a_model_that_is_gone_is_locked_as_far_as_it_is_known(spec):
     job, work, permissions = ran_unlocked(spec)
     OneTarget.target.held.clear()
 
-    asyncio.run(lock.keep(job, work, OneTarget.target, permissions, print))
+    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, print))
 
-    assert lock.entry(spec)["hyperparameters"] is None
-    assert lock.entry(spec)["base_model"] == "models/tiny"
+    assert lockfile.entry(spec)["hyperparameters"] is None
+    assert lockfile.entry(spec)["base_model"] == "models/tiny"
 
 
 @pytest.mark.parametrize(
@@ -161,11 +163,11 @@ def test_a_model_that_is_gone_is_locked_as_far_as_it_is_known(spec):
     ],
 )
 def test_a_damaged_lock_is_said_with_its_line_and_left_as_it_is(spec, text, line):
-    path = spec.parent / lock.NAME
+    path = spec.parent / lockfile.NAME
     path.write_text(text)
 
     with pytest.raises(SpecError) as raised:
-        lock.entry(spec)
+        lockfile.entry(spec)
     *_, told = locked(spec)
 
     assert [(each.path, each.line) for each in raised.value.problems] == [(str(path), line)]
@@ -174,7 +176,7 @@ def test_a_damaged_lock_is_said_with_its_line_and_left_as_it_is(spec, text, line
 
 
 def test_where_it_cannot_be_written_one_line_says_so(spec):
-    (spec.parent / lock.NAME).mkdir()
+    (spec.parent / lockfile.NAME).mkdir()
 
     *_, told = locked(spec)
 
@@ -183,41 +185,41 @@ def test_where_it_cannot_be_written_one_line_says_so(spec):
 
 def test_a_folder_that_is_gone_is_no_traceback(tmp_path):
     with pytest.raises(TunerError, match="cannot be written"):
-        lock.put(tmp_path / "gone" / "a.yaml", "", {})
+        lockfile.put(tmp_path / "gone" / "a.yaml", "", {})
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    lock.put(tmp_path / "a.yaml", "", {"n": 1})
-    before = (tmp_path / lock.NAME).read_bytes()
+    lockfile.put(tmp_path / "a.yaml", "", {"n": 1})
+    before = (tmp_path / lockfile.NAME).read_bytes()
 
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lock.os, "fsync", full)
+    monkeypatch.setattr(lockfile.os, "fsync", full)
     with pytest.raises(TunerError, match="No space left"):
-        lock.put(tmp_path / "a.yaml", "", {"n": 2})
+        lockfile.put(tmp_path / "a.yaml", "", {"n": 2})
 
-    assert (tmp_path / lock.NAME).read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == [lock.NAME]
+    assert (tmp_path / lockfile.NAME).read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [lockfile.NAME]
 
 
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path):
     spec = tmp_path / "a.yaml"
-    lock.put(spec, "ours", {"n": 1})
-    path = tmp_path / lock.NAME
+    lockfile.put(spec, "ours", {"n": 1})
+    path = tmp_path / lockfile.NAME
     theirs = json.loads(path.read_text())
     theirs["jobs"]["b.yaml"] = {"n": 2}
     path.write_text(json.dumps(theirs))
 
-    lock.put(spec, "ours", {"n": 3})
+    lockfile.put(spec, "ours", {"n": 3})
 
-    assert lock.entries(path) == {"a.yaml#ours": {"n": 3}, "b.yaml": {"n": 2}}
+    assert lockfile.entries(path) == {"a.yaml#ours": {"n": 3}, "b.yaml": {"n": 2}}
 
 
 def test_the_file_can_be_read_by_a_person_and_ends_in_a_newline(tmp_path):
-    lock.put(tmp_path / "é.yaml", "", {"b": [1], "a": "ü"})
+    lockfile.put(tmp_path / "é.yaml", "", {"b": [1], "a": "ü"})
 
-    assert (tmp_path / lock.NAME).read_text() == (
+    assert (tmp_path / lockfile.NAME).read_text() == (
         '{\n  "version": 1,\n  "jobs": {\n    "é.yaml": {\n      "a": "ü",\n'
         '      "b": [\n        1\n      ]\n    }\n  }\n}\n'
     )
@@ -229,16 +231,16 @@ def test_many_processes_lose_no_entry_of_each_other(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, spec, str(n)]) for n in range(4)]
 
     assert [writer.wait() for writer in writers] == [0] * 4
-    assert len(lock.entries(tmp_path / lock.NAME)) == 100
+    assert len(lockfile.entries(tmp_path / lockfile.NAME)) == 100
 
 
 def test_no_address_of_a_receiver_is_locked_and_telling_others_changes_no_entry(spec):
     told = "notify=[{url: 'https://127.0.0.1:9/T0/s3cret', on: [failed]}]"
     locked(spec, ["hyperparameters.epoch_count=2", told])
 
-    text = (spec.parent / lock.NAME).read_text()
+    text = (spec.parent / lockfile.NAME).read_text()
 
     assert "s3cret" not in text
-    assert list(lock.entries(spec.parent / lock.NAME)) == [
+    assert list(lockfile.entries(spec.parent / lockfile.NAME)) == [
         f"{spec.name}#hyperparameters.epoch_count=2"
     ]

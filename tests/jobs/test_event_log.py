@@ -16,7 +16,7 @@ import pytest
 from tests.jobs.test_store import EVALUATION, JOB
 from tuner.events.events import Event, EventKind
 from tuner.formatting import format_time
-from tuner.jobs.records import journal, log
+from tuner.jobs import audit_log
 from tuner.types import Operation
 
 NAMED = replace(JOB, name="other", label="rate=1", tuned_model="tunedModels/other")
@@ -24,9 +24,9 @@ NAMED = replace(JOB, name="other", label="rate=1", tuned_model="tunedModels/othe
 WRITER = """
 import sys
 from pathlib import Path
-from tuner.jobs.records import journal
+from tuner.jobs import audit_log
 for n in range(200):
-    journal.append(Path(sys.argv[1]), {"writer": sys.argv[2], "n": n, "pad": "x" * 3000})
+    audit_log.append(Path(sys.argv[1]), {"writer": sys.argv[2], "n": n, "pad": "x" * 3000})
 """
 
 
@@ -44,12 +44,12 @@ def step(done, total=200):
 
 
 def test_every_event_is_a_line_with_its_words_and_its_number(path):
-    told = log.Log(path, clock=lambda: 1000.5)
+    told = audit_log.EventLog(path, clock=lambda: 1000.5)
 
     told(Event(EventKind.SUBMITTED, JOB, rows=3))
     told(Event(EventKind.TUNED, JOB))
 
-    first, second = log.written(path)
+    first, second = audit_log.read_log(path)
     assert (first["event"], first["job"], first["rows"]) == ("Submitted", "capitals", 3)
     assert first["text"] == str(Event(EventKind.SUBMITTED, JOB, rows=3))
     assert (first["time"], first["run"]) == ("1970-01-01T00:16:40.500Z", os.getpid())
@@ -57,50 +57,50 @@ def test_every_event_is_a_line_with_its_words_and_its_number(path):
 
 
 def test_progress_is_a_line_a_tenth(path):
-    told = log.Log(path)
+    told = audit_log.EventLog(path)
 
     for done in range(201):
         told(step(done))
 
-    assert len(list(log.written(path))) == 11
+    assert len(list(audit_log.read_log(path))) == 11
 
 
 def test_no_text_of_an_example_is_written(path):
-    log.Log(path)(Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False))
+    audit_log.EventLog(path)(Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False))
 
     assert "Lima" not in path.read_text()
     assert "0.9" in path.read_text()
 
 
 def test_only_its_owner_may_read_it(path):
-    log.Log(path)(Event(EventKind.TUNED, JOB))
+    audit_log.EventLog(path)(Event(EventKind.TUNED, JOB))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_line_that_a_crash_tore_is_left_out_and_the_next_is_whole(path):
-    told = log.Log(path)
+    told = audit_log.EventLog(path)
     told(Event(EventKind.TUNED, JOB))
     with path.open("ab") as file:
         file.write(b'{"event": "Tor')
 
     told(Event(EventKind.ENDED, JOB, changed=True))
 
-    assert [each["event"] for each in log.written(path)] == ["Tuned", "Ended"]
+    assert [each["event"] for each in audit_log.read_log(path)] == ["Tuned", "Ended"]
 
 
 def test_a_file_that_has_grown_makes_room_and_is_read_on(path, monkeypatch):
-    monkeypatch.setattr(log, "MOST_BYTES", 3000)
-    monkeypatch.setattr(log, "LOOKS_EVERY", 2)
-    told = log.Log(path)
+    monkeypatch.setattr(audit_log, "MAX_LOG_BYTES", 3000)
+    monkeypatch.setattr(audit_log, "ROTATION_CHECK_EVENTS", 2)
+    told = audit_log.EventLog(path)
 
     for _ in range(20):
         told(Event(EventKind.TUNED, JOB))
 
     assert path.stat().st_size < 4000
-    assert journal.older(path).stat().st_size < 4000
-    numbers = [each["seq"] for each in log.written(path)]
+    assert audit_log.rotated(path).stat().st_size < 4000
+    numbers = [each["seq"] for each in audit_log.read_log(path)]
     assert numbers == list(range(numbers[0], 21))
     assert len(numbers) > 5
 
@@ -108,7 +108,7 @@ def test_a_file_that_has_grown_makes_room_and_is_read_on(path, monkeypatch):
 def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path):
     said = io.StringIO()
     (tmp_path / "file").touch()
-    told = log.Log(tmp_path / "file" / "events.jsonl", stream=said)
+    told = audit_log.EventLog(tmp_path / "file" / "events.jsonl", stream=said)
 
     for _ in range(3):
         told(Event(EventKind.TUNED, JOB))
@@ -118,7 +118,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_a_line_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(path):
-    journal.append(path, {"n": 1})
+    audit_log.append(path, {"n": 1})
     before = path.read_bytes()
     small = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
 
@@ -151,21 +151,23 @@ def test_many_processes_write_whole_lines_only(path):
     ],
 )
 def test_a_job_is_found_by_its_name_its_title_or_its_model(path, names, found):
-    told = log.Log(path)
+    told = audit_log.EventLog(path)
     told(Event(EventKind.TUNED, JOB))
     told(Event(EventKind.TUNED, NAMED))
 
-    assert [each["job"] for each in log.wanted(log.written(path), names)] == found
+    assert [
+        each["job"] for each in audit_log.select_records(audit_log.read_log(path), names)
+    ] == found
 
 
 def test_what_is_older_is_left_out():
     records = [{"time": 5.0}, {"time": format_time(15.0)}, {"time": "never"}]
 
-    assert list(log.wanted(records, (), since=10.0)) == [records[1]]
+    assert list(audit_log.select_records(records, (), since=10.0)) == [records[1]]
 
 
 def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
-    told = log.Log(path)
+    told = audit_log.EventLog(path)
     told(Event(EventKind.TUNED, JOB))
 
     def torn():
@@ -178,18 +180,18 @@ def test_what_is_added_is_followed_over_a_new_file_and_none_is_lost(path):
 
     def rotated():
         told(Event(EventKind.ENDED, JOB, changed=True))
-        journal.rotate(path, 1)
+        audit_log.rotate(path, 1)
 
     happens = iter([torn, mended, rotated, lambda: told(Event(EventKind.ALREADY_EXISTED, JOB))])
 
-    seen = islice(log.followed(path, sleep=lambda _: next(happens)()), 4)
+    seen = islice(audit_log.follow_log(path, sleep=lambda _: next(happens)()), 4)
 
     assert [each["event"] for each in seen] == ["Tuned", "Half done", "Ended", "AlreadyExisted"]
 
 
 def test_a_log_that_is_not_there_yet_is_waited_for(path):
-    happens = iter([lambda: log.Log(path)(Event(EventKind.TUNED, JOB))])
+    happens = iter([lambda: audit_log.EventLog(path)(Event(EventKind.TUNED, JOB))])
 
-    (first,) = islice(log.followed(path, sleep=lambda _: next(happens)()), 1)
+    (first,) = islice(audit_log.follow_log(path, sleep=lambda _: next(happens)()), 1)
 
     assert first["event"] == "Tuned"

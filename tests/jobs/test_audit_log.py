@@ -14,7 +14,7 @@ from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
-from tuner.jobs.records.audit import Audit, Change
+from tuner.jobs.audit_log import AuditLog, Change
 from tuner.jobs.state_machine import advance
 
 JOB = replace(job_of(WORK), allowed="the gate was met")
@@ -32,8 +32,8 @@ def lines(path):
 
 
 def test_a_line_says_who_did_what_when_with_whose_credentials_and_why(path):
-    audit = Audit(path, clock=lambda: 1764000000.25)
-    audit.speaks_for("local", "TUNER_API_KEY")
+    audit = AuditLog(path, clock=lambda: 1764000000.25)
+    audit.set_credentials("local", "TUNER_API_KEY")
 
     audit(Event(EventKind.CHANGING, JOB, action="grant", what=GRANT, why="the gate was met"))
 
@@ -95,7 +95,7 @@ def test_a_line_says_who_did_what_when_with_whose_credentials_and_why(path):
     ],
 )
 def test_every_event_about_a_change_has_its_line(path, event, said):
-    Audit(path)(event)
+    AuditLog(path)(event)
 
     found = [(each["state"], each["action"], each["what"], each["why"]) for each in lines(path)]
     assert found == ([said] if said else [])
@@ -103,7 +103,7 @@ def test_every_event_about_a_change_has_its_line(path, event, said):
 
 def test_what_cannot_be_written_down_is_not_done(tmp_path):
     (tmp_path / "file").touch()
-    audit = Audit(tmp_path / "file" / "audit.jsonl")
+    audit = AuditLog(tmp_path / "file" / "audit.jsonl")
 
     with pytest.raises(TunerError, match="audit log") as raised:
         audit(Event(EventKind.CHANGING, JOB, action="grant", what=GRANT, why=""))
@@ -112,14 +112,14 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
 
 
 def test_a_change_made_by_hand_is_intended_then_done(path):
-    with Audit(path).of(BY_HAND):
+    with AuditLog(path).around(BY_HAND):
         assert [each["state"] for each in lines(path)] == ["intended"]
 
     assert [each["state"] for each in lines(path)] == ["intended", "done"]
 
 
 def test_a_change_that_was_refused_is_not_said_to_be_done(path):
-    with pytest.raises(TunerError), Audit(path).of(BY_HAND):
+    with pytest.raises(TunerError), AuditLog(path).around(BY_HAND):
         raise TunerError("no")
 
     assert [each["state"] for each in lines(path)] == ["intended"]
@@ -162,7 +162,7 @@ def moments():
 @pytest.mark.parametrize("crash_at", range(moments()))
 def test_every_effect_was_announced_and_is_acknowledged_wherever_it_crashes(path, crash_at):
     target = Watched(path, crash_at=crash_at, answers=right_answers(JOB.tuned_model))
-    audit = Audit(path)
+    audit = AuditLog(path)
     with pytest.raises(Crash):
         asyncio.run(_to_the_end(job_of(WORK), target, audit))
 
