@@ -39,7 +39,7 @@ def test_a_service_without_room_refuses_loses_nothing_and_goes_on_when_there_is_
                 fill_the_disk(worker)
             with pytest.raises(ServiceUnavailable, match=r"service\.db: .*(full|I/O)"):
                 await create(clients, "n", retry=None)
-            line = next(line for line in service.process.stderr if "waits for room" in line)
+            line = next(line for line in service.process.stderr if "waits for disk space" in line)
             assert "no room left on the disk" in json.loads(line)["reason"]
             await watcher.look(clients)
             assert not watcher.is_done

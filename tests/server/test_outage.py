@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
-    monkeypatch.setattr(scheduler, "INSIST_EVERY_S", 0.05)
-    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(scheduler, "WRITE_RETRY_S", 0.05)
+    monkeypatch.setattr(scheduler, "POLL_S", 0.05)
 
 
 def steps_of(operation):
@@ -43,7 +43,7 @@ def test_a_tuning_goes_on_while_the_database_is_away_and_is_written_down_when_it
             try:
                 refused = await refusal(room, "GetTunedModel", name="tunedModels/m")
                 engine.go_on.set()
-                while "cannot be written down" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
+                while "cannot write a tuning" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
                     await asyncio.sleep(0.01)
             finally:
                 postgres.start()

@@ -185,7 +185,7 @@ def test_weights_a_queued_task_builds_on_outlive_their_model(tmp_path):
             assert engine.tasks[1].parent.is_dir()
             engine.go_on.set()
             await room.ended(operation.name)
-            await room.service.scheduler.tidy()
+            await room.service.scheduler.remove_unused_folders()
             assert not engine.tasks[1].parent.exists()
 
     asyncio.run(go())
@@ -202,7 +202,7 @@ def test_a_folder_made_while_others_are_tidied_away_stays(tmp_path, monkeypatch)
                 return set()
 
             monkeypatch.setattr(scheduler.models, "uids", known)
-            await room.service.scheduler.tidy()
+            await room.service.scheduler.remove_unused_folders()
             assert new.exists()
             assert not old.exists()
 

@@ -1,7 +1,7 @@
 """The raw protobuf classes of google.ai.generativelanguage.v1beta.
 
-proto-plus wraps each of them in a class that is about 5 times slower to fill and keeps the last
-of a oneof in silence; the service reads and writes the plain ones.
+proto-plus wraps each of them in a class that is about five times slower to fill, and that silently
+keeps only the last field of a oneof.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Operation = operations_pb2.Operation
 
 
 def raw(name: str) -> Any:
-    """The protobuf class of a message of v1beta, by its name."""
+    """Return the protobuf class of a v1beta message by its name."""
     return getattr(types, name).pb()
 
 

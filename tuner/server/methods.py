@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Service, Caller, Message], Awaitable[Message] | AsyncIterator[Message]]
 
-BASE_MODEL = r"models/.*"
 ROLE_RANKS = {Role.READER: 1, Role.WRITER: 2, Role.OWNER: 3}
 log = logging.getLogger(__name__)
 
@@ -255,145 +254,79 @@ _MODEL_OF: dict[str, Callable[[str], str | None]] = {
 }
 
 
-def _method(service: str, handler: Any, response: str | Any = "", **fields: Any) -> Method:
-    """Derive the name and the message classes from the handler's name: ``get_model`` is GetModel."""
+def _method(  # noqa: PLR0913, PLR0917  (a row of the table)
+    service: str,
+    handler: Any,
+    response: str | Any,
+    role: Role | None = None,
+    about: str = "",
+    form: str = "tunedModels/ID",
+    *,
+    exempt: str | None = None,
+    request: str = "",
+) -> Method:
+    """Return a method named after its handler: ``get_model`` is GetModel."""
     name = "".join(word.capitalize() for word in handler.__name__.split("_"))
-    if service == "Operations":
-        full_name = f"google.longrunning.Operations/{name}"
-        fields.setdefault("request", getattr(operations_pb2, f"{name}Request", None))
-        fields.setdefault("about", "name")
-    else:
-        full_name = f"{PACKAGE}.{service}/{name}"
-    if service == "GenerativeService":
-        fields = {"role": Role.READER, "about": "model", "exempt": BASE_MODEL} | fields
-        fields["form"] = "models/ID or tunedModels/ID"
-    if "request" not in fields:
-        fields["request"] = raw(f"{name}Request")
-    if isinstance(response, str):
-        response = raw(response or f"{name}Response")
-    return Method(name=full_name, handler=handler, response=response, **fields)
+    is_operations = service == _OPERATIONS_SERVICE
+    request = request or f"{name}Request"
+    return Method(
+        name=f"{service}/{name}",
+        handler=handler,
+        request=getattr(operations_pb2, request) if is_operations else raw(request),
+        response=raw(response) if isinstance(response, str) else response,
+        role=role,
+        about=about,
+        form=form,
+        exempt=exempt,
+        streams=name.startswith("Stream"),
+        is_quiet=is_operations and role == Role.READER,
+    )
 
 
+def _generative(handler: Any, response: str, request: str = "") -> Method:
+    form = "models/ID or tunedModels/ID"
+    service = f"{PACKAGE}.GenerativeService"
+    return _method(
+        service, handler, response, READER, "model", form, exempt=r"models/.*", request=request
+    )
+
+
+READER, WRITER, OWNER = Role.READER, Role.WRITER, Role.OWNER
+_MODELS, _PERMISSIONS = f"{PACKAGE}.ModelService", f"{PACKAGE}.PermissionService"
+_OPERATIONS_SERVICE = "google.longrunning.Operations"
 _SOURCE = "tuned_model.tuned_model_source.tuned_model"
+_Operation, _Empty = messages.Operation, messages.Empty
+_Operations = operations_pb2.ListOperationsResponse
+# fmt: off
+# Service, handler, response, role, the field that names the tuned model, and the form of that field.
+# Readers do not see the addresses of those with access: only callers who may share do.
 _TABLE = (
-    _method("ModelService", models.list_models),
-    _method("ModelService", models.get_model, "Model"),
-    _method(
-        "ModelService",
-        creation.create_tuned_model,
-        messages.Operation,
-        role=Role.READER,
-        about=_SOURCE,
-        exempt="",
-    ),
-    _method("ModelService", tuned_models.list_tuned_models),
-    _method(
-        "ModelService",
-        tuned_models.get_tuned_model,
-        "TunedModel",
-        role=Role.READER,
-        about="name",
-    ),
-    _method(
-        "ModelService",
-        tuned_models.update_tuned_model,
-        "TunedModel",
-        role=Role.WRITER,
-        about="tuned_model.name",
-    ),
-    _method(
-        "ModelService",
-        tuned_models.delete_tuned_model,
-        messages.Empty,
-        role=Role.OWNER,
-        about="name",
-    ),
-    # Readers do not see the addresses of those with access: only who may share does.
-    _method(
-        "PermissionService",
-        permissions.create_permission,
-        "Permission",
-        role=Role.WRITER,
-        about="parent",
-    ),
-    _method(
-        "PermissionService",
-        permissions.get_permission,
-        "Permission",
-        role=Role.WRITER,
-        about="name",
-        form=_PERMISSION,
-    ),
-    _method("PermissionService", permissions.list_permissions, role=Role.WRITER, about="parent"),
-    _method(
-        "PermissionService",
-        permissions.update_permission,
-        "Permission",
-        role=Role.WRITER,
-        about="permission.name",
-        form=_PERMISSION,
-    ),
-    _method(
-        "PermissionService",
-        permissions.delete_permission,
-        messages.Empty,
-        role=Role.WRITER,
-        about="name",
-        form=_PERMISSION,
-    ),
-    _method("PermissionService", permissions.transfer_ownership, role=Role.OWNER, about="name"),
-    _method("GenerativeService", generate.generate_content),
-    _method(
-        "GenerativeService",
-        generate.stream_generate_content,
-        "GenerateContentResponse",
-        request=raw("GenerateContentRequest"),
-        streams=True,
-    ),
-    _method("GenerativeService", generate.count_tokens),
-    _method("GenerativeService", embeddings.embed_content),
-    _method("GenerativeService", embeddings.batch_embed_contents),
-    _method("GenerativeService", answers.generate_answer),
-    _method(
-        "Operations",
-        operations.get_operation,
-        messages.Operation,
-        role=Role.READER,
-        form=_OPERATION,
-        is_quiet=True,
-    ),
-    _method(
-        "Operations",
-        operations.list_operations,
-        operations_pb2.ListOperationsResponse,
-        role=Role.READER,
-        form=_OPERATIONS,
-        exempt=operations.ALL,
-        is_quiet=True,
-    ),
-    _method(
-        "Operations",
-        operations.wait_operation,
-        messages.Operation,
-        role=Role.READER,
-        form=_OPERATION,
-        is_quiet=True,
-    ),
-    _method(
-        "Operations",
-        operations.cancel_operation,
-        messages.Empty,
-        role=Role.WRITER,
-        form=_MODEL_OR_OPERATION,
-    ),
-    _method(
-        "Operations",
-        operations.delete_operation,
-        messages.Empty,
-        role=Role.WRITER,
-        form=_OPERATION,
-    ),
+    _method(_MODELS, models.list_models, "ListModelsResponse"),
+    _method(_MODELS, models.get_model, "Model"),
+    _method(_MODELS, creation.create_tuned_model, _Operation, READER, _SOURCE, exempt=""),
+    _method(_MODELS, tuned_models.list_tuned_models, "ListTunedModelsResponse"),
+    _method(_MODELS, tuned_models.get_tuned_model, "TunedModel", READER, "name"),
+    _method(_MODELS, tuned_models.update_tuned_model, "TunedModel", WRITER, "tuned_model.name"),
+    _method(_MODELS, tuned_models.delete_tuned_model, _Empty, OWNER, "name"),
+    _method(_PERMISSIONS, permissions.create_permission, "Permission", WRITER, "parent"),
+    _method(_PERMISSIONS, permissions.get_permission, "Permission", WRITER, "name", _PERMISSION),
+    _method(_PERMISSIONS, permissions.list_permissions, "ListPermissionsResponse", WRITER, "parent"),
+    _method(_PERMISSIONS, permissions.update_permission, "Permission", WRITER, "permission.name", _PERMISSION),
+    _method(_PERMISSIONS, permissions.delete_permission, _Empty, WRITER, "name", _PERMISSION),
+    _method(_PERMISSIONS, permissions.transfer_ownership, "TransferOwnershipResponse", OWNER, "name"),
+    _generative(generate.generate_content, "GenerateContentResponse"),
+    _generative(generate.stream_generate_content, "GenerateContentResponse", "GenerateContentRequest"),
+    _generative(generate.count_tokens, "CountTokensResponse"),
+    _generative(embeddings.embed_content, "EmbedContentResponse"),
+    _generative(embeddings.batch_embed_contents, "BatchEmbedContentsResponse"),
+    _generative(answers.generate_answer, "GenerateAnswerResponse"),
+    _method(_OPERATIONS_SERVICE, operations.get_operation, _Operation, READER, "name", _OPERATION),
+    _method(_OPERATIONS_SERVICE, operations.list_operations, _Operations, READER, "name", _OPERATIONS, exempt=operations.ALL),
+    _method(_OPERATIONS_SERVICE, operations.wait_operation, _Operation, READER, "name", _OPERATION),
+    _method(_OPERATIONS_SERVICE, operations.cancel_operation, _Empty, WRITER, "name", _MODEL_OR_OPERATION),
+    _method(_OPERATIONS_SERVICE, operations.delete_operation, _Empty, WRITER, "name", _OPERATION),
 )
+# fmt: on
 
 METHODS = {method.name: method for method in _TABLE}
 

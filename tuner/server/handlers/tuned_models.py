@@ -51,7 +51,7 @@ async def delete_tuned_model(service: Service, _caller: Caller, request: Message
     await service.store.about(request.name).write(models.remove, request.name)
     if row is not None:
         await service.scheduler.stop(row.uid)
-    await service.scheduler.tidy()
+    await service.scheduler.remove_unused_folders()
     return messages.Empty()
 
 
