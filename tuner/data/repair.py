@@ -7,7 +7,7 @@ stays as it is written, other columns and keys included. The checks then find no
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -208,18 +208,19 @@ def _records(source: Source, container: str) -> Iterator[tuple[Form, _Record]]:
     Raises:
         DatasetError: No row can be read.
     """
-    lines = _Lines(source)
+    lines = read_lines(source.paths[0], source.encoding, [])
     groups = groupby(read_rows(source), key=attrgetter("line"))
     line, rows = next(((line, list(rows)) for line, rows in groups), (0, []))
     _refuse_fatal(rows)
-    header = lines.until(line)
+    header = "".join(islice(lines, line - 1 if line else None))
     form: Form = CsvForm(header, source) if container == "csv" else JsonForm(source)
     yield form, _Record(0, header, ())
     while rows:
         following, more = next(((line, list(rows)) for line, rows in groups), (0, []))
         if not following:
             _refuse_fatal(more)
-        yield form, _Record(line, lines.until(following), rows)
+        raw = "".join(islice(lines, following - line if following else None))
+        yield form, _Record(line, raw, rows)
         line, rows = following, more
 
 
@@ -227,25 +228,6 @@ def _refuse_fatal(rows: Sequence[Row]) -> None:
     problems = [each for each in rows if isinstance(each, Problem)]
     if any(each.rule in _FATAL or not each.line for each in problems):
         raise DatasetError(problems)
-
-
-class _Lines:
-    """The lines of a file, read row by row."""
-
-    def __init__(self, source: Source) -> None:
-        self._lines = read_lines(source.paths[0], source.encoding, [])
-        self._next = 1
-
-    def until(self, line: int) -> str:
-        """Return the lines before this one that were not returned yet; 0 is the end."""
-        taken: list[str] = []
-        while not line or self._next < line:
-            text = next(self._lines, None)
-            if text is None:
-                break
-            taken.append(text)
-            self._next += 1
-        return "".join(taken)
 
 
 def _first_line(raw: str) -> str:
