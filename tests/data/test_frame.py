@@ -13,23 +13,10 @@ from tuner.types import Example, Limits
 
 pytestmark = pytest.mark.slow  # importing pandas costs more CPU than a thousand other tests
 
-TEXTS = (
-    "NA",
-    "None",
-    "nan",
-    "007",
-    "1.0",
-    "true",
-    "",
-    " x ",
-    "a\r\nb",
-    "\ud83d",
-    "😀",
-    "\x00",
-    "é",
-)
+TEXTS = ("NA", "None", "nan", "007", "1.0", "true", "", " x ", "a\r\nb", "\ud83d", "😀", "\0", "é")
 LABELS = ("good",) * 8 + ("bad",) * 2
 ROWS = tuple(Example(f"input {n}", LABELS[n % 10], n + 1) for n in range(200))
+LONG = "the parcel arrived two days late and the box was badly dented on one of its corners {}"
 
 
 def frame(**columns):
@@ -39,9 +26,13 @@ def frame(**columns):
     return pd.DataFrame(columns, index=[f"label {n}" for n in range(rows)], dtype=object)
 
 
-def problems(make, *args, **options):
+def shuffled(df):
+    return df.sample(frac=1, random_state=1)
+
+
+def problems(function, *args, **options):
     with pytest.raises(InvalidInput) as caught:
-        make(*args, **options)
+        function(*args, **options)
     return caught.value.problems
 
 
@@ -58,24 +49,14 @@ def test_texts_survive_a_round_trip_through_a_dataframe():
 @pytest.mark.parametrize(
     "kind", ["object", "string", "category", "string[python]", "string[pyarrow]"]
 )
-def test_every_column_type_for_texts_is_accepted(kind):
+def test_texts_are_accepted_and_missing_values_refused_in_every_column_type(kind):
     if "pyarrow" in kind:
         pytest.importorskip("pyarrow")
-    df = frame(text_input=["NA", "007"], output=["a", "b"]).astype(kind)
-
-    assert data.from_frame(df) == (Example("NA", "a"), Example("007", "b"))
-
-
-@pytest.mark.parametrize(
-    "kind", ["object", "string", "category", "string[python]", "string[pyarrow]"]
-)
-def test_a_missing_value_is_an_error_in_every_column_type(kind):
-    if "pyarrow" in kind:
-        pytest.importorskip("pyarrow")
-    df = frame(text_input=["x", "y", None], output=["a", None, "c"]).astype(kind)
+    df = frame(text_input=["NA", "007", None], output=["a", None, "c"]).astype(kind)
 
     found = problems(data.from_frame, df)
 
+    assert data.from_frame(df[:1]) == (Example("NA", "a"),)
     assert [(each.where, each.what.split()[0]) for each in found] == [
         ("examples:2", "output"),
         ("examples:3", "text_input"),
@@ -85,47 +66,32 @@ def test_a_missing_value_is_an_error_in_every_column_type(kind):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (7, "the number 7"),
-        (7.5, "the number 7.5"),
-        (True, "True"),
-        (float("nan"), "NaN"),
-        (None, "None"),
-        ("NA", "missing"),
-        ("NaT", "missing"),
-        (b"x", "a bytes"),
-        (["x"], "a list"),
-        (slice(2), "a slice"),
-    ],
-)
-def test_other_values_are_not_converted_to_text(value, said):
+    ("value", "described"),
+    [(7, "the number 7"), (7.5, "the number 7.5"), (True, "True"), (float("nan"), "NaN"), (None, "None"), ("NA", "missing"), ("NaT", "missing"), (b"x", "a bytes"), (["x"], "a list"), ("array", "a ndarray")],
+)  # fmt: skip
+def test_other_values_are_not_converted_to_text(value, described):
+    import numpy as np
     import pandas as pd
 
-    value = getattr(pd, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = np.array([1, 2]) if value == "array" else getattr(pd, value)
     df = frame(q=["x", value], a=["y", "z"])
 
     (problem,) = problems(data.from_frame, df, "q", "a")
 
-    assert problem.where == "examples:2"
-    assert problem.what == f"q is {said} where a text is needed (index 'label 1')"
-    assert problem.rule == "not-text"
+    assert (problem.where, problem.rule) == ("examples:2", "not-text")
+    assert problem.what == f"q is {described} where a text is needed (index 'label 1')"
 
 
-def test_a_missing_column_is_reported_with_the_existing_ones():
-    (problem,) = problems(data.from_frame, frame(question=["x"], output=["y"]))
-
-    assert problem.what == "there is no column 'text_input'; there is 'question', 'output'"
-
-
-def test_two_columns_of_one_name_are_refused():
+def test_a_missing_or_repeated_column_is_refused():
     import pandas as pd
 
+    (missing,) = problems(data.from_frame, frame(question=["x"], output=["y"]))
     df = pd.DataFrame([["x", "y", "z"]], columns=["text_input", "output", "output"])
+    (repeated,) = problems(data.from_frame, df)
 
-    (problem,) = problems(data.from_frame, df)
-
-    assert problem.rule == "repeated-column"
+    assert missing.what == "there is no column 'text_input'; there is 'question', 'output'"
+    assert repeated.rule == "repeated-column"
 
 
 @pytest.mark.parametrize(
@@ -134,21 +100,14 @@ def test_two_columns_of_one_name_are_refused():
 def test_anything_but_pairs_of_texts_is_refused(rows):
     (problem,) = problems(data.dedupe, rows)
 
-    assert problem.where == "examples:1"
-    assert problem.rule == "not-text"
+    assert (problem.where, problem.rule) == ("examples:1", "not-text")
 
 
 def test_a_bad_row_among_many_good_ones_keeps_its_number():
     rows = [*ROWS] * 30
     rows[5000] = ("x", None)
 
-    (problem,) = problems(data.dedupe, rows)
-
-    assert problem.line == 5001
-
-
-def shuffled(df):
-    return df.sample(frac=1, random_state=1)
+    assert [each.line for each in problems(data.dedupe, rows)] == [5001]
 
 
 def test_a_split_keeps_columns_and_index_and_does_not_depend_on_order():
@@ -162,64 +121,40 @@ def test_a_split_keeps_columns_and_index_and_does_not_depend_on_order():
     assert (held.index == held.id + 1).all()
     assert set(again.index) == set(held.index)
     assert held.output.value_counts().to_dict() == {"good": 32, "bad": 8}
+    assert data.from_frame(held) == data.split(ROWS, 0.2, stratify=True)[1]
 
 
-def test_a_dataframe_and_its_examples_are_split_alike():
-    _, frames = data.split(data.to_frame(ROWS), 0.2)
-    _, examples = data.split(ROWS, 0.2)
+@pytest.mark.parametrize(
+    ("function", "value", "fix"),
+    [
+        *((data.split, share, "write a number between 0 and 1") for share in (0, 1, -0.5, 10)),
+        (data.dedupe, 0.5, "write a similarity between 0.8 and 1"),
+        *((data.balance, rows, "write a number of rows") for rows in (0, -1, "largest", 2.5)),
+    ],
+)
+def test_a_number_out_of_range_is_refused(function, value, fix):
+    (problem,) = problems(function, ROWS, value)
 
-    assert data.from_frame(frames) == examples
-    assert [each.line for each in examples] == list(frames.index)
+    assert problem.rule == "bad-argument"
+    assert problem.fix.startswith(fix)
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.5, 10])
-def test_a_share_outside_0_to_1_is_refused(share):
-    (problem,) = problems(data.split, ROWS, share)
+def test_dedupe_keeps_the_first_of_equal_rows_and_conflicts():
+    df = frame(text_input=["a", "b", "a", "A ", "a"], output=["x", "x", "x", "X", "y"])
 
-    assert problem.fix == "write a number between 0 and 1"
-
-
-def test_dedupe_keeps_the_first_of_equal_rows():
-    df = frame(text_input=["a", "b", "a", "A "], output=["x", "x", "x", "X"], id=[1, 2, 3, 4])
-
-    assert list(data.dedupe(df).id) == [1, 2, 4]
-    assert len(data.dedupe(df, ignore_case=True)) == 2
+    assert list(data.dedupe(df).index) == ["label 0", "label 1", "label 3", "label 4"]
+    assert len(data.dedupe(df, 0.8, ignore_case=True)) == 3
 
 
 def test_which_of_similar_rows_stays_does_not_depend_on_order():
-    df = frame(text_input=["a b", "A b", "a  B ", "c"], output=["x", "x", "X", "x"])
+    texts = ["a b", "A b", "a  B ", "c", *(LONG.format(end) for end in ("today", "today!!"))]
+    df = frame(text_input=[*texts, LONG.format("today?")], output=["x"] * 6 + ["y"])
 
-    kept = data.dedupe(df, ignore_case=True)
-    again = data.dedupe(df[::-1], ignore_case=True)
+    kept = data.dedupe(df, 0.8, ignore_case=True)
+    again = data.dedupe(df[::-1], 0.8, ignore_case=True)
 
-    assert len(kept) == 2
+    assert len(kept) == 4
     assert sorted(kept.text_input) == sorted(again.text_input)
-
-
-def test_an_input_with_two_outputs_is_not_a_repetition():
-    rows = [Example("a", "x"), Example("a", "y")]
-
-    assert data.dedupe(rows, 0.8, ignore_case=True) == tuple(rows)
-
-
-LONG = "the parcel arrived two days late and the box was badly dented on one of its corners {}"
-
-
-def test_near_duplicates_with_one_output_are_removed():
-    rows = [Example(LONG.format("today"), "x"), Example("something else entirely, and longer", "x")]
-    near = [*rows, Example(LONG.format("today!!"), "x"), Example(LONG.format("today?"), "y")]
-
-    kept = data.dedupe(near, 0.8)
-
-    assert len(kept) == 3
-    assert {each.output for each in kept} == {"x", "y"}
-    assert set(kept) == set(data.dedupe(near[::-1], 0.8))
-
-
-def test_a_similarity_below_0_8_is_refused():
-    (problem,) = problems(data.dedupe, ROWS, 0.5)
-
-    assert problem.fix == "write a similarity between 0.8 and 1"
 
 
 def test_balance_keeps_as_many_rows_of_each_output_as_the_rarest_has():
@@ -232,24 +167,14 @@ def test_balance_keeps_as_many_rows_of_each_output_as_the_rarest_has():
     assert set(even.index) == set(data.balance(shuffled(df)).index)
     assert len(data.balance(df, 50)) == 90
     assert data.balance(ROWS, 1)[0] in ROWS
-
-
-def test_balance_does_not_bias_a_later_split():
-    _, held = data.split(data.balance(ROWS), 0.2)
-
-    assert 8 <= len(held) <= 24
-
-
-@pytest.mark.parametrize("to", [0, -1, "largest", 2.5])
-def test_balance_refuses_less_than_one_row(to):
-    assert problems(data.balance, ROWS, to)[0].rule == "bad-argument"
+    assert 8 <= len(data.split(data.balance(ROWS), 0.2)[1]) <= 24
 
 
 def test_no_rows_give_no_rows():
     empty = data.to_frame(())
 
     assert data.from_frame(empty) == ()
-    assert [len(side) for side in data.split(empty)] == [0, 0]
+    assert [len(rows) for rows in data.split(empty)] == [0, 0]
     assert len(data.dedupe(empty, 0.8)) == len(data.balance(empty)) == 0
 
 
@@ -271,7 +196,6 @@ def test_stats_of_a_dataframe_count_its_rows():
     assert (found.rows, found.unreadable, found.duplicates) == (4, 1, 1)
     assert (found.text_input.min, found.text_input.max, found.text_input.total) == (1, 3, 8)
     assert [(each.output, each.rows) for each in found.labels] == [("x", 3), ("y", 1)]
-    assert data.stats([("a", "x"), ("bb", "x"), ("bb", "x"), ("ccc", "y")])[:1] == found[:1]
     assert problems(data.stats, df, text_input="question")
     assert problems(data.stats, frame(text_input=[1], output=[2]))
 
@@ -287,15 +211,15 @@ def test_check_returns_a_dataframe_of_findings_with_the_labels_of_its_rows():
         ["label 3", 4, "not-text", "error"],
     ]
     assert all(findings["fix"])
-    assert set(data.check(df).columns) > {"path", "column", "what"}
+    assert set(findings.columns) > {"path", "column", "what"}
+    assert "long-text-input" in set(data.check(df, limits=Limits(0, None, None)).rule)
     assert problems(data.check, df, ignore=["not-text"])[0].rule == "bad-argument"
 
 
 def test_check_and_to_frame_read_files_of_any_format(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text(
-        '{"prompt": "007", "completion": "NA"}\n{"prompt": "\\u0000", "completion": "b"}\n'
-    )
+    good, bad = '{"prompt": "007", "completion": "NA"}\n', '{"prompt": "a"}\n'
+    path.write_text(good + '{"prompt": "\\u0000", "completion": "b"}\n')
 
     findings = data.check(path, ignore=["few-examples"])
 
@@ -304,13 +228,5 @@ def test_check_and_to_frame_read_files_of_any_format(tmp_path):
     ]
     assert data.to_frame(path).iloc[0].tolist() == ["007", "NA"]
     assert list(data.to_frame(str(path)).index) == [1, 2]
-    path.write_text('{"prompt": "a"}\n')
+    path.write_text(good + bad)
     assert problems(data.to_frame, path)[0].rule == "no-key"
-
-
-def test_limits_are_checked_on_request():
-    df = frame(text_input=["long text"], output=["x"])
-
-    found = data.check(df, limits=Limits(5, None, None))["rule"]
-
-    assert list(found) == ["long-text-input"]

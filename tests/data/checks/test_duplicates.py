@@ -35,15 +35,8 @@ def pairs(texts, held_out_from=None):
 
 @pytest.mark.parametrize(
     "other",
-    [
-        LONG,
-        LONG.upper(),
-        LONG.replace(" ", ",  ") + "!!",
-        LONG.replace("seven", "eight"),
-        LONG + " Yes.",
-        LONG[:-9],
-    ],
-)
+    [LONG, LONG.upper(), LONG.replace(" ", ",  ") + "!!", LONG.replace("seven", "eight"), LONG + " Yes.", LONG[:-9]],
+)  # fmt: skip
 def test_a_text_in_nearly_the_same_words_is_found(other):
     [(row, earlier, similarity)] = pairs([COUNTRIES[0], LONG, *REVIEWS[:40], other])
 

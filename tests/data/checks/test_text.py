@@ -104,12 +104,11 @@ SECRETS = [
     "sk_live_aB3dE6gH9jK2mN5pQ8sT1vW4",
     "xoxb-123456789012-abcdefABCDEF",
     "glpat-aB3dE6gH9jK2mN5pQ8sT",
-    "-----BEGIN RSA PRIVATE KEY-----",
     "://ana:s3cret@db.example.com",
 ]
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", [*SECRETS, "-----BEGIN RSA PRIVATE KEY-----"])
 def test_a_secret_is_found_and_not_repeated_in_the_message(secret):
     (finding,) = [each for each in findings("x", f"it is {secret}, ok") if each.rule == "secret"]
 
@@ -119,24 +118,8 @@ def test_a_secret_is_found_and_not_repeated_in_the_message(secret):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "sk-learn is fine",
-        "sk-xxxxxxxxxxxxxxxxxxxxxxxx",
-        "a task-oriented desk-sharing",
-        "AKIA",
-        "ghp_short",
-        "https://example.com/a@b",
-        "https://user:${PASSWORD}@host",
-        "-----BEGIN CERTIFICATE-----",
-        "1234 5678 9012 3456",
-        "4111111111111112",
-        "978-3-16-148410-0",
-        "0.4111111111111111",
-        "2026-11-22 12:30:45",
-        "a@b",
-        "@ana",
-    ],
-)
+    ["sk-learn is fine", "sk-xxxxxxxxxxxxxxxxxxxxxxxx", "a task-oriented desk-sharing", "AKIA", "ghp_short", "https://example.com/a@b", "https://user:${PASSWORD}@host", "-----BEGIN CERTIFICATE-----", "1234 5678 9012 3456", "4111111111111112", "978-3-16-148410-0", "0.4111111111111111", "2026-11-22 12:30:45", "a@b", "@ana"],
+)  # fmt: skip
 def test_text_that_only_resembles_a_secret_or_personal_data_is_not_found(text):
     assert found(text) == []
 
