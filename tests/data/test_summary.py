@@ -82,7 +82,7 @@ def test_outputs_that_repeat_are_labels(outputs, labels):
     rows = [(f"q{n}", output) for n, output in enumerate(outputs)]
 
     assert summarize([batch(*rows)]).labels == labels
-    assert all((f"<td>{output}</td>" in page_of(rows)) == bool(labels) for output in outputs)
+    assert ("<h2>Outputs</h2><table>" in page_of(rows)) == bool(labels)
 
 
 def test_tokens_are_measured_with_a_tokenizer():
