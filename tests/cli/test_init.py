@@ -11,7 +11,7 @@ from tests.migrate.samples import OPENAI, TOGETHER_JOB
 from tuner.__main__ import run
 from tuner.cli.init import KINDS
 from tuner.jobspec.prepared_job import prepare_job
-from tuner.migrate import FOREIGN
+from tuner.migrate import VENDORS
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,12 +218,12 @@ def test_the_kind_can_be_said(capsys):
     Path("theirs.json").write_text(json.dumps({"model": "m", "training_file": "f.jsonl"}))
 
     assert run(["init", "--from", "theirs.json"]) == 2
-    assert "say it: --kind openai or together" in capsys.readouterr().err
+    assert "--kind openai or together" in capsys.readouterr().err
     assert run(["init", "--from", "theirs.json", "--kind", "together"]) == 0
 
 
 def test_the_kinds_are_those_of_the_table():
-    assert tuple(FOREIGN) == KINDS
+    assert tuple(VENDORS) == KINDS
 
 
 def test_what_excel_writes_is_read_by_the_spec():

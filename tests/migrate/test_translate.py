@@ -12,8 +12,8 @@ from tests.migrate.samples import AXOLOTL, DATASET_INFO, OPENAI, SAMPLES, TOGETH
 from tuner.errors import SpecError
 from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.scaffold import render
-from tuner.migrate import FOREIGN, translate
-from tuner.migrate.theirs import UNKNOWN
+from tuner.migrate import VENDORS, translate
+from tuner.migrate.source import UNKNOWN
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_what_comes_out_is_a_spec(translated, tmp_path):
 def test_whose_file_it_is_is_seen_from_its_keys(translated):
     name, found = translated
 
-    assert found.vendor == FOREIGN[SAMPLES[name][0]].vendor
+    assert found.vendor == VENDORS[SAMPLES[name][0]].name
 
 
 def test_an_openai_job(sample, tmp_path):
@@ -198,7 +198,7 @@ def test_an_axolotl_batch_is_the_product_and_half_an_epoch_a_whole_one(sample, t
     assert lines["training_data.format"] == "openai"
     assert lines["evaluation.holdout"] == 0.05
     remarks = {remark.key: remark for remark in found.remarks}
-    assert remarks["num_epochs"].why == "only whole numbers are taken: 3"
+    assert remarks["num_epochs"].why == "only whole numbers are possible: 3"
     assert remarks["frobnicate"].why.startswith("not known here")
     assert "datasets.1.path" in remarks
 
@@ -258,16 +258,16 @@ def test_nothing_is_taken_from_the_environment(sample, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "where", "said"),
     [
-        ("", ":1:1", "is no mapping"),
-        ("[1, 2]", ":1:1", "is no mapping"),
+        ("", ":1:1", "is not a mapping"),
+        ("[1, 2]", ":1:1", "is not a mapping"),
         ('{"model": "a",\n "training_file" "b"}', ":2:18", "is not JSON"),
         ("a: b\n  c: d\n", ":2:4", "a key and a colon are not expected here"),
         ("a: 1\nb: 2\n", ":1:1", "is no job or configuration of OpenAI"),
-        ('{"model": "m", "training_file": "f"}', ":1:1", "do not say whose it is"),
+        ('{"model": "m", "training_file": "f"}', ":1:1", "fit several tools"),
         ('{"object": "list",\n "data": [{}, {}]}', ":2:10", "is a list of 2 jobs"),
         (OPENAI.replace('"n_epochs": 4', '"n_epochs": "four"'), ":24:39", "n_epochs is 'four'"),
         (TOGETHER.replace("1e-5", "-1"), ":7:16", "learning_rate is '-1'"),
-        (TOGETHER.replace("my_faq", "[a]"), ":12:9", "suffix is no text"),
+        (TOGETHER.replace("my_faq", "[a]"), ":12:9", "suffix is not text"),
         (AXOLOTL + "num_epochs: 1\n", ":32:1", "num_epochs is already set on line 21"),
         (AXOLOTL.replace("2.5", "true"), ":21:13", "num_epochs is 'true'"),
         ("dataset: a\nmodel_name_or_path: [\n", "", "missing before this"),

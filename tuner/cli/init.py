@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tuner.migrate import Translation
-    from tuner.migrate.theirs import Remark
+    from tuner.migrate.source import Remark
 
 STDOUT = Path("-")
 SPEC_SUFFIXES = (".yaml", ".yml")
 MAX_WIDTH = 100
-KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it with FOREIGN
+KINDS = ("openai", "together", "axolotl", "llamafactory")  # a test compares it with VENDORS
 
 
 @click.command()

@@ -9,224 +9,84 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.migrate import reasons
-from tuner.migrate.axolotl import fetch
-from tuner.migrate.parts import (
-    Place,
-    Unsaid,
-    find,
-    find_place,
-    relative,
-    write_gate,
-    write_holdout,
-    write_model,
-    write_name,
-    write_numbers,
-)
-from tuner.migrate.reading import read_foreign
-from tuner.migrate.theirs import UNKNOWN, Remark
+from tuner.migrate import common
+from tuner.migrate.source import UNKNOWN, Remark, read_source
+from tuner.yaml_source import mapping_or_empty
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from tuner.migrate.theirs import Theirs
+    from tuner.migrate.source import SourceConfig
 
 INFO = "dataset_info.json"
-_UNSAID = Unsaid(epochs=3, rate=5e-5)
-_BATCH = 8
-"""Of a device, where nothing is said: these three are transformers' own."""
+_DEFAULTS = common.Defaults(epochs=3, rate=5e-5)
+_DEFAULT_BATCH = 8
+"""Per device. These three defaults are those of transformers."""
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
+_ALL_ROWS = "every row is tuned on: `tuner data split` makes a smaller file"
+_NO_TOOLS = "tool calls are not tuned on here"
 
 _REASONS = (
-    ("trust_remote_code", reasons.LOADING),
-    ("template", reasons.TEMPLATE),
-    ("default_system", "write it as training_data.instruction if the rows have none"),
-    ("do_*", "`tuner run` tunes and evaluates"),
-    *((key, reasons.ADAPTER) for key in (
-        "lora_*", "additional_target", "use_rslora", "use_dora", "pissa_*", "create_new_adapter",
-        "oft_*", "module_dropout", "freeze_*", "use_llama_pro", "adapter_name_or_path",
-    )),
-    *((key, reasons.OPTIMIZER) for key in (
-        "optim*", "weight_decay", "adam_*", "max_grad_norm", "loraplus_*", "use_galore", "galore_*",
-        "use_badam", "badam_*", "use_apollo", "apollo_*", "use_muon", "use_adam_mini",
-        "neftune_noise_alpha",
-    )),
-    *((key, reasons.SCHEDULE) for key in ("lr_scheduler*", "warmup_*")),
-    *((key, reasons.SEED) for key in ("seed", "data_seed")),
-    *((key, reasons.TRACKER) for key in (
-        "report_to", "run_name", "logging_*", "plot_loss", "use_swanlab", "swanlab_*",
-        "include_num_input_tokens_seen", "include_tokens_per_second",
-    )),
-    *((key, reasons.SAVING) for key in (
-        "output_dir", "overwrite_output_dir", "save_*", "resume_from_checkpoint", "hub_*",
-        "push_to_hub*", "load_best_model_at_end", "export_*",
-    )),
-    *((key, reasons.EVALUATING) for key in (
-        "per_device_eval_batch_size", "eval_*", "evaluation_strategy", "predict_with_generate",
-        "compute_accuracy", "metric_for_best_model", "max_new_tokens", "top_p", "temperature",
-    )),
-    *((key, reasons.PRECISION) for key in (
-        "bf16", "fp16", "tf32", "pure_bf16", "flash_attn", "gradient_checkpointing*",
-        "disable_gradient_checkpointing", "quantization_*", "double_quantization", "infer_dtype",
-        "use_unsloth*", "enable_liger_kernel", "upcast_*", "rope_scaling", "shift_attn",
-        "use_cache", "torch_compile*",
-    )),
-    *((key, reasons.MANY) for key in ("deepspeed", "fsdp*", "ddp_*", "ray_*", "num_nodes")),
-    *((key, reasons.PACKING) for key in ("packing", "neat_packing", "group_by_length")),
-    ("cutoff_len", reasons.LENGTH),
-    ("max_samples", "every row is tuned on: `tuner data split` makes a smaller file"),
-    ("max_steps", "a job ends after its epochs: set epoch_count"),
-    *((key, reasons.LOADING) for key in (
-        "overwrite_cache", "preprocessing_*", "dataloader_*", "streaming", "buffer_size",
-        "mix_strategy", "interleave_probs", "tokenized_path", "cache_dir", "use_fast_tokenizer",
-        "resize_vocab", "low_cpu_mem_usage", "remove_unused_columns", "media_dir", "data_shared*",
-        "ignore_pad_token_for_loss", "image_*", "video_*", "audio_*", "print_param_status",
-    )),
-    *((key, reasons.HUB) for key in ("hf_hub_token", "ms_hub_token", "om_hub_token", "model_revision")),
-    *((key, reasons.PREFERENCES) for key in (
-        "stage", "pref_*", "dpo_*", "kto_*", "simpo_*", "ppo_*", "ref_model*", "reward_model*",
-    )),
-    ("train_on_prompt", reasons.LOSS_ON_ALL),
-    ("mask_history", "training_data.multi_turn says what becomes of conversations of many turns"),
-    ("tool_format", "calls of tools are not tuned on here"),
-)  # fmt: skip
-
-
-def translate(theirs: Theirs) -> None:
-    """Fill ``theirs``."""
-    write_name(theirs, ("run_name",), ("output_dir",))
-    write_model(theirs, ("model_name_or_path",), reasons.OPEN_MODEL)
-    _data(theirs)
-    _batch(theirs)
-    write_numbers(theirs, ("num_train_epochs",), None, ("learning_rate",), _UNSAID)
-    _held_out(theirs)
-    write_gate(theirs)
-    _method(theirs)
-    theirs.rest(_REASONS)
-
-
-def _method(theirs: Theirs) -> None:
-    if theirs.get("stage") == "sft":
-        theirs.same(("stage",), "every tuning here is supervised")
-    elif theirs.get("stage") is not None:
-        theirs.step("write one right answer to each input: other stages than sft are not done here")
-    at = ("finetuning_type",)
-    if theirs.get(*at) == "lora":
-        theirs.same(at, "every tuning here is LoRA")
-    else:
-        theirs.remark(at, reasons.FULL)
-    if theirs.get("train_on_prompt") is False:
-        theirs.same(("train_on_prompt",), reasons.LOSS_ON_OUTPUT)
-
-
-def _batch(theirs: Theirs) -> None:
-    """Their batch is a product; of several GPUs nothing is said in the file."""
-    sources = [("per_device_train_batch_size",), ("gradient_accumulation_steps",)]
-    micro, steps = (theirs.whole(*at) for at in sources)
-    size = (micro or _BATCH) * (steps or 1)
-    note = "their product, on one GPU" if micro else f"on one GPU, of {_BATCH} by default"
-    theirs.write("hyperparameters.batch_size", size, *sources, note=note)
-
-
-def _held_out(theirs: Theirs) -> None:
-    names = _listed(theirs, "eval_dataset")
-    if not names:
-        write_holdout(theirs, "val_size")
-        return
-    place = _file(theirs, names[0])
-    theirs.write("evaluation.path", place.path, ("eval_dataset",), note=place.note)
-    if len(names) > 1:
-        theirs.remark(("eval_dataset",), f"a spec evaluates with one file: {names[0]} is taken")
-
-
-def _data(theirs: Theirs) -> None:
-    names = _listed(theirs, "dataset")
-    if not names:
-        theirs.problems.append(
-            theirs.document.problem((), "names no dataset", "add dataset: NAME", "missing-key")
-        )
-        return
-    if len(names) > 1:
-        why = f"{names[0]} is taken; training_data.path may be a list: add the others"
-        theirs.remark(("dataset",), why)
-    entry = _entries(theirs).get(names[0])
-    place = _file(theirs, names[0])
-    sources = (("dataset",), ("dataset_dir",))
-    theirs.write("training_data.path", place.path, *sources, note=place.note)
-    if isinstance(entry, dict):
-        _shape(theirs, names[0], entry)
-
-
-def _listed(theirs: Theirs, key: str) -> list[str]:
-    value = theirs.get(key)
-    if isinstance(value, list):
-        return [str(each) for each in value]
-    return [each.strip() for each in theirs.text(key).split(",") if each.strip()]
-
-
-def _info(theirs: Theirs) -> Path | None:
-    return find(theirs, INFO, theirs.text("dataset_dir") or "data") or find(theirs, INFO)
-
-
-def _entries(theirs: Theirs) -> dict[str, Any]:
-    info = _info(theirs)
-    value = read_foreign(info).value if info else None
-    return value if isinstance(value, dict) else {}
-
-
-def _file(theirs: Theirs, name: str) -> Place:
-    """Where a data set's file is, as dataset_info.json says."""
-    info = _info(theirs)
-    entry = _entries(theirs).get(name)
-    if info is None or not isinstance(entry, dict):
-        theirs.step(f"say in training_data.path where the data set {name} is: {INFO} does not tell")
-        return Place(f"{name}.json", "not known")
-    for key in ("hf_hub_url", "ms_hub_url", "script_url"):
-        if entry.get(key):
-            return find_place(theirs, str(entry[key]), fetch)
-    return Place(relative(theirs, info.parent / str(entry.get("file_name", name))))
-
-
-def _shape(theirs: Theirs, name: str, entry: dict[str, Any]) -> None:
-    """``format`` or the two columns; whatever else the entry says is remarked."""
-    note = f"{INFO}, {name}"
-    columns = _mapping(entry, "columns")
-    used = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "formatting"}
-    if entry.get("formatting", "alpaca") == "sharegpt":
-        messages = columns.get("messages", "conversations")
-        shape = "openai" if messages == "messages" else "sharegpt"
-        theirs.write("training_data.format", shape, note=note)
-        used |= {key for key, value in _flat(entry).items() if value in _READ[shape].get(key, ())}
-    elif _ALPACA.items() <= (_ALPACA | columns).items():
-        theirs.write("training_data.format", "alpaca", note=note)
-        used |= {f"columns.{key}" for key in _ALPACA}
-        used |= {f"columns.{key}" for key in ("system", "history") if columns.get(key) == key}
-    else:
-        theirs.write(
-            "training_data.text_input", str(columns.get("prompt", "instruction")), note=note
-        )
-        theirs.write("training_data.output", str(columns.get("response", "output")), note=note)
-        used |= {"columns.prompt", "columns.response"}
-    for key, value in _flat(entry).items():
-        if key not in used:
-            why = _ENTRY_REASONS.get(key, UNKNOWN)
-            theirs.remarks.append(Remark(f"{note}: {key}", str(value), why))
-
-
-def _flat(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry's keys, those of its two mappings with dots."""
-    inner = {
-        f"{name}.{key}": value
-        for name in ("columns", "tags")
-        for key, value in _mapping(entry, name).items()
-    }
-    return {key: value for key, value in entry.items() if key not in ("columns", "tags")} | inner
-
-
-def _mapping(entry: dict[str, Any], key: str) -> dict[str, Any]:
-    value = entry.get(key)
-    return value if isinstance(value, dict) else {}
-
+    (common.LOADING, "trust_remote_code"),
+    (common.TEMPLATE, "template"),
+    (common.SYSTEM_MESSAGE, "default_system"),
+    ("`tuner run` tunes and evaluates", "do_*"),
+    (
+        common.ADAPTER,
+        """lora_* additional_target use_rslora use_dora pissa_* create_new_adapter oft_*
+        module_dropout freeze_* use_llama_pro adapter_name_or_path""",
+    ),
+    (
+        common.OPTIMIZER,
+        """optim* weight_decay adam_* max_grad_norm loraplus_* use_galore galore_* use_badam badam_*
+        use_apollo apollo_* use_muon use_adam_mini neftune_noise_alpha""",
+    ),
+    (common.SCHEDULE, "lr_scheduler* warmup_*"),
+    (common.SEED, "seed data_seed"),
+    (
+        common.TRACKER,
+        """report_to run_name logging_* plot_loss use_swanlab swanlab_*
+        include_num_input_tokens_seen include_tokens_per_second""",
+    ),
+    (
+        common.SAVING,
+        """output_dir overwrite_output_dir save_* resume_from_checkpoint hub_* push_to_hub*
+        load_best_model_at_end export_*""",
+    ),
+    (
+        common.EVALUATING,
+        """per_device_eval_batch_size eval_* evaluation_strategy predict_with_generate
+        compute_accuracy metric_for_best_model max_new_tokens top_p temperature""",
+    ),
+    (
+        common.PRECISION,
+        """bf16 fp16 tf32 pure_bf16 flash_attn gradient_checkpointing*
+        disable_gradient_checkpointing quantization_* double_quantization infer_dtype
+        use_unsloth* enable_liger_kernel upcast_* rope_scaling shift_attn use_cache
+        torch_compile*""",
+    ),
+    (common.MANY, "deepspeed fsdp* ddp_* ray_* num_nodes"),
+    (common.PACKING, "packing neat_packing group_by_length"),
+    (common.LENGTH, "cutoff_len"),
+    (_ALL_ROWS, "max_samples"),
+    (common.EPOCHS_ONLY, "max_steps"),
+    (
+        common.LOADING,
+        """overwrite_cache preprocessing_* dataloader_* streaming buffer_size mix_strategy
+        interleave_probs tokenized_path cache_dir use_fast_tokenizer resize_vocab
+        low_cpu_mem_usage remove_unused_columns media_dir data_shared* ignore_pad_token_for_loss
+        image_* video_* audio_* print_param_status""",
+    ),
+    (common.HUB, "hf_hub_token ms_hub_token om_hub_token model_revision"),
+    (
+        common.PREFERENCES,
+        "stage pref_* dpo_* kto_* simpo_* ppo_* ref_model* reward_model*",
+    ),
+    (common.LOSS_ON_ALL, "train_on_prompt"),
+    ("training_data.multi_turn says what happens to conversations of many turns", "mask_history"),
+    (_NO_TOOLS, "tool_format"),
+)
 
 _TAGS = {
     "tags.user_tag": ("human", "user"),
@@ -235,7 +95,7 @@ _TAGS = {
     "tags.observation_tag": ("observation",),
     "tags.function_tag": ("function_call",),
 }
-_READ: dict[str, dict[str, tuple[str, ...]]] = {
+_READABLE: dict[str, dict[str, tuple[str, ...]]] = {
     "openai": {
         **_TAGS,
         "tags.user_tag": ("user",),
@@ -252,21 +112,132 @@ _READ: dict[str, dict[str, tuple[str, ...]]] = {
         "tags.content_tag": ("value", "content"),
     },
 }
-"""What the keys of conversations and the speakers in them may be called to be read as they are."""
-_RENAMED = "no such name is read here: rename it in the file as the format has it"
-
+"""By our format: the names of keys and speakers that its reader understands."""
+_RENAME = "this name is not read here: rename it in the file as the format has it"
 _ENTRY_REASONS = {
-    **dict.fromkeys((*_TAGS, "columns.messages", "tags.role_tag", "tags.content_tag"), _RENAMED),
-    "ranking": reasons.PREFERENCES,
-    "columns.query": "one column is the input here: join the two in the file",
+    **dict.fromkeys((*_TAGS, "columns.messages", "tags.role_tag", "tags.content_tag"), _RENAME),
+    **dict.fromkeys(
+        ("ranking", "columns.chosen", "columns.rejected", "columns.kto_tag"), common.PREFERENCES
+    ),
+    "columns.query": common.TWO_INPUT_COLUMNS,
     "columns.system": "it is read if it is called system, and the messages conversations",
     "columns.history": "it is read if it is called history, in the format alpaca",
-    "columns.tools": "calls of tools are not tuned on here",
-    "columns.chosen": reasons.PREFERENCES,
-    "columns.rejected": reasons.PREFERENCES,
-    "columns.kto_tag": reasons.PREFERENCES,
-    "subset": reasons.HUB,
-    "split": "a file has no splits: what is downloaded is the split train",
-    "folder": reasons.HUB,
-    "num_samples": "every row is tuned on: `tuner data split` makes a smaller file",
+    "columns.tools": _NO_TOOLS,
+    "subset": common.HUB,
+    "split": common.NO_SPLITS,
+    "folder": common.HUB,
+    "num_samples": _ALL_ROWS,
 }
+
+
+def translate(source: SourceConfig) -> None:
+    """Fill ``source``."""
+    common.write_name(source, ("run_name",), ("output_dir",))
+    common.write_model(source, ("model_name_or_path",), common.OPEN_MODEL)
+    _data(source)
+    origins = [("per_device_train_batch_size",), ("gradient_accumulation_steps",)]
+    micro, steps = (source.whole(*at) for at in origins)
+    size = (micro or _DEFAULT_BATCH) * (steps or 1)
+    note = f"on one GPU, with {_DEFAULT_BATCH} by default"
+    note = "their product, on one GPU" if micro else note
+    source.write("hyperparameters.batch_size", size, *origins, note=note)
+    common.write_numbers(source, ("num_train_epochs",), None, ("learning_rate",), _DEFAULTS)
+    if names := _listed(source, "eval_dataset"):
+        file = _file(source, names[0])
+        source.write("evaluation.path", file.path, ("eval_dataset",), note=file.note)
+        if len(names) > 1:
+            why = f"a spec evaluates with one file: {names[0]} is taken"
+            source.remark(("eval_dataset",), why)
+    else:
+        common.write_holdout(source, "val_size")
+    common.write_gate(source)
+    if source.get("stage") == "sft":
+        source.keep(("stage",), common.SUPERVISED_HERE)
+    elif source.get("stage") is not None:
+        source.steps.append("write one right answer to each input: only the stage sft exists here")
+    if source.get("finetuning_type") == "lora":
+        source.keep(("finetuning_type",), common.LORA_HERE)
+    else:
+        source.remark(("finetuning_type",), common.FULL)
+    if source.get("train_on_prompt") is False:
+        source.keep(("train_on_prompt",), common.LOSS_ON_OUTPUT)
+    source.remark_rest(_REASONS)
+
+
+def _data(source: SourceConfig) -> None:
+    names = _listed(source, "dataset")
+    if not names:
+        problem = source.document.problem(
+            (), "names no dataset", "add dataset: NAME", "missing-key"
+        )
+        source.problems.append(problem)
+        return
+    if len(names) > 1:
+        source.remark(("dataset",), f"{names[0]} {common.FIRST_DATASET}")
+    file = _file(source, names[0])
+    origins = (("dataset",), ("dataset_dir",))
+    source.write("training_data.path", file.path, *origins, note=file.note)
+    entry = _entries(source).get(names[0])
+    if isinstance(entry, dict):
+        _format(source, names[0], entry)
+
+
+def _listed(source: SourceConfig, key: str) -> list[str]:
+    value = source.get(key)
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [each.strip() for each in source.text(key).split(",") if each.strip()]
+
+
+def _info(source: SourceConfig) -> Path | None:
+    folder = source.text("dataset_dir") or "data"
+    return common.find_file(source, INFO, folder) or common.find_file(source, INFO)
+
+
+def _entries(source: SourceConfig) -> Mapping[str, Any]:
+    info = _info(source)
+    return mapping_or_empty(read_source(info).value) if info else {}
+
+
+def _file(source: SourceConfig, name: str) -> common.FileReference:
+    """Find the file of a data set through dataset_info.json."""
+    info = _info(source)
+    entry = _entries(source).get(name)
+    if info is None or not isinstance(entry, dict):
+        step = f"set training_data.path to the file of the data set {name}: {INFO} does not name it"
+        source.steps.append(step)
+        return common.FileReference(f"{name}.json", "not known")
+    for key in ("hf_hub_url", "ms_hub_url", "script_url"):
+        if entry.get(key):
+            return common.locate_file(source, str(entry[key]), common.fetch_from_hub)
+    path = info.parent / str(entry.get("file_name", name))
+    return common.FileReference(common.relative_to_spec(source, path))
+
+
+def _format(source: SourceConfig, name: str, entry: Mapping[str, Any]) -> None:
+    """Write ``format`` or the two columns; everything else in the entry is remarked."""
+    note = f"{INFO}, {name}"
+    columns = mapping_or_empty(entry.get("columns"))
+    flat = {key: value for key, value in entry.items() if key not in ("columns", "tags")}
+    for section in ("columns", "tags"):
+        keys = mapping_or_empty(entry.get(section))
+        flat |= {f"{section}.{key}": value for key, value in keys.items()}
+    used = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "formatting"}
+    if entry.get("formatting", "alpaca") == "sharegpt":
+        messages = columns.get("messages", "conversations")
+        shape = "openai" if messages == "messages" else "sharegpt"
+        source.write("training_data.format", shape, note=note)
+        used |= {key for key, value in flat.items() if value in _READABLE[shape].get(key, ())}
+    elif _ALPACA.items() <= {**_ALPACA, **columns}.items():
+        source.write("training_data.format", "alpaca", note=note)
+        used |= {f"columns.{key}" for key in _ALPACA}
+        used |= {f"columns.{key}" for key in ("system", "history") if columns.get(key) == key}
+    else:
+        text_input = str(columns.get("prompt", "instruction"))
+        source.write("training_data.text_input", text_input, note=note)
+        source.write("training_data.output", str(columns.get("response", "output")), note=note)
+        used |= {"columns.prompt", "columns.response"}
+    for key, value in flat.items():
+        if key not in used:
+            why = _ENTRY_REASONS.get(key, UNKNOWN)
+            source.remarks.append(Remark(f"{note}: {key}", str(value), why))

@@ -1,4 +1,4 @@
-"""Together's fine-tuning job, as the API gives it, and the parameters it is created with.
+"""Together's fine-tuning job, as the API returns it, and the parameters it is created with.
 
 Fields: ``FineTuningCreateParams`` in github.com/togethercomputer/together-py,
 src/together/types/fine_tuning_create_params.py; ``FinetuneRequest`` and ``FinetuneResponse`` in
@@ -10,84 +10,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.migrate import reasons
-from tuner.migrate.parts import (
-    Unsaid,
-    write_file,
-    write_gate,
-    write_held,
-    write_model,
-    write_name,
-    write_numbers,
-)
+from tuner.migrate import common
 
 if TYPE_CHECKING:
-    from tuner.migrate.theirs import Theirs
+    from tuner.migrate.source import SourceConfig
 
-_UNSAID = Unsaid(epochs=1, rate=1e-5)
+_DEFAULTS = common.Defaults(epochs=1, rate=1e-5)
 
 _REASONS = (
-    *((key, reasons.ADAPTER) for key in (
-        "lora_r", "lora_alpha", "lora_dropout", "lora_trainable_modules", "training_type*",
-    )),
-    *((key, reasons.OPTIMIZER) for key in ("weight_decay", "max_grad_norm")),
-    *((key, reasons.SCHEDULE) for key in ("warmup_ratio", "lr_scheduler*")),
-    ("n_checkpoints", reasons.SAVING),
-    ("n_evals", reasons.EVALUATING),
-    ("eval_steps", reasons.EVALUATING),
-    ("wandb_*", reasons.TRACKER),
-    ("training_method*", reasons.PREFERENCES),
-    ("dpo_*", reasons.PREFERENCES),
-    ("from_hf_model", reasons.OPEN_MODEL),
-    ("hf_*", reasons.HUB),
-    ("from_checkpoint", "weights of a job of theirs; tuned_model_source goes on from one of ours"),
-    ("packing", reasons.PACKING),
-    ("max_seq_length", reasons.LENGTH),
-    ("seed", reasons.SEED),
-    ("*output_name", "the job is named by suffix"),
-    *((key, reasons.RECORD) for key in (
-        "id", "job_id", "object", "status", "created_at", "updated_at", "started_at", "user_id",
-        "owner_address", "events*", "token_count", "param_count", "total_price", "total_steps",
-        "steps_completed", "epochs_completed", "evals_completed", "queue_depth", "progress*",
-        "TrainingFile*", "ValidationFile*", "training_file_num_lines", "training_file_size",
-        "enable_checkpoints", "eval_*", "price*", "multimodal_params*",
-    )),
-)  # fmt: skip
+    (common.ADAPTER, "lora_r lora_alpha lora_dropout lora_trainable_modules training_type*"),
+    (common.OPTIMIZER, "weight_decay max_grad_norm"),
+    (common.SCHEDULE, "warmup_ratio lr_scheduler*"),
+    (common.SAVING, "n_checkpoints"),
+    (common.EVALUATING, "n_evals eval_steps"),
+    (common.TRACKER, "wandb_*"),
+    (common.PREFERENCES, "training_method* dpo_*"),
+    (common.OPEN_MODEL, "from_hf_model"),
+    (common.HUB, "hf_*"),
+    (
+        "weights of a job at Together; tuned_model_source continues from a model tuned here",
+        "from_checkpoint",
+    ),
+    (common.PACKING, "packing"),
+    (common.LENGTH, "max_seq_length"),
+    (common.SEED, "seed"),
+    ("the job is named by suffix", "*output_name"),
+    (
+        common.RECORD,
+        """id job_id object status created_at updated_at started_at user_id owner_address events*
+        token_count param_count total_price total_steps steps_completed epochs_completed
+        evals_completed queue_depth progress* TrainingFile* ValidationFile*
+        training_file_num_lines training_file_size enable_checkpoints eval_* price*
+        multimodal_params*""",
+    ),
+)
 
 
-def translate(theirs: Theirs) -> None:
-    """Fill ``theirs``."""
-    write_name(theirs, ("suffix",), ("output_name",), ("model_output_name",))
-    write_model(theirs, ("model",), reasons.OPEN_MODEL)
-    write_file(theirs, "training_data.path", ("training_file",), _fetch)
-    write_numbers(theirs, ("n_epochs",), ("batch_size",), ("learning_rate",), _UNSAID)
-    write_held(theirs, ("validation_file",), _fetch)
-    write_gate(theirs)
-    _method(theirs)
-    _adapter(theirs)
-    theirs.rest(_REASONS)
-
-
-def _method(theirs: Theirs) -> None:
-    if theirs.get("training_method", "method") == "sft":
-        theirs.same(("training_method", "method"), "every tuning here is supervised")
-    elif theirs.get("training_method") is not None:
-        theirs.step("write one right answer to each input: pairs of better and worse are not read")
-    at = ("train_on_inputs",)
-    inside = ("training_method", "train_on_inputs")
-    for each in (at, inside):
-        if theirs.get(*each) is True:
-            theirs.remark(each, reasons.LOSS_ON_ALL)
+def translate(source: SourceConfig) -> None:
+    """Fill ``source``."""
+    common.write_name(source, ("suffix",), ("output_name",), ("model_output_name",))
+    common.write_model(source, ("model",), common.OPEN_MODEL)
+    common.write_file(source, "training_data.path", ("training_file",), _fetch)
+    common.write_numbers(source, ("n_epochs",), ("batch_size",), ("learning_rate",), _DEFAULTS)
+    common.write_validation_file(source, ("validation_file",), _fetch)
+    common.write_gate(source)
+    if source.get("training_method", "method") == "sft":
+        source.keep(("training_method", "method"), common.SUPERVISED_HERE)
+    elif source.get("training_method") is not None:
+        source.steps.append("write one right answer to each input: preference pairs are not read")
+    for at in (("train_on_inputs",), ("training_method", "train_on_inputs")):
+        if source.get(*at) is True:
+            source.remark(at, common.LOSS_ON_ALL)
         else:
-            theirs.same(each, reasons.LOSS_ON_OUTPUT)
-
-
-def _adapter(theirs: Theirs) -> None:
+            source.keep(at, common.LOSS_ON_OUTPUT)
     for at in (("lora",), ("training_type", "type")):
-        if theirs.get(*at) in (True, "Lora"):
-            theirs.same(at, "every tuning here is LoRA")
+        if source.get(*at) in (True, "Lora"):
+            source.keep(at, common.LORA_HERE)
         else:
-            theirs.remark(at, reasons.FULL)
+            source.remark(at, common.FULL)
+    source.remark_rest(_REASONS)
 
 
 def _fetch(name: str, file: str) -> str:
