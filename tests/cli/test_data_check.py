@@ -34,7 +34,7 @@ def called(*arguments):
 
 
 def test_a_good_file_is_told_to_be_good(file):
-    assert called(file(ROWS)) == ("nothing wrong with 40 rows\n", 0)
+    assert called(file(ROWS)) == ("no findings in 40 rows\n", 0)
 
 
 def test_the_screen_shows_each_place_with_its_fix_then_a_summary(file):
@@ -120,7 +120,7 @@ def test_warnings_count_when_they_are_told_to(file):
     [
         ("--ignore=duplicat", "there is no rule 'duplicat'; did you mean duplicate?"),
         ("--only=zzz", "there is no rule 'zzz'; `tuner data rules` lists them"),
-        ("--ignore=bad-csv", "bad-csv cannot be ignored: such a row cannot be read"),
+        ("--ignore=bad-csv", "bad-csv cannot be ignored: rows with this error are unreadable"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused(file, capsys, option, said):
@@ -154,7 +154,7 @@ def test_rows_held_out_by_share_are_no_leaks(file, tmp_path):
     spec = tmp_path / "a.yaml"
     spec.write_text(f"{SPEC}evaluation: {{holdout: 0.3}}\n")
 
-    assert called(str(spec))[0] == "nothing wrong with 80 rows\n"
+    assert called(str(spec))[0] == "no findings in 80 rows\n"
 
 
 def test_an_unknown_rule_in_a_spec_is_located(file, tmp_path, capsys):
@@ -191,10 +191,10 @@ def test_an_option_says_how_to_read_whatever_the_spec_says(file, tmp_path):
 
     told = called(str(spec), "--encoding", "cp1252", "--output-column", "Straße")
 
-    assert told == ("nothing wrong with 40 rows\n", 0)
+    assert told == ("no findings in 40 rows\n", 0)
 
 
 @pytest.mark.parametrize("name", ["cp12", "base64"])
 def test_an_encoding_that_there_is_not_is_refused(file, capsys, name):
     assert run(["data", "check", file(ROWS), "--encoding", name]) == 2
-    assert f"{name!r} is no encoding of text" in capsys.readouterr().err
+    assert f"{name!r} is not a text encoding" in capsys.readouterr().err

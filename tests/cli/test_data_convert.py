@@ -77,7 +77,7 @@ def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, c
     assert not to.exists()
     said = capsys.readouterr().err
     assert f"{rows}:5" in said
-    assert "nothing is written: rows cannot be read; --drop-bad leaves them out" in said
+    assert "nothing is written: there are unreadable rows; --drop-bad drops them" in said
 
     assert tuner([*command, "--drop-bad"]) == 0
     assert len(to.read_text().splitlines()) == 3

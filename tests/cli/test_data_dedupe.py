@@ -46,7 +46,7 @@ def test_each_row_that_goes_is_named_with_the_one_it_repeats(rows, capsys, optio
     assert to.read_text().replace(chr(34), "").splitlines()[1:] == [
         row for line, row in enumerate(ROWS, 2) if line not in gone
     ]
-    assert f"{len(dropped)} of 7 rows repeat another; wrote {to}" in said.err
+    assert f"{len(dropped)} of 7 rows are duplicates; wrote {to}" in said.err
 
 
 def test_without_to_it_only_says_what_it_would_do(rows, capsys):

@@ -41,7 +41,7 @@ def test_without_to_it_only_says_what_it_would_do(rows, capsys):
         "5     duplicate          c,x,4   (dropped)",
     ]
     assert said.err == (
-        "34 rows: 1 mended, 2 dropped, 0 left as they are; nothing is written without --to\n"
+        "34 rows: 1 repaired, 2 dropped, 0 with errors left; nothing is written without --to\n"
     )
     assert names(rows) == ["rows.csv"]
 
@@ -104,7 +104,7 @@ def test_what_stays_wrong_is_listed_and_is_code_2(rows, capsys):
     assert tuner(["data", "fix", str(rows), "--to", str(to)]) == 2
     said = capsys.readouterr()
     assert f"{rows}:36:" in said.err
-    assert "1 left as they are" in said.err
+    assert "1 with errors left" in said.err
     assert "--drop-bad drops" in said.err
     assert to.read_text() == FIXED + "short\n"
 
@@ -126,7 +126,7 @@ def test_one_file_is_mended_at_a_time(rows, capsys):
     other.write_text(ROWS)
 
     assert tuner(["data", "fix", str(rows), str(other)]) == 2
-    assert "mend one at a time" in capsys.readouterr().err
+    assert "fix one at a time" in capsys.readouterr().err
 
 
 def test_a_spec_says_which_file_and_columns(rows):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.data_tokens import Price, length, read_price
+from tuner.cli.data_tokens import Price, format_duration, read_price
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tuner.cli.data_tokens import Price, length, read_price
     ],
 )
 def test_a_forecast_is_no_more_exact_than_it_can_be(seconds, said):
-    assert length(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_the_example_of_a_price_table_is_one():

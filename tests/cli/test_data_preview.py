@@ -63,7 +63,7 @@ def test_the_part_that_is_learnt_stands_in_brackets_where_there_are_no_colours(r
 
     assert f"example 1 ({rows}:2)\n" in said
     assert "<|begin|>user↵\none<|end|><|begin|>assistant↵\n⟦1<|end|>⟧\n" in said
-    assert "2 learnt" in said
+    assert "2 trained" in said
 
 
 def test_tokens_are_cut_where_asked(rows):
@@ -96,7 +96,7 @@ def test_an_example_that_is_too_long_says_that_the_tuning_is_refused(rows):
     done = ask(rows, "--model", tiny())
 
     assert "more than the 2,048 the model takes" in done.stdout
-    assert "tokens, which --full shows" in done.stdout
+    assert "more tokens, shown by --full" in done.stdout
     assert "x" * 3000 in ask(rows, "--model", tiny(), "--full").stdout
     assert json.loads(ask(rows, "--model", tiny(), "--json").stdout)[0]["fits"] is False
 
@@ -105,7 +105,7 @@ def test_without_a_tokenizer_the_request_is_shown_and_said_to_be_that(rows):
     done = ask(rows)
 
     assert done.stdout.endswith("text_input:\none\noutput:\n1\n\n")
-    assert "what the request holds: no base model is named" in done.stderr
+    assert "shown as in the request: no base model is named" in done.stderr
 
 
 def test_a_text_cannot_steer_the_terminal():

@@ -83,7 +83,7 @@ def test_what_is_read_is_never_written_over(rows, capsys):
 
 def test_two_sides_need_two_files(rows, capsys):
     assert split(rows, "--train", str(rows.with_name("held.jsonl"))) == 2
-    assert "name the same file" in capsys.readouterr().err
+    assert "are the same file" in capsys.readouterr().err
 
 
 def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, capsys):

@@ -40,7 +40,7 @@ def test_the_table_shows_lengths_and_labels(rows):
     assert "rows                  40" in said
     assert "no        10  25.0%  ████████\n" in said
     assert "prompt tokens" in said
-    assert "takes 2,048 an example" in said
+    assert "takes 2,048 per example" in said
 
 
 def test_for_programs_every_figure_is_there(rows):
@@ -87,7 +87,7 @@ def test_a_row_with_two_faults_is_one_that_cannot_be_read(rows):
 
     done = ask(rows)
 
-    assert "rows that cannot be read: 1;" in done.stderr
+    assert "1 unreadable rows;" in done.stderr
     assert "unreadable             1   33.3%" in done.stdout
 
 

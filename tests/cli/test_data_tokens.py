@@ -210,7 +210,7 @@ def test_a_refusal_of_the_service_is_raised_as_it_is():
 
 @pytest.mark.usefixtures("target")
 def test_without_a_model_a_service_cannot_be_asked(rows):
-    assert "name the model" in ask(rows, "--endpoint", "localhost:1").stderr
+    assert "the model to tune is missing" in ask(rows, "--endpoint", "localhost:1").stderr
 
 
 def test_nineteen_of_twenty_samples_keep_to_the_error_they_state():
@@ -267,12 +267,12 @@ def test_a_price_is_found_with_and_without_the_kind_of_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
-        ("- 1\n", 1, "is no table of prices"),
-        ("currency: USD\nmodels: 3\n", 1, "is no table of prices"),
-        ("models: {a: 1}\n", 1, "names no currency"),
-        ("currency: USD\nmodels:\n  tiny: cheap\n", 3, "no number"),
-        ("currency: USD\nmodels:\n  tiny: -1\n", 3, "no number"),
-        ("currency: USD\nmodels:\n  a: 1\n", 3, "there is no price of models/tiny; there is a"),
+        ("- 1\n", 1, "is not a table of prices"),
+        ("currency: USD\nmodels: 3\n", 1, "is not a table of prices"),
+        ("models: {a: 1}\n", 1, "has no currency"),
+        ("currency: USD\nmodels:\n  tiny: cheap\n", 3, "not a number"),
+        ("currency: USD\nmodels:\n  tiny: -1\n", 3, "not a number"),
+        ("currency: USD\nmodels:\n  a: 1\n", 3, "there is no price of models/tiny, only of a"),
         ("currency: [\n", 1, ""),
     ],
 )

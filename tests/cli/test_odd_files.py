@@ -71,7 +71,7 @@ def test_two_names_of_one_file_are_not_two_sides(here, other, capsys):
     Path("link").symlink_to(here)
 
     assert run(["data", "split", "rows.csv", "--train", "side.csv", "--held", other]) == 2
-    assert "name the same file" in capsys.readouterr().err
+    assert "are the same file" in capsys.readouterr().err
     assert not Path("side.csv").exists()
 
 
@@ -110,4 +110,4 @@ def test_a_key_that_stands_where_a_name_should_is_not_shown_whole(content, capsy
 @pytest.mark.parametrize("name", ["klingon", "rot13", "idna", "undefined", "punycode", ""])
 def test_an_encoding_that_nothing_can_be_read_in_is_refused(name, capsys):
     assert run(["data", "check", "rows.csv", "--encoding", name]) == 2
-    assert f"{name!r} is no encoding of text" in capsys.readouterr().err
+    assert f"{name!r} is not a text encoding" in capsys.readouterr().err

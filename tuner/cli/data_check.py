@@ -1,4 +1,4 @@
-"""data check: everything that is wrong with examples, before anything is submitted."""
+"""`tuner data check` and `tuner data rules`: report every error in examples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 
 EXIT_CODE_ERRORS = 2
-"""The exit code when there are errors."""
 
 
 def _known(_: click.Context, __: click.Parameter, codes: tuple[str, ...]) -> frozenset[str]:
@@ -45,7 +44,7 @@ def _ignorable(
     context: click.Context, option: click.Parameter, codes: tuple[str, ...]
 ) -> frozenset[str]:
     for code in sorted(_known(context, option, codes) - {*IGNORABLE}):
-        raise click.UsageError(f"{code} cannot be ignored: such a row cannot be read")
+        raise click.UsageError(f"{code} cannot be ignored: rows with this error are unreadable")
     return frozenset(codes)
 
 
@@ -57,27 +56,27 @@ def _ignorable(
     multiple=True,
     metavar="RULE",
     callback=_ignorable,
-    help="Leave a rule out, as training_data.ignore does. Repeatable.",
+    help="Disable a rule, like training_data.ignore. Repeatable.",
 )
 @click.option(
     "--only",
     multiple=True,
     metavar="RULE",
     callback=_known,
-    help="Look for this rule, and for what cannot be read. Repeatable.",
+    help="Check this rule only (and unreadable rows). Repeatable.",
 )
-@click.option("--strict", is_flag=True, help="Warnings count: exit code 2 for them too.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 for warnings, too.")
 @output_among((*OUTPUTS, "sarif"))
 def check(
     given: DataInput, *, ignored: frozenset[str], only: frozenset[str], strict: bool, output: str
 ) -> int:
-    """Say everything that is wrong with examples.
+    """Report every error in examples.
 
-    On the screen the first 20 of each rule; json, jsonl, yaml and sarif are complete. Exit code 2
-    when something is wrong that would stop a job; `tuner data rules` explains the rules.
+    The table shows the first findings of each rule; json, jsonl, yaml and sarif are complete. Exit code 2
+    if there are errors; `tuner data rules` explains the rules.
     """
-    left_out = frozenset(IGNORABLE) - only if only else given.ignore
-    checks = _checks(given._replace(ignore=left_out | ignored))
+    disabled = frozenset(IGNORABLE) - only if only else given.ignore
+    checks = _checks(given._replace(ignore=disabled | ignored))
     severities = show_findings(_problems(given, checks), checks, output)
     return EXIT_CODE_ERRORS if "error" in severities or (strict and severities) else 0
 
@@ -112,12 +111,13 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 
 
 def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> set[str]:
-    """Print problems as they come, or on the screen when all are known; return their severities.
+    """Print findings and return their severities.
 
     Args:
-        problems: In the order they are found.
-        checks: What finds them, and counts the rows meanwhile.
-        output: ``table``, or a form that is written out in full: ``json``, ``jsonl``, ``yaml``, ``sarif``.
+        problems: An iterator that runs the checks.
+        checks: Counts the rows.
+        output: ``table`` prints a summary at the end; ``json``, ``jsonl``, ``yaml`` and ``sarif`` print every
+            finding as it comes.
     """
     from tuner.data.checks.report import ProblemTally
 
@@ -154,7 +154,7 @@ def _lines(
 
 
 def _document(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
-    """One JSON object; a problem a line."""
+    """One JSON object, with one problem per line."""
     yield '{"problems": ['
     comma = ""
     for each in problems:
@@ -164,7 +164,7 @@ def _document(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) 
 
 
 def _yaml(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
-    """The same as one YAML document."""
+    """One YAML document."""
     import yaml
 
     for each in problems:
@@ -189,7 +189,7 @@ def _totals(tally: ProblemTally, checks: Checks) -> dict[str, Any]:
 
 def _show(tally: ProblemTally, checks: Checks) -> None:
     if not tally.counts:
-        click.echo(f"nothing wrong with {_rows(checks.rows)}")
+        click.echo(f"no findings in {_rows(checks.rows)}")
         return
     for problem in tally.shown():
         severity = click.style(f"{problem.severity}:", _COLOURS[problem.severity], bold=True)
@@ -197,7 +197,7 @@ def _show(tally: ProblemTally, checks: Checks) -> None:
         click.echo(f"{severity} {cell(problem.where)}: {cell(problem.what)} {rule}")
         if problem.fix:
             click.echo(f"  {click.style('fix:', 'cyan', bold=True)} {cell(problem.fix)}")
-    if not sys.stdout.isatty():  # where a table is drawn it has room around it
+    if not sys.stdout.isatty():  # a drawn table has blank lines around it
         click.echo()
     _show_summary(tally, checks)
 
@@ -211,7 +211,7 @@ def _show_summary(tally: ProblemTally, checks: Checks) -> None:
             "found": f"{count:,}",
             "not_shown": f"and {more[rule, severity]:,} more" if (rule, severity) in more else "",
         }
-        for (rule, severity), count in sorted(tally.counts.items(), key=_gravest)
+        for (rule, severity), count in sorted(tally.counts.items(), key=_by_severity)
     ]
     if not more:
         rows = [{key: row[key] for key in row if key != "not_shown"} for row in rows]
@@ -220,10 +220,10 @@ def _show_summary(tally: ProblemTally, checks: Checks) -> None:
         click.echo()
     click.echo(f"{_rows(checks.rows)}, {checks.bad_rows:,} with errors")
     if more:
-        click.echo("`-o json` lists all of them")
+        click.echo("`-o json` lists all findings")
 
 
-def _gravest(item: tuple[tuple[str, str], int]) -> tuple[str, int]:
+def _by_severity(item: tuple[tuple[str, str], int]) -> tuple[str, int]:
     (_, severity), count = item
     return severity, -count
 
@@ -233,10 +233,10 @@ def _rows(count: int) -> str:
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="Print the table of docs/data.md instead.")
+@click.option("--markdown", is_flag=True, help="Print the table as in docs/data.md.")
 @output_option
 def rules(*, markdown: bool, output: str) -> None:
-    """List what examples are checked for."""
+    """List the rules that examples are checked for."""
     from tuner.cli.output import show
     from tuner.data.checks.rules import RULES
 
@@ -272,7 +272,7 @@ _NUMBERS = {code: number for number, code in enumerate(RULES)}
 
 
 def write_sarif(problems: Iterable[Problem]) -> Iterator[str]:
-    """Yield the lines of a SARIF log with one run, a result a line, as the problems come.
+    """Yield the lines of a SARIF log with one run, one result per line.
 
     See https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
     """
@@ -301,24 +301,24 @@ def _result(problem: Problem) -> dict[str, Any]:
     text = f"{problem.what}; {problem.fix}." if problem.fix else f"{problem.what}."
     rule = {"ruleId": problem.rule}
     number = {"ruleIndex": _NUMBERS[problem.rule]} if problem.rule in _NUMBERS else {}
-    place = {"physicalLocation": _place(problem)}
+    location = {"physicalLocation": _location(problem)}
     return (
         rule
         | number
         | {
             "level": problem.severity,
             "message": {"text": text},
-            "locations": [place],
+            "locations": [location],
         }
     )
 
 
-def _place(problem: Problem) -> dict[str, Any]:
+def _location(problem: Problem) -> dict[str, Any]:
     path = Path(problem.path)
     uri = path.as_uri() if path.is_absolute() else quote(os.fsencode(path.as_posix()))
-    place: dict[str, Any] = {"artifactLocation": {"uri": uri}}
+    location: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if problem.line:
-        place["region"] = {"startLine": problem.line}
+        location["region"] = {"startLine": problem.line}
         if problem.column:
-            place["region"]["startColumn"] = problem.column
-    return place
+            location["region"]["startColumn"] = problem.column
+    return location

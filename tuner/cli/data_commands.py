@@ -7,35 +7,35 @@ import click
 from tuner.cli import LazyGroup
 
 COMMANDS = {
-    "check": ("tuner.cli.data_check:check", "Say everything that is wrong with examples."),
+    "check": ("tuner.cli.data_check:check", "Report every error in examples."),
     "split": (
         "tuner.cli.data_export:split",
-        "Write rows to tune on and rows to evaluate with to two files.",
+        "Split rows into a training file and a held-out file.",
     ),
     "fix": (
         "tuner.cli.data_fix:fix",
-        "Write a cleaned copy of a CSV or JSON Lines file, and say what was done to each row.",
+        "Write a cleaned copy of a CSV or JSON Lines file, and report the change of each row.",
     ),
     "dedupe": (
         "tuner.cli.data_export:dedupe",
-        "Write a copy without the rows that only repeat another.",
+        "Write a copy without duplicate rows.",
     ),
     "convert": (
         "tuner.cli.data_export:convert",
-        "Write examples of any format as a file of another.",
+        "Convert examples to another format.",
     ),
     "stats": (
         "tuner.cli.data_stats:stats",
-        "Show how long examples are, and what their outputs are.",
+        "Show the lengths and outputs of examples.",
     ),
     "preview": (
         "tuner.cli.data_preview:preview",
         "Show examples exactly as the model will see them.",
     ),
-    "rules": ("tuner.cli.data_check:rules", "List what examples are checked for."),
+    "rules": ("tuner.cli.data_check:rules", "List the rules that examples are checked for."),
     "tokens": (
         "tuner.cli.data_tokens:tokens",
-        "Say how many tokens and steps a tuning takes, and how long or what price.",
+        "Show the tokens, steps, time and price of a tuning.",
     ),
 }
 """Each command's location and help."""

@@ -1,4 +1,4 @@
-"""What the commands that write a copy of examples have in common."""
+"""`tuner data convert`, `dedupe` and `split`: write copies of examples."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ if TYPE_CHECKING:
 
 
 FORMATS = (*(each for each in READABLE if each != "dataset"), "tsv")
-"""A test compares them with the tables of writers and shapes, which cost more."""
+"""A test compares these with the tables of writers and record formats, whose import is slow."""
 
-UNLESS_DROPPED = "nothing is written: rows cannot be read; --drop-bad leaves them out"
+UNREADABLE_ROWS = "nothing is written: there are unreadable rows; --drop-bad drops them"
 
-force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
+force_option = click.option("--force", is_flag=True, help="Overwrite existing files.")
 format_option = click.option(
     "--to-format",
     type=click.Choice(FORMATS),
     default="auto",
     show_default=True,
-    help="How to write; auto goes by the name of the file.",
+    help="Format to write; auto: by the file's name.",
 )
 drop_bad_option = click.option(
-    "--drop-bad", is_flag=True, help="Leave out rows that cannot be read, which else stop it."
+    "--drop-bad", is_flag=True, help="Drop unreadable rows instead of failing."
 )
 
 
 def file_option(
     name: str, variable: str, text: str, *, required: bool = False
 ) -> Callable[[Any], Any]:
-    """An option that names a file to be written."""
+    """Make an option for an output file."""
     kind = click.Path(dir_okay=False, path_type=Path)
     return click.option(name, variable, type=kind, metavar="FILE", required=required, help=text)
 
 
 def read_all(given: DataInput, *, drop_bad: bool = False) -> list[Example]:
-    """Every row; those that cannot be read are said on stderr, or stop the command.
+    """Return every row; with ``drop_bad`` list unreadable rows on stderr.
 
     Raises:
-        DatasetError: Rows cannot be read, and are not to be dropped; or there are none.
+        DatasetError: There are unreadable rows and not ``drop_bad``, or no rows.
     """
     from tuner.errors import DatasetError
 
     examples, problems = rows_of(given)
     if problems and not drop_bad:
-        click.echo(UNLESS_DROPPED, err=True)
+        click.echo(UNREADABLE_ROWS, err=True)
         raise DatasetError(problems)
     for problem in problems:
         click.echo(str(problem), err=True)
@@ -67,14 +67,14 @@ def read_all(given: DataInput, *, drop_bad: bool = False) -> list[Example]:
 @click.command()
 @data_options
 @file_option(
-    "--to", "to", "Where to write; its name may say how: .jsonl, .csv.gz...", required=True
+    "--to", "to", "The file to write; its name sets the format: .jsonl, .csv.gz...", required=True
 )
 @format_option
 @click.option(
     "--system",
     default="",
     metavar="TEXT",
-    help="The system text of every example; in front of the input where a format has no place for it.",
+    help="System text of every example; put before the input in formats without one.",
 )
 @drop_bad_option
 @force_option
@@ -89,11 +89,11 @@ def convert(  # noqa: PLR0913 -- one parameter an option
     drop_bad: bool,
     force: bool,
 ) -> None:
-    """Write examples of any format as a file of another.
+    """Convert examples to another format.
 
-    Rows that cannot be read are listed, and nothing is written unless --drop-bad. Texts stay to
-    the letter. System text that was read is part of the input, and is written as that; what has no
-    place in an example (weights, names, other columns) is not written.
+    Unreadable rows are listed, and nothing is written without --drop-bad. Texts are unchanged. System text
+    of the source is part of the input. Fields that are not part of an example (weights, names, other
+    columns) are not written.
     """
     from tuner.cli.output import show
     from tuner.data.formats.writers import write
@@ -113,7 +113,7 @@ def convert(  # noqa: PLR0913 -- one parameter an option
 
 
 class _Rows:
-    """The examples one by one, counted by the file they come from."""
+    """Iterates over the examples and counts them by file."""
 
     def __init__(self, given: DataInput, *, drop_bad: bool) -> None:
         from tuner.data.checks.report import ProblemTally
@@ -125,10 +125,10 @@ class _Rows:
         self._bad = ProblemTally()
 
     def __iter__(self) -> Iterator[Example]:
-        """After the last row it is known whether the file may stay.
+        """Yield every example.
 
         Raises:
-            DatasetError: Rows cannot be read, and are not to be dropped; or there are none.
+            DatasetError: After the last row, if there were unreadable rows and not ``drop_bad``, or no rows.
         """
         from tuner.cli.output import with_progress
         from tuner.data import read
@@ -142,33 +142,35 @@ class _Rows:
                 yield from batch.examples()
         if self._bad.counts and not (self._drop_bad and any(self.counts.values())):
             if any(self.counts.values()):
-                click.echo(UNLESS_DROPPED, err=True)
+                click.echo(UNREADABLE_ROWS, err=True)
             raise DatasetError(self.problems())
         if not any(self.counts.values()):
             paths = ", ".join(self.counts)
             raise DatasetError([Problem(paths, 0, 0, "there are no examples", "", "no-examples")])
 
     def problems(self) -> list[Problem]:
-        """What is wrong with rows that were left out, the first of each rule."""
+        """Return the first problems of each rule in the dropped rows."""
         return self._bad.capped()
 
 
-_MOST_SHOWN = 50
+_MAX_SHOWN = 50
 _TEXT_CHARS = 60
 
 
 @click.command()
 @data_options
-@file_option("--to", "to", "Where to write the copy; without it nothing is written.")
+@file_option("--to", "to", "The file to write; without it nothing is written.")
 @click.option(
     "--near",
     type=click.FloatRange(0.8, 1),
     is_flag=False,
     flag_value=0.8,
     metavar="SIMILARITY",
-    help="Also rows with the same output and nearly the same input; 0.8 unless said.",
+    help="Also drop rows with equal output and similar input; default similarity: 0.8.",
 )
-@click.option("--ignore-case", is_flag=True, help="Also rows that differ in case and space alone.")
+@click.option(
+    "--ignore-case", is_flag=True, help="Also drop rows that differ only in case and space."
+)
 @format_option
 @drop_bad_option
 @force_option
@@ -184,11 +186,11 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     drop_bad: bool,
     force: bool,
 ) -> None:
-    """Write a copy without the rows that only repeat another.
+    """Write a copy without duplicate rows.
 
-    Lists each dropped row with the one that it repeats. An input that is there with two outputs is
-    a conflict, which `tuner data check` tells, and both rows stay. Which of several rows
-    stays is decided by their texts, not by their order. The copy has the two columns and no other.
+    Lists each dropped row with the row it repeats. Rows with equal input and different outputs are
+    conflicts (see `tuner data check`), and stay. Which of several rows stays depends on their texts, not on
+    their order. The copy has only the two columns.
     """
     from tuner.cli.output import busy, show
     from tuner.data.checks.duplicates import find_repetitions
@@ -200,16 +202,16 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     rows = read_all(given, drop_bad=drop_bad)
     with busy("comparing", len(rows)):
         found = find_repetitions(rows, near=near, ignore_case=ignore_case)
-    shown = found if output != "table" else found[:_MOST_SHOWN]
+    shown = found if output != "table" else found[:_MAX_SHOWN]
     if shown or output != "table":
         show(_records(shown, rows), output)
-    gone = {each.row for each in found}
-    kept = [each for row, each in enumerate(rows) if row not in gone]
+    dropped = {each.row for each in found}
+    kept = [each for row, each in enumerate(rows) if row not in dropped]
     if to:
         write(to, kept, to_format, given.source.columns, force=force, inputs=inputs)
     more = f"and {len(found) - len(shown):,} more; " if len(found) > len(shown) else ""
     where = f"wrote {to}" if to else "nothing is written without --to"
-    click.echo(f"{more}{len(found):,} of {len(rows):,} rows repeat another; {where}", err=True)
+    click.echo(f"{more}{len(found):,} of {len(rows):,} rows are duplicates; {where}", err=True)
 
 
 def _records(found: Sequence[Repetition], rows: Sequence[Example]) -> list[dict[str, object]]:
@@ -229,7 +231,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 1]}…"
 
 
-_SHARE = 0.1
+_DEFAULT_SHARE = 0.1
 
 
 @click.command()
@@ -238,15 +240,15 @@ _SHARE = 0.1
     "--holdout",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Of the rows, to evaluate with; the spec's, or else 0.1.",
+    help="Share of rows to hold out; default: the spec's, or 0.1.",
 )
 @click.option(
     "--stratify/--no-stratify",
     default=None,
-    help="The same share of every output; as the spec says, or else not.",
+    help="Hold out the same share of every output; default: as in the spec, or no.",
 )
-@file_option("--train", "train", "Where to write the rows to tune on.", required=True)
-@file_option("--held", "held", "Where to write those to evaluate with.", required=True)
+@file_option("--train", "train", "The file for training rows.", required=True)
+@file_option("--held", "held", "The file for held-out rows.", required=True)
 @format_option
 @drop_bad_option
 @force_option
@@ -263,12 +265,11 @@ def split(  # noqa: PLR0913 -- one parameter an option
     drop_bad: bool,
     force: bool,
 ) -> None:
-    """Write rows to tune on and rows to evaluate with to two files.
+    """Split rows into a training file and a held-out file.
 
-    A row's side depends on its text_input alone, as with evaluation.holdout of a spec: rows that
-    are added later, dropped or sorted move no other, and no text_input is in both files. With
-    --stratify an added row moves at most one other, of its own output. The files have the
-    two columns and no other.
+    A row's side depends only on its text_input, as with evaluation.holdout of a spec: adding, dropping or
+    sorting rows moves no other row, and no text_input is in both files. With --stratify, an added row
+    moves at most one other row, of the same output. The files have only the two columns.
     """
     from tuner.cli.output import show
     from tuner.data import holdout as by_content
@@ -279,7 +280,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
     for path in (train, held):
         check_free(path, force, inputs)
     if realpath(train) == realpath(held):
-        raise click.UsageError("--train and --held name the same file")
+        raise click.UsageError("--train and --held are the same file")
     rows = read_all(given, drop_bad=drop_bad)
     sides = zip((train, held), by_content.split(rows, share, stratify=stratified), strict=True)
     written = [
@@ -294,8 +295,7 @@ def _row(path: Path, count: int, rows: int) -> dict[str, object]:
 
 
 def _wanted(given: DataInput, holdout: float | None, stratify: bool | None) -> tuple[float, bool]:
-    """What the options say, or else the spec."""
+    """The share and stratification of the options, or else of the spec."""
     evaluation = given.draft.evaluation if given.draft else None
-    said = evaluation.holdout if evaluation else None
-    share = holdout or said or _SHARE
+    share = holdout or (evaluation.holdout if evaluation else None) or _DEFAULT_SHARE
     return share, bool(evaluation and evaluation.stratify) if stratify is None else stratify

@@ -1,4 +1,4 @@
-"""data fix: a cleaned copy, and what was done to which row."""
+"""`tuner data fix`: write a cleaned copy and report the change of each row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from tuner.data.repair import Change, RepairedRow
     from tuner.errors import Problem
 
-_MOST_SHOWN = 50
+_MAX_SHOWN = 50
 _TEXT_CHARS = 40
 
 
 class _Tally(NamedTuple):
-    """What came of all rows."""
+    """The result for all rows."""
 
     rows: int
     changes: Sequence[Change]
@@ -34,11 +34,13 @@ class _Tally(NamedTuple):
 
 @click.command()
 @data_options
-@file_option("--to", "to", "Where to write the copy; without it nothing is written.")
-@click.option("--labels", is_flag=True, help="Variants and misspelt outputs become the label.")
-@click.option("--drop-conflicts", is_flag=True, help="Drop inputs that have several outputs.")
-@click.option("--drop-bad", is_flag=True, help="Drop rows that cannot be read.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@file_option("--to", "to", "The file to write; without it nothing is written.")
+@click.option(
+    "--labels", is_flag=True, help="Replace variants and misspellings of a label by the label."
+)
+@click.option("--drop-conflicts", is_flag=True, help="Drop inputs with different outputs.")
+@click.option("--drop-bad", is_flag=True, help="Drop unreadable rows.")
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing.")
 @force_option
 @yes_option
 @output_option
@@ -54,12 +56,12 @@ def fix(  # noqa: PLR0913 -- one parameter an option
     yes: bool,
     output: str,
 ) -> int:
-    """Write a cleaned copy of a CSV or JSON Lines file, and say what was done to each row.
+    """Write a cleaned copy of a CSV or JSON Lines file, and report the change of each row.
 
-    Mended: control characters, half characters, text decoded with the wrong encoding, numbers and true or
-    false where JSON needs text, empty cells beyond the last column. Dropped: rows with an empty
-    input or output, exact duplicates. What cannot be mended is listed and stays, exit code 2.
-    Other columns and keys stay as they are. FILE itself is never touched.
+    Repairs control characters, invalid Unicode, text decoded with the wrong encoding, JSON numbers and
+    booleans in place of text, and empty cells beyond the last column. Drops exact duplicates and rows
+    with an empty input or output. Errors that cannot be repaired are listed and stay, with exit code 2.
+    Other columns and keys are unchanged. FILE itself is never changed.
     """
     from tuner.data.formats.writers import check_free
     from tuner.data.repair import RepairOptions, repair
@@ -77,11 +79,11 @@ def fix(  # noqa: PLR0913 -- one parameter an option
 
 
 def _one_file(source: Source) -> tuple[Source, str]:
-    """The file, and whether it is CSV or JSON Lines.
+    """Return the file and its format, csv or jsonl.
 
     Raises:
-        DatasetError: It is something else.
-        click.UsageError: There are several.
+        DatasetError: It has another format.
+        click.UsageError: There are several files.
     """
     from tuner.data import READERS
     from tuner.data.formats.detection import detect
@@ -90,20 +92,20 @@ def _one_file(source: Source) -> tuple[Source, str]:
 
     paths = tuple(files(source.paths))
     if len(paths) != 1:
-        raise click.UsageError(f"{len(paths)} files are named: mend one at a time")
+        raise click.UsageError(f"{len(paths)} files given: fix one at a time")
     if not paths[0].is_file():
-        raise DatasetError([Problem(str(paths[0]), 0, 0, "is no file", "check the path")])
+        raise DatasetError([Problem(str(paths[0]), 0, 0, "is not a file", "check the path")])
     container = source.format if source.format in READERS else detect(paths[0], source.encoding)
     if container not in ("csv", "jsonl"):
-        what = f"is {container}, and only CSV and JSON Lines are mended"
+        what = f"is {container}; only CSV and JSON Lines can be fixed"
         to = paths[0].with_suffix(".jsonl")
-        fix = f"make it JSON Lines: `tuner data convert {paths[0]} --to {to}`, with --drop-bad if need be"
+        fix = f"convert it first: `tuner data convert {paths[0]} --to {to}` (--drop-bad drops unreadable rows)"
         raise DatasetError([Problem(str(paths[0]), 0, 0, what, fix, "not-plain")])
     return source._replace(paths=paths), container
 
 
 def _written(rows: Iterable[RepairedRow], to: Path, output: str, *, yes: bool) -> _Tally:
-    """Write the copy aside, and put it in its place once that is agreed to."""
+    """Write the copy to a temporary file, and move it into place after confirmation."""
     from tuner.data.formats.writers import aside
 
     with aside(to) as file:
@@ -112,7 +114,7 @@ def _written(rows: Iterable[RepairedRow], to: Path, output: str, *, yes: bool) -
         if asks:
             _report(tally, output, "")
             confirm(f"Write {to}?", yes=yes)
-    if not asks:  # whoever reads it may stop before the end
+    if not asks:  # after writing: a pipe may be closed early
         _report(tally, output, "")
     click.echo(f"wrote {to}", err=True)
     return tally
@@ -121,7 +123,7 @@ def _written(rows: Iterable[RepairedRow], to: Path, output: str, *, yes: bool) -
 def _counted(rows: Iterable[RepairedRow], file: IO[bytes] | None) -> _Tally:
     changes: list[Change] = []
     left: list[Problem] = []
-    count = -1  # what stands above the first row is none
+    count = -1  # the header is not a row
     for row in rows:
         count += 1
         changes += [_shortened(each) for each in row.changes]
@@ -137,7 +139,7 @@ def _shortened(change: Change) -> Change:
 
 
 def _short(text: str) -> str:
-    """With control characters as escapes, else nobody would see what goes."""
+    """Shorten a text, with control characters as escapes."""
     shown = "".join(
         each if each.isprintable() else ascii(each)[1:-1] for each in text[:_TEXT_CHARS]
     )
@@ -148,7 +150,7 @@ def _report(tally: _Tally, output: str, end: str) -> None:
     from tuner.cli.output import show
     from tuner.data.checks.report import capped
 
-    shown = tally.changes if output != "table" else tally.changes[:_MOST_SHOWN]
+    shown = tally.changes if output != "table" else tally.changes[:_MAX_SHOWN]
     if shown or output != "table":
         show([_record(each) for each in shown], output)
     if len(shown) < len(tally.changes):
@@ -156,12 +158,12 @@ def _report(tally: _Tally, output: str, end: str) -> None:
     for problem in capped(tally.left):
         click.echo(str(problem), err=True)
     dropped = {each.line for each in tally.changes if each.after is None}
-    mended = {each.line for each in tally.changes} - dropped
+    repaired = {each.line for each in tally.changes} - dropped
     left = {each.line for each in tally.left} - dropped
-    counts = f"{len(mended):,} mended, {len(dropped):,} dropped, {len(left):,} left as they are"
+    counts = f"{len(repaired):,} repaired, {len(dropped):,} dropped, {len(left):,} with errors left"
     click.echo(f"{tally.rows:,} rows: {counts}{end and f'; {end}'}", err=True)
     if any(each.severity == "error" and each.line in left for each in tally.left):
-        click.echo("--drop-bad drops rows that cannot be read", err=True)
+        click.echo("--drop-bad drops unreadable rows", err=True)
 
 
 def _record(change: Change) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What every data command is given: files of examples, or a spec that says where they are."""
+"""The input of every data command: files of examples, or a spec that refers to them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 class DataInput(NamedTuple):
-    """Examples, and what is known about the job they are for.
+    """Files of examples, and the settings of the job they are for.
 
     Attributes:
-        source: To tune on.
-        held: To evaluate with; None unless a spec names a file for that.
-        limits: What the target takes.
-        instruction: Put in front of every text_input.
-        ignore: Rules that are switched off.
+        source: Training examples.
+        held: Held-out examples, if the spec names files for them.
+        limits: Of the target.
+        instruction: Put before every text_input.
+        ignore: Disabled rules.
         base_model: ``models/ID`` of the spec, or empty.
         draft: The spec, or None.
     """
@@ -47,10 +47,10 @@ class DataInput(NamedTuple):
 
 
 def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
-    """Every row to tune on, and what is wrong with those that cannot be read, the first of each kind.
+    """Return all readable training rows, and the first problems of each rule in the others.
 
     Raises:
-        DatasetError: No row can be read.
+        DatasetError: No row is readable.
     """
     from tuner.cli.output import with_progress
     from tuner.data import read
@@ -70,13 +70,13 @@ def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
 
 
 def data_options(command: F) -> F:
-    """Add FILE... and how to read them, whatever a spec says; the command gets one ``given``."""
+    """Add FILE... and options that override a spec; the command gets a DataInput, ``given``."""
 
     @wraps(command)
     def configured(*args: Any, **options: Any) -> Any:
         files = [Path(each) for each in options.pop("files")]
-        said = _Said(*(options.pop(name) for name in _Said._fields))
-        return command(*args, given=_given(files, said, options.pop("for_target")), **options)
+        overrides = _Overrides(*(options.pop(name) for name in _Overrides._fields))
+        return command(*args, given=_given(files, overrides, options.pop("for_target")), **options)
 
     for option in reversed(_OPTIONS):
         configured = option(configured)
@@ -87,37 +87,39 @@ def _known_encoding(_: click.Context, __: click.Parameter, name: str | None) -> 
     from tuner.data.formats.encodings import is_of_text
 
     if name is not None and not is_of_text(name):
-        raise click.UsageError(f"{name!r} is no encoding of text; cp1252, say, is one")
+        raise click.UsageError(f"{name!r} is not a text encoding; an example is cp1252")
     return name
 
 
 _OPTIONS = (
     click.argument("files", metavar="FILE...", nargs=-1, required=True),
-    click.option("--text-input", metavar="COLUMN", help="The column or key of the input."),
-    click.option("--output-column", metavar="COLUMN", help="The column or key of the answer."),
+    click.option("--text-input", metavar="COLUMN", help="Column or key of the input."),
+    click.option("--output-column", metavar="COLUMN", help="Column or key of the answer."),
     click.option(
         "--format",
         "data_format",
         type=click.Choice(FORMATS),
-        help="What the files hold; by name and content unless said.",
+        help="Format of the files; default: detected from name and content.",
     ),
-    click.option("--encoding", callback=_known_encoding, help="Of text files; utf-8 unless said."),
+    click.option(
+        "--encoding", callback=_known_encoding, help="Encoding of text files; default: utf-8."
+    ),
     click.option(
         "--multi-turn",
         type=click.Choice(["refuse", "expand"]),
-        help="Conversations of several turns: refused unless said, or an example for every answer.",
+        help="Conversations with several turns: refuse (default), or expand into one example per answer.",
     ),
     click.option(
         "--for",
         "for_target",
         type=click.Choice(list(TARGETS)),
-        help="Whose limits count; the spec's target, or else local.",
+        help="Target whose limits apply; default: the spec's target, or local.",
     ),
 )
 
 
-class _Said(NamedTuple):
-    """How to read the files, as far as options say it."""
+class _Overrides(NamedTuple):
+    """The options that override how files are read."""
 
     text_input: str | None
     output_column: str | None
@@ -125,8 +127,8 @@ class _Said(NamedTuple):
     encoding: str | None
     multi_turn: Turns | None
 
-    def over(self, source: Source) -> Source:
-        """The same files, read as the options say."""
+    def apply_to(self, source: Source) -> Source:
+        """Apply the options to a source."""
         columns = Columns(
             self.text_input or source.columns.text_input,
             self.output_column or source.columns.output,
@@ -139,17 +141,19 @@ class _Said(NamedTuple):
         )
 
 
-def _given(files: Sequence[Path], said: _Said, target: str | None) -> DataInput:
+def _given(files: Sequence[Path], overrides: _Overrides, target: str | None) -> DataInput:
     specs = [path for path in files if path.suffix.lower() in SPEC_SUFFIXES]
     if not specs:
-        return DataInput(said.over(Source(tuple(files))), None, TARGETS[target or "local"].limits)
+        return DataInput(
+            overrides.apply_to(Source(tuple(files))), None, TARGETS[target or "local"].limits
+        )
     if len(files) > 1:
-        raise click.UsageError(f"{specs[0]} is a job spec: name it alone")
-    return _of_spec(specs[0], said, target)
+        raise click.UsageError(f"{specs[0]} is a job spec: give no other file with it")
+    return _from_spec(specs[0], overrides, target)
 
 
-def _of_spec(path: Path, said: _Said, target: str | None) -> DataInput:
-    """What a spec says about its data; other parts of it may be wrong or missing."""
+def _from_spec(path: Path, overrides: _Overrides, target: str | None) -> DataInput:
+    """Read the data section of a spec; its other sections may be invalid or missing."""
     from tuner.errors import SpecError
     from tuner.jobspec.load import limits_of, read_partial_spec, source_of
 
@@ -157,7 +161,7 @@ def _of_spec(path: Path, said: _Said, target: str | None) -> DataInput:
     if draft.training_data is None:
         raise SpecError(draft.problems)
     data, evaluation = draft.training_data, draft.evaluation
-    source = said.over(source_of(data))
+    source = overrides.apply_to(source_of(data))
     held = (
         source._replace(paths=evaluation.paths, format="auto")
         if evaluation and evaluation.paths

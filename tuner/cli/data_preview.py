@@ -1,4 +1,4 @@
-"""data preview: examples exactly as the model will see them."""
+"""`tuner data preview`: examples exactly as the model will see them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Chosen(NamedTuple):
-    """An example to show, its number among all of them, and its file."""
+    """An example to show, its file, and its number among all examples."""
 
     path: str
     row: int
@@ -31,17 +31,18 @@ class Chosen(NamedTuple):
 
 @click.command()
 @data_options
-@click.option("--row", type=click.IntRange(1), help="Begin with the Nth example.")
-@click.option("--line", type=click.IntRange(1), help="Begin with the example on this line.")
+@click.option("--row", type=click.IntRange(1), help="Start with the Nth example.")
+@click.option("--line", type=click.IntRange(1), help="Start with the example on this line.")
 @click.option(
-    "-n", "many", type=click.IntRange(1), default=1, show_default=True, help="Show so many."
+    "-n", "many", type=click.IntRange(1), default=1, show_default=True, help="Number of examples."
 )
+@click.option("--tokens", "cut", is_flag=True, help="Mark the end of each token.")
+@click.option("--full", is_flag=True, help="Show long examples completely.")
 @click.option(
-    "--tokens", "cut", is_flag=True, help="Show where one token ends and the next begins."
-)
-@click.option("--full", is_flag=True, help="Leave nothing out, however long it is.")
-@click.option(
-    "--model", default="", metavar="MODEL", help="Whose template and tokenizer, models/ID."
+    "--model",
+    default="",
+    metavar="MODEL",
+    help="Model whose chat template and tokenizer are used (models/ID).",
 )
 @output_option
 def preview(  # noqa: PLR0913 -- which, and how
@@ -57,16 +58,16 @@ def preview(  # noqa: PLR0913 -- which, and how
 ) -> None:
     """Show examples exactly as the model will see them.
 
-    With the chat template and its special tokens, and what the model is taught, the only tokens
-    that count in the loss, in another colour or else in brackets. Where the model's tokenizer is
-    not on this machine, what the request will hold.
+    Includes the chat template and its special tokens. The trained tokens, on which the loss is computed,
+    are coloured or in brackets. If the model's tokenizer is not on this machine, shows the request
+    instead.
     """
-    from tuner.cli.data_token_estimate import counter_or_usual
+    from tuner.cli.data_token_estimate import counter_or_default
     from tuner.cli.output import show
 
     if row and line:
-        raise click.UsageError("--row and --line exclude each other: keep one of them")
-    counter = counter_or_usual(given, model)
+        raise click.UsageError("--row and --line are mutually exclusive: keep one of them")
+    counter = counter_or_default(given, model)
     chosen = list(islice(_chosen(given, row, line), many))
     if output != "table":
         show([_record(given, each, counter) for each in chosen], output)
@@ -81,11 +82,11 @@ def preview(  # noqa: PLR0913 -- which, and how
     if counter:
         show_legend(counter, cut=cut)
     else:
-        click.echo(f"this is what the request holds: {_why_no_tokens(given)}", err=True)
+        click.echo(f"shown as in the request: {_why_no_tokens(given)}", err=True)
 
 
 def _chosen(given: DataInput, row: int | None, line: int | None) -> Iterator[Chosen]:
-    """The examples from a place on."""
+    """Yield the examples from the chosen one on."""
     first = _row_on(given, line) if line else row or 1
     found = False
     for each in islice(_all(given), first - 1, None):
@@ -96,7 +97,7 @@ def _chosen(given: DataInput, row: int | None, line: int | None) -> Iterator[Cho
 
 
 def _all(given: DataInput) -> Iterator[Chosen]:
-    """Raises DatasetError when there are only rows that cannot be read."""
+    """Yield all examples. Raises DatasetError if no row is readable."""
     from tuner.data import read
     from tuner.data.checks.report import ProblemTally
     from tuner.errors import DatasetError
@@ -104,14 +105,14 @@ def _all(given: DataInput) -> Iterator[Chosen]:
     number, problems = 0, ProblemTally()
     for batch in read(given.source):
         problems.add_all(batch.problems)
-        for number, example in enumerate(batch.examples(), number + 1):  # noqa: B020 -- it goes on
+        for number, example in enumerate(batch.examples(), number + 1):  # noqa: B020 -- continues counting
             yield Chosen(batch.path, number, example)
     if problems.counts and not number:
         raise DatasetError(problems.capped())
 
 
 def _row_on(given: DataInput, line: int) -> int:
-    """The example that stands on a line of the first file; a row may have several."""
+    """Return the number of the example on a line of the first file; a row may span several lines."""
     from tuner.data import read
     from tuner.errors import DatasetError
 
@@ -124,18 +125,18 @@ def _row_on(given: DataInput, line: int) -> int:
         if batch.lines and batch.lines[-1] > line:
             break
     if not number:
-        raise click.UsageError(f"no example stands on line {line:,}")
+        raise click.UsageError(f"there is no example on line {line:,}")
     return number
 
 
 def _record(given: DataInput, each: Chosen, counter: TokenCounter | None) -> dict[str, Any]:
 
-    asked = f"{given.instruction}\n\n" if given.instruction else ""
+    instruction = f"{given.instruction}\n\n" if given.instruction else ""
     return {
         "path": each.path,
         "row": each.row,
         "line": each.example.line,
-        "text_input": asked + each.example.text_input,
+        "text_input": instruction + each.example.text_input,
         "output": each.example.output,
         **(tokens_of(counter, each.example) if counter else {}),
     }
@@ -151,11 +152,11 @@ def _why_no_tokens(given: DataInput) -> str:
 BEGIN, END = "⟦", "⟧"
 CUT = "╎"
 _HEAD, _TAIL = 400, 200
-"""Runs of tokens that are shown of a long prompt or output."""
+"""Runs of tokens shown at the start and end of a long prompt or output."""
 
 
 class Look(NamedTuple):
-    """How the parts of an example are told apart."""
+    """Styles that distinguish the parts of an example."""
 
     prompt: dict[str, Any]
     special: dict[str, Any]
@@ -170,7 +171,7 @@ PLAIN = Look({}, {}, {}, {})
 
 
 def row_of(counter: TokenCounter, example: Example) -> Row:
-    """The example as the engine makes it, whatever its length."""
+    """Tokenize an example as the engine does, of any length."""
     from tuner.engine import EngineError
     from tuner.engine.batches import rows
     from tuner.errors import RequestRefused
@@ -184,7 +185,7 @@ def row_of(counter: TokenCounter, example: Example) -> Row:
 
 
 def tokens_of(counter: TokenCounter, example: Example) -> dict[str, Any]:
-    """For programs: the tokens, which of them count in the loss, and whether the model takes them."""
+    """Return the tokens, which of them are trained on, and whether the model accepts them."""
     from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
@@ -207,7 +208,7 @@ def tokens_of(counter: TokenCounter, example: Example) -> dict[str, Any]:
 
 
 def show_example(counter: TokenCounter, example: Example, *, cut: bool, full: bool) -> None:
-    """Print one, as the model sees it."""
+    """Print an example as the model sees it."""
     from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
@@ -222,32 +223,36 @@ def show_example(counter: TokenCounter, example: Example, *, cut: bool, full: bo
     between = CUT if cut and look is COLOURS else ""
     click.echo(f"{prompt}{between}{begin}{answer}{end}")
     prompts, outputs = len(row.prompt), len(row.answer)
-    click.echo(f"{prompts + outputs:,} tokens: {prompts:,} of the prompt, {outputs:,} learnt")
+    click.echo(f"{prompts + outputs:,} tokens: {prompts:,} in the prompt, {outputs:,} trained")
     if len(row) > counter.limit:
         more = f"{len(row) - counter.limit:,} more than the {counter.limit:,} the model takes"
-        click.secho(f"too long: {more}; nothing is cut off, the tuning is refused", fg="red")
+        click.secho(
+            f"too long: {more}; the tuning would be rejected, nothing is truncated", fg="red"
+        )
     click.echo()
 
 
 def show_request(instruction: str, example: Example) -> None:
-    """Print what is sent of one."""
-    asked = f"{instruction}\n\n" if instruction else ""
-    for name, text in (("text_input", asked + example.text_input), ("output", example.output)):
+    """Print an example as it is sent."""
+    prefix = f"{instruction}\n\n" if instruction else ""
+    for name, text in (("text_input", prefix + example.text_input), ("output", example.output)):
         click.secho(f"{name}:", fg="cyan")
         click.echo(visible(text))
     click.echo()
 
 
 def show_legend(counter: TokenCounter, *, cut: bool) -> None:
-    """Say what the colours or brackets mean; on stderr, for it is no part of an example."""
+    """Explain the colours or brackets on stderr."""
     if _in_colour():
         special = click.style("special tokens", **COLOURS.special)
-        learnt = click.style("what is learnt: the loss is taken on it", **COLOURS.learnt)
-        said = f"{special}, {learnt}"
+        trained = click.style("trained tokens (the loss is computed on them)", **COLOURS.learnt)
+        text = f"{special}, {trained}"
     else:
-        said = f"between {BEGIN} and {END}: what is learnt, the loss is taken on it"
+        text = f"between {BEGIN} and {END}: trained tokens (the loss is computed on them)"
     marks = f"; {CUT} ends a token" if cut else ""
-    click.echo(f"as {counter.model} sees it: {said}{marks}; ↵ is a line end in the text", err=True)
+    click.echo(
+        f"as {counter.model} sees it: {text}{marks}; ↵ is a line break in the text", err=True
+    )
 
 
 def _in_colour() -> bool:
@@ -272,18 +277,18 @@ def _shortened(runs: Sequence[TokenText], *, full: bool) -> Iterator[TokenText]:
         yield from runs
         return
     yield from runs[:_HEAD]
-    left = f"\n[... {len(runs) - _HEAD - _TAIL:,} tokens, which --full shows ...]\n"
+    left = f"\n[... {len(runs) - _HEAD - _TAIL:,} more tokens, shown by --full ...]\n"
     yield TokenText(left, (), is_special=True)
     yield from runs[-_TAIL:]
 
 
 def visible(text: str) -> str:
-    """Line ends with a sign, other control characters as escapes: nothing may steer a terminal."""
-    return "".join(_SIGNS.get(each) or _inert(each) for each in text)
+    """Show line breaks as a sign and other control characters as escapes."""
+    return "".join(_SIGNS.get(each) or _escaped(each) for each in text)
 
 
 _SIGNS = {"\n": "↵\n"}
 
 
-def _inert(each: str) -> str:
+def _escaped(each: str) -> str:
     return each if each.isprintable() else each.encode("unicode_escape").decode("ascii")

@@ -1,4 +1,4 @@
-"""data stats: how long examples are, what their outputs are, and what repeats."""
+"""`tuner data stats`: lengths and outputs of examples."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ _LABEL_CHARS = 40
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the same as a page with pictures; it holds no input.",
+    help="Write an HTML page with charts; it contains no inputs.",
 )
-@click.option("--force", is_flag=True, help="Write over FILE.")
-@click.option("--model", default="", metavar="MODEL", help="Whose tokenizer counts, models/ID.")
+@click.option("--force", is_flag=True, help="Overwrite an existing FILE.")
+@click.option(
+    "--model", default="", metavar="MODEL", help="Model whose tokenizer counts (models/ID)."
+)
 @output_option
 def stats(given: DataInput, page: Path | None, model: str, output: str, *, force: bool) -> None:
-    """Show how long examples are, and what their outputs are.
+    """Show the lengths and outputs of examples.
 
-    A percentile p95 is the least length that 95 of 100 rows do not exceed. Tokens are counted when
-    the tokenizer is on this machine; prompts with template and instruction, as the model sees them.
+    p95 is the smallest length that 95 % of the rows do not exceed. Tokens are counted if the tokenizer is
+    on this machine; prompts include the chat template and the instruction.
     """
-    from tuner.cli.data_token_estimate import counter_or_usual
+    from tuner.cli.data_token_estimate import counter_or_default
     from tuner.cli.output import show
 
-    counter = counter_or_usual(given, model)
+    counter = counter_or_default(given, model)
     found = _measured(given, counter)
     if page:
         _write(page, found, given, counter, force=force)
@@ -70,13 +72,12 @@ def _measured(given: DataInput, counter: TokenCounter | None) -> Stats:
     if problems.counts and not found.rows:
         raise DatasetError(problems.capped())
     if problems.counts:
-        more = "they are left out here; `tuner data check` says what is wrong with them"
-        click.echo(f"rows that cannot be read: {found.unreadable:,}; {more}", err=True)
+        click.echo(f"{found.unreadable:,} unreadable rows; `tuner data check` lists them", err=True)
     return found._replace(held_out=_held_out(given))
 
 
 def _held_out(given: DataInput) -> int | None:
-    """As a run would part them; None when the spec, or no spec, says nothing of it."""
+    """Number of held-out rows of a run; None if there is no spec or no holdout."""
     from tuner.data import read
     from tuner.data.holdout import split
 
@@ -96,14 +97,16 @@ def _write(
     from tuner.data.summary import summary_page
 
     names = ", ".join(path.name for path in given.source.paths)
-    about = f"Tokens as {counter.model} counts them." if counter else "No tokenizer was at hand."
+    about = (
+        f"Tokens as {counter.model} counts them." if counter else "No tokenizer is on this machine."
+    )
     text = summary_page(found, names, about, counter.limit if counter else 0)
     write_page(page, text, force=force, inputs=given.source.paths)
     click.echo(f"wrote {page}", err=True)
 
 
 def _record(found: Stats, counter: TokenCounter | None) -> dict[str, Any]:
-    """For programs: every figure, the bins of the pictures included."""
+    """Return every figure, including the bins of the charts."""
     record = found._asdict()
     record |= {
         name: each._asdict() | {"bins": [one._asdict() for one in each.bins]}
@@ -120,8 +123,8 @@ def _lines(found: Stats, counter: TokenCounter | None) -> Iterator[str]:
         yield ""
         yield from _aligned(_table(found))
     if counter:
-        yield f"tokens as {counter.model} counts them, which takes {counter.limit:,} an example;"
-        yield "prompts with template and instruction, outputs with the end of the turn"
+        yield f"tokens counted by {counter.model}, which takes {counter.limit:,} per example;"
+        yield "prompts include template and instruction, outputs the end of the turn"
     if found.labels:
         yield ""
         yield from _aligned(_bars(found.labels))
@@ -144,7 +147,7 @@ def _table(found: Stats) -> list[list[str]]:
 
 
 def _sparkline(lengths: Lengths) -> str:
-    """How many rows have which length, from the shortest to the longest."""
+    """A histogram of lengths."""
     top = max(each.rows for each in lengths.bins)
     return "".join(_STEPS[-(-each.rows * 8 // top)] for each in lengths.bins)
 
@@ -167,7 +170,7 @@ def _short(text: str) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """The first and the last column to the left, numbers to the right."""
+    """Align the first and last column left, numbers right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *numbers, last in rows:
         padded = [each.rjust(width) for each, width in zip(numbers, widths[1:-1], strict=True)]

@@ -1,4 +1,4 @@
-"""What a tuning takes: its tokens, its steps and its time, found out."""
+"""Count or estimate the tokens of a tuning, and the time it takes on this machine."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from tuner.types import Example, TargetConfig
 
 
-class Job(NamedTuple):
-    """What is asked about.
+class TokenJob(NamedTuple):
+    """The tuning to estimate.
 
     Attributes:
-        model: To be tuned: a base model, or a tuned one.
-        counter: None when the service has to count.
-        examples: To tune on, the instruction in front.
-        held_out: Rows beside them.
+        model: The base model, or the tuned model to tune further.
+        counter: None if the service has to count.
+        examples: Training examples, with the instruction.
+        held_out: Number of held-out rows.
     """
 
     config: TargetConfig
@@ -50,101 +50,100 @@ class Job(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all; the last batch of an epoch may be smaller."""
-        asked = Hyperparameters(self.epochs, self.batch_size)
-        return total_steps(len(self.examples), asked)
+        """Number of training steps; the last batch of an epoch may be smaller."""
+        parameters = Hyperparameters(self.epochs, self.batch_size)
+        return total_steps(len(self.examples), parameters)
 
 
-class Needs(NamedTuple):
-    """What was found out; what is None is not known.
+class TuningEstimate(NamedTuple):
+    """The estimate; None means unknown.
 
     Attributes:
         tokens: Of one epoch.
-        too_long: Examples that have more tokens than the model takes.
-        is_remembered: Whether the pace was measured at another time.
+        too_long: Number of examples with more tokens than the model takes.
+        is_cached: Whether the time was measured earlier.
     """
 
-    job: Job
+    job: TokenJob
     tokens: TokenEstimate
     too_long: int | None = None
     price: Price | None = None
     pace: TimeEstimate | None = None
-    is_remembered: bool = False
+    is_cached: bool = False
 
     @property
     def total(self) -> int:
-        """TokenCounts of all epochs."""
+        """Tokens of all epochs."""
         return (self.tokens.prompt + self.tokens.output) * self.job.epochs
 
     @property
     def error(self) -> int:
-        """By how many that may be off."""
+        """Half the width of the 95 % interval of ``total``."""
         both = (self.tokens.prompt_error**2 + self.tokens.output_error**2) ** 0.5
         return round(float(both) * self.job.epochs)
 
     @property
     def seconds(self) -> float | None:
-        """On this machine, from the start of the tuning's process."""
+        """Duration on this machine, including the start of the process."""
         return self.pace.seconds(self.job.steps, self.total) if self.pace else None
 
 
 def job_of(
     given: DataInput, config: TargetConfig, model: str, epochs: int | None, batch_size: int | None
-) -> Job:
-    """Read the rows to tune on, and settle what options and spec leave open.
+) -> TokenJob:
+    """Read the training rows, and combine options, spec and defaults.
 
     Raises:
-        DatasetError: There is no row to tune on.
-        UsageError: Nothing says which model the service shall count for.
+        DatasetError: There are no training rows.
+        UsageError: No model is given.
     """
     examples, held_out = _examples(given)
     spec = given.draft.spec if given.draft else None
-    asked = spec.hyperparameters if spec else None
+    parameters = spec.hyperparameters if spec else None
     counter = _counter(given, config, model)
     named = counter.model if counter else model or given.base_model
     named = named or (spec.tuned_model_source if spec else "")
     if not named:
         raise click.UsageError(
-            "name the model that is to be tuned, as `tuner models list` does: --model models/ID"
+            "the model to tune is missing: add --model models/ID (`tuner models list` lists them)"
         )
-    return Job(
+    return TokenJob(
         config,
         named if "/" in named else f"models/{named}",
         counter,
         examples,
         held_out,
-        epochs or (asked and asked.epoch_count) or DEFAULT_EPOCHS,
+        epochs or (parameters and parameters.epoch_count) or DEFAULT_EPOCHS,
         batch_size
-        or (asked and asked.batch_size)
+        or (parameters and parameters.batch_size)
         or BATCH_SIZES[len(examples) >= LARGE_DATASET_EXAMPLES],
     )
 
 
 def _examples(given: DataInput) -> tuple[Sequence[Example], int]:
-    """Those to tune on, as they will be sent, and how many are held out."""
+    """Return the training examples as they are sent, and the number of held-out ones."""
     from tuner.data.holdout import split
     from tuner.jobspec.load import with_instruction
 
     rows, problems = rows_of(given)
     if problems:
-        more = "`tuner data check` says what is wrong with them"
-        click.echo(f"rows that cannot be read are not counted: {more}", err=True)
+        click.echo("unreadable rows are not counted; `tuner data check` lists them", err=True)
     evaluation = given.draft.evaluation if given.draft else None
     held: Sequence[Example] = ()
     if evaluation and evaluation.holdout is not None:
-        tuned, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
-        rows = list(tuned)
+        train, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
+        rows = list(train)
     return list(with_instruction(rows, given.instruction)), len(held)
 
 
 def _counter(given: DataInput, config: TargetConfig, model: str) -> TokenCounter | None:
-    """For the target on this machine, whose model is fetched first where it is not here."""
+    """Open the counter for a local target; fetch the model first if necessary."""
     if config.kind != "local" or config.endpoint:
         return None
-    bare = given._replace(instruction="")  # it is in front of the examples already
+    bare = given._replace(instruction="")  # already part of the examples
     name = model or given.base_model
     if not name:
-        return counter_or_usual(bare)
+        return counter_or_default(bare)
     found = find_counter(bare._replace(draft=None), name)
     if found is None:
         from tuner.cli.models import pull_missing
@@ -154,26 +153,26 @@ def _counter(given: DataInput, config: TargetConfig, model: str) -> TokenCounter
     return found
 
 
-def counted(job: Job, *, every: bool) -> Needs:
-    """Count, here or by asking the service.
+def counted(job: TokenJob, *, every: bool) -> TuningEstimate:
+    """Count tokens on this machine, or with the service.
 
     Args:
-        job: What for.
-        every: Whether the service is asked for every row, not for a sample.
+        job: What to count.
+        every: Count every row with the service, not a sample.
 
     Raises:
-        TunerError: The service cannot be asked, or does not count.
+        TunerError: The service is unavailable, or cannot count.
     """
     if job.counter:
         return _counted_here(job, job.counter)
     found = list(job.examples) if every else sample(job.examples)
     inputs = sum(len(each.text_input) for each in job.examples)
     outputs = sum(len(each.output) for each in job.examples)
-    pairs = list(zip(found, _asked(job, found), strict=True))
-    return Needs(job, estimate(pairs, len(job.examples), inputs, outputs))
+    pairs = list(zip(found, _count_with_service(job, found), strict=True))
+    return TuningEstimate(job, estimate(pairs, len(job.examples), inputs, outputs))
 
 
-def _counted_here(job: Job, counter: TokenCounter) -> Needs:
+def _counted_here(job: TokenJob, counter: TokenCounter) -> TuningEstimate:
 
     prompt = output = longest = too_long = number = 0
     inputs = (each.text_input for each in job.examples)
@@ -184,25 +183,25 @@ def _counted_here(job: Job, counter: TokenCounter) -> Needs:
             longest = max(longest, sum(each))
             too_long += sum(each) > counter.limit
             show(f"{number:,} of {len(job.examples):,} rows")
-    return Needs(job, TokenEstimate(prompt, output, 0, 0, number, longest), too_long)
+    return TuningEstimate(job, TokenEstimate(prompt, output, 0, 0, number, longest), too_long)
 
 
-def _asked(job: Job, examples: Sequence[Example]) -> list[TokenCounts]:
+def _count_with_service(job: TokenJob, examples: Sequence[Example]) -> list[TokenCounts]:
     from tuner.cli.target_calls import call
 
-    with progress(f"asking {job.config.endpoint or job.config.kind}") as show:
+    with progress(f"counting with {job.config.endpoint or job.config.kind}") as show:
 
-        def told(done: int) -> None:
+        def show_count(done: int) -> None:
             show(f"{done:,} of {len(examples):,} rows")
 
-        async def question(target: Target) -> list[TokenCounts]:
-            return await count(target, job.model, examples, told)
+        async def counts(target: Target) -> list[TokenCounts]:
+            return await count(target, job.model, examples, show_count)
 
-        return call(job.config, question)
+        return call(job.config, counts)
 
 
-def timed(found: Needs, *, again: bool) -> Needs:
-    """The same, and how fast this machine tunes such rows: remembered, or measured now."""
+def timed(found: TuningEstimate, *, again: bool) -> TuningEstimate:
+    """Add the time on this machine: cached, or measured now."""
     from tuner.engine import time_estimate
     from tuner.home import calibration_file
 
@@ -217,28 +216,26 @@ def timed(found: Needs, *, again: bool) -> Needs:
     sample = time_estimate.Sample(counter.folder, counter.limit, examples, job.batch_size, mean)
     known = None if again else time_estimate.load_estimate(sample, calibration_file())
     if known:
-        return found._replace(pace=known, is_remembered=True)
-    with progress("measuring how fast this machine tunes") as show:
+        return found._replace(pace=known, is_cached=True)
+    with progress("measuring the speed of this machine") as show:
         show("loading the model")
         measured = time_estimate.measure_estimate(sample, lambda steps: show(f"{steps} steps"))
     if measured:
         time_estimate.save_estimate(sample, measured, calibration_file())
     else:
-        click.echo("how fast this machine tunes could not be measured", err=True)
+        click.echo("the speed of this machine could not be measured", err=True)
     return found._replace(pace=measured)
 
 
 SAMPLE_ROWS = 300
-MAX_CALLS_IN_FLIGHT = 16
-"""Calls in flight: enough to hide their way there and back, far below what a service allows."""
-_Z_95 = 1.96
-"""Standard errors to both sides that hold 95 of 100 true values."""
+MAX_CALLS_IN_FLIGHT = 16  # hides network latency, and is far below services' limits
+_Z_95 = 1.96  # standard errors on both sides of a 95 % interval
 
 
 class TokenEstimate(NamedTuple):
-    """TokenCounts of all rows, and by how much that may be off, in 95 of 100 cases.
+    """Tokens of all rows, with half the width of the 95 % interval.
 
-    ``prompt_error`` and ``output_error`` are 0 when all rows were counted.
+    ``prompt_error`` and ``output_error`` are 0 if all rows were counted.
     """
 
     prompt: int
@@ -252,16 +249,16 @@ class TokenEstimate(NamedTuple):
 async def count(
     target: Target, model: str, examples: Sequence[Example], show: Callable[[int], None]
 ) -> list[TokenCounts]:
-    """Ask for every example, some at a time.
+    """Count each example with the service, in parallel.
 
-    An output is counted as what it adds to its prompt: what the service puts around a turn is not
-    counted twice. The first refusal ends it, and is raised as the service gave it.
+    An output counts what it adds to its prompt, so tokens around a turn are not counted twice. Raises the
+    service's first error.
     """
-    gate, done = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT), 0
+    semaphore, done = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT), 0
 
     async def one(example: Example) -> TokenCounts:
         nonlocal done
-        async with gate:
+        async with semaphore:
             prompt = await target.count_tokens(model, example.text_input)
             both = await target.count_tokens(model, example.text_input + example.output)
         done += 1
@@ -271,32 +268,31 @@ async def count(
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(each)) for each in examples]
-    except ExceptionGroup as refusals:
-        raise refusals.exceptions[0] from None
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
 def sample(examples: Sequence[Example], most: int = SAMPLE_ROWS) -> list[Example]:
-    """So many of the examples, drawn by chance, the same ones every time."""
+    """Draw a random sample, the same one every time."""
     if len(examples) <= most:
         return list(examples)
-    chosen = random.Random(0).sample(range(len(examples)), most)  # noqa: S311 -- no secret
+    chosen = random.Random(0).sample(range(len(examples)), most)  # noqa: S311 -- not a secret
     return [examples[at] for at in sorted(chosen)]
 
 
 def estimate(
     counted: Sequence[tuple[Example, TokenCounts]], rows: int, input_chars: int, output_chars: int
 ) -> TokenEstimate:
-    """From at least one row to all: tokens grow with characters, which are known of all rows.
+    """Estimate the tokens of all rows from a sample, by their characters.
 
-    Regression estimates, with the finite population's correction (Cochran, Sampling Techniques,
-    ch. 7).
+    A regression estimate with finite population correction (Cochran, Sampling Techniques, ch. 7).
 
     Args:
-        counted: A sample, or all.
-        rows: How many there are.
-        input_chars: Of all rows together.
-        output_chars: Likewise.
+        counted: A sample of at least one row.
+        rows: Number of all rows.
+        input_chars: Sum over all rows.
+        output_chars: Sum over all rows.
     """
     prompts = [(len(example.text_input), tokens.prompt) for example, tokens in counted]
     outputs = [(len(example.output), tokens.output) for example, tokens in counted]
@@ -307,7 +303,7 @@ def estimate(
 
 
 def _extended(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tuple[int, int]:
-    """The sum of tokens over all rows, and half the width of its interval."""
+    """Return the estimated sum over all rows, and half the width of its interval."""
     n = len(pairs)
     chars, tokens = (sum(column) / n for column in zip(*pairs, strict=True))
     spread = sum((x - chars) ** 2 for x, _ in pairs)
@@ -318,13 +314,13 @@ def _extended(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tu
 
 
 def find_counter(given: DataInput, model: str = "") -> TokenCounter | None:
-    """A counter for a model of the local target, if its files are here.
+    """Return a token counter for a local target's model, if the model is on this machine.
 
-    Nothing is fetched, no service is asked, torch is not loaded.
+    Fetches nothing, calls no service and does not load torch.
 
     Args:
-        given: Its instruction is counted; a spec that names another service has no counter.
-        model: ``models/ID`` or the ID, in place of the one that the spec names.
+        given: Its instruction is counted; a spec for another service has no counter.
+        model: ``models/ID`` or the ID, instead of the spec's.
     """
     from tuner.tokens import open_counter
 
@@ -335,11 +331,11 @@ def find_counter(given: DataInput, model: str = "") -> TokenCounter | None:
     return open_counter(name, given.instruction) if name else None
 
 
-def counter_or_usual(given: DataInput, model: str = "") -> TokenCounter | None:
-    """The same, and where nothing names a model: the first of those known that is here.
+def counter_or_default(given: DataInput, model: str = "") -> TokenCounter | None:
+    """Like ``find_counter``; without a model use the first known one on this machine.
 
     Raises:
-        RequestRefused: ``model`` was named, and is not here.
+        RequestRefused: ``model`` is not on this machine.
     """
     from tuner.tokens import open_counter
 

@@ -1,4 +1,4 @@
-"""data tokens: how many tokens a tuning takes, how many steps, and how long or what price."""
+"""`tuner data tokens`: the tokens, steps, time and price of a tuning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tuner.cli.data_options import DataInput
-    from tuner.cli.data_token_estimate import Needs
+    from tuner.cli.data_token_estimate import TuningEstimate
     from tuner.errors import Problem
     from tuner.types import TargetConfig
     from tuner.yaml_source import Document
@@ -23,24 +23,28 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_options
-@click.option("--model", default="", metavar="MODEL", help="To be tuned: models/ID, or the ID.")
 @click.option(
-    "--epochs", type=click.IntRange(1), help="Passes over the rows; else the spec's, or 5."
+    "--model", default="", metavar="MODEL", help="The model to tune: models/ID, or the ID."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), help="Rows a step; else the spec's, or 4 or 16."
+    "--epochs", type=click.IntRange(1), help="Number of epochs; default: the spec's, or 5."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Rows per training step; default: the spec's, or 4 or 16.",
 )
 @click.option(
     "--prices",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="What a million training tokens cost, by model; docs/prices.yaml is an example.",
+    help="Prices per million training tokens, by model; see docs/prices.yaml.",
 )
 @click.option(
-    "--all", "every", is_flag=True, help="Ask the service for every row, not for a sample."
+    "--all", "every", is_flag=True, help="Count every row with the service, not a sample."
 )
-@click.option("--no-time", is_flag=True, help="Do not measure how fast this machine tunes.")
-@click.option("--again", is_flag=True, help="Measure it again, in place of what is remembered.")
+@click.option("--no-time", is_flag=True, help="Do not measure the speed of this machine.")
+@click.option("--again", is_flag=True, help="Measure again, instead of using the cached result.")
 @target_options
 @output_option
 def tokens(  # noqa: PLR0913 -- what for, and how
@@ -56,12 +60,11 @@ def tokens(  # noqa: PLR0913 -- what for, and how
     again: bool,
     output: str,
 ) -> None:
-    """Say how many tokens and steps a tuning takes, and how long or what price.
+    """Show the tokens, steps, time and price of a tuning.
 
-    Rows that are held out are not counted. The tokenizer on this machine counts, or else the
-    service: then a sample of rows, and what it tells of all with the error that 95 of 100 such
-    samples keep to. The time on this machine is measured with some real steps, at most some 15
-    seconds, and remembered in TUNER_HOME.
+    Held-out rows are not counted. Tokens are counted with the tokenizer on this machine, or else
+    estimated from a sample counted by the service, with a 95 % interval. The time on this machine is
+    measured with a few real training steps (about 15 seconds) and cached in TUNER_HOME.
     """
     from tuner.cli import data_token_estimate
     from tuner.cli.output import show
@@ -72,26 +75,25 @@ def tokens(  # noqa: PLR0913 -- what for, and how
     if job.counter and not no_time:
         found = data_token_estimate.timed(found, again=again)
     if output == "table":
-        show_needs(found)
+        show_estimate(found)
     else:
-        show(needs_record(found), output)
+        show(estimate_record(found), output)
 
 
 def _config(given: DataInput, config: TargetConfig) -> TargetConfig:
-    """The options', or the spec's where nothing was said."""
+    """The target of the options, or of the spec."""
     source = click.get_current_context().get_parameter_source("kind")
-    is_said = source is click.core.ParameterSource.COMMANDLINE or config.endpoint
+    is_given = source is click.core.ParameterSource.COMMANDLINE or config.endpoint
     spec = given.draft.spec if given.draft else None
-    return config if is_said or not spec else spec.target
+    return config if is_given or not spec else spec.target
 
 
 _MINUTE_S, _HOUR_S = 60, 3600
-_EXACT_MINUTES_S = 600
-"""Below ten minutes a forecast is told in tens of seconds, above in minutes."""
+_EXACT_MINUTES_S = 600  # below, estimates are rounded to 10 s, above to minutes
 
 
-def needs_record(found: Needs) -> dict[str, Any]:
-    """For programs; what is null is not known."""
+def estimate_record(found: TuningEstimate) -> dict[str, Any]:
+    """Return the estimate as a record; null means unknown."""
     job, tokens = found.job, found.tokens
     return {
         "model": job.model,
@@ -116,8 +118,8 @@ def needs_record(found: Needs) -> dict[str, Any]:
     }
 
 
-def show_needs(found: Needs) -> None:
-    """A table of tokens, and a line for each other thing that is known."""
+def show_estimate(found: TuningEstimate) -> None:
+    """Print a table of tokens, and the other figures that are known."""
     from tuner.cli.output import show
 
     job, tokens = found.job, found.tokens
@@ -126,15 +128,15 @@ def show_needs(found: Needs) -> None:
         ("outputs", tokens.output, tokens.output_error),
         ("together", tokens.prompt + tokens.output, round(found.error / job.epochs)),
     )
-    times = f"{job.epochs}_epochs"
+    column = f"{job.epochs}_epochs"
     show(
         [
             {
                 "tokens": name,
                 "a_row": f"{number / len(job.examples):,.1f}",
-                "all_rows": _give_or_take(number, error),
+                "all_rows": _with_error(number, error),
                 **(
-                    {times: _give_or_take(number * job.epochs, error * job.epochs)}
+                    {column: _with_error(number * job.epochs, error * job.epochs)}
                     if job.epochs > 1
                     else {}
                 ),
@@ -147,12 +149,12 @@ def show_needs(found: Needs) -> None:
     show(_facts(found), "table")
 
 
-def _facts(found: Needs) -> dict[str, str]:
+def _facts(found: TuningEstimate) -> dict[str, str]:
     job = found.job
     held = f", and {job.held_out:,} held out" if job.held_out else ""
     facts = {
         "rows": f"{len(job.examples):,}{held}",
-        "steps": f"{job.steps:,}: {_many(job.epochs, 'epoch')} in batches of {job.batch_size}",
+        "steps": f"{job.steps:,}: {_plural(job.epochs, 'epoch')} in batches of {job.batch_size}",
         "counted": _counted(found),
         "longest example": _longest(found),
     }
@@ -163,38 +165,38 @@ def _facts(found: Needs) -> dict[str, str]:
     return facts
 
 
-def _counted(found: Needs) -> str:
+def _counted(found: TuningEstimate) -> str:
     job, tokens = found.job, found.tokens
     if job.counter:
         return f"every row, by the tokenizer of {job.model}"
     rows = len(job.examples)
     which = "every row" if tokens.counted == rows else f"{tokens.counted:,} of {rows:,} rows"
-    more = "" if tokens.counted == rows else "; --all asks for every row"
+    more = "" if tokens.counted == rows else "; --all counts every row"
     return f"{which}, by {job.config.endpoint or job.config.kind} for {job.model}{more}"
 
 
-def _longest(found: Needs) -> str:
+def _longest(found: TuningEstimate) -> str:
     tokens, counter = found.tokens, found.job.counter
     if counter is None:
-        return f"{tokens.longest:,} tokens among those counted"
-    said = f"{tokens.longest:,} tokens, the model takes {counter.limit:,}"
+        return f"{tokens.longest:,} tokens in the sample"
+    text = f"{tokens.longest:,} tokens, the model takes {counter.limit:,}"
     if found.too_long:
-        said += f": {found.too_long:,} rows are too long, and the tuning is refused"
-    return said
+        text += f": {found.too_long:,} rows are too long, and the tuning would be rejected"
+    return text
 
 
-def _time(found: Needs) -> str:
+def _time(found: TuningEstimate) -> str:
     pace, seconds = found.pace, found.seconds
     if pace is None or seconds is None:
         return ""
-    a_step = (seconds - pace.start_s) / found.job.steps
-    how = f"{_many(pace.steps, 'step')} measured, {_many(pace.threads, 'thread')}"
-    said = f"about {length(seconds)}, without evaluation; {a_step:.2g} s a step, {how}"
-    return f"{said} (earlier; --again measures anew)" if found.is_remembered else said
+    step_s = (seconds - pace.start_s) / found.job.steps
+    how = f"{_plural(pace.steps, 'step')} measured, {_plural(pace.threads, 'thread')}"
+    text = f"about {format_duration(seconds)}, without evaluation; {step_s:.2g} s per step, {how}"
+    return f"{text} (cached; --again measures again)" if found.is_cached else text
 
 
-def length(seconds: float) -> str:
-    """A forecast, no more exact than it can be: 40 s, 3 min 20 s, 25 min, 2 h 10 min."""
+def format_duration(seconds: float) -> str:
+    """Format an estimate with sensible precision: 40 s, 3 min 20 s, 25 min, 2 h 10 min."""
     if seconds < _MINUTE_S:
         return f"{max(1, round(seconds))} s"
     if seconds < _EXACT_MINUTES_S:
@@ -207,23 +209,23 @@ def length(seconds: float) -> str:
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
-def _price(found: Needs) -> str:
+def _price(found: TuningEstimate) -> str:
     if found.price is None:
         return ""
     price, off = found.price, ""
     if found.error:
-        off = f", give or take {price.of(found.error):,.2f}"
+        off = f" ± {price.of(found.error):,.2f}"
     return (
         f"{price.of(found.total):,.2f} {price.currency}{off}"
-        f" ({found.total:,} tokens at {price.per_million:,.2f} a million)"
+        f" ({found.total:,} tokens at {price.per_million:,.2f} per million)"
     )
 
 
-def _many(number: int, what: str) -> str:
+def _plural(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _give_or_take(number: int, error: int) -> str:
+def _with_error(number: int, error: int) -> str:
     return f"{number:,} ± {error:,}" if error else f"{number:,}"
 
 
@@ -232,21 +234,21 @@ _FORM = "write `currency: USD` and `models: {models/NAME: 8.00}`, per million tr
 
 
 class Price(NamedTuple):
-    """What a million training tokens cost."""
+    """The price of a million training tokens."""
 
     per_million: float
     currency: str
 
     def of(self, tokens: int) -> float:
-        """What so many cost, all epochs counted."""
+        """Return the price of a number of tokens, summed over epochs."""
         return tokens * self.per_million / MILLION
 
 
 def read_price(path: Path, model: str) -> Price:
-    """The price of a model, named with or without ``models/``.
+    """Read the price of a model, with or without ``models/``.
 
     Raises:
-        SpecError: The file is no such table, or does not have the model.
+        SpecError: The file is invalid, or has no price of the model.
     """
     from tuner.yaml_source import read_document
 
@@ -254,24 +256,24 @@ def read_price(path: Path, model: str) -> Price:
     problems = [*document.problems, *_problems(document)]
     if problems:
         raise SpecError(problems)
-    value: Any = document.value  # looked at, just now
+    value: Any = document.value  # checked above
     short = model.rpartition("/")[2]
     for name, price in value["models"].items():
         if name.rpartition("/")[2] == short:
             return Price(float(price), value["currency"])
     known = ", ".join(value["models"]) or "none"
-    what = f"there is no price of {model}; there is {known}"
+    what = f"there is no price of {model}, only of {known}"
     raise SpecError([document.problem(("models",), what, _FORM, "no-price")])
 
 
 def _problems(document: Document) -> Iterator[Problem]:
     value: Any = document.value
     if not isinstance(value, dict) or not isinstance(value.get("models"), dict):
-        yield document.problem((), "is no table of prices", _FORM, "bad-prices")
+        yield document.problem((), "is not a table of prices", _FORM, "bad-prices")
         return
     if not isinstance(value.get("currency"), str):
-        yield document.problem(("currency",), "names no currency", _FORM, "bad-prices")
+        yield document.problem(("currency",), "has no currency", _FORM, "bad-prices")
     for name, price in value["models"].items():
         if isinstance(price, bool) or not isinstance(price, int | float) or price < 0:
-            what = f"the price of {name} is no number of 0 or more"
+            what = f"the price of {name} is not a number of 0 or more"
             yield document.problem(("models", name), what, _FORM, "bad-prices")
