@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from tuner.formatting import format_number
 from tuner.types import Phase, TargetConfig
 
+FORCED = "forced by --force-share"
+"""How ``Job.allowed`` starts if the gate was overruled."""
 _WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
 
 
@@ -126,6 +128,11 @@ class Job:
     attempt: int = 1
     stopping: str = ""
     best_of: int = 0
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether ``--force-share`` allowed the sharing, not the gate."""
+        return self.allowed.startswith(FORCED)
 
     @property
     def title(self) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import subprocess
     from multiprocessing.connection import Connection
 
-    from tuner.jobs.store import Notification
+    from tuner.events.notify import Notification
     from tuner.jobspec.schema import Notify
     from tuner.types import TargetConfig
 

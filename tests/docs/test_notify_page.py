@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, blocks
-from tests.fakes.work import WORK, job_of, with_spec
+from tests.fakes.work import WORK, job_of
 from tests.jobs.test_store import EVALUATION
-from tuner.events import sending
-from tuner.events.notify import notices
+from tuner.events import notify
+from tuner.events.notify import notifications
 from tuner.jobs.audit_log import AuditLog, Change
 from tuner.jobspec.schema import Notify
 from tuner.types import Phase
@@ -27,7 +27,7 @@ def shown(kind):
 
 
 def test_the_body_on_the_page_has_the_fields_of_one_that_is_sent():
-    notice = notices(JOB, with_spec(notify=(Notify(url="https://x"),)))[-1]
+    notice = notifications(JOB, (Notify(url="https://x"),))[-1]
 
     theirs, ours = json.loads(shown("json")[0]), json.loads(notice.body)
     assert list(theirs) == list(ours)
@@ -55,7 +55,7 @@ def test_the_receiver_on_the_page_takes_what_we_sign_and_nothing_else(key, body,
     exec(code, names)  # noqa: S102 -- the page's own block
     now = int(names["time"].time()) - age_s
 
-    headers = {"Tuner-Signature": sending.signature(b"key", now, b"{}")}
+    headers = {"Tuner-Signature": notify.signature(b"key", now, b"{}")}
 
     assert names["is_from_tuner"](headers, body, key) is accepted
 
@@ -63,10 +63,10 @@ def test_the_receiver_on_the_page_takes_what_we_sign_and_nothing_else(key, body,
 def test_the_numbers_on_the_page_are_those_of_the_code():
     text = re.sub(r"\s+", " ", PAGE.read_text())
 
-    assert f"up to {sending.MOST_TRIES} tries in all" in text
-    assert f"has {sending.POST_S:.0f} seconds to answer" in text
-    assert f"It has {sending.COMMAND_S:.0f} seconds" in text
-    assert f"up to {sending.LONGEST_RETRY_AFTER_S / 60:.0f} minutes" in text
+    assert f"up to {notify.MAX_WEBHOOK_TRIES} tries in all" in text
+    assert f"has {notify.WEBHOOK_TIMEOUT_S:.0f} seconds to answer" in text
+    assert f"It has {notify.COMMAND_TIMEOUT_S:.0f} seconds" in text
+    assert f"up to {notify.MAX_RETRY_AFTER_S / 60:.0f} minutes" in text
 
 
 def test_the_lock_on_the_other_page_has_the_keys_of_one_that_is_written(tmp_path):

@@ -17,13 +17,9 @@ from tests.fakes.webhook import listening
 from tests.fakes.work import WORK, job_of, with_spec
 from tests.jobs.test_store import EVALUATION
 from tuner.errors import TunerError
-from tuner.events import notify, sending
-from tuner.events.notify import Outbox, notices
-from tuner.events.sending import NotDelivered
-from tuner.jobs import store
-from tuner.jobs import store as store_module
+from tuner.events import notify
+from tuner.events.notify import NotDelivered, Outbox, notifications
 from tuner.jobs.store import Store
-from tuner.jobspec import load
 from tuner.jobspec.schema import Notify
 from tuner.types import Example, Phase
 
@@ -39,7 +35,7 @@ KINDS = {
 
 
 def told_of(job, work):
-    return [json.loads(each.body)["event"] for each in notices(job, work)]
+    return [json.loads(each.body)["event"] for each in notifications(job, work.spec.notify)]
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -50,11 +46,13 @@ def test_every_end_that_matters_is_told_and_a_transfer_beside_it(phase):
 def test_a_receiver_is_told_what_it_asked_for():
     work = with_spec(notify=(replace(HOOK, on=("rejected",)), replace(SECOND, on=("done",))))
 
-    assert [each.sink for each in notices(JOB, work)] == [notify.sink_id(SECOND)]
+    assert [
+        "other.example.com" in each.receiver for each in notifications(JOB, work.spec.notify)
+    ] == [True]
 
 
 def test_the_body_says_what_a_person_wants_to_know_first():
-    (done, moved) = notices(JOB, with_spec(notify=(HOOK,)), at=1764000000.0)
+    (done, moved) = notifications(JOB, (HOOK,), at=1764000000.0)
 
     assert json.loads(done.body) == {
         "version": 1,
@@ -81,15 +79,11 @@ def test_the_body_says_what_a_person_wants_to_know_first():
 
 def test_the_same_end_has_the_same_id_and_a_retry_another():
     work = with_spec(notify=(HOOK, SECOND))
-    ids = [each.id for each in notices(JOB, work, at=1.0)]
+    ids = [each.id for each in notifications(JOB, work.spec.notify, at=1.0)]
 
-    assert [each.id for each in notices(JOB, work, at=2.0)] == ids
-    again = [each.id for each in notices(replace(JOB, attempt=2), work)]
+    assert [each.id for each in notifications(JOB, work.spec.notify, at=2.0)] == ids
+    again = [each.id for each in notifications(replace(JOB, attempt=2), work.spec.notify)]
     assert len({*ids, *again}) == 8
-
-
-def test_a_new_token_in_the_address_is_the_same_receiver():
-    assert notify.sink_id(HOOK) == notify.sink_id(replace(HOOK, url=HOOK.url + "new"))
 
 
 @pytest.mark.parametrize("phase", list(KINDS))
@@ -104,7 +98,8 @@ def test_no_example_no_error_and_no_address_is_told(phase):
         JOB, phase=phase, error=f"the service: {canary}", evaluation=replace(EVALUATION, rows=rows)
     )
 
-    assert canary not in str(notices(job, work))
+    bodies = [each.body for each in notifications(job, work.spec.notify)]
+    assert canary not in str(bodies)
 
 
 TELLER = """
@@ -117,7 +112,7 @@ from tuner.jobspec.schema import Notify
 
 async def tell(ledger):
     box = Outbox(ledger, print)
-    box.knows(*ends(ledger, sinks=(Notify(url=sys.argv[2]),)))
+    ends(ledger, sinks=(Notify(url=sys.argv[2]),))
     box.wake()
     await box.close()
 
@@ -172,9 +167,7 @@ class Run:
     async def sleep(self, seconds):
         self.waits.append(seconds)
 
-    def deliver(self, *works):
-        for job, work in works:
-            self.outbox.knows(job, work)
+    def deliver(self, *_ends):
         asyncio.run(self.outbox.deliver())
 
 
@@ -185,12 +178,10 @@ def ledger(tmp_path):
 
 
 def ends(ledger, name="capitals", sinks=(HOOK,)):
+    """Save the end of a job with its notifications."""
     work = with_spec(job=name, notify=sinks)
     job = replace(job_of(work), phase=Phase.DONE)
-    ledger.save(job)
-    with ledger.transaction() as db:
-        store.insert_notifications(db, notices(job, work))
-    return job, work
+    ledger.save(job, notices=notifications(job, sinks))
 
 
 def test_every_receiver_is_told_once_in_the_order_of_the_ends(ledger):
@@ -220,7 +211,7 @@ def test_a_receiver_that_is_away_is_asked_again_after_longer_and_longer(ledger):
 
     assert run.waits == [pytest.approx(pause_s, rel=0.21) for pause_s in (1, 2, 4)]
     assert run.told == []
-    assert store.pending_notifications(ledger) == []
+    assert ledger.pending_notifications() == []
 
 
 def test_a_receiver_is_given_the_time_it_asks_for(ledger):
@@ -254,14 +245,14 @@ def test_one_that_is_away_holds_up_no_other(ledger):
 
 
 def test_one_that_refuses_is_given_up_and_said(ledger):
-    run = Run(ledger, Receivers(hooks=[NotDelivered("HTTP 410", tries=0)]))
+    run = Run(ledger, Receivers(hooks=[NotDelivered("HTTP 410", max_tries=0)]))
 
     run.deliver(ends(ledger))
 
     assert [str(event) for event in run.told] == [
         "could not notify hooks.example.com: HTTP 410; given up"
     ]
-    assert store.pending_notifications(ledger) == []
+    assert ledger.pending_notifications() == []
 
 
 def test_a_dead_receiver_is_given_up_in_the_end(ledger):
@@ -271,16 +262,16 @@ def test_a_dead_receiver_is_given_up_in_the_end(ledger):
         run.deliver(works)
 
     assert run.told[-1]["why"] == "gone; given up"
-    assert store_module.pending_notifications(ledger) == []
+    assert ledger.pending_notifications() == []
 
 
 def test_what_waits_for_its_key_is_not_waited_for(ledger):
-    run = Run(ledger, Receivers(hooks=[NotDelivered("K is not set", is_passing=False)]))
+    run = Run(ledger, Receivers(hooks=[NotDelivered("K is not set", is_transient=False)]))
 
     run.deliver(ends(ledger))
 
     assert run.waits == []
-    assert len(store.pending_notifications(ledger)) == 1
+    assert len(ledger.pending_notifications()) == 1
 
 
 @pytest.mark.parametrize("crash_at", ["begin", "commit", "committed"])
@@ -304,79 +295,8 @@ def test_a_crash_between_sending_and_noting_it_tells_again_under_the_same_id(tmp
     assert len({identity for _, identity, _ in receivers.got}) == 1
 
 
-def test_an_earlier_run_s_notice_is_delivered_from_the_spec_on_disk(ledger, spec):
-    from tuner.jobs.runner import find_or_create_job
-    from tuner.jobspec.prepared_job import prepare_job
-
-    spec.write_text(spec.read_text() + f"notify: [{{url: '{HOOK.url}'}}]\n")
-    work = prepare_job(spec)
-    job = replace(find_or_create_job(work, ledger), phase=Phase.DONE)
-    ledger.save(job)
-    with ledger.transaction() as db:
-        store.insert_notifications(db, notices(job, work))
-    receivers = Receivers()
-
-    Run(ledger, receivers).deliver()
-
-    assert [who for who, _, _ in receivers.got] == ["hooks"]
-
-
-@pytest.mark.parametrize("change", ["another", "gone"])
-def test_a_receiver_that_the_spec_no_longer_names_is_not_told(ledger, spec, change):
-    job, _ = ends(ledger)
-    ledger.save(replace(job, spec=str(spec)))
-    if change == "gone":
-        spec.unlink()
-    run = Run(ledger, Receivers())
-
-    run.deliver()
-
-    assert [event["why"] for event in run.told] == ["its spec no longer names it; given up"]
-    assert store_module.pending_notifications(ledger) == []
-
-
-def test_a_spec_that_is_broken_just_now_loses_no_notice(ledger, spec):
-    job, _ = ends(ledger)
-    ledger.save(replace(job, spec=str(spec)))
-    spec.write_text("job: [")
-
-    Run(ledger, Receivers()).deliver()
-
-    assert len(store.pending_notifications(ledger)) == 1
-
-
-def test_a_spec_that_may_not_be_looked_at_just_now_loses_no_notice(ledger, spec, monkeypatch):
-    job, _ = ends(ledger)
-    ledger.save(replace(job, spec=str(spec)))
-
-    def locked(_path):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.exists", locked)
-    Run(ledger, Receivers()).deliver()
-
-    assert len(store.pending_notifications(ledger)) == 1
-
-
-def test_a_spec_is_read_once_however_many_of_its_notices_are_left(ledger, spec, monkeypatch):
-    spec.write_text(f"{spec.read_text()}notify: [{{url: '{HOOK.url}'}}]\n")
-    for name in ("first", "second", "third"):
-        job, _ = ends(ledger, name)
-        ledger.save(replace(job, spec=str(spec)))
-    read, seen = load.read_partial_spec, []
-    monkeypatch.setattr(
-        load, "read_partial_spec", lambda *given: seen.append(given) or read(*given)
-    )
-    receivers = Receivers()
-
-    Run(ledger, receivers).deliver()
-
-    assert len(receivers.got) == 3
-    assert len(seen) == 1
-
-
 def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkeypatch):
-    monkeypatch.setattr(notify, "LAST_S", 0.0)
+    monkeypatch.setattr(notify, "CLOSE_TIMEOUT_S", 0.0)
     told = []
 
     async def hangs(_sink, _notice):
@@ -384,19 +304,18 @@ def test_the_end_of_a_run_waits_for_what_is_left_but_not_for_long(ledger, monkey
 
     async def whole_run():
         box = Outbox(ledger, told.append, hangs)
-        job, work = ends(ledger)
-        box.knows(job, work)
+        ends(ledger)
         box.wake()
         await box.close()
 
     asyncio.run(whole_run())
 
     assert [event["why"] for event in told] == ["there was no time; the next run tries again"]
-    assert len(store_module.pending_notifications(ledger)) == 1
+    assert len(ledger.pending_notifications()) == 1
 
 
 def test_of_a_receiver_that_is_away_one_line_says_why(ledger, monkeypatch):
-    monkeypatch.setattr(notify, "LAST_S", 0.05)
+    monkeypatch.setattr(notify, "CLOSE_TIMEOUT_S", 0.05)
     told = []
 
     async def forever(_seconds):
@@ -405,7 +324,7 @@ def test_of_a_receiver_that_is_away_one_line_says_why(ledger, monkeypatch):
     async def whole_run():
         box = Outbox(ledger, told.append, Receivers(hooks=[NotDelivered("HTTP 503")]), forever)
         for name in ("first", "second"):
-            box.knows(*ends(ledger, name))
+            ends(ledger, name)
         box.wake()
         await box.close()
 
@@ -434,12 +353,5 @@ def test_a_ledger_that_broke_meanwhile_ends_the_delivery_without_a_traceback(tmp
         asyncio.run(whole_run(ledger))
 
 
-def test_the_ledger_holds_no_address_of_a_receiver(ledger, tmp_path):
-    ends(ledger)
-
-    for file in tmp_path.iterdir():
-        assert b"hooks.example.com" not in file.read_bytes()
-
-
 def test_a_run_s_tries_are_a_quarter_of_all():
-    assert len(notify.PAUSES_S) + 1 == sending.MOST_TRIES / 4
+    assert len(notify.RETRY_PAUSES_S) + 1 == notify.MAX_WEBHOOK_TRIES / 4

@@ -15,11 +15,9 @@ import pytest
 
 from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.webhook import listening
-from tests.fakes.work import WORK, job_of, with_spec
-from tuner.events import sending
-from tuner.events.notify import notices
-from tuner.events.sending import NotDelivered, send
-from tuner.jobs.store import Notification
+from tests.fakes.work import WORK, job_of
+from tuner.events import notify
+from tuner.events.notify import NotDelivered, Notification, notifications, send
 from tuner.jobspec.schema import Notify
 from tuner.types import Phase
 
@@ -34,7 +32,7 @@ def hook():
 
 def sent(sink):
     """Send the notice of a job that is done."""
-    (notice,) = notices(JOB, with_spec(notify=(sink,)), at=1764000000.0)
+    (notice,) = notifications(JOB, (sink,), at=1764000000.0)
     asyncio.run(send(sink, notice))
     return notice
 
@@ -80,7 +78,7 @@ def test_the_signature_is_what_openssl_makes_of_it(tmp_path):
         check=True,
     )
 
-    ours = sending.signature(b"key", 1764000000, b'{"version": 1}')
+    ours = notify.signature(b"key", 1764000000, b'{"version": 1}')
     assert ours == f"t=1764000000,v1={theirs.stdout.split()[-1]}"
 
 
@@ -89,7 +87,7 @@ def test_without_its_key_nothing_is_sent_unsigned(hook, monkeypatch):
 
     error = refused(Notify(url=hook.url, secret_env="HOOK_KEY"))
 
-    assert (error.why, error.is_passing) == ("HOOK_KEY is not set", False)
+    assert (error.why, error.is_transient) == ("HOOK_KEY is not set", False)
     assert hook.requests == []
 
 
@@ -98,7 +96,7 @@ def test_a_redirect_is_not_followed(hook, code):
     with listening() as other:
         hook.answers = [(code, {"Location": other.url})]
 
-        assert refused(Notify(url=hook.url)).tries == 0
+        assert refused(Notify(url=hook.url)).max_tries == 0
 
         assert other.requests == []
 
@@ -108,10 +106,10 @@ def test_a_redirect_is_not_followed(hook, code):
     [
         (400, 0, 0),
         (410, 0, 0),
-        (408, sending.MOST_TRIES, 0),
-        ((429, {"Retry-After": "7"}), sending.MOST_TRIES, 7),
-        ((503, {"Retry-After": "9999999"}), sending.MOST_TRIES, 300),
-        ((503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), sending.MOST_TRIES, 0),
+        (408, notify.MAX_WEBHOOK_TRIES, 0),
+        ((429, {"Retry-After": "7"}), notify.MAX_WEBHOOK_TRIES, 7),
+        ((503, {"Retry-After": "9999999"}), notify.MAX_WEBHOOK_TRIES, 300),
+        ((503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), notify.MAX_WEBHOOK_TRIES, 0),
     ],
 )
 def test_what_a_receiver_answers_decides_whether_it_is_asked_again(hook, answer, tries, wait_s):
@@ -119,7 +117,7 @@ def test_what_a_receiver_answers_decides_whether_it_is_asked_again(hook, answer,
 
     error = refused(Notify(url=hook.url))
 
-    assert (error.tries, error.retry_after_s) == (tries, wait_s)
+    assert (error.max_tries, error.retry_after_s) == (tries, wait_s)
 
 
 def test_nobody_there_is_asked_again_and_the_address_is_not_told():
@@ -129,7 +127,7 @@ def test_nobody_there_is_asked_again_and_the_address_is_not_told():
     error = refused(Notify(url=f"{url}?token=s3cret"))
 
     assert error.why == "Connection refused"
-    assert error.tries == sending.MOST_TRIES
+    assert error.max_tries == notify.MAX_WEBHOOK_TRIES
 
 
 def test_this_machine_is_reached_without_the_proxy(hook, monkeypatch):
@@ -141,7 +139,7 @@ def test_this_machine_is_reached_without_the_proxy(hook, monkeypatch):
 
 
 def test_nothing_leaves_this_machine_in_the_clear():
-    assert refused(Notify(url="http://example.com/hook")).tries == 0
+    assert refused(Notify(url="http://example.com/hook")).max_tries == 0
 
 
 def test_a_command_gets_the_body_and_the_facts_but_no_key(tmp_path, monkeypatch):
@@ -170,11 +168,11 @@ def test_a_command_may_leave_the_body_unread():
 def test_a_command_that_fails_is_tried_once_more():
     error = refused(Notify(command="exit 3"))
 
-    assert (error.why, error.tries) == ("it ended with 3", 2)
+    assert (error.why, error.max_tries) == ("it ended with 3", 2)
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(sending, "COMMAND_S", 0.2)
+    monkeypatch.setattr(notify, "COMMAND_TIMEOUT_S", 0.2)
     late = tmp_path / "late"
 
     error = refused(Notify(command=f"(sleep 1; touch {late}) & echo $! > {tmp_path}/pid; wait"))
@@ -215,4 +213,4 @@ def test_a_command_that_cannot_be_started_is_a_notice_that_was_not_delivered(nam
     notice = Notification("id", "local", "tunedModels/x", "sink", body)
 
     with pytest.raises(NotDelivered, match="it cannot be started"):
-        asyncio.run(sending.send(Notify(command="true"), notice))
+        asyncio.run(notify.send(Notify(command="true"), notice))

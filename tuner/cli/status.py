@@ -34,7 +34,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
     from tuner.formatting import format_floats
     from tuner.jobs import pipeline_store
     from tuner.jobs.outcome import summary
-    from tuner.jobs.store import open_store, pending_notifications
+    from tuner.jobs.store import open_store
     from tuner.pipelines.model import counts, stored_rows
 
     with open_store() as store:
@@ -47,7 +47,7 @@ def status(jobs: tuple[str, ...], output: str) -> None:
         if output == "table" and not jobs:
             for each in known:
                 click.echo(f"{each.name}: {counts(stored_rows(each, store))}", err=True)
-        if output == "table" and (late := len(pending_notifications(store))):
+        if output == "table" and (late := len(store.pending_notifications())):
             what = "one notification is" if late == 1 else f"{late} notifications are"
             click.echo(f"{what} not delivered yet; `tuner resume` tries again", err=True)
     rows = [summary(job) for job in found]

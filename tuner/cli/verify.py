@@ -46,8 +46,9 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
 def _checked(found: Found, *, offline: bool) -> list[Row]:
     from tuner.cli.target_calls import call
     from tuner.jobs.verify import load, on_disk, on_service, target_of
+    from tuner.pipelines.load import load_pipeline
 
-    now = load(found)
+    now = load(found, load_pipeline)
     rows = on_disk(found, now)
     if offline:
         return rows

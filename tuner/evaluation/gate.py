@@ -15,7 +15,7 @@ from tuner.evaluation.own_metric import code_of
 from tuner.evaluation.scoring import FEW, Examiner
 from tuner.events.events import Event, EventKind
 from tuner.formatting import format_number
-from tuner.job import Evaluation, Judged
+from tuner.job import FORCED, Evaluation, Judged
 from tuner.jobspec.schema import MetricSpec
 from tuner.types import GenerationConfig
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 SPARE_TOKENS = 8
 NO_GATE = "no gate was asked for"
-_FORCED = "forced by --force-share"
 _LAPSED = "no longer: "
 
 
@@ -214,7 +213,7 @@ def why(evaluation: Evaluation, asked: Wanted) -> str:
 
 def forced(misses: str) -> str:
     """Why a model that missed its gate may be shared nevertheless: who said so."""
-    return f"{_FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+    return f"{FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
 
 
 def lapsed(allowed: str) -> str:
@@ -222,11 +221,6 @@ def lapsed(allowed: str) -> str:
     return allowed if not allowed or allowed.startswith(_LAPSED) else f"{_LAPSED}{allowed}"
 
 
-def is_forced(allowed: str) -> bool:
-    """Whether somebody allowed the sharing, not the gate."""
-    return allowed.startswith(_FORCED)
-
-
 def was_forced(allowed: str, misses: str) -> bool:
     """Whether somebody allowed the sharing already although these same things were missed."""
-    return allowed.startswith(_FORCED) and allowed.endswith(f": {misses}")
+    return allowed.startswith(FORCED) and allowed.endswith(f": {misses}")

@@ -23,9 +23,9 @@ from tuner.errors import (
     Unavailable,
 )
 from tuner.events.events import Event, EventKind
-from tuner.events.notify import Outbox, notices
+from tuner.events.notify import Outbox, notifications
+from tuner.events.notify import send as send_notification
 from tuner.events.progress import TokenMeter
-from tuner.events.sending import send as really_send
 from tuner.job import Job, rewound
 from tuner.jobs import lock
 from tuner.jobs.audit_log import AuditLog, EventLog
@@ -277,7 +277,7 @@ class Runner:
         pace: Timing,
         *,
         times: Times = _TIMES,
-        send: Send = really_send,
+        send: Send = send_notification,
     ) -> None:
         """Nothing is opened before it is needed.
 
@@ -329,7 +329,6 @@ class Runner:
         until = until or self.pace.until
         lock = self._following.setdefault((job.where, job.tuned_model), asyncio.Lock())
         waited = lock.locked()
-        self._outbox.knows(job, work)
         async with lock:
             if waited:
                 job = resume_from(job, self._latest(job), until)
@@ -654,7 +653,7 @@ class Own:
 
     async def save(self, job: Job) -> None:
         """Write it down; its end together with whom to tell of it."""
-        told = notices(job, self.work) if job.phase.is_end else ()
+        told = notifications(job, self.work.spec.notify) if job.phase.is_end else ()
         self.notes.drop(job)  # or else, written down right after this, it would go back
         await self.ledger.saved(job, claim=self.claim, notices=told)
         self.leases.wrote(job, self.claim)

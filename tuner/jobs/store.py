@@ -13,10 +13,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tuner import home
 from tuner.errors import Superseded, TunerError
+from tuner.events.notify import PENDING, Notification
 from tuner.job import Evaluation, Interval, Job, Judged
 from tuner.jobs import lock
 from tuner.types import Phase, TargetConfig
@@ -411,6 +412,19 @@ class Store(Database):
             return job
         return replace(job, evaluation=replace(job.evaluation, rows=self.evaluation_rows(job)))
 
+    def pending_notifications(self) -> list[Notification]:
+        """Return the notifications to deliver, in the order in which their jobs ended."""
+        query = "SELECT id, target, tuned_model, sink, body, tries FROM notice WHERE state = ?"
+        return [Notification(*row) for row in self.query(f"{query} ORDER BY rowid", [PENDING])]
+
+    def mark_notification(self, notification: Notification, state: str) -> None:
+        """Save a notification's state and number of tries."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE notice SET state = ?, tries = ? WHERE id = ?",
+                (state, notification.tries, notification.id),
+            )
+
     def answers(self, where: str) -> StoredAnswers:
         """What the models of one target (``Job.where``) answered so far."""
         return StoredAnswers(self, self._commits, where)
@@ -423,7 +437,10 @@ class Store(Database):
         db.execute(_SAVE, self._row(job))
         keep_rows(db, job)
         if notices:
-            insert_notifications(db, notices)
+            db.executemany(
+                "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(*each, PENDING) for each in notices],
+            )
 
     def _begin(
         self,
@@ -621,46 +638,3 @@ def _tried(change: Change, db: sqlite3.Connection) -> Any:
         return change(db)
     except Superseded as error:
         return error
-
-
-PENDING, DELIVERED, ABANDONED = "pending_notifications", "told", "refused"
-
-
-class Notification(NamedTuple):
-    """What one of those who want to know is told of a job.
-
-    Attributes:
-        id: The same whenever the same is told, so that a receiver can tell repeats.
-        target: Where the job runs, as ``Job.where``.
-        tuned_model: Its model.
-        sink: Which entry of the spec's ``notify`` is told, as ``notify.sink_id`` names it.
-        body: JSON, as it is sent.
-        tries: How often it could not be delivered.
-    """
-
-    id: str
-    target: str
-    tuned_model: str
-    sink: str
-    body: str
-    tries: int = 0
-
-
-def insert_notifications(db: sqlite3.Connection, notices: Iterable[Notification]) -> None:
-    """Put notices into the outbox, inside a transaction; one that is known stays as it is."""
-    query = "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?)"
-    db.executemany(query, [(*each, PENDING) for each in notices])
-
-
-def pending_notifications(store: Database) -> list[Notification]:
-    """Those not delivered yet, in the order of their ends."""
-    query = "SELECT id, target, tuned_model, sink, body, tries FROM notice WHERE state = ?"
-    return [Notification(*row) for row in store.query(f"{query} ORDER BY rowid", [PENDING])]
-
-
-def mark_notification(store: Database, notice: Notification, state: str) -> None:
-    """Write down what became of a notice, and how often it was tried."""
-    with store.transaction() as db:
-        db.execute(
-            "UPDATE notice SET state = ?, tries = ? WHERE id = ?", (state, notice.tries, notice.id)
-        )

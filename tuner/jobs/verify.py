@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tuner.errors import InvalidInput, NotAllowed, Problem, RequestRefused
 from tuner.evaluation import gate
@@ -12,18 +12,18 @@ from tuner.jobspec.files import is_pipeline
 from tuner.jobspec.load import read_partial_spec
 from tuner.jobspec.prepared_job import PreparedJob, prepare_job, with_source
 from tuner.names import tuned_model
-from tuner.pipelines.load import load_pipeline
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.pipelines.model import Pipeline
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
     Entry = Mapping[str, Any]
+    LoadPipeline = Callable[[Path, Sequence[str]], Any]
+    """``load_pipeline`` of tuner.pipelines, which this layer does not import."""
 
 MISSING = "is not there"
 
@@ -85,8 +85,8 @@ def spec_of(found: Found) -> Path:
     return found.path.parent / found.key.partition("#")[0]
 
 
-def load(found: Found) -> PreparedJob | InvalidInput:
-    """What the entry's job would be made of now, or why that cannot be read."""
+def load(found: Found, load_pipeline: LoadPipeline) -> PreparedJob | InvalidInput:
+    """Return what the entry's job would be made of now, or why that cannot be read."""
     spec, entry = spec_of(found), found.entry
     try:
         if is_pipeline(spec):
@@ -96,12 +96,12 @@ def load(found: Found) -> PreparedJob | InvalidInput:
         return error
 
 
-def _of_stage(entry: Entry, pipeline: Pipeline) -> PreparedJob:
-    """The work of the entry's stage, tuned further from the model that it was tuned from."""
+def _of_stage(entry: Entry, pipeline: Any) -> PreparedJob:
+    """Return the job of the entry's stage, tuned further from the model that it was tuned from."""
     for stage in pipeline.stages:
         if (stage.grouping, stage.label) == (entry["job"], entry["label"]):
             if not stage.source:
-                return stage.work
+                return cast("PreparedJob", stage.work)
             return with_source(stage.work, entry["tuned_model_source"])
     what = f"the pipeline has no job {_titles(entry)[bool(entry['label'])]} any more"
     raise InvalidInput([Problem(str(pipeline.path), 0, 0, what)])

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from tuner.jobspec.load import ExtraChecks, PartialSpec, SpecData
-    from tuner.jobspec.schema import Notify
     from tuner.pipelines.entries import Entry
     from tuner.pipelines.matrix import Variant
     from tuner.types import TargetConfig
@@ -163,30 +162,6 @@ def load_pipeline(
         keys.fail_fast,
         tuple(overrides),
     )
-
-
-def stage_receivers(path: Path, overrides: Sequence[str] = ()) -> dict[str, tuple[Notify, ...]]:
-    """Read whom each stage notifies, by stage name, without reading any data.
-
-    Raises:
-        InvalidInput: The pipeline, or one of its specs, is invalid.
-    """
-    document, _, problems = _read_top(path, overrides)
-    entries, more = read_entries(document) if not problems else ([], [])
-    if problems or more:
-        raise InvalidInput([*problems, *more])
-    receivers = {}
-    for entry in entries:
-        for variant in entry.variants:
-            spec = entry.changed(entry.base, variant.settings)
-            keys = mapping_or_empty(spec.value)
-            if keys.get("base_model") is None:  # any model will do here
-                spec = spec._replace(value={**keys, "tuned_model_source": f"{_UNKNOWN}any"})
-            draft = partial_spec_of(spec)
-            if draft.spec is None:
-                raise InvalidInput(list(draft.problems))
-            receivers[entry.stage(variant)] = draft.spec.notify
-    return receivers
 
 
 def _read_top(

@@ -599,7 +599,7 @@ def _remarks(
 
 
 def _overruled(job: Job | None) -> Iterator[str]:
-    if job and gate.is_forced(job.allowed):
+    if job and job.is_forced:
         yield f"its gate was not met: {job.allowed}"
 
 
