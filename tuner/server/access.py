@@ -8,9 +8,9 @@ import re
 import secrets
 import string
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tuner.errors import AlreadyExists, InvalidInput, NotFound, Problem
 from tuner.server.api_errors import ApiError, Code
@@ -22,12 +22,13 @@ from tuner.server.store.permissions import grantee
 from tuner.types import GranteeType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tuner.server.store.database import Store, Transaction
     from tuner.server.store.groups import GroupRow
 
+T = TypeVar("T")
 CACHE_TOPIC = "keys and groups"  # writes about models do not invalidate it
 KEY_PREFIX = "tk-"
 KEY_ID_LENGTH = 10
@@ -105,15 +106,13 @@ def create_key(folder: Path, email_address: str, database: str | None = None) ->
     """
     check_emails(email_address)
     key, row = new_key(email_address, _now_ms())
-    with closing(open_store(folder, database)) as store:
-        store.run(keys.insert, row)
+    _run(folder, database, keys.insert, row)
     return row.id, key
 
 
 def list_keys(folder: Path, database: str | None = None) -> list[KeyRow]:
     """Return every key, also the revoked ones, oldest first. Raises StoreFailed."""
-    with closing(open_store(folder, database)) as store:
-        return store.run(keys.all_keys)
+    return _run(folder, database, keys.all_keys)
 
 
 def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
@@ -126,9 +125,8 @@ def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
         StoreFailed: The database cannot be used.
     """
     key_id = key_id.removeprefix(KEY_PREFIX)[:KEY_ID_LENGTH]
-    with closing(open_store(folder, database)) as store:
-        if not store.run(keys.revoke, key_id, _now_ms()):
-            raise NotFound(f"there is no valid key {key_id}", "`tuner keys list` shows the keys")
+    if not _run(folder, database, keys.revoke, key_id, _now_ms()):
+        raise NotFound(f"there is no valid key {key_id}", "`tuner keys list` shows the keys")
     return key_id
 
 
@@ -149,8 +147,7 @@ def create_group(
 
     check_emails(group, *people)
     now_ms = _now_ms()
-    with _translated_errors(group), closing(open_store(folder, database)) as store:
-        store.run(create)
+    _run(folder, database, create)
 
 
 def add_members(
@@ -170,8 +167,7 @@ def add_members(
         groups.add(connection, group, people, _now_ms())
 
     check_emails(group, *people)
-    with _translated_errors(group), closing(open_store(folder, database)) as store:
-        store.run(add)
+    _run(folder, database, add)
 
 
 def remove_members(
@@ -191,8 +187,7 @@ def remove_members(
                 what = f"{person} is not in the group {group}"
                 raise NotFound(what, "`tuner groups list` shows the members; nobody was removed")
 
-    with closing(open_store(folder, database)) as store:
-        store.run(remove)
+    _run(folder, database, remove)
 
 
 def delete_group(folder: Path, group: str, database: str | None = None) -> None:
@@ -202,15 +197,13 @@ def delete_group(folder: Path, group: str, database: str | None = None) -> None:
         NotFound: There is no such group.
         StoreFailed: The database cannot be used.
     """
-    with closing(open_store(folder, database)) as store:
-        if not store.run(groups.dissolve, group):
-            raise _unknown_group(group)
+    if not _run(folder, database, groups.dissolve, group):
+        raise _unknown_group(group)
 
 
 def list_groups(folder: Path, database: str | None = None) -> list[GroupRow]:
     """Return every group with its members. Raises StoreFailed."""
-    with closing(open_store(folder, database)) as store:
-        return store.run(groups.all_groups)
+    return _run(folder, database, groups.all_groups)
 
 
 def is_email(text: str) -> bool:
@@ -238,16 +231,17 @@ def _unknown_group(group: str) -> NotFound:
     return NotFound(f"there is no group {group}", fix)
 
 
-@contextmanager
-def _translated_errors(group: str) -> Iterator[None]:
+def _run(folder: Path, database: str | None, work: Callable[..., T], *args: object) -> T:
+    """Run a transaction on the service's database, whether the service runs or not."""
     try:
-        yield
+        with closing(open_store(folder, database)) as store:
+            return store.run(work, *args)
     except groups.GroupExists as error:
-        fix = f"`tuner groups add {group} EMAIL` adds members"
-        raise AlreadyExists(f"there is a group {group} already", fix) from error
+        fix = f"`tuner groups add {error} EMAIL` adds members"
+        raise AlreadyExists(f"there is a group {error} already", fix) from error
     except groups.IsMember as error:
-        fix = "leave them out; nobody was added"
-        raise AlreadyExists(f"{error} is in the group {group} already", fix) from error
+        what = f"{error} is in the group already"
+        raise AlreadyExists(what, "leave them out; nobody was added") from error
 
 
 def _sent_key(metadata: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DOMAIN = "tuner"
 MAX_VIOLATIONS = 16
@@ -109,40 +109,35 @@ def not_found(name: str, hint: str = "") -> ApiError:
 
 def to_status(error: ApiError) -> Any:
     """Return the google.rpc.Status of an error; long texts are cut to fit into gRPC metadata."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     is_ascii = error.message.isascii()
     max_bytes = _MAX_MESSAGE_BYTES if is_ascii else _MAX_NON_ASCII_MESSAGE_BYTES
     status = status_pb2.Status(code=error.code, message=_cut(error.message, max_bytes))
-    for detail in [info, *_bad_request(error), *_quota_failure(error), *_retry_info(error)]:
+    for detail in _details(error):
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
 
 
-def _bad_request(error: ApiError) -> list[Any]:
-    violation = error_details_pb2.BadRequest.FieldViolation
-    share = _MAX_DESCRIPTIONS_BYTES // max(1, len(error.violations))
-    max_bytes = min(_MAX_DESCRIPTION_BYTES, share)
-    fields = [
-        violation(field=each.field, description=_cut(each.what, max_bytes))
-        for each in error.violations
-    ]
-    return [error_details_pb2.BadRequest(field_violations=fields)] if fields else []
-
-
-def _quota_failure(error: ApiError) -> list[Any]:
-    violation = error_details_pb2.QuotaFailure.Violation
-    found = [violation(subject=each.field, description=_cut(each.what)) for each in error.quota]
-    return [error_details_pb2.QuotaFailure(violations=found)] if found else []
-
-
-def _retry_info(error: ApiError) -> list[Any]:
-    if error.retry_after_s is None:
-        return []
-    delay = duration_pb2.Duration()
-    delay.FromMilliseconds(round(error.retry_after_s * 1000))
-    return [error_details_pb2.RetryInfo(retry_delay=delay)]
+def _details(error: ApiError) -> Iterator[Any]:
+    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    if error.violations:
+        max_bytes = min(_MAX_DESCRIPTION_BYTES, _MAX_DESCRIPTIONS_BYTES // len(error.violations))
+        yield error_details_pb2.BadRequest(
+            field_violations=[
+                {"field": each.field, "description": _cut(each.what, max_bytes)}
+                for each in error.violations
+            ]
+        )
+    if error.quota:
+        violations = [
+            {"subject": each.field, "description": _cut(each.what)} for each in error.quota
+        ]
+        yield error_details_pb2.QuotaFailure(violations=violations)
+    if error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def _cut(text: str, max_bytes: int = _MAX_DESCRIPTION_BYTES) -> str:

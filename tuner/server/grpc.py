@@ -6,7 +6,7 @@ Google's package has clients and messages but no servicer classes, so handlers a
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -170,8 +170,17 @@ def _health_handlers(service: Service) -> Mapping[str, Any]:
         if request.service not in CHECKED_SERVICES:
             yield _Health(status=_Health.SERVICE_UNKNOWN)
             return
-        async for each in _health_changes(service):
-            yield each
+        last, draining = None, service.calls.draining
+        while True:
+            is_last = draining.is_set()
+            status = await _health(service)
+            if status != last:
+                yield status
+            if is_last:
+                return
+            last = status
+            with suppress(TimeoutError):
+                await asyncio.wait_for(draining.wait(), HEALTH_CHECK_S)
 
     async def list_(_request: Any, _context: Any) -> Any:
         return _HealthList(statuses=dict.fromkeys(CHECKED_SERVICES, await _health(service)))
@@ -186,25 +195,8 @@ def _health_handlers(service: Service) -> Mapping[str, Any]:
 
 
 async def _health(service: Service) -> Any:
-    is_healthy = not await service.health_problem()
-    return _Health(status=_Health.SERVING if is_healthy else _Health.NOT_SERVING)
-
-
-async def _health_changes(service: Service) -> AsyncIterator[Any]:
-    """Yield the state and each change; end when the service stops."""
-    last, draining = None, service.calls.draining
-    while True:
-        is_last = draining.is_set()
-        status = await _health(service)
-        if status != last:
-            yield status
-        if is_last:
-            return
-        last = status
-        try:
-            await asyncio.wait_for(draining.wait(), HEALTH_CHECK_S)
-        except TimeoutError:
-            continue
+    problem = await service.health_problem()
+    return _Health(status=_Health.NOT_SERVING if problem else _Health.SERVING)
 
 
 def _reflection_handlers() -> Mapping[str, Any]:

@@ -73,21 +73,17 @@ DeleteOperation        DELETE {name=tunedModels/*/operations/*}
 _RULE = re.compile(r"(?:\{([\w.]+)=([\w*/]+)\})?([\w/]*(?::\w+)?)")
 
 _NOT_OFFERED = {
-    "files": "FileService",
-    "generatedFiles": "FileService",
-    "cachedContents": "CacheService",
-    "corpora": "RetrieverService",
-    "batches": "BatchService",
-    ":predict": "PredictionService",
-    ":predictLongRunning": "PredictionService",
-    ":batchGenerateContent": "BatchService",
-    ":asyncBatchEmbedContent": "BatchService",
-    ":generateMessage": "DiscussService",
-    ":countMessageTokens": "DiscussService",
-    ":generateText": "TextService",
-    ":countTextTokens": "TextService",
-    ":embedText": "TextService",
-    ":batchEmbedText": "TextService",
+    name: service
+    for service, names in {
+        "FileService": ["files", "generatedFiles"],
+        "CacheService": ["cachedContents"],
+        "RetrieverService": ["corpora"],
+        "BatchService": ["batches", ":batchGenerateContent", ":asyncBatchEmbedContent"],
+        "PredictionService": [":predict", ":predictLongRunning"],
+        "DiscussService": [":generateMessage", ":countMessageTokens"],
+        "TextService": [":generateText", ":countTextTokens", ":embedText", ":batchEmbedText"],
+    }.items()
+    for name in names
 }
 # Parameters of Google's front end. Only alt and the keys mean something here.
 _SYSTEM_PARAMETERS = frozenset(

@@ -23,16 +23,11 @@ if TYPE_CHECKING:
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REGISTRY = CollectorRegistry()
-_CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 _calls = Counter("tuner_calls", "Calls that ended.", ["method", "code"], registry=REGISTRY)
 _call_s = Histogram(
-    "tuner_call_seconds",
-    "Duration of a call, of a stream to its last message.",
-    ["method"],
-    registry=REGISTRY,
-    buckets=_CALL_BUCKETS_S,
+    "tuner_call_seconds", "Duration of a call.", ["method"], registry=REGISTRY, buckets=_BUCKETS_S
 )
 _in_flight = Gauge("tuner_calls_in_flight", "Calls in flight.", registry=REGISTRY)
 _operations = Gauge("tuner_operations", "Tunings by state.", ["state"], registry=REGISTRY)
@@ -41,19 +36,12 @@ _tokens = Counter(
 )
 _steps = Counter("tuner_tuning_steps", "Tuning steps done.", registry=REGISTRY)
 _write_s = Histogram(
-    "tuner_store_write_seconds",
-    "Duration of a database write, including the wait for others.",
-    registry=REGISTRY,
-    buckets=_WRITE_BUCKETS_S,
+    "tuner_store_write_seconds", "Duration of a write.", registry=REGISTRY, buckets=_BUCKETS_S
 )
 ProcessCollector(registry=REGISTRY)
 
 log = logging.getLogger(__name__)
-_RECORD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message",
-    "asctime",
-    "taskName",
-}
+_RECORD_FIELDS = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Formatter):
