@@ -60,45 +60,37 @@ def test_a_tuning_goes_on_while_the_database_is_away_and_is_written_down_when_it
     assert "secret" not in caplog.text
 
 
-def test_calls_work_again_as_soon_as_a_cut_connection_can_be_made_anew(tmp_path, postgres):
+async def test_calls_work_again_as_soon_as_a_cut_connection_can_be_made_anew(tmp_path, postgres):
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'tuner on'"
     )
-
-    async def go():
-        async with open_room(tmp_path, database=postgresql.new_database(postgres)) as room:
-            await room.tuned("one")
-            postgres.do(cut)
-            await room.tuned("two")
-            found = await room.call("ListTunedModels")
-            assert [each.name for each in found.tuned_models] == [
-                "tunedModels/two",
-                "tunedModels/one",
-            ]
-
-    asyncio.run(go())
+    async with open_room(tmp_path, database=postgresql.new_database(postgres)) as room:
+        await room.tuned("one")
+        postgres.do(cut)
+        await room.tuned("two")
+        found = await room.call("ListTunedModels")
+        assert [each.name for each in found.tuned_models] == [
+            "tunedModels/two",
+            "tunedModels/one",
+        ]
 
 
-def test_a_service_whose_database_another_one_took_meanwhile_writes_nothing_and_leaves(
+async def test_a_service_whose_database_another_one_took_meanwhile_writes_nothing_and_leaves(
     tmp_path, postgres
 ):
     database = postgresql.new_database(postgres)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-
-    async def go():
-        engine = FakeEngine(stop_at=2)
-        async with open_room(tmp_path / "a", engine, database) as room:
-            operation = await room.create()
-            await engine.waits.wait()
-            postgres.do(cut)
-            other = open_store(tmp_path / "b", database, alone=True)
-            try:
-                refused = await refusal(room, "DeleteTunedModel", name="tunedModels/m")
-                assert refused.code == Code.UNAVAILABLE
-                with pytest.raises(StoreTaken, match="another service"):
-                    await room.service.store.until_taken()
-            finally:
-                other.close()
-            assert not (await room.call("GetOperation", name=operation.name)).done
-
-    asyncio.run(go())
+    engine = FakeEngine(stop_at=2)
+    async with open_room(tmp_path / "a", engine, database) as room:
+        operation = await room.create()
+        await engine.waits.wait()
+        postgres.do(cut)
+        other = open_store(tmp_path / "b", database, alone=True)
+        try:
+            refused = await refusal(room, "DeleteTunedModel", name="tunedModels/m")
+            assert refused.code == Code.UNAVAILABLE
+            with pytest.raises(StoreTaken, match="another service"):
+                await room.service.store.until_taken()
+        finally:
+            other.close()
+        assert not (await room.call("GetOperation", name=operation.name)).done

@@ -205,56 +205,44 @@ async def models_over_rest(address, ca, client=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
-def test_both_doors_are_trusted_by_every_local_name(tmp_path, host):
+async def test_both_doors_are_trusted_by_every_local_name(tmp_path, host):
     tls = ensure_dev_tls(tmp_path / "tls", NOW)
     settings = Settings(f"{host}:0", rest=f"{host}:0", tls=tls)
-
-    async def go():
-        async with running(settings, FakeEngine(), tmp_path) as (_, at):
-            assert "models/tiny" in await models_over_grpc(at.grpc, tls.ca)
-            assert "models/tiny" in await models_over_rest(at.rest, tls.ca)
-
-    asyncio.run(go())
+    async with running(settings, FakeEngine(), tmp_path) as (_, at):
+        assert "models/tiny" in await models_over_grpc(at.grpc, tls.ca)
+        assert "models/tiny" in await models_over_rest(at.rest, tls.ca)
 
 
 @pytest.mark.slow
-def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
+async def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
     tls = ensure_dev_tls(tmp_path / "tls", NOW)
     settings = Settings("localhost:0", rest="localhost:0", tls=tls)
-
-    async def go():
-        async with running(settings, FakeEngine(), tmp_path) as (_, at):
-            await models_over_rest(at.rest, tls.ca)
-            for path in tls.certificate.parent.iterdir():  # another authority with it
-                path.unlink()
-            ensure_dev_tls(tmp_path / "tls", NOW)
-            assert await models_over_grpc(at.grpc, tls.ca)
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await models_over_rest(at.rest, tls.ca)  # this handshake notices
-            assert await models_over_rest(at.rest, tls.ca)
-
-    asyncio.run(go())
+    async with running(settings, FakeEngine(), tmp_path) as (_, at):
+        await models_over_rest(at.rest, tls.ca)
+        for path in tls.certificate.parent.iterdir():  # another authority with it
+            path.unlink()
+        ensure_dev_tls(tmp_path / "tls", NOW)
+        assert await models_over_grpc(at.grpc, tls.ca)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await models_over_rest(at.rest, tls.ca)  # this handshake notices
+        assert await models_over_rest(at.rest, tls.ca)
 
 
 @pytest.mark.slow
-def test_with_an_authority_for_clients_both_doors_want_its_certificate(tmp_path, files):
+async def test_with_an_authority_for_clients_both_doors_want_its_certificate(tmp_path, files):
     tls = replace(pair(files), client_ca=files / "ca.pem")
     settings = Settings("localhost:0", rest="localhost:0", tls=tls)
     stranger = ensure_dev_tls(tmp_path / "tls", NOW)
-
-    async def go():
-        async with running(settings, FakeEngine(), tmp_path) as (_, at):
-            ca, client = files / "ca.pem", pair(files, "client")
-            assert await models_over_grpc(at.grpc, ca, client)
-            assert await models_over_rest(at.rest, ca, client)
-            for other in (None, stranger):
-                with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await models_over_grpc(at.grpc, ca, other)
-                assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-                with pytest.raises(OSError, match=r"certificate|reset|alert|unknown ca|closed"):
-                    await models_over_rest(at.rest, ca, other)
-
-    asyncio.run(go())
+    async with running(settings, FakeEngine(), tmp_path) as (_, at):
+        ca, client = files / "ca.pem", pair(files, "client")
+        assert await models_over_grpc(at.grpc, ca, client)
+        assert await models_over_rest(at.rest, ca, client)
+        for other in (None, stranger):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await models_over_grpc(at.grpc, ca, other)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            with pytest.raises(OSError, match=r"certificate|reset|alert|unknown ca|closed"):
+                await models_over_rest(at.rest, ca, other)
 
 
 @pytest.mark.slow

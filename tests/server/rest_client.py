@@ -1,4 +1,4 @@
-"""The REST door without a socket: a request in, all that is sent back out."""
+"""REST without a socket: requests to the ASGI application, and all that it sends back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HI = {"contents": [{"parts": [{"text": "one two three"}]}]}
 
 @dataclass
 class Response:
-    """What came back; ``chunks`` as they were sent, each with the number of those before it."""
+    """The answer; ``chunks`` as they were sent."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ async def ask(  # noqa: PLR0913  (a request has many parts)
     on_chunk: Any = None,
     **headers: str,
 ) -> Response:
-    """One request; ``hang_up`` ends the connection, ``on_chunk`` hears of every piece that is sent."""
+    """Send a request; ``hang_up`` ends the connection, ``on_chunk`` gets every chunk that is sent."""
     path, _, query = url.partition("?")
     sent = body if isinstance(body, bytes) else orjson.dumps(body)
     scope = {
@@ -92,8 +92,10 @@ async def ask(  # noqa: PLR0913  (a request has many parts)
 
 
 @asynccontextmanager
-async def rest(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[tuple[Room, Any]]:
-    """A room and a function that asks it as ``ask`` does."""
+async def rest_service(
+    folder: Path, engine: FakeEngine | None = None
+) -> AsyncIterator[tuple[Room, Any]]:
+    """Yield a service and a function that sends requests to it like ``ask``."""
     async with open_room(folder, engine) as room:
 
         async def call(verb: str, url: str, body: Any = b"", **rest: Any) -> Response:
