@@ -33,6 +33,8 @@ _PERMUTATIONS, _BANDS = 128, 32
 """Bands of 4: at a similarity of 0.5, 87 % of the pairs become candidates, at 0.7 all but 1 in 10,000."""
 _MIN_ESTIMATE = 0.35
 """Candidates with a lower estimated similarity are not compared; the standard error is 0.044."""
+_MAX_COMPARED = 20
+"""Candidates that are compared exactly, the most similar by their sketches first."""
 _SEED = 1
 _WORD = re.compile(r"\w+")
 _SYMBOL = re.compile(
@@ -166,8 +168,8 @@ class NearDuplicates:
 
     Texts are nearly the same if the sets of their shingles (runs of five characters, without case
     and punctuation) have a Jaccard similarity of ``NEAR_THRESHOLD`` (A. Broder, On the resemblance
-    and containment of documents, 1997). Shingles that occur in many rows belong to a template: of
-    the others, more than half must be shared too. Short texts must have the same words. MinHash finds the
+    and containment of documents, 1997). Shingles in many rows belong to a template: of the others,
+    more than half must be shared too. Short texts must have the same words. MinHash finds the
     candidates, whose similarity is then computed exactly.
     """
 
@@ -221,8 +223,9 @@ class _Index:
             self.first_rows.setdefault(text, row)
         self._long = [text for text in self.first_rows if len(text) >= _MIN_CHARS]
         self._template = _template_shingles(self._long)
-        self._number = {self.first_rows[text]: at for at, text in enumerate(self._long)}
-        rare = ((_shingles(text) - self._template) for text in self._long)
+        self._rows = [self.first_rows[text] for text in self._long]
+        self._number = {row: number for number, row in enumerate(self._rows)}
+        rare = (_shingles(text) - self._template for text in self._long)
         self._sketches: list[RMinHash] = RMinHash.from_token_sets(rare, _PERMUTATIONS, _SEED)
         self._lsh = RMinHashLSH(NEAR_THRESHOLD, _PERMUTATIONS, _BANDS)
         self._lsh.insert_many(self._sketches)
@@ -232,25 +235,23 @@ class _Index:
         number = self._number.get(row)
         if number is None:
             return None
-        sketch, best = self._sketches[number], None
-        shingles = _shingles(self._long[number])
+        sketch, shingles = self._sketches[number], _shingles(self._long[number])
         rare = shingles - self._template
-        if not rare:
-            return None
-        for other in sorted(self._lsh.query(sketch)):
-            earlier = self.first_rows[self._long[other]]
-            if earlier >= min(row, before):
+        estimates = [
+            (sketch.jaccard(self._sketches[other]), -other)
+            for other in (self._lsh.query(sketch) if rare else ())
+            if self._rows[other] < min(row, before)
+        ]
+        best: tuple[float, int] = (0.0, 0)
+        for estimate, other in sorted(estimates, reverse=True)[:_MAX_COMPARED]:
+            if estimate < _MIN_ESTIMATE:
                 break
-            if sketch.jaccard(self._sketches[other]) >= _MIN_ESTIMATE:
-                others = _shingles(self._long[other])
-                similarity = _jaccard(shingles, others)
-                if (
-                    similarity >= NEAR_THRESHOLD
-                    and (best is None or similarity > best[1])
-                    and _jaccard(rare, others - self._template) > _RARE_THRESHOLD
-                ):
-                    best = earlier, similarity
-        return best
+            others = _shingles(self._long[-other])
+            similarity = _jaccard(shingles, others)
+            rare_similarity = _jaccard(rare, others - self._template)
+            if similarity >= NEAR_THRESHOLD and rare_similarity > _RARE_THRESHOLD:
+                best = max(best, (similarity, -self._rows[-other]))
+        return (-best[1], best[0]) if best[0] else None
 
 
 def _comparable(text: str) -> str:
