@@ -174,7 +174,7 @@ class StatsCollector:
 
 
 def summarize(batches: Iterable[Batch], count_tokens: CountTokens | None = None) -> Stats:
-    """Read all batches once and return their statistics; ``count_tokens`` as in StatsCollector."""
+    """Return the statistics of all batches; ``count_tokens`` as in StatsCollector."""
     collector = StatsCollector(count_tokens)
     for batch in batches:
         collector.add(batch)

@@ -39,10 +39,6 @@ def test_a_limit_includes_the_instruction():
     )  # fmt: skip
 
 
-def test_half_of_a_surrogate_pair_is_an_error():
-    assert found(Example("x", "\udc00", 1)) == [(1, "not-unicode", "error")]
-
-
 def test_few_rows_are_a_warning_and_no_rows_an_error():
     (few,) = check(GOOD[:5])
     (none,) = check([])

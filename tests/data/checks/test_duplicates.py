@@ -69,7 +69,7 @@ def test_real_data_and_templates_give_no_false_alarm(texts):
 
 
 @pytest.mark.parametrize(
-    "other", ["where is my order", "Where is my order??", "Where is: MY order."]
+    "other", ["where is my order", "Where is my order??", "Where: is MY order."]
 )
 def test_short_texts_must_have_the_same_words(other):
     texts = ["Where is my order?", *COUNTRIES, "Where is my older order?", other]

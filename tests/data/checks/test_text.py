@@ -7,10 +7,7 @@ from tuner.data.checks.text import check_texts, decode_mojibake, find_mojibake, 
 
 
 def findings(*texts, ignore=()):
-    return [
-        *check_texts("output", texts, None, ignore=ignore),
-        *check_privacy(texts, ignore),
-    ]
+    return [*check_texts("output", texts, None, 0, ignore), *check_privacy(texts, ignore)]
 
 
 def found(*texts):
@@ -30,19 +27,11 @@ def test_a_control_character_is_named_with_its_place(character):
     assert "1 more" in finding.what
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("a\tb", "a\r\nb\n", "\u200b", "a\u00a0b", "\U0001f600", "\u202b"),
-        "Où est le café ? « À côté. »",
-        "Viel „Spaß“ mit „Öl“ und Ü”",
-        "«AMANHÃ» e «CAFÉ»",
-        "â la carte",
-        "São João, NÃO",
-        "Ð ð Þ",
-        "Größe É» Ñ” ä“",
-    ],
-)
+GOOD = ["a\tb", "a\r\nb\n", "\u200b", "a\u00a0b", "\U0001f600", "\u202b", "â la carte", "Ð ð Þ"]
+GOOD += ["Où est le café ? « À côté. »", "Viel „Spaß“ mit „Öl“ und Ü”", "«AMANHÃ» e «CAFÉ»"]
+
+
+@pytest.mark.parametrize("text", [*GOOD, "São João, NÃO", "Größe É» Ñ” ä“"])
 def test_good_texts_of_any_script_have_no_findings(text):
     assert found(text) == []
     assert repair_text(text) == (text, [])
@@ -50,11 +39,8 @@ def test_good_texts_of_any_script_have_no_findings(text):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        *("Café", "naïve", "it\u2019s “new” \u2013 really…", "für", "Ђорђе", "Привет"),
-        *("日本語", "🙂", "5 €", "à", "É"),
-    ],
-)
+    ["Café", "naïve", "it\u2019s “new” \u2013 really…", "für", "Ђорђе", "Привет", "日本語", "🙂", "5 €", "à", "É"],
+)  # fmt: skip
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
 def test_text_decoded_with_the_wrong_encoding_is_found_and_repaired(text, encoding):
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data.checks.rules import Finding
@@ -94,7 +93,7 @@ def is_card(digits: str) -> bool:
 
 
 def _find_secrets(texts: Sequence[str], secret: Secret) -> Iterator[Finding]:
-    pattern = _compile(secret.pattern)
+    pattern = re.compile(secret.pattern)
     for row, text in enumerate(texts):
         for match in pattern.finditer(text) if secret.needle in text else ():
             shown = match.group()
@@ -103,8 +102,3 @@ def _find_secrets(texts: Sequence[str], secret: Secret) -> Iterator[Finding]:
                 what = f"looks like it contains {secret.name}{start}"
                 fix = "remove it, and revoke it if it is real: a model repeats what it learns"
                 yield Finding(row, match.start(), what, fix, "secret")
-
-
-@cache
-def _compile(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
