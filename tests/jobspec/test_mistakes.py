@@ -62,9 +62,9 @@ MISTAKES = [
     ("target: {endpoint: ftp://x.com:1}", "4:20", "'ftp://x.com:1' is not host:port",
      "write it as tuning.example.com:443, or https://localhost:50051"),
     ("target: {impersonate: me}", "4:23", "'me' is not an e-mail address", None),
-    ("evaluation: {}", "4:1", "evaluation has no rows to ask", None),
+    ("evaluation: {}", "4:1", "evaluation has no rows", None),
     ("evaluation: {path: b.csv, stratify: true}", "4:27",
-     "evaluation.stratify parts training_data, and evaluation.path does not",
+     "evaluation.stratify splits training_data, but evaluation.path names held-out rows",
      "drop it, or write holdout:"),
     ("evaluation: {holdout: 0.1, path: b.csv}", "4:28",
      "evaluation.holdout and evaluation.path exclude each other", "keep one of them"),
@@ -84,7 +84,7 @@ MISTAKES = [
     ("evaluation: {holdout: 0.1, metric: regex}", "4:36", "metric regex has no pattern",
      "add pattern:, e.g. '{expected}[.!]?'"),
     ("evaluation: {holdout: 0.1, metric: {kind: regex, pattern: '(a'}}", "4:59",
-     "'(a' is no regular expression: missing ), unterminated subpattern at position 0", None),
+     "'(a' is not a regular expression: missing ), unterminated subpattern at position 0", None),
     ("evaluation: {holdout: 0.1, metric: {kind: judge, rubric: x}}", "4:36",
      "metric judge has no model", "add model: models/ID; `tuner models list` has them"),
     ("evaluation: {holdout: 0.1, metric: {kind: judge, model: models/m}}", "4:36",
@@ -95,21 +95,21 @@ MISTAKES = [
      "4:86", "evaluation.metric.target.kind must be local or gemini, not 'loca'",
      "did you mean local?"),
     ("evaluation: {holdout: 0.1, require: {significant: true}}", "4:38",
-     "significant says how much better than the base, which is not asked for",
+     "significant compares with the base model, which needs better_than_base",
      "add better_than_base: true, or drop it"),
     ("evaluation: {holdout: 0.1, require: {better_than_base: false, better_by: 0.1}}", "4:63",
-     "better_by says how much better than the base, which is not asked for", None),
+     "better_by compares with the base model, which needs better_than_base", None),
     ("early_stopping: {}", "4:17", "patience_steps is missing in early_stopping",
      "add patience_steps: 40"),
     ("early_stopping: {patience_steps: 0}", "4:34",
      "early_stopping.patience_steps must be at least 1, not 0", None),
-    ("notify: [{}]", "4:10", "notify[0] tells nobody", "add url: https://..., or command:"),
+    ("notify: [{}]", "4:10", "notify[0] has no receiver", "add url: https://..., or command:"),
     ("notify: [{url: https://x.com/h, command: mail}]", "4:33",
-     "url and command exclude each other", "write an item of the list for each"),
-    ("notify: [{url: http://x.com/h}]", "4:16", "http sends what is told in the clear",
+     "url and command exclude each other", "write a list item for each"),
+    ("notify: [{url: http://x.com/h}]", "4:16", "http is not encrypted",
      "write https://"),
     ("notify: [{url: 'https://me:s3cret@x.com/h'}]", "4:16",
-     "a user or password stands in the URL", None),
+     "the URL contains a user or password", None),
     ("notify: [{url: x.com/h}]", "4:16", "this is not the URL of a webhook", None),
     ("notify: [{url: 'https://[x'}]", "4:16", "this is not the URL of a webhook", None),
     ("notify: [{url: 'https://x.com:ninety/h'}]", "4:16", "this is not the URL of a webhook", None),
@@ -120,7 +120,7 @@ MISTAKES = [
     ("notify: [{command: mail, on: [don]}]", "4:31",
      "notify[0].on[0] must be done, failed, rejected or transferred, not 'don'",
      "did you mean done?"),
-    ("notify: [{command: mail, on: []}]", "4:30", "on is empty: nothing is told", None),
+    ("notify: [{command: mail, on: []}]", "4:30", "on is empty: nothing is sent", None),
     ("target: {kind: local, max_jobs: 0}", "4:33", "target.max_jobs must be at least 1, not 0", None),
     ("target: {requests_per_second: 0}", "4:31",
      "target.requests_per_second must be more than 0, not 0", None),
@@ -144,15 +144,15 @@ MISTAKES = [
     ("permissions: [{role: READER, email_address: ana}]", "4:45",
      "'ana' is not an e-mail address", None),
     ("permissions:\n- {role: READER, email_address: a@b.c}\n- {role: WRITER, email_address: A@b.c}",
-     "6:3", "A@b.c has a permission already, on line 5", None),
+     "6:3", "A@b.c already has a permission, on line 5", None),
     ("transfer_ownership: lead", "4:21", "'lead' is not an e-mail address", None),
     ("permissions: [{role: READER, email_address: Lead@b.c}]\ntransfer_ownership: lead@b.c", "4:15",
-     "lead@b.c is to be the owner, and an owner has every right already", None),
+     "lead@b.c becomes the owner, who has every right already", None),
     ("timeout: 2 hours", "4:10", "timeout is '2 hours', which is not a length of time", None),
     ("timeout: 90", "4:10", "timeout must be text, not the number 90",
      "add the unit, e.g. 90s, 45m or 2h30m"),
-    ("timeout: 0s", "4:10", "timeout is '0s', which is no time at all", None),
-    ("timeout: ''", "4:10", "timeout is '', which is no time at all", None),
+    ("timeout: 0s", "4:10", "timeout is '0s', which is zero or empty", None),
+    ("timeout: ''", "4:10", "timeout is '', which is zero or empty", None),
 ]  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def test_a_model_must_be_named_by_its_kind(tmp_path, model, fix):
 def test_a_name_holds_nothing_that_moves_a_screen_or_ends_a_line(tmp_path, name):
     (problem,) = problems(tmp_path, LEAST.replace("job: j", f'job: "{name}"'))
 
-    assert "holds a control character" in problem.what
+    assert "contains a control character" in problem.what
     assert problem.what.isprintable()
 
 
