@@ -13,7 +13,7 @@ _WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredRow:
     """One held-out row, what the base and the tuned model made of it, and how good that is.
 
     The scores are those of the evaluation's metric, from 0 to 1.
@@ -58,7 +58,7 @@ class Evaluation:
     base: dict[str, float]
     count: int
     interval: Interval | None = None
-    rows: tuple[Judged, ...] = field(default=(), repr=False, compare=False)
+    rows: tuple[ScoredRow, ...] = field(default=(), repr=False, compare=False)
     model: str = ""
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ from tests.crash import shapes
 from tests.fakes import clock
 from tests.fakes.piped import PipedTarget, serve
 from tuner import targets
-from tuner.evaluation import bootstrap
+from tuner.evaluation import gate
 from tuner.jobs import store
 from tuner.jobs.audit_log import AuditLog, Change
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
@@ -150,7 +150,7 @@ async def open_piped(_config: TargetConfig) -> PipedTarget:
 def prepare() -> None:
     """What no life should have to do by itself."""
     store.SYNCHRONOUS = "OFF"  # a process that is killed loses nothing of what the kernel has
-    bootstrap.interval([0.0, 1.0], "numpy is loaded now")
+    gate.interval([0.0, 1.0], "numpy is loaded now")
     gc.freeze()
 
 

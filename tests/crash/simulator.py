@@ -28,7 +28,7 @@ from tests.crash.storm import CALM, Storm, Weather
 from tests.fakes import clock
 from tuner import targets
 from tuner.errors import TunerError
-from tuner.evaluation import asking
+from tuner.evaluation import answering
 from tuner.events.events import Event, EventKind
 from tuner.jobs import lock
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
@@ -243,7 +243,7 @@ def install() -> None:
     """The storm stands in the table of targets for ``local``; done once a process."""
     prepare()
     lock.is_alive = lambda holder: holder.runner not in GONE
-    asking.time = SimpleNamespace(monotonic=clock.now)
+    answering.time = SimpleNamespace(monotonic=clock.now)
     local = targets.TARGETS["local"]._replace(opener="tests.crash.storm:open_storm")
     targets.TARGETS["local"] = local
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from tests.jobs.test_store import EVALUATION, JOB, opened
-from tuner.job import Judged
+from tuner.job import ScoredRow
 
 DONE = replace(JOB, evaluation=EVALUATION)
 MODEL = f"{JOB.tuned_model}@1.5"
@@ -51,7 +51,7 @@ def test_a_later_save_without_the_rows_leaves_them(tmp_path):
 
 
 def test_only_the_rows_of_the_latest_evaluation_are_kept(tmp_path):
-    other = replace(EVALUATION, digest="d2", rows=(Judged("Italy", "Rome", "Rome", "?"),))
+    other = replace(EVALUATION, digest="d2", rows=(ScoredRow("Italy", "Rome", "Rome", "?"),))
     with opened(tmp_path / "l.db") as ledger:
         ledger.save(DONE)
         ledger.save(replace(DONE, evaluation=other))

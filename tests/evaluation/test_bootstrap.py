@@ -7,7 +7,7 @@ from itertools import starmap
 
 import pytest
 
-from tuner.evaluation.bootstrap import interval
+from tuner.evaluation.gate import interval
 from tuner.job import Interval
 
 
@@ -47,7 +47,7 @@ def test_rows_that_all_differ_alike_leave_no_doubt():
 
 @pytest.mark.slow
 def test_nineteen_in_twenty_intervals_hold_the_true_difference(monkeypatch):
-    monkeypatch.setattr("tuner.evaluation.bootstrap.RESAMPLES", 2000)
+    monkeypatch.setattr("tuner.evaluation.gate.RESAMPLES", 2000)
     chance = random.Random(5)
     sets = [[chance.gauss(0.2, 0.5) for _ in range(80)] for _ in range(400)]
 

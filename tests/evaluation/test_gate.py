@@ -11,8 +11,7 @@ from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import job_of, with_spec
 from tuner.errors import InvalidInput, NotFound, Unavailable
 from tuner.evaluation import gate
-from tuner.evaluation.answers import NOTHING_KEPT
-from tuner.evaluation.asking import CONCURRENCY, KEPT_AT_ONCE
+from tuner.evaluation.answering import CONCURRENCY, EMPTY_CACHE, KEPT_AT_ONCE
 from tuner.job import Evaluation, Interval
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.jobspec.schema import GateSpec, MetricSpec
@@ -57,7 +56,7 @@ async def has_tuned(target, name=""):
     target.moment = 0
 
 
-def evaluated(target, tell=lambda _: None, work=WORK, answers=NOTHING_KEPT):
+def evaluated(target, tell=lambda _: None, work=WORK, answers=EMPTY_CACHE):
     return asyncio.run(gate.evaluate(target, JOB, work, answers, tell))
 
 
@@ -66,7 +65,7 @@ def asking(work=WORK, **keys):
 
 
 class Memory:
-    """Answers in a dict."""
+    """AnswerCache in a dict."""
 
     def __init__(self):
         self.held = {}

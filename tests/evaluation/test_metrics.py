@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner.errors import InvalidInput
-from tuner.evaluation import patterns
+from tuner.evaluation import custom_metric
+from tuner.evaluation.custom_metric import NoScoreError
 from tuner.evaluation.metrics import METRICS, normalize, scorer
-from tuner.evaluation.own_metric import NoScoreError
 from tuner.jobspec.rules import METRICS as NAMES
 from tuner.jobspec.schema import MetricSpec
 
@@ -134,7 +134,7 @@ def test_a_pattern_must_match_the_answer_as_a_whole(pattern, expected, answer, m
 
 @pytest.mark.slow
 def test_a_pattern_that_never_comes_to_an_end_is_stopped(monkeypatch):
-    monkeypatch.setattr(patterns, "LONGEST_S", 0.3)
+    monkeypatch.setattr(custom_metric, "MAX_MATCH_S", 0.3)
     judge = scorer(MetricSpec("regex", pattern="(a+)+b|{expected}"), HERE)
 
     with pytest.raises(NoScoreError, match="regex was not done after"):

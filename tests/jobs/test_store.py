@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tuner.errors import Superseded, TunerError
-from tuner.job import Evaluation, Interval, Job, Judged
+from tuner.job import Evaluation, Interval, Job, ScoredRow
 from tuner.jobs import lock, store
 from tuner.jobs.store import VERSION, Store
 from tuner.types import Phase, TargetConfig
@@ -31,7 +31,7 @@ EVALUATION = Evaluation(
     {"exact_match": 0.0, "normalized_match": 0.1},
     1,
     Interval(0.8, 1.0),
-    (Judged("Peru", "Lima", "Lima", "lima?", 3, 1.0, 0.0),),
+    (ScoredRow("Peru", "Lima", "Lima", "lima?", 3, 1.0, 0.0),),
 )
 
 
@@ -143,7 +143,7 @@ def test_a_ledger_of_the_first_version_is_read_on(tmp_path):
         assert found.updated == 7.0
         evaluation = replace(EVALUATION, interval=None)
         assert found.job == replace(JOB, phase=Phase.DONE, evaluation=evaluation, handed_to="a@b.c")
-        assert ledger.evaluation_rows(found.job) == (Judged("Peru", "Lima", "Lima", "lima?", 3),)
+        assert ledger.evaluation_rows(found.job) == (ScoredRow("Peru", "Lima", "Lima", "lima?", 3),)
 
 
 def test_an_upgrade_that_is_interrupted_is_begun_again(tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tuner.cli.subjects import Subject
-    from tuner.evaluation.answers import Answers
-    from tuner.evaluation.comparison import Standing
+    from tuner.evaluation.answering import AnswerCache
+    from tuner.evaluation.compare import ModelScore
     from tuner.events.events import Event
     from tuner.job import Evaluation, Job
     from tuner.jobs.store import Store
@@ -132,14 +132,14 @@ def compare(  # noqa: PLR0913 -- one parameter an option
 async def _compared(
     jobs: Sequence[Job],
     work: PreparedJob,
-    answers: Callable[[str], Answers],
+    answers: Callable[[str], AnswerCache],
     tell: Callable[[Event], None],
-) -> list[Standing]:
-    from tuner.evaluation import comparison
+) -> list[ModelScore]:
+    from tuner.evaluation import compare
     from tuner.jobs.target_pool import Connections
 
     async with Connections() as connections:
-        return await comparison.compared(jobs, work, connections.get, answers, tell)
+        return await compare.compared(jobs, work, connections.get, answers, tell)
 
 
 def _metric(work: PreparedJob) -> str:
@@ -148,16 +148,16 @@ def _metric(work: PreparedJob) -> str:
     return metric_of(work).kind
 
 
-def _memory(store: Store, *, again: bool) -> Callable[[str], Answers]:
+def _memory(store: Store, *, again: bool) -> Callable[[str], AnswerCache]:
     """Return stored answers by target; with ``again`` only those of this run."""
-    from tuner.evaluation.answers import Anew
+    from tuner.evaluation.answering import NoCache
 
-    known: dict[str, Answers] = {}
+    known: dict[str, AnswerCache] = {}
 
-    def of(where: str) -> Answers:
+    def of(where: str) -> AnswerCache:
         if where not in known:
             kept = store.answers(where)
-            known[where] = Anew(kept) if again else kept
+            known[where] = NoCache(kept) if again else kept
         return known[where]
 
     return of
@@ -184,7 +184,7 @@ def _by(work: PreparedJob, kind: str) -> PreparedJob:
 async def _evaluated(
     job: Job,
     works: Sequence[PreparedJob],
-    answers: Callable[[str], Answers],
+    answers: Callable[[str], AnswerCache],
     tell: Callable[[Event], None],
 ) -> list[Evaluation]:
     """Evaluate each job; all use the answers of the first."""
@@ -266,7 +266,7 @@ def _show_rows(evaluation: Evaluation, output: str) -> None:
     show([make(row) for row in evaluation.rows], output)
 
 
-def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object]]:
+def _ranked(standings: Sequence[ModelScore], metric: str) -> list[dict[str, object]]:
     ranked = sorted(standings, key=lambda standing: -standing.mean)
     return [
         {
@@ -282,7 +282,7 @@ def _ranked(standings: Sequence[Standing], metric: str) -> list[dict[str, object
     ]
 
 
-def _differing(work: PreparedJob, standings: Sequence[Standing]) -> list[dict[str, object]]:
+def _differing(work: PreparedJob, standings: Sequence[ModelScore]) -> list[dict[str, object]]:
     """The rows where the models' scores differ."""
     scores = zip(*(standing.scores for standing in standings), strict=True)
     return [

@@ -10,19 +10,19 @@ import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from tuner.evaluation import asking, bootstrap, metrics
-from tuner.evaluation.own_metric import code_of
-from tuner.evaluation.scoring import FEW, Examiner
+from tuner.evaluation import answering, metrics
+from tuner.evaluation.custom_metric import code_of
+from tuner.evaluation.scorer import FEW, Scorer
 from tuner.events.events import Event, EventKind
 from tuner.formatting import format_number
-from tuner.job import FORCED, Evaluation, Judged
+from tuner.job import FORCED, Evaluation, Interval, ScoredRow
 from tuner.jobspec.schema import MetricSpec
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.answering import AnswerCache
     from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
@@ -36,7 +36,7 @@ _LAPSED = "no longer: "
 
 
 async def evaluate(
-    target: Target, job: Job, work: PreparedJob, answers: Answers, tell: EventHandler
+    target: Target, job: Job, work: PreparedJob, answers: AnswerCache, tell: EventHandler
 ) -> Evaluation:
     """Answer every held-out row with the tuned model and its base, greedily, and score the answers.
 
@@ -44,10 +44,10 @@ async def evaluate(
     what is in ``answers`` already is not asked again.
 
     Raises:
-        TunerError: As ``asking.ask`` and ``Examiner``.
+        TunerError: As ``answering.ask`` and ``Scorer``.
     """
     rows, config = work.holdout, settings(work.holdout)
-    examiner = Examiner(metric_of(work), work, target, answers)
+    scorer = Scorer(metric_of(work), work, target, answers)
     done = 0
 
     def count(answered: int) -> None:
@@ -57,20 +57,20 @@ async def evaluate(
 
     prompts = [row.text_input for row in rows]
     base_model = work.spec.base_model or work.spec.tuned_model_source
-    who = await asking.identity(target, job.tuned_model)
-    tuned, base = await asking.together(
+    who = await answering.identity(target, job.tuned_model)
+    tuned, base = await answering.run_all(
         [
-            asking.ask(target, job.tuned_model, prompts, config, answers, count, who),
-            asking.ask(target, base_model, base_prompts(work), config, answers, count),
+            answering.ask(target, job.tuned_model, prompts, config, answers, count, who),
+            answering.ask(target, base_model, base_prompts(work), config, answers, count),
         ]
     )
-    by_tuned, by_base = await examiner.scores(
+    by_tuned, by_base = await scorer.scores(
         rows,
         [tuned, base],
         lambda judged, of: tell(Event(EventKind.JUDGING, job, done=judged, total=of)),
     )
     judged = tuple(
-        Judged(row.text_input, row.output, *each, row.line, *scores)
+        ScoredRow(row.text_input, row.output, *each, row.line, *scores)
         for row, each, scores in zip(
             rows, zip(tuned, base, strict=True), zip(by_tuned, by_base, strict=True), strict=True
         )
@@ -81,7 +81,7 @@ async def evaluate(
     return replace(await asyncio.to_thread(_summed_up, name, kind, judged), model=who)
 
 
-def _is_quick(judged: Sequence[Judged]) -> bool:
+def _is_quick(judged: Sequence[ScoredRow]) -> bool:
     """Whether it is summed up before a thread has begun: few rows, of which every draw is the same."""
     return len(judged) <= FEW and len({row.tuned_score - row.base_score for row in judged}) <= 1
 
@@ -129,7 +129,7 @@ def digest(work: PreparedJob) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _summed_up(name: str, metric: str, judged: tuple[Judged, ...]) -> Evaluation:
+def _summed_up(name: str, metric: str, judged: tuple[ScoredRow, ...]) -> Evaluation:
     differences = [row.tuned_score - row.base_score for row in judged]
     return Evaluation(
         digest=name,
@@ -137,7 +137,7 @@ def _summed_up(name: str, metric: str, judged: tuple[Judged, ...]) -> Evaluation
         tuned=means(metric, [(row.expected, row.tuned, row.tuned_score) for row in judged]),
         base=means(metric, [(row.expected, row.base, row.base_score) for row in judged]),
         count=len(judged),
-        interval=bootstrap.interval(differences, name),
+        interval=interval(differences, name),
         rows=judged,
     )
 
@@ -156,7 +156,7 @@ def stands(evaluation: Evaluation | None, work: PreparedJob, found: TunedModel) 
     """Whether an evaluation is of these rows, asked and compared like this, and of this model."""
     if evaluation is None or evaluation.digest != digest(work):
         return False
-    return evaluation.model in ("", asking.identity_of(found))
+    return evaluation.model in ("", answering.identity_of(found))
 
 
 def shortfalls(evaluation: Evaluation, asked: Wanted) -> list[str]:
@@ -224,3 +224,36 @@ def lapsed(allowed: str) -> str:
 def was_forced(allowed: str, misses: str) -> bool:
     """Whether somebody allowed the sharing already although these same things were missed."""
     return allowed.startswith(FORCED) and allowed.endswith(f": {misses}")
+
+
+RESAMPLES = 10_000
+DRAWS_AT_ONCE = 1_000_000
+PERCENTILES = (2.5, 97.5)
+
+
+def interval(differences: Sequence[float], seed: str) -> Interval | None:
+    """The 95 % interval of the mean difference, by a paired percentile bootstrap (Efron 1979).
+
+    Rows are drawn with replacement, each with both of its scores, ``RESAMPLES`` times; ``seed`` is
+    any text, the same one gives the same interval. None for less than two rows, which say nothing
+    about spread.
+    """
+    count = len(differences)
+    if count < 2:  # noqa: PLR2004 -- said above
+        return None
+    if min(differences) == max(differences):  # every draw has this mean
+        return Interval(differences[0], differences[0])
+    import numpy as np
+
+    digest = hashlib.sha256(seed.encode()).digest()
+    chance = np.random.Generator(np.random.PCG64(int.from_bytes(digest)))
+    each = np.asarray(differences, dtype=np.float64)
+    at_once = max(1, DRAWS_AT_ONCE // count)
+    means = np.concatenate(
+        [
+            each[chance.integers(0, count, (min(at_once, RESAMPLES - start), count))].mean(axis=1)
+            for start in range(0, RESAMPLES, at_once)
+        ]
+    )
+    low, high = np.percentile(means, PERCENTILES)
+    return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""Answers judged by a model: one at a time, by a rubric, not knowing who answered."""
+"""AnswerCache judged by a model: one at a time, by a rubric, not knowing who answered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
-from tuner.evaluation import asking
+from tuner.evaluation import answering
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.answering import AnswerCache
     from tuner.jobspec.schema import MetricSpec
     from tuner.targets import Target
 
@@ -55,7 +55,7 @@ async def judged(
     target: Target,
     spec: MetricSpec,
     cases: Sequence[Case],
-    answers: Answers,
+    answers: AnswerCache,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[float]:
     """How good each answer is by ``spec.rubric``, from 0 to 1, as ``spec.model`` sees it.
@@ -65,7 +65,7 @@ async def judged(
     judgements came in.
 
     Raises:
-        TunerError: A judgement cannot be read, or as ``asking.ask``.
+        TunerError: A judgement cannot be read, or as ``answering.ask``.
     """
     different = {case._replace(line=0): case.line for case in cases}
     prompts = {case: question(spec.rubric, case) for case in different}
@@ -114,20 +114,22 @@ async def _asked(
     target: Target,
     model: str,
     prompts: Mapping[Case, str],
-    answers: Answers,
+    answers: AnswerCache,
     tell: Callable[[int], None],
 ) -> dict[Case, str]:
     order = sorted(prompts, key=lambda case: hashlib.sha256(prompts[case].encode()).digest())
     if not order:
         return {}
-    said = await asking.ask(target, model, [prompts[case] for case in order], CONFIG, answers, tell)
+    said = await answering.ask(
+        target, model, [prompts[case] for case in order], CONFIG, answers, tell
+    )
     return dict(zip(order, said, strict=True))
 
 
 @asynccontextmanager
 async def _bench(
-    target: Target, spec: MetricSpec, answers: Answers
-) -> AsyncIterator[tuple[Target, Answers]]:
+    target: Target, spec: MetricSpec, answers: AnswerCache
+) -> AsyncIterator[tuple[Target, AnswerCache]]:
     """Where the judge sits: on the job's target, or on one of its own."""
     if spec.target is None:
         yield target, answers
@@ -141,7 +143,7 @@ async def _bench(
 class _Elsewhere:
     """The same memory for another target's models: two may have one name."""
 
-    def __init__(self, answers: Answers, where: str) -> None:
+    def __init__(self, answers: AnswerCache, where: str) -> None:
         self._answers, self._where = answers, where
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:

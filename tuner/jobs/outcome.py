@@ -14,7 +14,7 @@ from tuner.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tuner.job import Evaluation, Job, Judged
+    from tuner.job import Evaluation, Job, ScoredRow
     from tuner.types import Permission
 
 SAMPLE_ROWS = 6
@@ -150,7 +150,7 @@ def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:
     return [sample(row) for row in rows[::step][:SAMPLE_ROWS]]
 
 
-def row_record(row: Judged) -> dict[str, object]:
+def row_record(row: ScoredRow) -> dict[str, object]:
     """A held-out row, whole."""
     return {
         "line": row.line,
@@ -163,7 +163,7 @@ def row_record(row: Judged) -> dict[str, object]:
     }
 
 
-def sample(row: Judged) -> dict[str, object]:
+def sample(row: ScoredRow) -> dict[str, object]:
     """A held-out row, as far as it fits into a line."""
     return {
         "text_input": _short(row.text_input.rpartition("\n")[2], 60),

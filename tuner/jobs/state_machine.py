@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
 from tuner.evaluation import gate
-from tuner.evaluation.answers import NOTHING_KEPT
+from tuner.evaluation.answering import EMPTY_CACHE
 from tuner.events.events import Event, EventKind
 from tuner.jobs.sharing import share, transfer
 from tuner.jobspec.prepared_job import content_id, new_tuned_model
@@ -19,7 +19,7 @@ from tuner.types import Phase, State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.answering import AnswerCache
     from tuner.events.events import EventHandler
     from tuner.job import Job
     from tuner.jobspec.prepared_job import PreparedJob
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 
 async def advance(
-    job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: Answers = NOTHING_KEPT
+    job: Job,
+    work: PreparedJob,
+    target: Target,
+    tell: EventHandler,
+    answers: AnswerCache = EMPTY_CACHE,
 ) -> Job:
     """Do the next step of ``job`` and return the job after it.
 
@@ -239,7 +243,7 @@ async def _by_state(job: Job, target: Target, tell: EventHandler) -> Job:
 
 
 async def _evaluate(
-    job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: Answers
+    job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: AnswerCache
 ) -> Job:
     asked = work.spec.evaluation
     if asked is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tuner import home
 from tuner.errors import Superseded, TunerError
 from tuner.events.notify import PENDING, Notification
-from tuner.job import Evaluation, Interval, Job, Judged
+from tuner.job import Evaluation, Interval, Job, ScoredRow
 from tuner.jobs import lock
 from tuner.types import Phase, TargetConfig
 
@@ -402,7 +402,7 @@ class Store(Database):
             )
             forget_answers(db, job)
 
-    def evaluation_rows(self, job: Job) -> tuple[Judged, ...]:
+    def evaluation_rows(self, job: Job) -> tuple[ScoredRow, ...]:
         """The held-out rows of its evaluation as both models answered them; none when not kept."""
         return rows_of(self, job)
 
@@ -518,13 +518,13 @@ def _evaluation(known: dict[str, Any] | None) -> Evaluation | None:
     return Evaluation(**(known | {"interval": interval}))
 
 
-_ROW = tuple(each.name for each in fields(Judged))
+_ROW = tuple(each.name for each in fields(ScoredRow))
 _KEEP = "INSERT OR REPLACE INTO answer (target, model, prompt, text) VALUES (?, ?, ?, ?)"
 _AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
 
 
 class StoredAnswers:
-    """The answers of one target's models, as ``tuner.evaluation.answers.Answers`` wants them.
+    """The answers of one target's models, as ``tuner.evaluation.answering.AnswerCache`` wants them.
 
     Both methods raise TunerError as ``Database`` does.
     """
@@ -572,7 +572,7 @@ def keep_rows(db: sqlite3.Connection, job: Job) -> None:
     )
 
 
-def rows_of(store: Database, job: Job) -> tuple[Judged, ...]:
+def rows_of(store: Database, job: Job) -> tuple[ScoredRow, ...]:
     """The held-out rows of a job's evaluation as both models answered them; none when not kept."""
     if job.evaluation is None:
         return ()
@@ -582,7 +582,7 @@ def rows_of(store: Database, job: Job) -> tuple[Judged, ...]:
         (job.where, job.tuned_model, job.evaluation.digest),
     )
     with store.explained:
-        return tuple(Judged(**json.loads(body)) for (body,) in found)
+        return tuple(ScoredRow(**json.loads(body)) for (body,) in found)
 
 
 def forget_answers(db: sqlite3.Connection, job: Job) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK
 from tuner.errors import NotFinished, TuningFailed
-from tuner.evaluation.asking import identity
+from tuner.evaluation.answering import identity
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.types import State
 

@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
-from tuner.evaluation import asking, bootstrap, gate
-from tuner.evaluation.scoring import Examiner
+from tuner.evaluation import answering, gate
+from tuner.evaluation.scorer import Scorer
 from tuner.events.events import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.answering import AnswerCache
     from tuner.events.events import EventHandler
     from tuner.job import Interval, Job
     from tuner.jobspec.prepared_job import PreparedJob
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     OpenTarget = Callable[[TargetConfig], Awaitable[Target]]
 
 
-class Standing(NamedTuple):
+class ModelScore(NamedTuple):
     """One model's answers to the rows.
 
     Attributes:
@@ -51,9 +51,9 @@ async def compared(
     jobs: Sequence[Job],
     work: PreparedJob,
     open_: OpenTarget,
-    answers: Callable[[str], Answers],
+    answers: Callable[[str], AnswerCache],
     tell: EventHandler,
-) -> list[Standing]:
+) -> list[ModelScore]:
     """Ask each job's model the held-out rows of ``work``, and score them by its metric.
 
     Args:
@@ -67,18 +67,18 @@ async def compared(
         A standing a job, in the order of ``jobs``.
 
     Raises:
-        TunerError: As ``asking.ask`` and ``Examiner``.
+        TunerError: As ``answering.ask`` and ``Scorer``.
     """
     first = jobs[0]
     target = await open_(first.target)
-    examiner = Examiner(gate.metric_of(work), work, target, answers(first.where))
-    said = await asking.together(_answered(job, work, open_, answers, tell) for job in jobs)
-    scores = await examiner.scores(
+    scorer = Scorer(gate.metric_of(work), work, target, answers(first.where))
+    said = await answering.run_all(_answered(job, work, open_, answers, tell) for job in jobs)
+    scores = await scorer.scores(
         work.holdout,
         said,
         lambda done, total: tell(Event(EventKind.JUDGING, first, done=done, total=total)),
     )
-    standings = map(Standing, jobs, said, scores)
+    standings = map(ModelScore, jobs, said, scores)
     against = partial(_against, scores[0], gate.digest(work))
     return await asyncio.to_thread(lambda: [against(each) for each in standings])
 
@@ -87,7 +87,7 @@ async def _answered(
     job: Job,
     work: PreparedJob,
     open_: OpenTarget,
-    answers: Callable[[str], Answers],
+    answers: Callable[[str], AnswerCache],
     tell: EventHandler,
 ) -> list[str]:
     is_tuned = names.is_tuned_model(job.tuned_model)
@@ -101,14 +101,14 @@ async def _answered(
 
     config = gate.settings(work.holdout)
     target, kept = await open_(job.target), answers(job.where)
-    return await asking.ask(target, job.tuned_model, prompts, config, kept, count)
+    return await answering.ask(target, job.tuned_model, prompts, config, kept, count)
 
 
-def _against(first: Sequence[float], seed: str, standing: Standing) -> Standing:
+def _against(first: Sequence[float], seed: str, standing: ModelScore) -> ModelScore:
     if standing.scores is first:
         return standing
     differences = [score - its for score, its in zip(standing.scores, first, strict=True)]
     return standing._replace(
         difference=sum(differences) / len(differences),
-        interval=bootstrap.interval(differences, seed),
+        interval=gate.interval(differences, seed),
     )

@@ -14,11 +14,11 @@ import pytest
 
 from tests.fakes.target import FakeTarget
 from tuner.errors import InvalidInput, SpecError
-from tuner.evaluation import own_metric
-from tuner.evaluation.answers import NOTHING_KEPT
+from tuner.evaluation import custom_metric
+from tuner.evaluation.answering import EMPTY_CACHE
+from tuner.evaluation.custom_metric import CustomMetric, NoScoreError, code_of
 from tuner.evaluation.metrics import scorer
-from tuner.evaluation.own_metric import NoScoreError, OwnMetric, code_of
-from tuner.evaluation.scoring import Examiner
+from tuner.evaluation.scorer import Scorer
 from tuner.jobspec.prepared_job import prepare_job
 from tuner.jobspec.schema import MetricSpec
 
@@ -142,18 +142,18 @@ def test_a_metric_that_ends_its_process_is_said(tmp_path, body, how):
 
 
 def test_a_metric_that_never_comes_to_an_end_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(own_metric, "LONGEST_S", 0.3)
+    monkeypatch.setattr(custom_metric, "LONGEST_S", 0.3)
     code = "def grade(a, b):\n    while a:\n        pass\n    return 1"
     compare = written(tmp_path, code)("grading:grade")
 
     with pytest.raises(NoScoreError, match=r"grading:grade was not done after 0\.3 s"):
         compare("a", "b")
-    monkeypatch.setattr(own_metric, "LONGEST_S", 60.0)
+    monkeypatch.setattr(custom_metric, "LONGEST_S", 60.0)
     assert compare("", "b") == 1
 
 
 def test_a_module_that_is_never_imported_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(own_metric, "LONGEST_IMPORT_S", 0.3)
+    monkeypatch.setattr(custom_metric, "LONGEST_IMPORT_S", 0.3)
     compare = written(tmp_path, "while True: pass")
 
     with pytest.raises(SpecError, match=r"module grading was not imported after 0\.3 s"):
@@ -177,7 +177,7 @@ def test_a_row_that_a_metric_fails_at_is_named_with_its_file_and_line(spec):
 def test_the_loop_goes_on_beside_a_slow_metric_and_whoever_stops_it_waits_for_nothing(
     spec, monkeypatch
 ):
-    monkeypatch.setattr(own_metric, "LONGEST_S", 200.0)
+    monkeypatch.setattr(custom_metric, "LONGEST_S", 200.0)
     (spec.parent / "grading.py").write_text(STUCK)
     examiner, rows = examined(spec)
 
@@ -195,8 +195,8 @@ def test_the_loop_goes_on_beside_a_slow_metric_and_whoever_stops_it_waits_for_no
 
 def test_a_metric_ends_with_the_process_that_asks(tmp_path):
     (tmp_path / "grading.py").write_text(STUCK)
-    code = "import sys; from pathlib import Path; from tuner.evaluation.own_metric import OwnMetric"
-    code = f"{code}; OwnMetric('grading:grade', Path(sys.argv[1]))('a', 'b')"
+    code = "import sys; from pathlib import Path; from tuner.evaluation.custom_metric import CustomMetric"
+    code = f"{code}; CustomMetric('grading:grade', Path(sys.argv[1]))('a', 'b')"
     with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as asking:
         pid = asyncio.run(begun(tmp_path))
         asking.send_signal(signal.SIGKILL)
@@ -205,7 +205,7 @@ def test_a_metric_ends_with_the_process_that_asks(tmp_path):
 
 
 def test_a_score_that_was_closed_begins_no_process(tmp_path):
-    with closing(OwnMetric("operator:eq", tmp_path)) as compare:
+    with closing(CustomMetric("operator:eq", tmp_path)) as compare:
         pass
 
     with pytest.raises(SpecError, match="it ended by SIGKILL"):
@@ -217,7 +217,7 @@ def examined(spec):
     spec.write_text(text)
     work = prepare_job(spec)
     kind = work.spec.evaluation.metric
-    return Examiner(kind, work, FakeTarget(), NOTHING_KEPT), work.holdout
+    return Scorer(kind, work, FakeTarget(), EMPTY_CACHE), work.holdout
 
 
 async def begun(folder):

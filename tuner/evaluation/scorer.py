@@ -1,4 +1,4 @@
-"""Answers to held-out rows made into scores, by whatever metric was asked for."""
+"""AnswerCache to held-out rows made into scores, by whatever metric was asked for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from tuner.data.sources import matching
 from tuner.errors import InvalidInput, Problem
 from tuner.evaluation import judge, metrics
-from tuner.evaluation.own_metric import NoScoreError
+from tuner.evaluation.custom_metric import NoScoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tuner.evaluation.answers import Answers
+    from tuner.evaluation.answering import AnswerCache
     from tuner.evaluation.metrics import Score
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.jobspec.schema import MetricSpec
@@ -30,11 +30,11 @@ _THREADS = ThreadPoolExecutor(AT_A_TIME, "scoring")
 """Of their own, as a metric may take its time; few, as it may need a process and memory."""
 
 
-class Examiner:
+class Scorer:
     """Gives scores from 0 to 1 to what models say to the same rows, all by one metric."""
 
     def __init__(
-        self, spec: MetricSpec, work: PreparedJob, target: Target, answers: Answers
+        self, spec: MetricSpec, work: PreparedJob, target: Target, answers: AnswerCache
     ) -> None:
         """Get ready.
 

@@ -1,6 +1,6 @@
 """The process in which a metric of the user's own runs: a line with two texts in, a line with its score out.
 
-It is run by its path and imports nothing of tuner; ``own_metric`` is at the other end.
+It is run by its path and imports nothing of tuner; ``custom_metric`` is at the other end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models asked many questions at once, and none twice."""
+"""Answers of models to many prompts at once; a cached answer is not requested again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from tuner import names
@@ -16,9 +16,16 @@ from tuner.targets.retry import jittered
 from tuner.types import State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
-    from tuner.evaluation.answers import Answers
     from tuner.targets import Target
     from tuner.types import GenerationConfig, TunedModel
 
@@ -30,12 +37,54 @@ KEPT_AFTER_S = 1.0
 LONGEST_WAIT_S = 60.0
 
 
+class AnswerCache(Protocol):
+    """Stores answers by model and question."""
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
+        """Those of these questions that ``model`` has answered, with the answers."""
+
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Write answers down, by question, so that they survive a crash."""
+
+
+class EmptyCache:
+    """No memory: everybody is asked anew."""
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol says
+        """Nothing."""
+        return {}
+
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Forget them."""
+
+
+EMPTY_CACHE = EmptyCache()
+
+
+class NoCache:
+    """Forgets what earlier runs kept, and keeps what this one hears."""
+
+    def __init__(self, kept: AnswerCache) -> None:
+        """``kept`` takes the new answers in place of the old ones."""
+        self._kept = kept
+        self._heard: set[tuple[str, str]] = set()
+
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
+        """Of these questions those that were answered since."""
+        return self._kept.find(model, [each for each in questions if (model, each) in self._heard])
+
+    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
+        """Write answers down."""
+        await self._kept.keep(model, answers)
+        self._heard |= {(model, question) for question in answers}
+
+
 async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
     target: Target,
     model: str,
     prompts: Sequence[str],
     config: GenerationConfig,
-    answers: Answers,
+    answers: AnswerCache,
     tell: Callable[[int], None],
     who: str = "",
 ) -> list[str]:
@@ -83,7 +132,7 @@ async def _fill(
             told(key)
 
     try:
-        await together(work() for _ in range(min(CONCURRENCY, len(keys))))
+        await run_all(work() for _ in range(min(CONCURRENCY, len(keys))))
     except (Exception, asyncio.CancelledError):
         await notebook.keep()
         raise
@@ -119,9 +168,9 @@ def identity_of(model: TunedModel) -> str:
 
 
 class _Notebook:
-    """Answers on their way to where they are kept."""
+    """Collects new answers and writes them to the cache in groups."""
 
-    def __init__(self, answers: Answers, who: str, found: dict[str, str]) -> None:
+    def __init__(self, answers: AnswerCache, who: str, found: dict[str, str]) -> None:
         self._answers, self._who, self._found = answers, who, found
         self._new: dict[str, str] = {}
         self._since = time.monotonic()
@@ -174,7 +223,7 @@ def _told(tell: Callable[[int], None], count: int) -> None:
         tell(count)
 
 
-async def together(coroutines: Iterable[Coroutine[None, None, T]]) -> list[T]:
+async def run_all(coroutines: Iterable[Coroutine[None, None, T]]) -> list[T]:
     """The results of all; the first error stops the others and comes through as itself."""
     try:
         async with asyncio.TaskGroup() as group:
