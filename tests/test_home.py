@@ -13,6 +13,6 @@ def test_a_home_that_cannot_be_made_is_told_without_a_traceback(
     monkeypatch.setenv("TUNER_HOME", str(tmp_path / "file" / "home"))
     assert run(command) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"error: {tmp_path}/file/home: cannot be made: Not a directory",
+        f"error: {tmp_path}/file/home: cannot be created: Not a directory",
         "  fix: set TUNER_HOME to a folder for tuner's state",
     ]

@@ -1,11 +1,11 @@
-"""Tune, evaluate, share and hand over models from a job spec.
+"""Tune, evaluate, share and transfer models from a job spec.
 
     import tuner
 
     outcome = tuner.run("configs/quickstart.yaml")
     print(outcome.job.phase, outcome.job.evaluation)
 
-Importing this is free; what a function needs is loaded when it is called. ``tuner.aio`` has the same
+Importing this module is fast; functions import what they need when called. ``tuner.aio`` has the same
 functions as coroutines.
 """
 
@@ -51,27 +51,26 @@ def run(
     *,
     force_share: bool = False,
 ) -> Outcome:
-    """Do what ``tuner run SPEC`` does, without printing, and return what came of it.
+    """Run a job like ``tuner run SPEC``, without printing.
 
-    Calling it again with the same goes on from where it stopped: nothing is tuned twice. It may
-    be called in a notebook; to stop it there stops watching, the tuning goes on.
+    Calling it again with the same arguments continues the job; nothing is tuned twice. Works in
+    notebooks, where an interrupt stops watching and the tuning continues.
 
     Args:
-        spec: A job spec's file, or a dict with the same keys.
-        overrides: As ``--set``: ``hyperparameters.epoch_count=3``.
-        examples: In place of ``training_data.path``: a DataFrame, with the columns that
-            ``training_data`` names, or a sequence of Examples or (input, output) pairs. Checked
-            and held out as a file's rows are.
-        force_share: Share and transfer although the gate is not met; that is recorded.
+        spec: Path of a job spec, or a dict with the same keys.
+        overrides: Like ``--set``: ``hyperparameters.epoch_count=3``.
+        examples: Used instead of ``training_data.path``: a DataFrame with the columns named in
+            ``training_data``, or a sequence of Examples or (input, output) pairs. Checked and held out
+            like rows of a file.
+        force_share: Share and transfer even if the gate is not met; this is recorded.
 
     Returns:
-        The job at its end, with the permissions as the service lists them. A job that failed, was
-        cancelled or did not pass its gate is returned too: ``outcome.failure`` says why.
+        The finished job and its permissions on the service. A job that failed, was cancelled or did not
+        meet its gate is returned, too; ``outcome.failure`` has the reason.
 
     Raises:
-        InvalidInput: Everything that is wrong with the spec and its data; nothing was sent.
-        NotAllowed, Unavailable, RequestRefused, NotFinished: What stopped us; calling it again goes
-            on from there.
+        InvalidInput: All errors in the spec and its data; nothing was sent.
+        NotAllowed, Unavailable, RequestRefused, NotFinished: The run stopped; calling it again continues.
     """
     from tuner import aio
 
@@ -81,15 +80,15 @@ def run(
 def submit(
     spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> Job:
-    """Do what ``tuner submit SPEC`` does: send the tuning, and do not wait for it.
+    """Submit a job like ``tuner submit SPEC``, and do not wait for it.
 
-    ``tuner.run`` with the same goes on from there. Args are those of ``run``.
+    ``tuner.run`` with the same arguments continues the job. Takes the arguments of ``run``.
 
     Returns:
-        The job, to be looked for with ``tuner.status(job.tuned_model)``.
+        The job; ``tuner.status(job.tuned_model)`` shows its state.
 
     Raises:
-        InvalidInput, NotAllowed, Unavailable, RequestRefused: As ``run``.
+        InvalidInput, NotAllowed, Unavailable, RequestRefused: As in ``run``.
     """
     from tuner import aio
 
@@ -97,39 +96,37 @@ def submit(
 
 
 def status(*names: str) -> list[Job]:
-    """Do what ``tuner status`` does: where jobs stand, as the ledger knows; no service is asked.
+    """Return jobs from the local store, like ``tuner status``; no service is called.
 
     Args:
-        names: Of jobs or tuned models; without one, all jobs.
+        names: Names of jobs or tuned models; default: all jobs.
 
     Returns:
-        The latest first; of a name that the ledger does not know, nothing.
+        The jobs, latest first; unknown names are ignored.
 
     Raises:
-        TunerError: The ledger cannot be read.
+        TunerError: The store cannot be read.
     """
     from tuner.jobs.store import open_store
 
-    with open_store() as ledger:
-        return [bookmark.job for bookmark in ledger.jobs(*names)]
+    with open_store() as store:
+        return [bookmark.job for bookmark in store.jobs(*names)]
 
 
 def plan(
     *specs: str | Path | PreparedJob, target: str | TargetConfig | None = None
 ) -> list[PlanItem]:
-    """Do what ``tuner plan SPEC...`` does: say what a run would do about each job, and why.
+    """Plan jobs like ``tuner plan SPEC...``: what a run would do for each, and why.
 
     Args:
-        specs: Files of jobs and pipelines, folders of them, or what ``validate`` returned.
-        target: Where files are to run, in place of what they say: ``"gemini"``, or more in a
-            ``TargetConfig``.
+        specs: Files of jobs and pipelines, folders of them, or results of ``validate``.
+        target: Target to use instead of that of the files: ``"gemini"``, or a ``TargetConfig``.
 
     Returns:
-        An item a job and a stage, in order. A target that cannot be asked makes items whose
-        ``error`` says why.
+        One item per job and stage, in order. Items of an unreachable target have an ``error``.
 
     Raises:
-        InvalidInput: Everything that is wrong with the specs and their data.
+        InvalidInput: All errors in the specs and their data.
     """
     from tuner import aio
 
@@ -139,21 +136,21 @@ def plan(
 def run_pipeline(
     path: str | Path, overrides: Sequence[str] = (), *, force_share: bool = False
 ) -> PipelineOutcome:
-    """Do what ``tuner run PIPELINE`` does, without printing, and return what came of it.
+    """Run a pipeline like ``tuner run PIPELINE``, without printing.
 
-    Calling it again goes on from where it stopped.
+    Calling it again continues the pipeline.
 
     Args:
         path: The pipeline's file.
-        overrides: As ``--set``, over that file: ``max_parallel=4``.
-        force_share: Share and transfer although gates are not met; that is recorded.
+        overrides: Like ``--set`` for that file: ``max_parallel=4``.
+        force_share: Share and transfer even if gates are not met; this is recorded.
 
     Returns:
-        Its stages at their ends; ``failure`` says what went wrong first of all, None for nothing.
+        The finished stages; ``failure`` is the first failure, or None.
 
     Raises:
-        InvalidInput: Everything that is wrong with the pipeline, its specs and data.
-        TunerError: The ledger cannot be used, or a target cannot be asked at all.
+        InvalidInput: All errors in the pipeline, its specs and data.
+        TunerError: The store or a target cannot be used.
     """
     from tuner import aio
 
@@ -163,12 +160,12 @@ def run_pipeline(
 def validate(
     spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> PreparedJob:
-    """Read and check a spec with its data; what ``tuner validate`` does.
+    """Load and check a spec with its data, like ``tuner validate``.
 
-    Args are those of ``run``.
+    Takes the arguments of ``run``.
 
     Raises:
-        InvalidInput: Everything that is wrong with them.
+        InvalidInput: All errors.
     """
     from pathlib import Path
 
@@ -180,7 +177,7 @@ def validate(
 
 
 def __getattr__(name: str) -> Any:
-    """``tuner.aio`` and ``tuner.data``, once they are asked for."""
+    """Import ``tuner.aio`` and ``tuner.data`` on first use."""
     if name not in ("aio", "data"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

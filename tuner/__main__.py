@@ -1,4 +1,4 @@
-"""The entry point: runs the command line and turns every error into lines and an exit code."""
+"""The entry point: runs the command line, and prints errors with an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuner.errors import TunerError
 
 
 def main() -> None:
-    """Run ``tuner``; no traceback reaches a user but under ``-v``."""
+    """Run ``tuner``; tracebacks are shown only with ``-v``."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -20,28 +20,28 @@ def run(arguments: list[str]) -> int:
     try:
         result = cli.main(arguments, prog_name="tuner", standalone_mode=False)
     except (click.exceptions.Exit, click.ClickException, TunerError) as error:
-        return _explained(error)
+        return _show_error(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output closed the pipe
         sys.stderr.close()
         return 141
-    except Exception as error:  # noqa: BLE001 -- the last line of defence
-        return _bug(error)
+    except Exception as error:  # noqa: BLE001 -- an unexpected error
+        return _report_bug(error)
     return result if isinstance(result, int) else 0
 
 
-def _explained(error: click.exceptions.Exit | click.ClickException | TunerError) -> int:
+def _show_error(error: click.exceptions.Exit | click.ClickException | TunerError) -> int:
     if isinstance(error, click.ClickException):
         error.show()
     elif isinstance(error, TunerError):
-        click.echo(_painted(str(error)), err=True)
+        click.echo(_with_colours(str(error)), err=True)
     return error.exit_code
 
 
-def _bug(error: Exception) -> int:
-    """A fault of ours: one line for the user, the rest in a file to send us."""
+def _report_bug(error: Exception) -> int:
+    """Report an unexpected error: one line for the user, and the traceback in a file."""
     import traceback
 
     from tuner.home import home
@@ -51,17 +51,17 @@ def _bug(error: Exception) -> int:
     report = home() / "bug.txt"
     report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     click.echo(
-        _painted(
-            f"error: tuner has a bug here: {type(error).__name__}: {error}\n"
-            f"  fix: please report it with {report}; nothing is lost, the same command can be run again"
+        _with_colours(
+            f"error: unexpected {type(error).__name__}: {error}; this is a bug in tuner\n"
+            f"  fix: report it with {report}; nothing is lost, the command can be repeated"
         ),
         err=True,
     )
     return 1
 
 
-def _painted(text: str) -> str:
-    """The severity and the fix stand out where colours are shown."""
+def _with_colours(text: str) -> str:
+    """Colour the severity and the fix."""
     for word, colour in (("error:", "red"), ("warning:", "yellow"), ("  fix:", "cyan")):
         text = "\n".join(
             click.style(word, fg=colour, bold=True) + line[len(word) :]

@@ -1,20 +1,20 @@
 """Every error a user can meet, and the exit code of each.
 
 TunerError                1   a job failed
-|-- TuningFailed          1   the service gave up on a tuning task
+|-- TuningFailed          1   the service reports that a tuning failed
 |-- InvalidInput          2   a list of Problems: spec, data or command line; nothing was submitted
 |   |-- SpecError         2
 |   `-- DatasetError      2
-|-- RequestRefused        2   the service read the request and says it is wrong
+|-- RequestRefused        2   the service rejects the request as invalid
 |   |-- NotFound          2
 |   `-- AlreadyExists     2
 |-- GateNotMet            3   tuned, but not good enough to be shared
-|-- NotAllowed            4   the credentials are missing, wrong or do not reach this far
-|-- Unavailable           5   the target is down or out of quota: try again
-|-- NotFinished           6   --timeout passed, the job goes on
+|-- NotAllowed            4   credentials are missing, wrong or insufficient
+|-- Unavailable           5   the target is down or out of quota; try again
+|-- NotFinished           6   --timeout passed; the job continues
 |-- Superseded            6   another runner took the job over, it goes on there
-|-- Cancelled             7   somebody cancelled the tuning
-`-- Detached            130   Ctrl-C: we stopped watching, the job goes on
+|-- Cancelled             7   the tuning was cancelled
+`-- Detached            130   Ctrl-C: tuner stopped watching; the job continues
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning"]
 
-_MOVES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL_CHARS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def inert(text: str) -> str:
-    """``text`` that moves no cursor and turns no line around: a service, or a file, may say anything."""
-    return _MOVES.sub(" ", text)
+def strip_control_chars(text: str) -> str:
+    """Replace control and text-direction characters, which a service or file may contain, by spaces."""
+    return _CONTROL_CHARS.sub(" ", text)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong, where it is, and how to mend it.
+    """An error or warning: what is wrong, where, and how to fix it.
 
     Attributes:
         path: The file as the user named it; empty for the command line.
-        line: 1-based; 0 when the whole file is meant.
-        column: 1-based, in characters; 0 when the whole line is meant.
-        what: The complaint in the user's words, no full stop.
-        fix: One way out, no full stop; empty when there is none to name.
-        rule: Short name of the broken rule, e.g. ``empty-output``.
+        line: 1-based; 0 for the whole file.
+        column: 1-based, in characters; 0 for the whole line.
+        what: The error in the user's terms, without a full stop.
+        fix: What to do about it, without a full stop; may be empty.
+        rule: Code of the rule, e.g. ``empty-output``.
         severity: A ``warning`` never stops a job.
     """
 
@@ -60,82 +60,81 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """``file``, ``file:line`` or ``file:line:column``, as far as it is known."""
+        """``file``, ``file:line`` or ``file:line:column``, as far as known."""
         numbers = [str(number) for number in (self.line, self.column) if number]
         return ":".join([self.path, *numbers])
 
     def __str__(self) -> str:
-        """Two lines: the place with the complaint, then the fix."""
-        place = f"{self.where}: " if self.path else ""
+        """Return two lines: the location with the error, then the fix."""
+        location = f"{self.where}: " if self.path else ""
         fix = f"\n  fix: {self.fix}" if self.fix else ""
-        return inert(f"{self.severity}: {place}{self.what}{fix}")
+        return strip_control_chars(f"{self.severity}: {location}{self.what}{fix}")
 
 
 class TunerError(Exception):
-    """Something went wrong that the user can understand; ``fix`` says what to do next."""
+    """An error for the user: what is wrong, and a fix."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, what: str, fix: str = "") -> None:
-        """Keep the complaint and the way out apart, so that both can be shown."""
         super().__init__(what)
         self.what = what
         self.fix = fix
 
     def __str__(self) -> str:
-        """The same two lines as a Problem."""
+        """Return the same two lines as a Problem."""
         return str(Problem("", 0, 0, self.what, self.fix))
 
 
 class TuningFailed(TunerError):
-    """The service gave up on a tuning task."""
+    """The service reports that a tuning failed."""
 
 
 class InvalidInput(TunerError):
-    """The user's files or arguments are wrong; every problem at once."""
+    """The user's files or arguments are invalid; holds all problems."""
 
     exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Take at least one problem."""
+        """``problems`` has at least one item."""
         super().__init__(problems[0].what, problems[0].fix)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        """All problems, in the order they were given."""
+        """Return all problems, in order."""
         return "\n".join(map(str, self.problems))
 
 
 class SpecError(InvalidInput):
-    """A job spec is wrong."""
+    """A job spec is invalid."""
 
 
 class DatasetError(InvalidInput):
-    """A file of tuning examples is wrong."""
+    """A file of examples is invalid."""
 
 
 class RequestRefused(TunerError):
-    """The service understood the request and refuses it as wrong."""
+    """The service rejects the request as invalid."""
 
     exit_code = 2
 
 
 class NotFound(RequestRefused):
-    """The service holds no such thing, or does not show it to us."""
+    """The resource does not exist, or is hidden from the caller."""
 
 
 class AlreadyExists(RequestRefused):
-    """The name is taken."""
+    """A resource of this name exists already."""
 
 
 class GateNotMet(TunerError):
-    """The tuned model is not as good as the spec requires."""
+    """The tuned model does not meet the spec's gate."""
 
     exit_code = 3
 
 
 class NotAllowed(TunerError):
-    """Credentials are missing, wrong, or may not do this."""
+    """Credentials are missing, wrong or insufficient."""
 
     exit_code = 4
 
@@ -154,9 +153,14 @@ class Unavailable(TunerError):
         is_passing: bool = True,
         is_quota: bool = False,
     ) -> None:
-        """``retry_after_s`` is the wait the service asked for; without ``is_passing`` no wait helps.
+        """Create the error.
 
-        ``is_quota`` says that the service is well and we are out of quota: waiting is no failure.
+        Args:
+            what: As in TunerError.
+            fix: As in TunerError.
+            retry_after_s: The delay the service asks for.
+            is_passing: Whether a retry may help.
+            is_quota: The service works, but the caller's quota is used up.
         """
         super().__init__(what, fix)
         self.retry_after_s = retry_after_s
@@ -164,13 +168,13 @@ class Unavailable(TunerError):
 
 
 class NotFinished(TunerError):
-    """We stopped waiting before the job ended; the job goes on."""
+    """The wait ended before the job; the job continues."""
 
     exit_code = 6
 
 
 class Superseded(TunerError):
-    """Another runner took the job over; it goes on there."""
+    """Another process works on the job now."""
 
     exit_code = 6
 
@@ -182,6 +186,6 @@ class Cancelled(TunerError):
 
 
 class Detached(TunerError):
-    """Ctrl-C: the job goes on without us."""
+    """Ctrl-C: tuner stopped watching; the job continues."""
 
     exit_code = 130

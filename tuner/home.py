@@ -1,14 +1,14 @@
-"""Where tuner keeps its state: one folder, ``TUNER_HOME`` or ``~/.tuner``.
+"""The folder of tuner's state: ``TUNER_HOME`` or ``~/.tuner``.
 
-ledger.db            the bookmarks of the jobs this person ran
+ledger.db            the local store: jobs of this user
 service/             the local service: its database, jobs, adapters
-service/address.json where a running service listens; gone when it stops
-service/lock         held (flock) for as long as a service runs
-service/serve.log    what a service started on demand has to say
-models/              base models, converted once
-logs/events.jsonl    what happened to the jobs, one line an event; .1 holds the older ones
-logs/audit.jsonl     who granted, transferred, deleted what, and why it was allowed
-calibration.json     how fast this machine tunes, as far as it was measured
+service/address.json addresses of the running service; removed when it stops
+service/lock         locked while a service runs
+service/serve.log    log of a service started on demand
+models/              downloaded and converted base models
+logs/events.jsonl    events of jobs, one per line; .1 has older ones
+logs/audit.jsonl     who granted, transferred and deleted what, and why
+calibration.json     measured tuning speed of this machine
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tuner.errors import InvalidInput, Problem
 
 
 def home() -> Path:
-    """The folder, made when missing and readable by its owner only.
+    """Return the folder; create it, readable by its owner only, if missing.
 
     Raises:
-        InvalidInput: It cannot be made.
+        InvalidInput: It cannot be created.
     """
     path = Path(os.environ.get("TUNER_HOME") or Path.home() / ".tuner").expanduser().absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        what = f"cannot be made: {error.strerror}"
+        what = f"cannot be created: {error.strerror}"
         fix = "set TUNER_HOME to a folder for tuner's state"
         raise InvalidInput([Problem(str(path), 0, 0, what, fix)]) from error
     return path
@@ -41,20 +41,20 @@ def ledger_file() -> Path:
 
 
 def logs_folder() -> Path:
-    """What happened, and who changed what; whoever writes there makes it."""
+    """Return the folder of event and audit logs; its writers create it."""
     return home() / "logs"
 
 
 def service_folder() -> Path:
-    """What the local service owns."""
+    """Return the folder of the local service."""
     return home() / "service"
 
 
 def models_folder() -> Path:
-    """Base models after their conversion."""
+    """Return the folder of converted base models."""
     return home() / "models"
 
 
 def calibration_file() -> Path:
-    """What is known of the speed of this machine; it can be deleted at any time."""
+    """Return the cache of measured tuning speeds; may be deleted at any time."""
     return home() / "calibration.json"

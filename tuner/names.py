@@ -1,4 +1,4 @@
-"""Resource names and ids of google.ai.generativelanguage: parse, make, check.
+"""Parse, build and check resource names and IDs of google.ai.generativelanguage.
 
 The rules are those of ``CreateTunedModelRequest.tuned_model_id`` in the public v1beta protos.
 """
@@ -12,19 +12,19 @@ MAX_ID_LENGTH = 40
 DIGEST_LENGTH = 10
 
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-# The lengths are far beyond any id there is: a service remembers names, and must not remember books.
+# The lengths are far beyond any real ID; they bound what a service stores.
 _TUNED_MODEL = re.compile(r"tunedModels/([a-z0-9-]{1,255})")
 _OPERATION = re.compile(rf"({_TUNED_MODEL.pattern})/operations/([A-Za-z0-9_-]{{1,255}})")
 _PERMISSION = re.compile(rf"({_TUNED_MODEL.pattern})/permissions/([a-z0-9]{{1,255}})")
 
 
 def is_tuned_model_id(text: str) -> bool:
-    """Whether ``text`` may be a tuned model's id: 1 to 40 of ``[a-z0-9-]``, a letter first, no hyphen last."""
+    """Return whether ``text`` is a valid tuned model ID: 1 to 40 of ``[a-z0-9-]``, a letter first, no hyphen last."""
     return _ID.fullmatch(text) is not None
 
 
 def slug(text: str, length: int = MAX_ID_LENGTH) -> str:
-    """``text`` as the beginning of an id: ASCII lower case, other runs of characters made one hyphen."""
+    """Convert text to the start of an ID: lower-case ASCII, with other characters replaced by hyphens."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     cleaned = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
     cleaned = cleaned if cleaned[:1].isalpha() else f"m-{cleaned}".rstrip("-")
@@ -32,33 +32,33 @@ def slug(text: str, length: int = MAX_ID_LENGTH) -> str:
 
 
 def content_id(name: str, digest: str) -> str:
-    """``{slug}-{10 hex digits}``: the same content gives the same id, which is our only idempotency."""
+    """Return ``{slug}-{10 hex digits}``; equal content gives an equal ID, the only idempotency key there is."""
     suffix = digest[:DIGEST_LENGTH]
     return f"{slug(name, MAX_ID_LENGTH - len(suffix) - 1)}-{suffix}"
 
 
 def tuned_model(id_or_name: str) -> str:
-    """The full name of a tuned model, given that or its id alone."""
+    """Return the full name of a tuned model from its name or ID."""
     return id_or_name if id_or_name.startswith("tunedModels/") else f"tunedModels/{id_or_name}"
 
 
 def model(id_or_name: str) -> str:
-    """The full name of a base or tuned model; a bare id is taken for a tuned model."""
+    """Return the full name of a model; a bare ID is a tuned model's."""
     return id_or_name if "/" in id_or_name else tuned_model(id_or_name)
 
 
 def is_tuned_model(name: str) -> bool:
-    """Whether ``name`` has the form ``tunedModels/ID``."""
+    """Return whether ``name`` has the form ``tunedModels/ID``."""
     return _TUNED_MODEL.fullmatch(name) is not None
 
 
 def operation_parent(name: str) -> str | None:
-    """The tuned model of ``tunedModels/ID/operations/ID``, or None for another form."""
+    """Return the tuned model of ``tunedModels/ID/operations/ID``, or None."""
     found = _OPERATION.fullmatch(name)
     return found and found[1]
 
 
 def permission_parent(name: str) -> str | None:
-    """The tuned model of ``tunedModels/ID/permissions/ID``, or None for another form."""
+    """Return the tuned model of ``tunedModels/ID/permissions/ID``, or None."""
     found = _PERMISSION.fullmatch(name)
     return found and found[1]

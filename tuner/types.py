@@ -1,7 +1,7 @@
-"""The shared vocabulary: plain frozen data, in Google's own words for Google's things.
+"""Shared data types, named as in Google's API.
 
-Nothing here imports more than the standard library: both towers and the command line stand on it.
-What a service tells is a NamedTuple: every command loads this, and a dataclass costs four times that.
+Uses the standard library only, and is imported by client, service and command line. Types returned by a
+service are NamedTuples: every command imports them, and dataclasses take four times as long to create.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.examples import Example as Example  # noqa: PLC0414, TC001 -- it belongs to the vocabulary
+from tuner.examples import Example as Example  # noqa: PLC0414, TC001 -- re-exported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class Role(StrEnum):
-    """What a grantee may do; a reader infers, a writer also edits and shares, an owner also deletes."""
+    """What a grantee may do: a reader calls the model, a writer also edits and shares, an owner also deletes."""
 
     READER = "READER"
     WRITER = "WRITER"
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 
 class GranteeType(StrEnum):
-    """Who a permission is for; EVERYONE has no e-mail address, the others need one."""
+    """The kind of grantee; all but EVERYONE have an e-mail address."""
 
     USER = "USER"
     GROUP = "GROUP"
@@ -33,7 +33,7 @@ class GranteeType(StrEnum):
 
 
 class Feature(StrEnum):
-    """What a target may not be able to do."""
+    """An optional ability of a target."""
 
     CHAINING = "chaining"
     SHARING = "sharing"
@@ -42,7 +42,7 @@ class Feature(StrEnum):
 
 
 class State(StrEnum):
-    """A tuned model's own account of itself."""
+    """The state of a tuned model."""
 
     CREATING = "CREATING"
     ACTIVE = "ACTIVE"
@@ -50,7 +50,7 @@ class State(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a job stands; the last five are ends.
+    """The next step of a job; the last five are final.
 
     REJECTED: tuned, but its gate was not met. NOT_SELECTED: tuned, but another variant of its matrix
     was selected.
@@ -69,7 +69,7 @@ class Phase(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Phase | None:
-        """Read what older versions stored."""
+        """Accept the value of older versions."""
         return cls.NOT_SELECTED if value == "BEATEN" else None
 
     @property
@@ -83,7 +83,7 @@ ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED, Pha
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """``None`` leaves the choice to the service; a learning rate and a multiplier exclude each other."""
+    """None leaves the choice to the service; learning rate and multiplier are mutually exclusive."""
 
     epoch_count: int | None = None
     batch_size: int | None = None
@@ -92,13 +92,13 @@ class Hyperparameters:
 
 
 class Snapshot(NamedTuple):
-    """One report from a running tuning.
+    """A progress report of a tuning.
 
     Attributes:
-        step: Optimizer steps done, from 1.
-        epoch: The pass over the data this step belongs to, from 1.
+        step: Training steps done, from 1.
+        epoch: The epoch of this step, from 1.
         mean_loss: Mean cross-entropy over the output tokens of this step's batch, in nats.
-        compute_time: When it was measured, seconds since 1970.
+        compute_time: Time of measurement, in seconds since 1970.
     """
 
     step: int
@@ -109,7 +109,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewTunedModel:
-    """All that ``CreateTunedModelRequest`` carries; exactly one of the two sources is set."""
+    """The content of ``CreateTunedModelRequest``; exactly one of the two sources is set."""
 
     id: str
     examples: Sequence[Example] = field(repr=False)
@@ -129,7 +129,7 @@ class NewTunedModel:
 
 
 class TunedModel(NamedTuple):
-    """A tuned model as the service shows it; times are seconds since 1970, 0 when not known."""
+    """A tuned model as returned by a service; times are seconds since 1970, 0 if unknown."""
 
     name: str
     state: State
@@ -147,7 +147,7 @@ class TunedModel(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A model the service offers; ``createTunedModel`` among the methods means it can be tuned."""
+    """A base model of a service; with the method ``createTunedModel`` it can be tuned."""
 
     name: str
     display_name: str = ""
@@ -158,10 +158,7 @@ class Model(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A long-running tuning; ``error`` is empty while it runs and after it worked.
-
-    ``cancelled`` says that the error is the service's CANCELLED.
-    """
+    """The operation of a tuning; ``error`` is empty unless it failed or was cancelled."""
 
     name: str
     tuned_model: str
@@ -175,7 +172,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a spec asks for; the e-mail address is empty for EVERYONE alone."""
+    """A role for a grantee, as a spec asks for it; only EVERYONE has no e-mail address."""
 
     role: Role
     grantee_type: GranteeType = GranteeType.USER
@@ -183,23 +180,22 @@ class Grant:
 
     @property
     def grantee(self) -> tuple[GranteeType, str]:
-        """Who it is for, comparable: addresses differ only by more than their case."""
+        """The grantee in comparable form: e-mail addresses ignore case."""
         return self.grantee_type, self.email_address.casefold()
 
     def __str__(self) -> str:
-        """E.g. ``ana@example.com (reader)``."""
         return f"{self.email_address or 'everyone'} ({self.role.lower()})"
 
 
 class Permission(NamedTuple):
-    """What the service holds: a grant with a name of its own."""
+    """A permission on a service: a grant with a resource name."""
 
     name: str
     grant: Grant
 
 
 class GenerationConfig(NamedTuple):
-    """How to sample; ``None`` leaves the choice to the model."""
+    """Sampling parameters; None leaves the choice to the model."""
 
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -210,7 +206,7 @@ class GenerationConfig(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model said, why it stopped (``STOP``, ``MAX_TOKENS``...), and what it took."""
+    """A model's answer, its finish reason (``STOP``, ``MAX_TOKENS``...), and its token counts."""
 
     text: str
     finish_reason: str = ""
@@ -220,17 +216,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TargetConfig:
-    """Where a job runs, as its spec says it.
+    """The target of a job, as in its spec.
 
     Attributes:
         kind: A key of ``tuner.targets.TARGETS``.
-        endpoint: ``host:port`` in place of the kind's own.
+        endpoint: ``host:port``, instead of the kind's default.
         credentials_file: A service account or authorized-user JSON file.
         api_key_env: The environment variable that holds the API key.
-        quota_project: Whom calls are billed to (``x-goog-user-project``).
-        impersonate: A service account to act as.
-        max_jobs: Tunings of one run that may wait or run there at a time; 0 is no limit.
-        requests_per_second: Calls that one run makes there at most; 0 is no limit.
+        quota_project: The project calls are billed to (``x-goog-user-project``).
+        impersonate: A service account to impersonate.
+        max_jobs: Maximum queued and running tunings of one run; 0 is no limit.
+        requests_per_second: Maximum call rate of one run; 0 is no limit.
     """
 
     kind: str = "local"
@@ -244,16 +240,16 @@ class TargetConfig:
 
     @property
     def where(self) -> str:
-        """In a word: the kind, and the endpoint when that is not the kind's own."""
+        """A short name: the kind, with the endpoint if it is not the default."""
         return f"{self.kind}:{self.endpoint}" if self.endpoint else self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a target takes at most; None is no limit.
+    """Maximum sizes a target accepts; None is no limit.
 
-    Sources: the characters are Google's documented limits for tuning Gemini 1.5 Flash; the request
-    is gRPC's default message size, 4 MiB, which generativelanguage.googleapis.com keeps.
+    Sources: Google's documented character limits for tuning Gemini 1.5 Flash; gRPC's default message size
+    of 4 MiB, which generativelanguage.googleapis.com enforces.
     """
 
     text_input_chars: int | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
-from tuner.errors import TunerError, inert
+from tuner.errors import TunerError, strip_control_chars
 from tuner.events.events import LOG_ONLY, Event, EventKind
 from tuner.formatting import format_number
 from tuner.types import Phase
@@ -92,7 +92,7 @@ def _line(event: Event) -> Text:
     failed = event.kind is EventKind.ENDED and event.job.phase is not Phase.DONE
     good = event.kind not in _WARNINGS and not failed
     mark = Text("✔ " if good else "! ", style="green" if good else "yellow")
-    return Text.assemble(mark, (f"{event.job.title}  ", "bold"), inert(str(event)))
+    return Text.assemble(mark, (f"{event.job.title}  ", "bold"), strip_control_chars(str(event)))
 
 
 def _panel(row: _Row) -> RenderableType:

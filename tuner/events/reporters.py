@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from tuner.errors import inert
+from tuner.errors import strip_control_chars
 from tuner.events.events import GRADUAL, LOG_ONLY, EventKind
 from tuner.formatting import format_time
 from tuner.jobspec.files import is_pipeline
@@ -59,7 +59,7 @@ class Lines:
     def __call__(self, event: Event) -> None:
         """Write a line, unless it repeats the last one."""
         if self.throttle(event) and event.kind not in LOG_ONLY:
-            line = " ".join(inert(f"{event.job.title}: {event}").splitlines())
+            line = " ".join(strip_control_chars(f"{event.job.title}: {event}").splitlines())
             print(line, file=self.stream, flush=True)
 
     def __enter__(self) -> Self:
