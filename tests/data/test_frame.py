@@ -101,13 +101,7 @@ def test_anything_but_pairs_of_texts_is_refused(rows):
     (problem,) = problems(data.dedupe, rows)
 
     assert (problem.where, problem.rule) == ("examples:1", "not-text")
-
-
-def test_a_bad_row_among_many_good_ones_keeps_its_number():
-    rows = [*ROWS] * 30
-    rows[5000] = ("x", None)
-
-    assert [each.line for each in problems(data.dedupe, rows)] == [5001]
+    assert problems(data.dedupe, [*ROWS * 30, ("x", None)])[0].line == 6001  # in a later batch
 
 
 def test_a_split_keeps_columns_and_index_and_does_not_depend_on_order():

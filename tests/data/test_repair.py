@@ -63,13 +63,9 @@ def test_every_change_of_csv_is_reported_with_its_line(repaired):
     copy, changes, left = repaired(HEADER + rows)
 
     assert changes == [
-        (4, "control-character", "a"),
-        (5, "empty-text-input", None),
-        (6, "empty-output", None),
-        (7, "ragged-row", "2 cells"),
-        (8, "duplicate", None),
-        (9, "mojibake", "café"),
-    ]
+        (4, "control-character", "a"), (5, "empty-text-input", None), (6, "empty-output", None),
+        (7, "ragged-row", "2 cells"), (8, "duplicate", None), (9, "mojibake", "café"),
+    ]  # fmt: skip
     assert copy == HEADER + '"two\nlines",x\na,x\nc,x\nd,café\n'
     assert left == []
 

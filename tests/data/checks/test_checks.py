@@ -128,12 +128,7 @@ def test_near_duplicates_are_reported_once_and_after_all_rows():
         ("x.csv:5", "similar-case"), ("x.csv:4", "near-duplicate"),
     ]  # fmt: skip
     assert len(findings([batch(rows)], ignore={"near-duplicate"})) == 1
-
-
-def test_near_duplicates_with_the_same_words_are_reported_without_a_share():
-    [(where, rule, what)] = findings([batch([("Where is it?", "y"), ("where is it", "y")])])
-
-    assert (where, rule) == ("x.csv:3", "near-duplicate")
+    [(_, _, what)] = findings([batch([("Where is it?", "y"), ("where is it", "y")])])
     assert what.endswith("they differ only in case, punctuation or repetition, if at all")
 
 
