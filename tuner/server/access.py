@@ -100,9 +100,7 @@ def new_key(email_address: str, now_ms: int) -> tuple[str, KeyRow]:
 def create_key(folder: Path, email_address: str, database: str | None = None) -> tuple[str, str]:
     """Create a key for a person and return its id and the key itself, which is not stored.
 
-    Raises:
-        InvalidInput: It is no e-mail address.
-        StoreFailed: The database cannot be used.
+    Raises InvalidInput or StoreFailed.
     """
     check_emails(email_address)
     key, row = new_key(email_address, _now_ms())
@@ -120,9 +118,7 @@ def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
 
     A running service refuses the key within a second.
 
-    Raises:
-        NotFound: There is no valid key of that id.
-        StoreFailed: The database cannot be used.
+    Raises NotFound or StoreFailed.
     """
     key_id = key_id.removeprefix(KEY_PREFIX)[:KEY_ID_LENGTH]
     if not _run(folder, database, keys.revoke, key_id, _now_ms()):
@@ -135,10 +131,7 @@ def create_group(
 ) -> None:
     """Create a group with members; a running service knows it within a second.
 
-    Raises:
-        InvalidInput: An address is not valid.
-        AlreadyExists: The group exists.
-        StoreFailed: The database cannot be used.
+    Raises InvalidInput, AlreadyExists or StoreFailed.
     """
 
     def create(connection: Transaction) -> None:
@@ -155,11 +148,7 @@ def add_members(
 ) -> None:
     """Add people to a group: all of them or none.
 
-    Raises:
-        InvalidInput: An address is not valid.
-        NotFound: There is no such group.
-        AlreadyExists: One is a member already.
-        StoreFailed: The database cannot be used.
+    Raises InvalidInput, NotFound, AlreadyExists or StoreFailed.
     """
 
     def add(connection: Transaction) -> None:
@@ -175,9 +164,7 @@ def remove_members(
 ) -> None:
     """Remove people from a group: all of them or none.
 
-    Raises:
-        NotFound: There is no such group, or one is not a member.
-        StoreFailed: The database cannot be used.
+    Raises NotFound or StoreFailed.
     """
 
     def remove(connection: Transaction) -> None:
@@ -193,9 +180,7 @@ def remove_members(
 def delete_group(folder: Path, group: str, database: str | None = None) -> None:
     """Delete a group. Permissions granted to it stay, but give nobody access.
 
-    Raises:
-        NotFound: There is no such group.
-        StoreFailed: The database cannot be used.
+    Raises NotFound or StoreFailed.
     """
     if not _run(folder, database, groups.dissolve, group):
         raise _unknown_group(group)

@@ -208,8 +208,13 @@ def _value_reader(field: Any) -> Read:
     if kind.full_name not in WELL_KNOWN:
         return lambda value, path, invalid: _read_message(kind, value, path, invalid)
     make = GetMessageClass(kind)
-    if kind.full_name == "google.protobuf.FieldMask":
-        return _checked(kind.full_name, lambda value: make(paths=_mask_paths(value)))
+    if kind.full_name == "google.protobuf.FieldMask":  # displayName,top_p
+        return _checked(
+            kind.full_name,
+            lambda value: make(
+                paths=[_snake_case(each) for each in value.split(",") if each.strip()]
+            ),
+        )
     return _checked(
         kind.full_name, lambda value: json_format.ParseDict(_check_depth(value), make())
     )
@@ -339,10 +344,8 @@ def _enum_converter(kind: Any) -> Callable[[Any], int]:
     return convert
 
 
-def _mask_paths(value: str) -> list[str]:
-    """Return the paths of a field mask, ``displayName,top_p``, in snake_case."""
-    names = [each.strip() for each in value.split(",")]
-    return [_CAPITAL.sub(lambda found: f"_{found[0].lower()}", each) for each in names if each]
+def _snake_case(name: str) -> str:
+    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name.strip())
 
 
 def _check_depth(value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -421,8 +424,9 @@ def _writer(field: Any, enum_numbers: bool) -> Write | None:
         return _value_writer(field, enum_numbers)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
-        is_bool = key.type == Proto.TYPE_BOOL
-        return _map_writer(_value_writer(value, enum_numbers), has_bool_keys=is_bool)
+        write_key = _write_bool_key if key.type == Proto.TYPE_BOOL else str
+        write_item = _value_writer(value, enum_numbers) or (lambda item: item)
+        return lambda items: {write_key(key): write_item(items[key]) for key in items}
     write = _value_writer(field, enum_numbers)
     return list if write is None else lambda values: [write(each) for each in values]
 
@@ -439,13 +443,8 @@ def _value_writer(field: Any, enum_numbers: bool) -> Write | None:
     return {Proto.TYPE_FLOAT: _write_float, Proto.TYPE_DOUBLE: _write_double}.get(field.type)
 
 
-def _map_writer(item: Write | None, *, has_bool_keys: bool) -> Write:
-    def write_key(key: Any) -> str:
-        return str(key).lower() if has_bool_keys else str(key)
-
-    return lambda values: {
-        write_key(key): value if item is None else item(value) for key, value in values.items()
-    }
+def _write_bool_key(key: bool) -> str:
+    return "true" if key else "false"
 
 
 def _enum_writer(kind: Any, enum_numbers: bool) -> Write | None:

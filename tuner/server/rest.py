@@ -33,7 +33,7 @@ from tuner.server.tls import RenewalWatcher
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -111,12 +111,17 @@ class _GoogleApi:
             allow = ", ".join(["OPTIONS", *allowed_verbs(raw_path.decode())])
             await Response(status_code=204, headers={"allow": allow})(scope, receive, send)
             return
-        route, segments = find_route("GET" if verb == "HEAD" else verb, raw_path.decode())
+        found = find_route("GET" if verb == "HEAD" else verb, raw_path.decode())
+        await self._answer(*found, scope, receive, send)
+
+    async def _answer(
+        self, route: Route, segments: tuple[str, ...], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         request = Request(scope, receive)
         query = parse_query(scope["query_string"])
         answer_format = parse_format(query)
-        metadata = _key_parameters(query) | {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        headers = {
+            name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
         hang_up: asyncio.Task[None] | None = None
 
@@ -130,7 +135,7 @@ class _GoogleApi:
                 return _parse(route, segments, query, body)
             return await asyncio.to_thread(_parse, route, segments, query, body)
 
-        one = Call(route.method, metadata, read)
+        one = Call(route.method, dict(_keys_in_query(query)) | headers, read)
         try:
             if route.method.streams:
                 await _send_stream(call_stream(self._service, one), answer_format, send)
@@ -172,15 +177,13 @@ def parse_format(query: Query) -> AnswerFormat:
     return AnswerFormat(kind == "sse", "enum-encoding=int" in options)
 
 
-def _key_parameters(query: Query) -> dict[str, str]:
-    """Return ``key`` and ``access_token`` as the headers that mean the same."""
-    sent = dict(query)
-    metadata = {}
-    if "key" in sent:
-        metadata["x-goog-api-key"] = sent["key"]
-    if "access_token" in sent:
-        metadata["authorization"] = f"Bearer {sent['access_token']}"
-    return metadata
+def _keys_in_query(query: Query) -> Iterator[tuple[str, str]]:
+    """Yield ``key`` and ``access_token`` as the headers that mean the same."""
+    for name, value in query:
+        if name == "key":
+            yield "x-goog-api-key", value
+        elif name == "access_token":
+            yield "authorization", f"Bearer {value}"
 
 
 async def _read_body(request: Request, service: Service) -> bytes:
@@ -237,12 +240,14 @@ async def _send_stream(
     before, between, after, media_type = b"[", b",\r\n", b"", JSON
     if answer_format.sse:
         before, between, after, media_type = b"data: ", b"data: ", b"\r\n\r\n", "text/event-stream"
+    headers = [(b"content-type", media_type.encode())]
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
     is_started = False
 
     async def write(content: bytes) -> None:
         nonlocal is_started
         if not is_started:
-            await _start(send, media_type)
+            await send(start)
         body = (between if is_started else before) + content + after
         is_started = True
         await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -256,14 +261,9 @@ async def _send_stream(
             raise
         await write(_error_body(error))
     if not is_started:
-        await _start(send, media_type)
+        await send(start)
     last = b"" if answer_format.sse else b"]" if is_started else b"[]"
     await send({"type": "http.response.body", "body": last})
-
-
-async def _start(send: Send, media_type: str) -> None:
-    headers = [(b"content-type", media_type.encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 async def _error_response(_request: Request, error: ApiError) -> Response:
@@ -351,19 +351,19 @@ def _uvicorn_config(app: Any, tls: Tls | None) -> uvicorn.Config:
     )
     config.load()
     if tls and config.ssl:
-        _reload_when_renewed(config.ssl, tls)
+        config.ssl.sni_callback = _reload_if_renewed(config.ssl, tls)
     return config
 
 
-def _reload_when_renewed(context: ssl.SSLContext, tls: Tls) -> None:
-    """Serve a renewed certificate, beginning with the handshake after the one that notices it."""
+def _reload_if_renewed(context: ssl.SSLContext, tls: Tls) -> Callable[..., None]:
+    """Return what to call at each handshake; the next one gets the renewed certificate."""
     watcher = RenewalWatcher(tls)
 
-    def before_handshake(*_: object) -> None:
+    def reload(*_: object) -> None:
         if watcher.is_renewed():
             context.load_cert_chain(tls.certificate, tls.key)
 
-    context.sni_callback = before_handshake
+    return reload
 
 
 class LimitedConnection(HttpToolsProtocol):

@@ -141,14 +141,10 @@ def check_exposure(settings: Settings, folder: Path) -> None:
         StoreFailed: The database cannot be used.
     """
     exposed = exposed_addresses(settings)
-    problems = []
-    for address in exposed if settings.tls is None else []:
-        what = (
-            f"{address}: others could reach the service without TLS, so keys and examples could be"
-            " read on the network"
-        )
-        fix = "add --tls CERT KEY; or listen on 127.0.0.1 and connect through `ssh -L`"
-        problems.append(Problem("", 0, 0, what, fix))
+    what = "others could read keys and examples on the network, because the service is without TLS"
+    fix = "add --tls CERT KEY; or listen on 127.0.0.1 and connect through `ssh -L`"
+    in_clear = exposed if settings.tls is None else []
+    problems = [Problem("", 0, 0, f"{address}: {what}", fix) for address in in_clear]
     if exposed and not _has_valid_key(settings, folder):
         what = f"{' and '.join(exposed)}: others could reach the service, and it has no valid key"
         problems.append(Problem("", 0, 0, what, "create one first: tuner keys create EMAIL"))
