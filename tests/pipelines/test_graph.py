@@ -88,33 +88,12 @@ quickstart            DONE          0.90
     )
 
 
-def test_what_waits_for_several_stands_below_the_one_whose_model_it_tunes():
-    drawn = pipeline(
-        stage("a"), stage("b[x=1]", grouping="b"), stage("c", "a", "b", source="b"), keep={"b"}
-    )
-
-    assert as_text(drawn).splitlines()[-1] == "`-> c  tuned from the best of b, after a"
-    assert as_text(drawn).splitlines()[0] == "a"
-    assert as_text(drawn).splitlines()[2] == "|-- b[x=1]"
-
-
 def test_what_keeps_all_says_so():
     both = pipeline(stage("a[x=1]", grouping="a"), stage("a[x=2]", grouping="a"))
     one = pipeline(stage("a[x=1]", grouping="a"))
 
     assert as_text(both) == "a  2 variants, all are kept\n|-- a[x=1]\n`-- a[x=2]\n"
     assert as_text(one) == "a  1 variant, all are kept\n`-- a[x=1]\n"
-
-
-@pytest.mark.slow
-def test_a_chain_longer_than_python_s_stack_is_drawn():
-    chain = [
-        stage("s0"),
-        *(stage(f"s{n}", f"s{n - 1}", source=f"s{n - 1}") for n in range(1, 1100)),
-    ]
-
-    assert len(as_text(pipeline(*chain)).splitlines()) == 1100
-    assert as_mermaid(pipeline(*chain)).count("-->") == 1099
 
 
 def test_mermaid_shows_variants_states_and_what_only_waits():

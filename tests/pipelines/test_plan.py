@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.planning import JOB, asked, knowing, planned, run
-from tests.fakes.target import TUNABLE, FakeTarget
+from tests.fakes.target import FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers, with_spec
-from tuner.errors import NotAllowed, Unavailable
+from tuner.errors import NotAllowed, RequestRefused, Unavailable
 from tuner.evaluation import gate
 from tuner.job import Evaluation
+from tuner.jobs.runner import find_or_create_job
 from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.pipelines.load import LoadedFiles, LoadedJob
 from tuner.pipelines.model import Grouping, Pipeline, Stage
 from tuner.pipelines.plan import Action, exit_code, plan
-from tuner.types import Feature, State, TargetConfig
+from tuner.types import Grant, GranteeType, Phase, Role, State, TargetConfig
 
 BAD = Evaluation(gate.digest(WORK), "exact_match", {"exact_match": 0.0}, {"exact_match": 0.0}, 2)
 CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="second")
@@ -78,14 +78,14 @@ def test_two_jobs_that_are_one_model_tune_it_once(ledger):
     assert second.changes == ("transfer to x@example.com",)
 
 
-def pipeline(keep="best"):
+def pipeline():
     variants = [
         Stage(f"grid[{n}]", str(n), with_spec(job=f"v{n}"), (), "", "grid") for n in range(2)
     ]
     unknown = with_spec(base_model="", tuned_model_source="tunedModels/of-grid")
     polish = Stage("polish", "", unknown, ("grid",), "grid", "polish")
     groupings = (
-        Grouping("grid", tuple(stage.name for stage in variants), keep),
+        Grouping("grid", tuple(stage.name for stage in variants), "best"),
         Grouping("polish", ("polish",)),
     )
     return Pipeline("p", Path("p.yaml"), (*variants, polish), groupings)
@@ -103,12 +103,6 @@ def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_a
     assert items[2].reasons == ("tuned from the best of grid, once that is known",)
     assert items[2].tuned_model == ""
     assert Counter(target.calls)["tuned_model"] == 2
-
-
-def test_where_all_are_kept_all_are_shared(ledger):
-    items = planned(FakeTarget(), ledger, *LoadedFiles((pipeline("all"),)).jobs())
-
-    assert "transfer to lead@example.com" in items[0].changes
 
 
 def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_passes(
@@ -170,27 +164,6 @@ def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(ledger):
     assert [item.action for item in items] == [Action.AFTER, Action.CANNOT]
 
 
-@pytest.mark.parametrize(
-    ("action", "plain", "detailed"),
-    [
-        (Action.UNCHANGED, 0, 0),
-        *((action, 0, 6) for action in ("create", "adopt", "resume", "drift", "after")),
-        (Action.OWNER, 0, 4),
-        (Action.REJECTED, 0, 3),
-        (Action.FAILED, 0, 1),
-        (Action.CANNOT, 2, 2),
-        (Action.NOT_FOUND, 2, 2),
-    ],
-)
-def test_each_action_has_its_exit_code(ledger, action, plain, detailed):
-    [item] = planned(FakeTarget(), ledger)
-    item = item._replace(action=Action(action))
-
-    assert exit_code([item], is_detailed=False) == plain
-    assert exit_code([item], is_detailed=True) == detailed
-    assert exit_code([], is_detailed=True) == 0
-
-
 def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(ledger):
     class Keyed(FakeTarget):
         async def tuned_models(self, _query=""):
@@ -203,15 +176,6 @@ def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(
     assert (cannot.action, unknown.action) == (Action.CANNOT, Action.UNKNOWN)
     assert "createTunedModel is not among its methods" in cannot.reasons[0]
     assert (unknown.changes, unknown.error.what) == ((), "an API key stands for a project")
-
-
-def test_sharing_that_a_key_cannot_do_is_said_before_anything_is_tuned(ledger):
-    target = FakeTarget(lacks={Feature.SHARING: "a key is no person"})
-
-    [item] = planned(target, ledger)
-
-    assert item.action is Action.CANNOT
-    assert item.is_blocked
 
 
 def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
@@ -229,14 +193,155 @@ def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
     assert item.action is Action.ADOPT
 
 
+# -- a run does what its plan said -------------------------------------------------------------
+
+
+def tuned(target, ledger, monkeypatch):
+    run(target, ledger, monkeypatch)
+
+
+def lost(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    ledger.forget(JOB)
+
+
+def without_a_grant(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    held = target.shared[JOB.tuned_model]
+    del held[next(name for name, each in held.items() if not each.grant.email_address)]
+
+
+def with_another_role(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    held = target.shared[JOB.tuned_model]
+    name = next(n for n, each in held.items() if each.grant.email_address == "ml@example.com")
+    grant = Grant(Role.READER, GranteeType.USER, "ml@example.com")
+    held[name] = held[name]._replace(grant=grant)
+
+
+def tuning(target, ledger, _):
+    asyncio.run(target.create(new_tuned_model(WORK)))
+    [operation] = target.running
+    ledger.save(replace(find_or_create_job(WORK, ledger), phase=Phase.TUNE, operation=operation))
+
+
+def deleted(target, ledger, monkeypatch):
+    tuned(target, ledger, monkeypatch)
+    target.held.clear()
+    target.shared.clear()
+    found = ledger.find(JOB.where, JOB.tuned_model)
+    ledger.save(replace(found, handed_to=""))
+
+
+def failed(target, ledger, monkeypatch):
+    target.tuning_error = "it diverged"
+    tuned(target, ledger, monkeypatch)
+
+
+def rejected(target, ledger, monkeypatch):
+    target.answers = {}
+    tuned(target, ledger, monkeypatch)
+
+
+def nothing(*_):
+    return None
+
+
+def changed(target):
+    """What was changed at the service, by kind."""
+    return Counter(
+        tune=target.creates,
+        grant=target.grants,
+        change=target.role_changes,
+        transfer=target.transfers,
+    )
+
+
+WORLDS = {
+    nothing: Action.CREATE,
+    tuned: Action.UNCHANGED,
+    lost: Action.ADOPT,
+    without_a_grant: Action.DRIFT,
+    with_another_role: Action.DRIFT,
+    tuning: Action.RESUME,
+    deleted: Action.CREATE,
+    failed: Action.FAILED,
+    rejected: Action.REJECTED,
+}
+
+
+@pytest.mark.parametrize("made", WORLDS, ids=lambda made: made.__name__)
 @pytest.mark.slow
-def test_a_thousand_jobs_are_planned_within_a_second(ledger):
-    works = [with_spec(job=f"job-{n}", base_model=TUNABLE.name) for n in range(1_000)]
-    target = FakeTarget()
-    begun = time.process_time()
+def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
+    ledger, monkeypatch, made
+):
+    target = knowing()
+    made(target, ledger, monkeypatch)
+    before = changed(target)
 
-    items = planned(target, ledger, *works)
+    [item] = planned(target, ledger)
+    outcome = run(target, ledger, monkeypatch)
+    [again] = planned(target, ledger)
 
-    assert time.process_time() - begun < 1
-    assert len(items) == 1_000
-    assert len(target.calls) == 1_003
+    assert item.action is WORLDS[made]
+    said = Counter(change.partition(" ")[0] for change in item.changes)
+    assert changed(target) - before == said - Counter(evaluate=9)
+    assert outcome.error is None
+    assert again.action in (Action.UNCHANGED, Action.REJECTED, Action.FAILED)
+    assert again.changes == ()
+
+
+@pytest.mark.slow
+def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
+    target = knowing()
+    rejected(target, ledger, monkeypatch)
+
+    [item] = planned(target, ledger, asked(force=True))
+    run(target, ledger, monkeypatch, force=True)
+
+    assert item.action is Action.RESUME
+    assert len(item.changes) == 3
+    assert (target.grants, target.transfers) == (2, 1)
+    assert planned(target, ledger)[0].action is Action.UNCHANGED
+
+
+CHOSEN = with_spec(tuned_model_id=JOB.tuned_model.removeprefix("tunedModels/"))
+OTHER_ROWS = replace(CHOSEN, examples=WORK.examples[1:])
+
+
+@pytest.mark.slow
+def test_an_id_of_ones_own_that_stands_for_other_examples_is_refused_by_plan_and_run(
+    ledger, monkeypatch
+):
+    target = knowing()
+    run(target, ledger, monkeypatch, CHOSEN)
+
+    [item] = planned(target, ledger, OTHER_ROWS)
+    outcome = run(target, ledger, monkeypatch, OTHER_ROWS)
+
+    assert item.action is Action.CANNOT
+    assert "tuned from other examples" in item.reasons[0]
+    assert isinstance(outcome.error, RequestRefused)
+    assert "tuned from other examples" in outcome.error.what
+    assert planned(target, ledger, CHOSEN)[0].changes == ()
+
+
+@pytest.mark.slow
+def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(
+    ledger, monkeypatch
+):
+    target = knowing()
+    rejected(target, ledger, monkeypatch)
+    ledger.save(replace(ledger.find(JOB.where, JOB.tuned_model), force=True))
+
+    assert planned(target, ledger)[0].action is Action.REJECTED
+
+
+@pytest.mark.slow
+def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(ledger, monkeypatch):
+    target = knowing()
+    tuning(target, ledger, monkeypatch)
+
+    planned(target, ledger)
+
+    assert "permissions" not in target.calls

@@ -95,14 +95,6 @@ def test_a_matrix_makes_a_stage_of_each_variant(tmp_path):
     assert {stage.work.spec.job for stage in pipeline.stages} == {"first"}
 
 
-def test_a_value_of_null_leaves_the_choice_to_the_service(tmp_path):
-    jobs = "- {spec: first.yaml, matrix: {hyperparameters.batch_size: [4, null]}}"
-
-    assert [
-        stage.work.spec.hyperparameters.batch_size for stage in load(tmp_path, jobs).stages
-    ] == [4, None]
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -357,14 +349,6 @@ def test_what_set_breaks_on_the_command_line_is_located_there(tmp_path):
     assert problem.what == "top_k must be at least 1, not 0"
 
 
-@pytest.mark.slow
-def test_hundreds_of_variants_are_hundreds_of_models(tmp_path):
-    many = "{random: {count: 300, from: {hyperparameters.learning_rate: {log: [1e-4, 1e-2]}}}}"
-    pipeline = load(tmp_path, f"- {{spec: first.yaml, matrix: {many}}}")
-
-    assert len(set(models(pipeline).values())) == 300
-
-
 def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
     schema = pipeline_schema()
     entry = schema["properties"]["jobs"]["items"]["anyOf"][1]["properties"]
@@ -373,10 +357,3 @@ def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
     assert {*ENTRY_KEYS, *FREE, "hyperparameters", "permissions"} < set(entry)
     assert schema["required"] == ["pipeline", "jobs"]
     json.dumps(schema)
-
-
-def test_the_page_about_pipelines_names_every_key():
-    page = (CONFIGS.parent / "docs/pipelines.md").read_text()
-
-    for key in (*json_schema(PipelineKeys)["properties"], *ENTRY_KEYS, *FREE):
-        assert f"`{key}`" in page, key

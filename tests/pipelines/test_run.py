@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import count, pairwise
+from itertools import count
 
 import pytest
 
@@ -19,9 +19,8 @@ from tuner.jobs import pipeline_store, runner
 from tuner.jobs.runner import Runner, Timing
 from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
-from tuner.pipelines import model as model_module
 from tuner.pipelines.run import run_pipeline
-from tuner.types import Phase, Role, State
+from tuner.types import Phase, State
 
 pytestmark = pytest.mark.slow
 
@@ -48,14 +47,6 @@ class Bench:
         with Store(self.file, clock.now, self.around) as ledger:
             async with Runner(ledger, self.told.append, pace) as session:
                 return await run_pipeline(made, session, **asked)
-
-    def until_it_ends(self, made, **asked):
-        for _ in range(50):
-            try:
-                return self.run(made, **asked)
-            except Crash:
-                continue
-        raise AssertionError("it never ends")
 
     def phase(self, stage):
         with Store(self.file, float) as ledger:
@@ -111,15 +102,6 @@ def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
         Phase.DONE,
         Phase.NOT_SELECTED,
     ]
-
-
-def test_a_job_that_was_followed_in_parts_has_changed_something_all_the_same(bench):
-    made = pipeline(single("alone"))
-    run = bench()
-    run.run(made)
-    run.run(made)
-
-    assert [event["changed"] for event in run.heard(EventKind.ENDED)] == [True, False]
 
 
 def test_what_was_run_is_run_again_without_changing_anything(bench):
@@ -280,9 +262,21 @@ def test_a_loser_that_was_there_before_is_not_deleted(bench):
     run.run(made)
 
     assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
-    assert [event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)] == [
-        "it was there before this pipeline"
-    ]
+    assert whys(run) == {"it was there before this pipeline"}
+
+
+def test_a_loser_of_two_pipelines_is_not_deleted(bench):
+    run = bench()
+    run.run(pipeline(grid(losers="keep"), path="other.yaml")._replace(name="other"))
+
+    run.run(pipeline(grid(losers="delete")))
+
+    assert len(run.target.held) == 3
+    assert whys(run) == {"it belongs to the pipeline other as well"}
+
+
+def whys(run):
+    return {event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)}
 
 
 def test_a_loser_that_others_may_use_is_not_deleted(bench):
@@ -300,19 +294,6 @@ def test_a_loser_that_others_may_use_is_not_deleted(bench):
     run.run(made)
 
     assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
-
-
-def test_a_loser_of_two_pipelines_is_not_deleted(bench):
-    made = pipeline(grid(losers="delete"))
-    run = bench()
-    run.run(pipeline(grid(losers="keep"), path="other.yaml")._replace(name="other"))
-
-    run.run(made)
-
-    assert len(run.target.held) == 3
-    assert {event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)} == {
-        "it belongs to the pipeline other as well"
-    }
 
 
 def test_a_grown_matrix_tunes_only_what_is_new_and_chooses_again(bench):
@@ -352,20 +333,6 @@ def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers
     assert run.target.creates == 4
     assert again.winners == first.winners == {"grid": made.stages[0].name}
     assert (run.target.transfers, run.target.grants) == (1, len(GRANTS))
-
-
-def test_a_long_chain_is_not_gone_through_again_for_each_of_its_stages(bench, monkeypatch):
-    named, original = [], model_module.model_of
-    monkeypatch.setattr(
-        model_module, "model_of", lambda stage: named.append(stage) or original(stage)
-    )
-    chain = [f"s{number}" for number in range(20)]
-    later = [single(name, after=(one,), source=one) for one, name in pairwise(chain)]
-    parts = [single("s0"), *later]
-
-    assert bench().run(pipeline(*parts)).exit_code == 0
-
-    assert len(named) < 10 * len(parts)
 
 
 def test_force_shares_the_best_of_those_that_missed_their_gate(bench):
@@ -594,21 +561,3 @@ def done_model(run, stage):
     run.target.running = {}
     run.target.creates = 0
     return run.target.held[new.name]._replace(state=State.ACTIVE)
-
-
-def test_a_winner_owns_nothing_but_what_its_spec_says(bench):
-    made = pipeline(grid())
-    run = bench()
-
-    run.run(made)
-
-    held = {
-        p.grant.email_address: p.grant.role
-        for p in run.target.shared[model(made.stages[1])].values()
-    }
-    assert held == {
-        "": Role.READER,
-        "ml@example.com": Role.WRITER,
-        "me@example.com": Role.WRITER,
-        "lead@example.com": Role.OWNER,
-    }
