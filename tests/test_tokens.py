@@ -11,7 +11,7 @@ from tests.fakes.work import with_spec
 from tuner import tokens
 from tuner.cli.data_options import DataInput
 from tuner.cli.data_token_estimate import find_counter
-from tuner.data import Source
+from tuner.data.dataset import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
 from tuner.jobspec.load import read_partial_spec

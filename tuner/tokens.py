@@ -14,8 +14,8 @@ from tuner.errors import RequestRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tuner.data import Batch
     from tuner.data.checks import Checks
+    from tuner.data.dataset import Batch
     from tuner.engine.chat import Chat
     from tuner.errors import Problem
     from tuner.jobspec.load import BatchCheck, ExtraChecks

@@ -10,10 +10,29 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.examples import Example as Example  # noqa: PLC0414, TC001 -- re-exported
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Example(NamedTuple):
+    """One row to tune on: the texts as written, never stripped or converted.
+
+    ``line`` (1-based) is where the row starts in its file, 0 if it has none; it does not count
+    when two examples are compared.
+    """
+
+    text_input: str
+    output: str
+    line: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Example) and self[:2] == other[:2]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:2])
 
 
 class Role(StrEnum):

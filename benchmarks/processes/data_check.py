@@ -31,9 +31,9 @@ COMPARED = (
 
 def ours(train: Path, held: Path, rules: tuple[str, ...] = COMPARED) -> Work:
     """The functions of `tuner data check` with the other rules switched off."""
-    from tuner.data import Source, read
     from tuner.data.checks import Checks
     from tuner.data.checks.rules import IGNORABLE
+    from tuner.data.dataset import Source, read
     from tuner.targets import TARGETS
 
     limits = replace(TARGETS["gemini"].limits, request_bytes=None)

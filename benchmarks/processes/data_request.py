@@ -19,20 +19,19 @@ ID, BASE, NAME = "benchmark", "models/gemini-1.5-flash-001-tuning", "Benchmark"
 
 def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     """Read, checked by every rule but those ignored, and encoded: what `tuner submit` does."""
-    from tuner.data import Source, read
     from tuner.data.checks import Checks
-    from tuner.examples import Examples
-    from tuner.targets import TARGETS, many_examples  # noqa: F401
-    from tuner.targets.protos import create_bytes
+    from tuner.data.dataset import Source, read
+    from tuner.targets import TARGETS
+    from tuner.targets.protos import create_request, serialized
     from tuner.types import NewTunedModel
 
     limits = replace(TARGETS["gemini"].limits, request_bytes=None)  # a million rows exceed it
 
     def encode() -> bytes:
         checks = Checks(limits, ignore=set(ignored))
-        rows, problems = Examples(), []
+        rows, problems = [], []
         for batch in read(Source((path,))):
-            rows.add(batch.text_inputs, batch.outputs, batch.lines)
+            rows.extend(batch.examples())
             problems.extend(checks.check_training(batch))
         problems.extend(checks.finish())
         del checks  # as when a job's material was read
@@ -40,7 +39,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
         if errors:
             sys.exit(f"{len(errors)} errors, the first: {errors[0]}")
         new = NewTunedModel(ID, rows, base_model=BASE, display_name=NAME)
-        return create_bytes(new)
+        return serialized(create_request(new))
 
     return encode
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tuner.__main__ import run as tuner
-from tuner.data import Source, read_rows
+from tuner.data.dataset import Source, read_rows
 
 
 @pytest.fixture

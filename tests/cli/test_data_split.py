@@ -8,9 +8,9 @@ import pytest
 
 from tuner.__main__ import run as tuner
 from tuner.cli.data_export import FORMATS
-from tuner.data import Source, read_rows
-from tuner.data.formats.shapes import SHAPES
-from tuner.data.formats.writers import WRITERS
+from tuner.data.dataset import Source, read_rows
+from tuner.data.export import WRITERS
+from tuner.data.record_formats import RECORD_FORMATS
 from tuner.jobspec.prepared_job import prepare_job
 
 ROWS = [(f"question {n}", "often" if n % 5 else "rare") for n in range(100)]
@@ -98,4 +98,4 @@ def test_rows_that_cannot_be_read_stop_it_unless_they_are_to_be_left_out(rows, c
 
 
 def test_the_formats_on_offer_are_those_of_the_tables():
-    assert set(FORMATS) == {"auto", *WRITERS, *SHAPES}
+    assert set(FORMATS) == {"auto", *WRITERS, *RECORD_FORMATS}

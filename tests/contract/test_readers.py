@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tuner.data import FORMATS, READERS, USUAL, Columns, Source, detect, read, read_rows
-from tuner.data.formats.shapes import SHAPES
-from tuner.data.formats.writers import WRITERS, write
+from tuner.data.dataset import FORMATS, READERS, USUAL, Columns, Source, detect, read, read_rows
+from tuner.data.export import WRITERS, write
+from tuner.data.record_formats import RECORD_FORMATS
 from tuner.errors import DatasetError, Problem
 from tuner.types import Example
 
@@ -62,7 +62,7 @@ def rows_of(path, columns=USUAL, **options):
 
 
 def test_a_format_is_a_container_or_a_shape():
-    assert ("auto", *READERS, *SHAPES) == FORMATS
+    assert ("auto", *READERS, *RECORD_FORMATS) == FORMATS
     assert set(READERS) - {"dataset"} == set(WRITERS) - {"tsv"}
 
 
@@ -82,7 +82,7 @@ def test_so_does_any_text_at_all(tmp_path_factory, name, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", RECORD_FORMATS)
 @settings(max_examples=25, deadline=None)
 @given(rows=ANY, system=st.text(max_size=3))
 def test_and_in_any_shape_with_the_system_text_in_front(tmp_path_factory, shape, rows, system):
@@ -102,10 +102,10 @@ def test_and_in_any_shape_with_the_system_text_in_front(tmp_path_factory, shape,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WRITERS))
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", RECORD_FORMATS)
 def test_every_container_holds_every_shape_or_says_that_it_does_not(tmp_path, name, shape):
     rows = [Example("a\r\n", "b"), Example('"', "")]
-    if WRITERS[name].is_flat and not SHAPES[shape].is_flat:
+    if WRITERS[name].is_flat and not RECORD_FORMATS[shape].is_flat:
         with pytest.raises(DatasetError, match="has no place for the messages"):
             make(tmp_path, name, rows, shape=shape)
     else:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.data import Source, read
 from tuner.data.checks import Checks
+from tuner.data.dataset import Source, read
 from tuner.types import Limits
 
 HERE = Path(__file__).parent

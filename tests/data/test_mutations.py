@@ -6,8 +6,8 @@ import pytest
 
 from tests.data.good_files import DELIMITERS, SHAPES, good
 from tests.data.mutations import KINDS
-from tuner.data import Source, read
 from tuner.data.checks import Checks
+from tuner.data.dataset import Source, read
 from tuner.types import Limits
 
 pytestmark = pytest.mark.slow

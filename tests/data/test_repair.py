@@ -9,9 +9,8 @@ import random
 
 import pytest
 
-from tuner.data import USUAL, Columns, Source, read, read_rows
 from tuner.data.checks import Checks
-from tuner.data.formats.detection import detect
+from tuner.data.dataset import USUAL, Columns, Source, detect, read, read_rows
 from tuner.data.repair import REPAIRED, RepairOptions, repair
 from tuner.errors import DatasetError
 from tuner.types import Limits

@@ -5,10 +5,9 @@ import os
 
 import pytest
 
-from tuner.data import Source, read
-from tuner.data.formats.writers import write
+from tuner.data.dataset import Source, explain_missing, files, matching, read
+from tuner.data.export import write
 from tuner.data.repair import repair
-from tuner.data.sources import absent, files, matching
 from tuner.errors import DatasetError
 from tuner.jobspec.load import read_data, read_partial_spec
 from tuner.types import Example
@@ -45,12 +44,12 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
 
 
 def test_a_path_that_means_nothing_names_the_nearest(folder):
-    assert absent(folder / "bb.csv") == (
+    assert explain_missing(folder / "bb.csv") == (
         f"{folder}/bb.csv does not exist",
         f"did you mean {folder}/b.csv?",
     )
-    assert absent(folder / "*.tsv")[0] == f"{folder}/*.tsv matches no file"
-    assert "is a folder" in absent(folder / "sub")[0]
+    assert explain_missing(folder / "*.tsv")[0] == f"{folder}/*.tsv matches no file"
+    assert "is a folder" in explain_missing(folder / "sub")[0]
 
 
 def test_a_spec_may_name_a_list_of_them_relative_to_itself(folder):

@@ -11,8 +11,8 @@ from tests.docs.blocks import ROOT, broken_links, check, stop_service
 from tests.fakes.models import lend
 from tuner.cli.data_check import rules
 from tuner.cli.data_commands import COMMANDS
-from tuner.data import READERS
-from tuner.data.formats.shapes import SHAPES
+from tuner.data.dataset import READERS
+from tuner.data.record_formats import RECORD_FORMATS
 
 PAGE = ROOT / "docs/data.md"
 
@@ -46,7 +46,7 @@ def test_the_rules_are_those_of_the_table():
 def test_every_format_and_command_is_named():
     page = PAGE.read_text()
 
-    assert [name for name in (*READERS, *SHAPES) if f"`{name}`" not in page] == []
+    assert [name for name in (*READERS, *RECORD_FORMATS) if f"`{name}`" not in page] == []
     assert [name for name in COMMANDS if f"tuner data {name}" not in page] == []
 
 

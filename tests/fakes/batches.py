@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuner.data import Batch
+from tuner.data.dataset import Batch
 from tuner.errors import Problem
 
 

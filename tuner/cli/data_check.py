@@ -97,7 +97,7 @@ def _checks(given: DataInput) -> Checks:
 
 def _problems(given: DataInput, checks: Checks) -> Iterator[Problem]:
     from tuner.cli.output import busy, with_progress
-    from tuner.data import read
+    from tuner.data.dataset import read
 
     for batch in with_progress(read(given.source)):
         yield from checks.check_training(batch)

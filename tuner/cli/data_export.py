@@ -10,7 +10,7 @@ import click
 
 from tuner.cli.data_options import data_options, rows_of
 from tuner.cli.options import output_option
-from tuner.data import FORMATS as READABLE
+from tuner.data.dataset import FORMATS as READABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +96,7 @@ def convert(  # noqa: PLR0913 -- one parameter an option
     columns) are not written.
     """
     from tuner.cli.output import show
-    from tuner.data.formats.writers import write
+    from tuner.data.export import write
 
     rows = _Rows(given, drop_bad=drop_bad)
     inputs, columns = given.source.paths, given.source.columns
@@ -131,7 +131,7 @@ class _Rows:
             DatasetError: After the last row, if there were unreadable rows and not ``drop_bad``, or no rows.
         """
         from tuner.cli.output import with_progress
-        from tuner.data import read
+        from tuner.data.dataset import read
         from tuner.errors import DatasetError, Problem
 
         for batch in with_progress(read(self._given.source)):
@@ -194,7 +194,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.cli.output import busy, show
     from tuner.data.checks.duplicates import find_repetitions
-    from tuner.data.formats.writers import check_free, write
+    from tuner.data.export import check_free, write
 
     inputs = given.source.paths
     if to:
@@ -273,7 +273,7 @@ def split(  # noqa: PLR0913 -- one parameter an option
     """
     from tuner.cli.output import show
     from tuner.data import holdout as by_content
-    from tuner.data.formats.writers import check_free, write
+    from tuner.data.export import check_free, write
 
     share, stratified = _wanted(given, holdout, stratify)
     inputs = given.source.paths

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.cli.data_options import DataInput
-    from tuner.data import Source
+    from tuner.data.dataset import Source
     from tuner.data.repair import Change, RepairedRow
     from tuner.errors import Problem
 
@@ -63,7 +63,7 @@ def fix(  # noqa: PLR0913 -- one parameter an option
     with an empty input or output. Errors that cannot be repaired are listed and stay, with exit code 2.
     Other columns and keys are unchanged. FILE itself is never changed.
     """
-    from tuner.data.formats.writers import check_free
+    from tuner.data.export import check_free
     from tuner.data.repair import RepairOptions, repair
 
     source, container = _one_file(given.source)
@@ -85,9 +85,7 @@ def _one_file(source: Source) -> tuple[Source, str]:
         DatasetError: It has another format.
         click.UsageError: There are several files.
     """
-    from tuner.data import READERS
-    from tuner.data.formats.detection import detect
-    from tuner.data.sources import files
+    from tuner.data.dataset import READERS, detect, files
     from tuner.errors import DatasetError, Problem
 
     paths = tuple(files(source.paths))
@@ -106,9 +104,9 @@ def _one_file(source: Source) -> tuple[Source, str]:
 
 def _written(rows: Iterable[RepairedRow], to: Path, output: str, *, yes: bool) -> _Tally:
     """Write the copy to a temporary file, and move it into place after confirmation."""
-    from tuner.data.formats.writers import aside
+    from tuner.data.export import atomic_file
 
-    with aside(to) as file:
+    with atomic_file(to) as file:
         tally = _counted(rows, file)
         asks = sys.stdin.isatty() and not yes
         if asks:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from tuner.data import FORMATS, Columns, Source
+from tuner.data.dataset import FORMATS, Columns, Source
 from tuner.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tuner.data import Turns
+    from tuner.data.dataset import Turns
     from tuner.errors import Problem
     from tuner.jobspec.load import PartialSpec
     from tuner.types import Example, Limits
@@ -53,8 +53,8 @@ def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
         DatasetError: No row is readable.
     """
     from tuner.cli.output import with_progress
-    from tuner.data import read
     from tuner.data.checks.report import ProblemTally
+    from tuner.data.dataset import read
     from tuner.errors import DatasetError, Problem
 
     examples: list[Example] = []
@@ -84,9 +84,9 @@ def data_options(command: F) -> F:
 
 
 def _known_encoding(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    from tuner.data.formats.encodings import is_of_text
+    from tuner.data.encoding import is_text_encoding
 
-    if name is not None and not is_of_text(name):
+    if name is not None and not is_text_encoding(name):
         raise click.UsageError(f"{name!r} is not a text encoding; an example is cp1252")
     return name
 

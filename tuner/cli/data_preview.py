@@ -98,8 +98,8 @@ def _chosen(given: DataInput, row: int | None, line: int | None) -> Iterator[Cho
 
 def _all(given: DataInput) -> Iterator[Chosen]:
     """Yield all examples. Raises DatasetError if no row is readable."""
-    from tuner.data import read
     from tuner.data.checks.report import ProblemTally
+    from tuner.data.dataset import read
     from tuner.errors import DatasetError
 
     number, problems = 0, ProblemTally()
@@ -113,7 +113,7 @@ def _all(given: DataInput) -> Iterator[Chosen]:
 
 def _row_on(given: DataInput, line: int) -> int:
     """Return the number of the example on a line of the first file; a row may span several lines."""
-    from tuner.data import read
+    from tuner.data.dataset import read
     from tuner.errors import DatasetError
 
     number = 0

@@ -59,8 +59,8 @@ def stats(given: DataInput, page: Path | None, model: str, output: str, *, force
 
 def _measured(given: DataInput, counter: TokenCounter | None) -> Stats:
     from tuner.cli.output import with_progress
-    from tuner.data import read
     from tuner.data.checks.report import ProblemTally
+    from tuner.data.dataset import read
     from tuner.data.summary import StatsCollector
     from tuner.errors import DatasetError
 
@@ -78,7 +78,7 @@ def _measured(given: DataInput, counter: TokenCounter | None) -> Stats:
 
 def _held_out(given: DataInput) -> int | None:
     """Number of held-out rows of a run; None if there is no spec or no holdout."""
-    from tuner.data import read
+    from tuner.data.dataset import read
     from tuner.data.holdout import split
 
     evaluation = given.draft.evaluation if given.draft else None
@@ -93,7 +93,7 @@ def _held_out(given: DataInput) -> int | None:
 def _write(
     page: Path, found: Stats, given: DataInput, counter: TokenCounter | None, *, force: bool
 ) -> None:
-    from tuner.data.formats.writers import write_page
+    from tuner.data.export import write_page
     from tuner.data.summary import summary_page
 
     names = ", ".join(path.name for path in given.source.paths)

@@ -85,7 +85,7 @@ def _start(
     force: bool,
     quiet: bool,
 ) -> None:
-    from tuner.data import USUAL, Columns
+    from tuner.data.dataset import USUAL, Columns
     from tuner.jobspec.scaffold import scaffold_spec
 
     given = Columns(columns[0] or USUAL.text_input, columns[1] or USUAL.output)
@@ -120,7 +120,7 @@ def _save(text: str, to: Path, made_from: Sequence[Path], *, force: bool) -> Non
     Raises:
         DatasetError: The file exists already, or cannot be written.
     """
-    from tuner.data.formats.writers import write_page
+    from tuner.data.export import write_page
     from tuner.errors import DatasetError, Problem
 
     if not _is_unicode(text):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
 
 Row = Mapping[str, object]
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tuner.data import BATCH_ROWS, USUAL, Batch, Columns, Source, read
-from tuner.data.formats.columns import missing_columns
+from tuner.data.dataset import BATCH_ROWS, USUAL, Batch, Columns, Source, read
 from tuner.data.holdout import rank
 from tuner.data.holdout import split as split_examples
+from tuner.data.record_formats import missing_columns
 from tuner.errors import DatasetError, InvalidInput, Problem
 from tuner.types import Example, Limits
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from tuner.data import Field
+    from tuner.data.dataset import Field
     from tuner.data.summary import Stats
 
     InMemoryExamples: TypeAlias = pd.DataFrame | Sequence[Example] | Sequence[tuple[str, str]]

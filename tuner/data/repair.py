@@ -11,12 +11,12 @@ from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.data import read_rows
 from tuner.data.checks.duplicates import normalize
 from tuner.data.checks.labels import label_corrections
 from tuner.data.checks.text import repair_text
-from tuner.data.formats.lines import read_lines
-from tuner.data.formats.records import CsvForm, JsonForm
+from tuner.data.dataset import read_rows
+from tuner.data.encoding import read_lines
+from tuner.data.row_editor import CsvForm, JsonForm
 from tuner.errors import DatasetError, Problem
 from tuner.types import Example
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from tuner.data import Row, Source
-    from tuner.data.formats.records import Form
-    from tuner.data.formats.shapes import Parts, Path, Piece
+    from tuner.data.dataset import Row, Source
+    from tuner.data.record_formats import KeyPath, Parts, Piece
+    from tuner.data.row_editor import Form
 
 REPAIRED = (
     *("control-character", "mojibake", "not-unicode"),
@@ -171,7 +171,7 @@ def _repair_record(form: Form, record: _Record, labels: Mapping[str, str]) -> Re
     parts = form.parts(raw)
     if not parts:
         return RepairedRow(raw, [each[:2] for each in examples], (), _unseparable(record))
-    texts: dict[Path, str] = {}
+    texts: dict[KeyPath, str] = {}
     for piece, is_output in _pieces(parts):
         after, rules = repair_text(piece.text)
         if is_output and after in labels:
@@ -208,7 +208,7 @@ def _records(source: Source, container: str) -> Iterator[tuple[Form, _Record]]:
     Raises:
         DatasetError: No row can be read.
     """
-    lines = read_lines(source.paths[0], source.encoding, [])
+    lines = read_lines(source.paths[0], source.encoding)
     groups = groupby(read_rows(source), key=attrgetter("line"))
     line, rows = next(((line, list(rows)) for line, rows in groups), (0, []))
     _refuse_fatal(rows)

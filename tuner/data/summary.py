@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
 
     CountTokens: TypeAlias = Callable[[Sequence[str], Sequence[str]], Iterable[tuple[int, int]]]
 

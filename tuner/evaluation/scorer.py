@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tuner.data.sources import matching
+from tuner.data.dataset import matching
 from tuner.errors import InvalidInput, Problem
 from tuner.evaluation import judge, metrics
 from tuner.evaluation.custom_metric import NoScoreError

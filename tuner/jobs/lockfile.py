@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.data.sources import files
+from tuner.data.dataset import files
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
 from tuner.events.events import Event, EventKind
 from tuner.formatting import format_time

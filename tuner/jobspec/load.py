@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from tuner.data import Columns, Source, read
 from tuner.data.checks import Checks
 from tuner.data.checks.report import capped
+from tuner.data.dataset import Columns, Source, explain_missing, is_readable, matching, read
 from tuner.data.frame import IN_MEMORY_NAME, batches
 from tuner.data.holdout import choose, split
-from tuner.data.sources import absent, is_readable, matching
-from tuner.examples import Example, Examples
 from tuner.jobspec.messages import check_section, read_section
 from tuner.jobspec.rules import broken_rules
 from tuner.jobspec.schema import EvaluationSpec, JobSpec, MetricSpec, TrainingData
 from tuner.targets import TARGETS
-from tuner.types import Limits
+from tuner.types import Example, Limits
 from tuner.yaml_source import (
     apply_overrides,
     document_from_mapping,
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
     from tuner.errors import Problem
     from tuner.types import TargetConfig
     from tuner.yaml_source import Document, KeyPath
@@ -250,7 +248,7 @@ def _read_files(
 ) -> tuple[Sequence[Example], list[Problem]]:
     missing = [
         partial.document.problem(
-            (*at, index) if len(data.paths) > 1 else at, *absent(path), "no-file"
+            (*at, index) if len(data.paths) > 1 else at, *explain_missing(path), "no-file"
         )
         for index, path in enumerate(data.paths)
         if not any(map(is_readable, matching(path)))
@@ -263,11 +261,11 @@ def _read_files(
 def _read_batches(
     partial: PartialSpec, batches: Iterable[Batch], *checks: BatchCheck
 ) -> tuple[Sequence[Example], list[Problem]]:
-    rows = Examples()
+    rows: list[Example] = []
 
     def problems() -> Iterator[Problem]:
         for batch in batches:
-            rows.add(batch.text_inputs, batch.outputs, batch.lines)
+            rows.extend(batch.examples())
             yield from chain.from_iterable(check(batch) for check in checks)
 
     return rows, _capped(partial, problems())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tuner import names
-from tuner.data.formats.encodings import is_of_text
+from tuner.data.encoding import is_text_encoding
 from tuner.yaml_source import list_or_empty, mapping_or_empty, text_or_none
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _data(data: Keys) -> Iterator[_Broken]:
         fix = "name the column of the answers in output"
         yield _Broken(("training_data", "output"), what, fix, "same-column")
     encoding = text_or_none(data, "encoding")
-    if encoding is not None and not is_of_text(encoding):
+    if encoding is not None and not is_text_encoding(encoding):
         what = f"{encoding!r} is not an encoding that can be read"
         fix = "save the file as UTF-8 and leave encoding out, or write e.g. cp1252"
         yield _Broken(("training_data", "encoding"), what, fix, "encoding")

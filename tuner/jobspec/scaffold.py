@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner import names
-from tuner.data import USUAL, Columns, Source, read
-from tuner.data.formats import csv
-from tuner.data.formats.detection import detect
-from tuner.data.formats.encodings import guessed
-from tuner.data.formats.shapes import SHAPES
+from tuner.data import csv
+from tuner.data.dataset import USUAL, Columns, Source, detect, read
+from tuner.data.encoding import guess_encoding
 from tuner.data.holdout import split
+from tuner.data.record_formats import RECORD_FORMATS
 from tuner.errors import DatasetError, Problem
 from tuner.jobspec.reference import json_schema, keys_of
 from tuner.jobspec.schema import JobSpec
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from tuner.data import Turns
+    from tuner.data.dataset import Turns
     from tuner.types import Example
 
     Written: TypeAlias = "Scalar | Sequence[Scalar] | Mapping[str, Scalar]"
@@ -113,7 +112,7 @@ def summarise(path: Path, columns: Columns = USUAL) -> DataSummary:
         DatasetError: As ``scaffold_spec``.
     """
     start = _start(path)
-    encoding = guessed(start)
+    encoding = guess_encoding(start)
     present = _column_names(path, start, encoding)
     is_guessed = columns == USUAL and bool(present) and not _has_shape(present)
     if is_guessed:
@@ -224,7 +223,7 @@ def _labels(examples: Sequence[Example]) -> list[str]:
 
 def _has_shape(present: Sequence[str]) -> bool:
     """Whether the keys alone say where the texts are."""
-    known = [keys for shape in SHAPES.values() for keys in shape.keys]
+    known = [keys for shape in RECORD_FORMATS.values() for keys in shape.keys]
     return set(USUAL) <= set(present) or any(set(keys) <= set(present) for keys in known)
 
 
@@ -260,7 +259,7 @@ def _column_names(path: Path, start: bytes, encoding: str) -> list[str]:
     try:
         kind = detect(path)
         if kind == "csv":
-            return csv.header(path, Source((path,), encoding=encoding))
+            return csv.read_header(path, Source((path,), encoding=encoding))
     except (OSError, EOFError):
         return []
     if kind not in ("json", "jsonl"):

@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_schema
 
-from tuner.data import FORMATS, Turns
 from tuner.data.checks.rules import IGNORABLE
+from tuner.data.dataset import FORMATS, Turns
 from tuner.jobspec.rules import DURATION, parse_duration
 from tuner.targets import TARGETS
 from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig

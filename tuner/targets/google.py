@@ -132,7 +132,7 @@ class GoogleTarget:
         """CreateTunedModel, after a look whether the base model can be tuned at all."""
         if new.base_model:
             await self._check_tunable(new.base_model)
-        request = protos.create_bytes(new)
+        request = protos.serialized(protos.create_request(new))
         started = await self._calls.send(self._to.create_tuned_model, request, CREATE_TIMEOUT_S)
         return protos.operation(started)
 

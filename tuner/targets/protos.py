@@ -7,15 +7,12 @@ exclusive fields in silence.
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from google.ai import generativelanguage_v1beta as gl
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from tuner.examples import Examples
 from tuner.names import operation_parent
 from tuner.types import (
     Answer,
@@ -46,7 +43,7 @@ CANCELLED = 1  # google.rpc.Code
 
 
 def create_request(new: NewTunedModel) -> gl.CreateTunedModelRequest:
-    """Everything CreateTunedModel takes; the examples reach it character by character."""
+    """Return the request that creates a tuned model, with the examples' texts unchanged."""
     raw = gl.CreateTunedModelRequest.pb()(tuned_model_id=new.id)
     model = raw.tuned_model
     model.display_name, model.description = new.display_name, new.description
@@ -57,19 +54,10 @@ def create_request(new: NewTunedModel) -> gl.CreateTunedModelRequest:
     _fill(model, new, SETTINGS)
     _fill(model.tuning_task.hyperparameters, new.hyperparameters, Hyperparameters.__slots__)
     add = model.tuning_task.training_data.examples.examples.add
-    for text_input, output in map(itemgetter(0, 1), new.examples):
-        row = add()  # with its fields as arguments this takes longer
-        row.text_input, row.output = text_input, output
+    for each in new.examples:
+        row = add()  # passing the fields as arguments takes longer
+        row.text_input, row.output = each.text_input, each.output
     return gl.CreateTunedModelRequest.wrap(raw)
-
-
-def create_bytes(new: NewTunedModel) -> bytes:
-    """The same on the wire; the examples of a large file get there without becoming messages."""
-    if not isinstance(new.examples, Examples) or not new.examples.are_many:
-        return serialized(create_request(new))
-    from tuner.targets.many_examples import write
-
-    return write(unwrapped(create_request(replace(new, examples=()))), new.examples)
 
 
 def serialized(request: Any) -> bytes:

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.fakes.batches import batch_of
-from tuner.data import Batch
 from tuner.data.checks import Checks
 from tuner.data.checks.report import MAX_SHOWN, capped
+from tuner.data.dataset import Batch
 from tuner.errors import Problem
 from tuner.types import Example, Limits
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tuner.data import Columns, Source, read_rows
-from tuner.data.formats import csv as reader
+from tuner.data import csv as reader
+from tuner.data.dataset import Columns, Source, read_rows
 from tuner.errors import Problem
 from tuner.types import Example
 

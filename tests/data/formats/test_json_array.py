@@ -5,8 +5,9 @@ import tracemalloc
 
 import pytest
 
-from tuner.data import Columns, Source, read, read_rows
-from tuner.data.formats import blocks, json_array, json_text
+from tuner.data import encoding
+from tuner.data import json as json_module
+from tuner.data.dataset import Columns, Source, read, read_rows
 from tuner.types import Example
 
 AB = Columns("a", "b")
@@ -89,9 +90,9 @@ def test_the_messages_of_a_broken_row_are_not_taken_for_rows(tmp_path):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_it_does_not_matter_in_what_pieces_a_file_is_read(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(json_text, "BLOCK", size)
-    monkeypatch.setattr(json_array, "BLOCK", size)
-    monkeypatch.setattr(json_array, "_NEAR_END", 64)
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", size)
+    monkeypatch.setattr(json_module, "BLOCK_BYTES", size)
+    monkeypatch.setattr(json_module, "_NEAR_END_CHARS", 64)
     content = f'[{X}, 12345, -1.5e+10, true, "\u20ac\\u20ac", {{"a": "\u20ac", "b": null}},\n{Y},'
 
     rows, problems = look(tmp_path, content, format="json")
@@ -104,9 +105,9 @@ def test_it_does_not_matter_in_what_pieces_a_file_is_read(tmp_path, monkeypatch,
 
 @pytest.mark.slow
 def test_a_row_that_is_too_large_is_not_kept(tmp_path, monkeypatch):
-    for module in (blocks, json_array):
-        monkeypatch.setattr(module, "MAX_ROW", 2**17)
-    monkeypatch.setattr(json_text, "BLOCK", 2**14)
+    monkeypatch.setattr(json_module, "MAX_ROW_BYTES", 2**17)
+    for module in (encoding, json_module):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 2**14)
     content = f'[{X},\n{{"a": "{"z" * 2**23}", "b": "3"}},\n{Y}]'
     path = tmp_path / "x.json"
     path.write_text(content)
@@ -141,9 +142,9 @@ def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_ea
 ):
     row = b'{"a": "\xc3\xa9\xff", "b": "1"}'
     counted = []
-    size = json_text.Text._size
+    size = json_module._Text._size
     monkeypatch.setattr(
-        json_text.Text, "_size", lambda self, text: counted.append(len(text)) or size(self, text)
+        json_module._Text, "_size", lambda self, text: counted.append(len(text)) or size(self, text)
     )
     content = b"[" + b",\n".join([row] * 20_000) + b"]"
     _, problems = look(tmp_path, content)

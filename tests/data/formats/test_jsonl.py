@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.data import Columns, Source, read_rows
+from tuner.data.dataset import Columns, Source, read_rows
 from tuner.errors import Problem
 
 AB = Columns("a", "b")

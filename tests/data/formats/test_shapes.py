@@ -3,12 +3,8 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tuner.data import USUAL, Source, read, read_rows
-from tuner.data.formats.quick import quick
-from tuner.data.formats.shapes import PLAIN, SHAPES, Flaw, reader
+from tuner.data.dataset import Source, read, read_rows
 from tuner.errors import Problem
 from tuner.types import Example
 
@@ -184,37 +180,3 @@ def test_a_character_of_a_joined_text_is_found_in_the_part_it_comes_from(tmp_pat
     starts = ["S", '\\"', "\\n", "Q", "Q", "Q", "\\u20ac", "\\ud83d", "!"]
     assert [text[: len(start)] for text, start in zip(found, starts, strict=True)] == starts
     assert line[batch.locate(0, "output")[1] - 1 :].startswith("A")
-
-
-VALUES = st.recursive(
-    st.sampled_from(["", "Q", "user", "assistant", "model", "human", "gpt", "system", None, 7]),
-    lambda inside: (
-        st.lists(inside, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["role", "content", "from", "value", "parts", "text", "weight"]), inside
-        )
-    ),
-    max_leaves=8,
-)
-KEYS = st.sampled_from(
-    ["messages", "contents", "conversations", "prompt", "completion", "instruction", "input",
-     "output", "text_input", "system"],
-)  # fmt: skip
-
-
-@pytest.mark.slow
-@given(
-    shape=st.sampled_from([PLAIN, *SHAPES]), record=st.dictionaries(KEYS, VALUES), data=st.data()
-)
-def test_the_quick_look_agrees_with_the_long_one(shape, record, data):
-    if data.draw(st.booleans()) and shape != PLAIN:  # nearly right
-        record = dict(SHAPES[shape].write(Example("Q", "A"), data.draw(st.sampled_from(["", "S"]))))
-        record |= data.draw(st.dictionaries(KEYS, VALUES, max_size=1))
-    try:
-        found = quick(shape, USUAL)(record)
-    except (LookupError, TypeError, ValueError):
-        return
-    if found:
-        (part,) = reader(shape)(record, Source(()))
-        assert not isinstance(part, Flaw)
-        assert (part.text_input, part.output) == found[:2]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tuner.data import Columns, Source, read_rows
-from tuner.data.formats.writers import write
+from tuner.data.dataset import Columns, Source, read_rows
+from tuner.data.export import write
 from tuner.errors import DatasetError
 from tuner.types import Example
 

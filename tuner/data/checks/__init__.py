@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import TypeAlias
 
-    from tuner.data import Batch, Field
+    from tuner.data.dataset import Batch, Field
     from tuner.types import Limits
 
     CountTokens: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[int]]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rensa import RMinHash
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
     from tuner.types import Example
 
 NEAR_THRESHOLD = 0.8

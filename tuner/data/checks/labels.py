@@ -11,7 +11,7 @@ from tuner.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
 
 MAX_LABELS = 200
 """More different outputs are not a set of labels, nor more than one in ``_MIN_ROWS_PER_LABEL`` rows."""

@@ -9,7 +9,7 @@ from tuner.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tuner.data import Batch
+    from tuner.data.dataset import Batch
 
 _MIN_WORDS = 4
 """A shorter output may be in the input by chance, or in a list to choose from."""

@@ -11,7 +11,7 @@ from tuner.data.checks.rules import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from tuner.data import Field
+    from tuner.data.dataset import Field
 
 _CONTROL = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]|(?<![\x80-\xf4])[\x80-\x9f]"

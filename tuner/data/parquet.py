@@ -11,20 +11,26 @@ import json
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
-from tuner.data import BATCH_ROWS, Batch, nowhere
-from tuner.data.formats.columns import missing_columns
-from tuner.data.formats.shapes import PLAIN, SHAPES, Flaw, reader, shape_of
+from tuner.data.dataset import BATCH_ROWS, Batch, problems_only
+from tuner.data.record_formats import (
+    PLAIN,
+    RECORD_FORMATS,
+    RecordError,
+    detect_record_format,
+    missing_columns,
+    record_reader,
+)
 from tuner.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tuner.data import Field, Source
-    from tuner.data.formats.shapes import Record
+    from tuner.data.dataset import Field, Source
+    from tuner.data.record_formats import Record
 
-_OF_SHAPES = ("system", "input", "history", "tools", "systemInstruction", "system_instruction")
-"""Columns that a shape may have besides those it is told by."""
+_OPTIONAL_KEYS = ("system", "input", "history", "tools", "systemInstruction", "system_instruction")
+"""Columns that a record_format may have besides those it is told by."""
 
 
 _DAMAGED = (ValueError, LookupError, MemoryError, SystemError, OSError)
@@ -44,21 +50,21 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         try:
             import pyarrow as pa
         except ModuleNotFoundError:
-            yield _only(path, _not_installed(path))
+            yield problems_only(path, _not_installed(path))
             return
-        yield _only(path)  # a file with no rows has a name nevertheless
+        yield problems_only(path)  # a file with no rows has a name nevertheless
         count = 0
         try:
             for batch in _record_batches(file, source):
                 if not count:
-                    yield _only(path, *_missing(path, batch.schema.names, source))
+                    yield problems_only(path, *_missing(path, batch.schema.names, source))
                 yield from _rows(path, batch, count, source)
                 count += batch.num_rows
         except (pa.ArrowException, *_DAMAGED) as error:
             said = (str(error).splitlines() or [type(error).__name__])[0][:200]
             what = f"cannot be read after row {count:,}: {said}"
             problem = Problem(str(path), 0, 0, what, "write the file again", "bad-parquet")
-            yield _only(path, problem)
+            yield problems_only(path, problem)
 
 
 def read_folder(path: Path, source: Source) -> Iterator[Batch]:
@@ -72,10 +78,10 @@ def read_folder(path: Path, source: Source) -> Iterator[Batch]:
     except (ValueError, LookupError, TypeError, AttributeError):
         what = "state.json or dataset_dict.json in it is not what `datasets` writes"
         fix = "save it again with save_to_disk"
-        yield _only(path, Problem(str(path), 0, 0, what, fix, "bad-parquet"))
+        yield problems_only(path, Problem(str(path), 0, 0, what, fix, "bad-parquet"))
         return
     if isinstance(files, Problem):
-        yield _only(path, files)
+        yield problems_only(path, files)
     else:
         for file in files:
             yield from read(file, source)
@@ -113,10 +119,6 @@ def _arrow() -> Any:
 def _not_installed(path: object) -> Problem:
     what = "Parquet and Arrow need pyarrow, which is not installed"
     return Problem(str(path), 0, 0, what, "pip install 'tuner[parquet]'", "unreadable")
-
-
-def _only(path: Path, *problems: Problem) -> Batch:
-    return Batch(str(path), (), (), (), problems, nowhere)
 
 
 def _tables(pa: Any, keys: Sequence[str], records: Iterable[Record]) -> tuple[Any, Iterator[Any]]:
@@ -166,27 +168,29 @@ def _sliced(batch: Any, source: Source) -> Iterator[Any]:
 
 def _needed(names: Sequence[str], source: Source) -> list[str]:
     """The columns worth reading; all of them where none is known, to be named in the complaint."""
-    shape = shape_of(names, source)
-    keys = SHAPES[shape].keys[0] if shape in SHAPES else source.columns
+    record_format = detect_record_format(names, source)
+    keys = (
+        RECORD_FORMATS[record_format].keys[0] if record_format in RECORD_FORMATS else source.columns
+    )
     if any(key not in names for key in keys):
         return list(names)
-    beside = _OF_SHAPES if shape in SHAPES else ()
+    beside = _OPTIONAL_KEYS if record_format in RECORD_FORMATS else ()
     return [name for name in names if name in keys or name in beside]
 
 
 def _missing(path: Path, names: Sequence[str], source: Source) -> Iterator[Problem]:
     """What is said once, in place of a complaint for every row."""
-    if shape_of(names, source) in (PLAIN, ""):
+    if detect_record_format(names, source) in (PLAIN, ""):
         yield from missing_columns(str(path), 0, source.columns, names, "column")
 
 
 def _rows(path: Path, batch: Any, before: int, source: Source) -> Iterator[Batch]:
     """The rows of a record batch, of which ``before`` stand before it in the file."""
     names = batch.schema.names
-    shape = shape_of(names, source) or PLAIN
-    if shape == PLAIN and any(name not in names for name in source.columns):
+    record_format = detect_record_format(names, source) or PLAIN
+    if record_format == PLAIN and any(name not in names for name in source.columns):
         return
-    if shape == PLAIN:
+    if record_format == PLAIN:
         inputs, outputs = (batch.column(name).to_pylist() for name in source.columns)
         if all(type(text) is str for texts in (inputs, outputs) for text in texts):
             lines = range(before + 1, before + 1 + len(inputs))
@@ -195,10 +199,10 @@ def _rows(path: Path, batch: Any, before: int, source: Source) -> Iterator[Batch
     texts: list[tuple[str, str]] = []
     lines_of: list[int] = []
     problems: list[Problem] = []
-    read = reader(shape)
+    read = record_reader(record_format)
     for line, record in enumerate(batch.to_pylist(), before + 1):
         for part in read(record, source):
-            if isinstance(part, Flaw):
+            if isinstance(part, RecordError):
                 problems.append(Problem(str(path), line, 0, part.what, part.fix, part.rule))
             else:
                 texts.append((part.text_input, part.output))

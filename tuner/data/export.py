@@ -1,27 +1,33 @@
-"""Write examples to a file, so that reading it gives the same examples."""
+"""Write examples to files of every format, so that reading one gives the same examples."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 from contextlib import contextmanager
 from importlib import import_module
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from tuner.data import USUAL
-from tuner.data.formats.shapes import PLAIN, SHAPES, written
-from tuner.data.sources import files
+from tuner.data.dataset import USUAL, files
+from tuner.data.record_formats import PLAIN, RECORD_FORMATS, records_of
 from tuner.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tuner.data import Columns
+    from tuner.data.dataset import Columns
     from tuner.types import Example
 
-_HALF = re.compile("[\ud800-\udfff]")
+    Record = Mapping[str, Any]
+    Keys = Sequence[str]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TO_QUOTE = re.compile(r'[",;|\t\r\n\0]|^\s|\s$')
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder().encode
 
 
 class Writer(NamedTuple):
@@ -37,12 +43,12 @@ class Writer(NamedTuple):
 
 
 WRITERS = {
-    "csv": Writer("tuner.data.formats.text_files:as_csv", (".csv", ".txt"), is_flat=True),
-    "tsv": Writer("tuner.data.formats.text_files:as_tsv", (".tsv",), is_flat=True),
-    "jsonl": Writer("tuner.data.formats.text_files:as_jsonl", (".jsonl", ".ndjson")),
-    "json": Writer("tuner.data.formats.text_files:as_json", (".json",)),
-    "parquet": Writer("tuner.data.formats.parquet:as_parquet", (".parquet", ".pq")),
-    "arrow": Writer("tuner.data.formats.parquet:as_arrow", (".arrow", ".feather")),
+    "csv": Writer("tuner.data.export:as_csv", (".csv", ".txt"), is_flat=True),
+    "tsv": Writer("tuner.data.export:as_tsv", (".tsv",), is_flat=True),
+    "jsonl": Writer("tuner.data.export:as_jsonl", (".jsonl", ".ndjson")),
+    "json": Writer("tuner.data.export:as_json", (".json",)),
+    "parquet": Writer("tuner.data.parquet:as_parquet", (".parquet", ".pq")),
+    "arrow": Writer("tuner.data.parquet:as_arrow", (".arrow", ".feather")),
 }
 
 
@@ -56,7 +62,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
     inputs: Iterable[Path] = (),
     system: str = "",
 ) -> int:
-    """Write examples one by one, aside, and put the file in its place when it is complete.
+    """Write examples one by one, atomic_file, and put the file in its place when it is complete.
 
     Args:
         path: Ends in ``.gz`` to be compressed. Its folder must be there.
@@ -76,11 +82,11 @@ def write(  # noqa: PLR0913 -- what, where to, and how
             one of the texts; nothing is left behind.
     """
     check_free(path, force, inputs)
-    container, shape = _form(path, format)
+    container, shape = _container_and_format(path, format)
     counted = _Counted(path, container, examples)
-    keys, records = written(counted, shape, columns, system)
+    keys, records = records_of(counted, shape, columns, system)
     module, _, function = WRITERS[container].function.partition(":")
-    with aside(path) as file:
+    with atomic_file(path) as file:
         getattr(import_module(module), function)(file, keys, records)
     return counted.count
 
@@ -88,7 +94,7 @@ def write(  # noqa: PLR0913 -- what, where to, and how
 def write_page(path: Path, text: str, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Write a text for people, e.g. a report, as UTF-8; refuses what ``write`` refuses."""
     check_free(path, force, inputs)
-    with aside(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode("utf-8", "replace"))
 
 
@@ -101,7 +107,9 @@ class _Counted:
         self._container = container
         self._examples = examples
         # JSON can escape one half, but two that follow each other would be read as one character
-        self._bad = re.compile("[\ud800-\udbff][\udc00-\udfff]") if "json" in container else _HALF
+        self._bad = (
+            re.compile("[\ud800-\udbff][\udc00-\udfff]") if "json" in container else _SURROGATE
+        )
 
     def __iter__(self) -> Iterator[Example]:
         for each in self._examples:
@@ -133,7 +141,7 @@ def check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
     raise DatasetError([Problem(str(path), 0, 0, what, fix, "file-exists")])
 
 
-def _form(path: Path, wanted: str) -> tuple[str, str]:
+def _container_and_format(path: Path, wanted: str) -> tuple[str, str]:
     """Container and shape of a file to be written.
 
     Raises:
@@ -151,7 +159,7 @@ def _form(path: Path, wanted: str) -> tuple[str, str]:
         fix = "end it in .csv, .tsv, .jsonl, .json, .parquet or .arrow, or say --to-format"
         raise DatasetError([Problem(str(path), 0, 0, what, fix, "no-format")])
     container = named or "jsonl"
-    if WRITERS[container].is_flat and not SHAPES[wanted].is_flat:
+    if WRITERS[container].is_flat and not RECORD_FORMATS[wanted].is_flat:
         what = f"{container} has no place for the messages of {wanted}"
         fix = f"name a file that ends in .jsonl, e.g. {path.with_suffix('.jsonl').name}"
         raise DatasetError([Problem(str(path), 0, 0, what, fix, "no-format")])
@@ -159,7 +167,7 @@ def _form(path: Path, wanted: str) -> tuple[str, str]:
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A new file that gets the name ``path`` when it is complete, and goes when it is not."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -182,3 +190,50 @@ def _packed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
         return
     with gzip.GzipFile(path.stem, "wb", 6, raw, mtime=0) as file:
         yield file  # type: ignore[misc] # a GzipFile writes like any binary file
+
+
+def as_csv(file: IO[bytes], keys: Keys, records: Iterable[Record]) -> None:
+    """Comma and newline; only a cell that needs quotes gets them."""
+    _rows(file, keys, records, ",")
+
+
+def as_tsv(file: IO[bytes], keys: Keys, records: Iterable[Record]) -> None:
+    """Tab and newline; a cell that holds one of them is quoted as in CSV."""
+    _rows(file, keys, records, "\t")
+
+
+def as_jsonl(file: IO[bytes], _keys: Keys, records: Iterable[Record]) -> None:
+    """An object a line."""
+    for record in records:
+        file.write(_object(record) + b"\n")
+
+
+def as_json(file: IO[bytes], _keys: Keys, records: Iterable[Record]) -> None:
+    """An array with an object a line."""
+    before = b"[\n"
+    for record in records:
+        file.write(before + _object(record))
+        before = b",\n"
+    file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
+
+
+def _rows(file: IO[bytes], keys: Keys, records: Iterable[Record], delimiter: str) -> None:
+    file.write(_row(keys, delimiter))
+    for record in records:
+        file.write(_row(record.values(), delimiter))
+
+
+def _row(cells: Iterable[str], delimiter: str) -> bytes:
+    return (delimiter.join(map(_cell, cells)) + "\n").encode()
+
+
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
+
+
+def _object(record: Record) -> bytes:
+    """As itself, or in escapes where UTF-8 cannot hold it."""
+    try:
+        return _encode(record).encode()
+    except UnicodeEncodeError:
+        return _encode_ascii(record).encode()

@@ -9,23 +9,21 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tuner.data.formats.json_places import value_index
-from tuner.data.formats.json_rows import scan
-from tuner.data.formats.shapes import Flaw, Parts, reader, shape_of
+from tuner.data.csv import DELIMITERS, SEP_LINE
+from tuner.data.json import scan, value_index
+from tuner.data.record_formats import Parts, RecordError, detect_record_format, record_reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tuner.data import Source
-    from tuner.data.formats.shapes import Path
+    from tuner.data.dataset import Source
+    from tuner.data.record_formats import KeyPath
 
-_DELIMITERS = (",", ";", "\t", "|")
-_SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _TO_QUOTE = re.compile(r'["\r\n]')
 _MAX_CELL = 2**31 - 1
 
 
-class Mended(NamedTuple):
+class MendedRow(NamedTuple):
     """A row that can be read now, and what stood there before."""
 
     raw: str
@@ -39,10 +37,10 @@ class Form(Protocol):
     def parts(self, raw: str) -> list[Parts]:
         """The examples of a row, their texts with where they stand; none if it cannot be read."""
 
-    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+    def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
         """The row with other texts at these places."""
 
-    def mend(self, raw: str) -> Mended | None:
+    def mend(self, raw: str) -> MendedRow | None:
         """A row that could not be read, if it is plain what it should be."""
 
 
@@ -52,9 +50,9 @@ class CsvForm:
     def __init__(self, header: str, source: Source) -> None:
         """``header`` is all that stands above the first row."""
         csv.field_size_limit(_MAX_CELL)
-        said = _SEP.match(header)
+        said = SEP_LINE.match(header)
         below = header[said.end() :] if said else header
-        some = (said[1],) if said else _DELIMITERS
+        some = (said[1],) if said else DELIMITERS
         rows = {each: _cells(below, each) or [] for each in some}
         self._delimiter = max(some, key=lambda each: (_fit(rows[each], source), len(rows[each])))
         self._names = rows[self._delimiter]
@@ -63,24 +61,26 @@ class CsvForm:
     def parts(self, raw: str) -> list[Parts]:
         """See Form."""
         cells = _cells(raw, self._delimiter)
-        shape = shape_of(self._names, self._source)
-        if not cells or len(cells) != len(self._names) or not shape:
+        record_format = detect_record_format(self._names, self._source)
+        if not cells or len(cells) != len(self._names) or not record_format:
             return []
-        return _parts(reader(shape)(dict(zip(self._names, cells, strict=True)), self._source))
+        return _parts(
+            record_reader(record_format)(dict(zip(self._names, cells, strict=True)), self._source)
+        )
 
-    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+    def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
         """See Form."""
         cells = _cells(raw, self._delimiter) or []
         for (name,), text in texts.items():
             cells[self._names.index(str(name))] = text
         return self._written(cells, raw)
 
-    def mend(self, raw: str) -> Mended | None:
+    def mend(self, raw: str) -> MendedRow | None:
         """Empty cells beyond those that have a name are cut off."""
         cells, width = _cells(raw, self._delimiter) or [], len(self._names)
         if len(cells) <= width or any(map(str.strip, cells[width:])):
             return None
-        return Mended(self._written(cells[:width], raw), f"{len(cells)} cells", f"{width} cells")
+        return MendedRow(self._written(cells[:width], raw), f"{len(cells)} cells", f"{width} cells")
 
     def _written(self, cells: Sequence[str], raw: str) -> str:
         end = "\r\n" if raw.endswith("\r\n") else "\n" if raw.endswith("\n") else ""
@@ -88,44 +88,46 @@ class CsvForm:
 
 
 class JsonForm:
-    """Objects of JSON Lines, in any shape; all but the texts that are exchanged stays to the letter."""
+    """Objects of JSON Lines, in any record_format; all but the texts that are exchanged stays to the letter."""
 
     def __init__(self, source: Source) -> None:
-        """The shape is that of the first object."""
+        """The record_format is that of the first object."""
         self._source = source
-        self._shape = ""
+        self._record_format = ""
 
     def parts(self, raw: str) -> list[Parts]:
         """See Form."""
         return _parts(self._read(raw))
 
-    def put(self, raw: str, texts: Mapping[Path, str]) -> str:
+    def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
         """See Form."""
         return _spliced(raw, {value_index(raw, path): text for path, text in texts.items()})
 
-    def mend(self, raw: str) -> Mended | None:
+    def mend(self, raw: str) -> MendedRow | None:
         """Numbers, true and false become the texts that they are written as."""
-        flaws = [each for each in self._read(raw) if isinstance(each, Flaw)]
-        places = [value_index(raw, each.path) for each in flaws if each.rule == "not-text"]
-        if not flaws or len(places) < len(flaws) or not all(_is_scalar(raw, at) for at in places):
+        errors = [each for each in self._read(raw) if isinstance(each, RecordError)]
+        places = [value_index(raw, each.path) for each in errors if each.rule == "not-text"]
+        if not errors or len(places) < len(errors) or not all(_is_scalar(raw, at) for at in places):
             return None
         words = {at: raw[at : scan(raw, at)[1]] for at in places}
         mended = _spliced(raw, words)
         after = ", ".join(map(json.dumps, words.values()))
-        return Mended(mended, ", ".join(words.values()), after) if self.parts(mended) else None
+        return MendedRow(mended, ", ".join(words.values()), after) if self.parts(mended) else None
 
-    def _read(self, raw: str) -> Sequence[Parts | Flaw]:
+    def _read(self, raw: str) -> Sequence[Parts | RecordError]:
         try:
             value, end = scan(raw, len(raw) - len(raw.lstrip()))
         except (StopIteration, ValueError, RecursionError):
             return ()
         if not isinstance(value, dict) or raw[end:].strip():
             return ()
-        self._shape = self._shape or shape_of(value, self._source)
-        return reader(self._shape)(value, self._source) if self._shape else ()
+        self._record_format = self._record_format or detect_record_format(value, self._source)
+        return (
+            record_reader(self._record_format)(value, self._source) if self._record_format else ()
+        )
 
 
-def _parts(found: Sequence[Parts | Flaw]) -> list[Parts]:
+def _parts(found: Sequence[Parts | RecordError]) -> list[Parts]:
     parts = [each for each in found if isinstance(each, Parts)]
     return parts if len(parts) == len(found) else []
 
@@ -157,7 +159,9 @@ def _quoted(cell: str, delimiter: str) -> str:
 
 def _fit(names: Sequence[str], source: Source) -> bool:
     """Whether it has the columns that are to be read."""
-    return set(source.columns) <= set(names) or bool(shape_of(names, source) and len(names) > 1)
+    return set(source.columns) <= set(names) or bool(
+        detect_record_format(names, source) and len(names) > 1
+    )
 
 
 def _is_scalar(raw: str, at: int) -> bool:
