@@ -44,26 +44,26 @@ PLAIN = "plain"
 
 
 class Piece(NamedTuple):
-    """Some text of a record, and the keys that lead to it; none when it is ours."""
+    """A text of a record and the keys that lead to it; no keys if the text was added."""
 
     text: str
     path: KeyPath = ()
 
 
 class Parts(NamedTuple):
-    """One example of a record, in pieces that know where they come from."""
+    """One example of a record, as the pieces that are joined."""
 
     inputs: tuple[Piece, ...]
     outputs: tuple[Piece, ...]
 
     @property
     def text_input(self) -> str:
-        """The pieces as one text."""
+        """Return the pieces as one text."""
         return "".join([piece.text for piece in self.inputs])
 
     @property
     def output(self) -> str:
-        """The pieces as one text."""
+        """Return the pieces as one text."""
         return "".join([piece.text for piece in self.outputs])
 
 
@@ -115,7 +115,7 @@ _WORDS = {"user": "User", "model": "Assistant"}
 
 
 class _Turn(NamedTuple):
-    """What one side said; an answer that is not ``learned`` is there for those after it."""
+    """A message; an answer that is not ``learned`` is only context for those after it."""
 
     role: Role
     pieces: tuple[Piece, ...]
@@ -140,7 +140,7 @@ class RecordFormat(NamedTuple):
 
 
 def openai(record: Record, source: Source) -> list[Parts | RecordError]:
-    """``messages``: role and content."""
+    """Read OpenAI's ``messages``: role and content."""
     if "messages" not in record:
         return [_no_key("messages", record, 'write {"messages": [...]}')]
     turns = [*_tools(record), *_openai_turns(record, "messages")]
@@ -148,7 +148,7 @@ def openai(record: Record, source: Source) -> list[Parts | RecordError]:
 
 
 def vertex(record: Record, source: Source) -> list[Parts | RecordError]:
-    """``contents``: role and parts; ``systemInstruction``, also in snake case, beside them."""
+    """Read Vertex AI's ``contents`` (role, parts) with ``systemInstruction``, also in snake case."""
     if "contents" not in record:
         return [_no_key("contents", record, 'write {"contents": [...]}')]
     turns = [*_tools(record)]
@@ -160,7 +160,7 @@ def vertex(record: Record, source: Source) -> list[Parts | RecordError]:
 
 
 def sharegpt(record: Record, source: Source) -> list[Parts | RecordError]:
-    """``conversations``: from and value, or role and content; ``system`` may stand beside them."""
+    """Read ShareGPT's ``conversations``: from and value, or role and content; and ``system``."""
     if "conversations" not in record:
         return [_no_key("conversations", record, 'write {"conversations": [...]}')]
     turns = [*_tools(record)]
@@ -173,7 +173,7 @@ def sharegpt(record: Record, source: Source) -> list[Parts | RecordError]:
 
 
 def plain(record: Record, source: Source) -> list[Parts | RecordError]:
-    """The two texts under the names that the source gives."""
+    """Read the two texts under the names that the source gives."""
     missing = [*_no_keys(source.columns, record)]
     texts, errors = _texts(record, [name for name in source.columns if name in record])
     if missing or errors:
@@ -182,7 +182,7 @@ def plain(record: Record, source: Source) -> list[Parts | RecordError]:
 
 
 def prompt_completion(record: Record, source: Source) -> list[Parts | RecordError]:
-    """``prompt`` and ``completion``, two texts or, as TRL has them, two lists of messages."""
+    """Read ``prompt`` and ``completion``: two texts or, as in TRL, two lists of messages."""
     missing = [
         _no_key(key, record, 'write {"prompt": "...", "completion": "..."}')
         for key in ("prompt", "completion")
@@ -198,10 +198,10 @@ def prompt_completion(record: Record, source: Source) -> list[Parts | RecordErro
 
 
 def alpaca(record: Record, source: Source) -> list[Parts | RecordError]:
-    """``instruction``, a blank line and ``input`` where that is not empty; ``output``.
+    """Read Alpaca's ``instruction`` and ``input``, joined by a blank line, and ``output``.
 
-    ``system`` goes in front; the pairs of ``history`` are earlier turns. Both, and ``input``, may
-    be missing or null.
+    ``system`` goes in front; the pairs of ``history`` are earlier turns. Both, and ``input``, are
+    optional and may be null.
     """
     missing = [
         _no_key(key, record, 'write {"instruction": "...", "input": "...", "output": "..."}')
@@ -289,7 +289,7 @@ def record_reader(
 
 
 def detect_record_format(keys: Collection[str], source: Source) -> str:
-    """``PLAIN`` or the key of ``RECORD_FORMATS`` of a record with these keys; empty when none fits."""
+    """Return ``PLAIN`` or a key of ``RECORD_FORMATS`` for a record with these keys; '' if none fits."""
     if source.format in RECORD_FORMATS:
         return source.format
     if source.columns != USUAL or all(name in keys for name in USUAL):
@@ -321,7 +321,7 @@ def records_of(
 def missing_columns(
     path: str, line: int, columns: Columns, present: Sequence[str], word: str
 ) -> Iterator[Problem]:
-    """A problem for each of ``columns`` that is not ``present``; ``word`` is column or key."""
+    """Yield a problem for each of ``columns`` that is missing; ``word`` is column or key."""
     for setting, name in columns._asdict().items():
         if name not in present:
             what = f"there is no {word} {name!r}; there is {_listed(present)}"
@@ -329,7 +329,7 @@ def missing_columns(
 
 
 def joined(*texts: str) -> str:
-    """Those that are not empty, a blank line between."""
+    """Join the texts that are not empty by blank lines."""
     return SEPARATOR.join(filter(None, texts))
 
 
@@ -341,7 +341,7 @@ def _openai_turns(record: Record, key: str) -> Iterator[_Turn | RecordError]:
 def _examples_of(
     turns: Sequence[_Turn | RecordError], at: KeyPath, multi_turn: Turns
 ) -> list[Parts | RecordError]:
-    """An example for the answer, or for each; or what is wrong, ``at`` the conversation."""
+    """Return an example per answer, or what is wrong; ``at`` is where the conversation is."""
     errors = [each for each in turns if isinstance(each, RecordError)]
     said = [each for each in turns if isinstance(each, _Turn)]
     if errors:
@@ -560,7 +560,7 @@ def _bad_conversation(path: KeyPath, what: str, fix: str) -> RecordError:
 
 
 def describe_value(value: Any) -> str:
-    """E.g. ``a number (7)``."""
+    """Describe a value, e.g. as ``a number (7)``."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -582,7 +582,7 @@ def _quote_fix(value: Any) -> str:
 
 
 def _quote_name(name: str) -> str:
-    """A name as a message quotes it: of a file without a first row it is a text, or a secret."""
+    """Quote a name, shortened: in a file without a header it may be a text, or a secret."""
     return repr(name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}...")
 
 

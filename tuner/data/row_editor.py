@@ -1,4 +1,4 @@
-"""A row as it is written, of which single texts can be exchanged while the rest stays to the letter."""
+"""Replace single texts in a row of a file, and keep the rest of the row unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_CELL = 2**31 - 1
 
 
 class MendedRow(NamedTuple):
-    """A row that can be read now, and what stood there before."""
+    """A repaired row, with the text before and after the repair."""
 
     raw: str
     before: str
@@ -32,23 +32,23 @@ class MendedRow(NamedTuple):
 
 
 class Form(Protocol):
-    """How the rows of a file are written."""
+    """Reads and edits single rows of one file."""
 
     def parts(self, raw: str) -> list[Parts]:
-        """The examples of a row, their texts with where they stand; none if it cannot be read."""
+        """Return the examples of a row with the places of their texts; none if it cannot be read."""
 
     def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
-        """The row with other texts at these places."""
+        """Return the row with other texts at these places."""
 
     def mend(self, raw: str) -> MendedRow | None:
-        """A row that could not be read, if it is plain what it should be."""
+        """Return a readable row made of one that was not, if there is only one way to repair it."""
 
 
 class CsvForm:
-    """Rows of CSV; in a row that is changed the other cells keep their texts, not their quotes."""
+    """Edits rows of CSV; the other cells of a changed row keep their texts, not their quotes."""
 
     def __init__(self, header: str, source: Source) -> None:
-        """``header`` is all that stands above the first row."""
+        """Take all the text above the first row."""
         csv.field_size_limit(_MAX_CELL)
         said = SEP_LINE.match(header)
         below = header[said.end() :] if said else header
@@ -59,7 +59,7 @@ class CsvForm:
         self._source = source
 
     def parts(self, raw: str) -> list[Parts]:
-        """See Form."""
+        """Implement Form."""
         cells = _cells(raw, self._delimiter)
         record_format = detect_record_format(self._names, self._source)
         if not cells or len(cells) != len(self._names) or not record_format:
@@ -69,14 +69,14 @@ class CsvForm:
         )
 
     def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
-        """See Form."""
+        """Implement Form."""
         cells = _cells(raw, self._delimiter) or []
         for (name,), text in texts.items():
             cells[self._names.index(str(name))] = text
         return self._written(cells, raw)
 
     def mend(self, raw: str) -> MendedRow | None:
-        """Empty cells beyond those that have a name are cut off."""
+        """Cut off empty cells beyond the named columns."""
         cells, width = _cells(raw, self._delimiter) or [], len(self._names)
         if len(cells) <= width or any(map(str.strip, cells[width:])):
             return None
@@ -96,15 +96,15 @@ class JsonForm:
         self._record_format = ""
 
     def parts(self, raw: str) -> list[Parts]:
-        """See Form."""
+        """Implement Form."""
         return _parts(self._read(raw))
 
     def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
-        """See Form."""
+        """Implement Form."""
         return _spliced(raw, {value_index(raw, path): text for path, text in texts.items()})
 
     def mend(self, raw: str) -> MendedRow | None:
-        """Numbers, true and false become the texts that they are written as."""
+        """Put quotes around numbers, true and false."""
         errors = [each for each in self._read(raw) if isinstance(each, RecordError)]
         places = [value_index(raw, each.path) for each in errors if each.rule == "not-text"]
         if not errors or len(places) < len(errors) or not all(_is_scalar(raw, at) for at in places):
@@ -133,14 +133,14 @@ def _parts(found: Sequence[Parts | RecordError]) -> list[Parts]:
 
 
 def _spliced(raw: str, texts: Mapping[int, str]) -> str:
-    """With other texts in place of the values that begin at these characters."""
+    """Replace the values that begin at these indexes by texts."""
     for at, text in sorted(texts.items(), reverse=True):
         raw = raw[:at] + json.dumps(text, ensure_ascii=False) + raw[scan(raw, at)[1] :]
     return raw
 
 
 def _cells(raw: str, delimiter: str) -> list[str] | None:
-    """The cells of one row; None when it is not exactly one."""
+    """Return the cells of one row; None if there is not exactly one."""
     lines = StringIO(raw, newline="")
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
@@ -151,14 +151,14 @@ def _cells(raw: str, delimiter: str) -> list[str] | None:
 
 
 def _quoted(cell: str, delimiter: str) -> str:
-    """As it stands in a row; Python's own writer leaves a bare carriage return without quotes."""
+    """Quote a cell if necessary; ``csv.writer`` leaves a bare carriage return unquoted."""
     if delimiter not in cell and not _TO_QUOTE.search(cell):
         return cell
     return '"' + cell.replace('"', '""') + '"'
 
 
 def _fit(names: Sequence[str], source: Source) -> bool:
-    """Whether it has the columns that are to be read."""
+    """Whether the names include the columns to read."""
     return set(source.columns) <= set(names) or bool(
         detect_record_format(names, source) and len(names) > 1
     )
