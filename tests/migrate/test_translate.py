@@ -36,6 +36,10 @@ def written(text, tmp_path):
     return path
 
 
+def translate_text(tmp_path, text):
+    return translate(written(text, tmp_path), tmp_path)
+
+
 def lines_of(found):
     return {line.key: line.value for line in found.lines if line.is_active}
 
@@ -123,7 +127,7 @@ def test_an_openai_job(sample, tmp_path):
     ],
 )  # fmt: skip
 def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperparameters, tmp_path):
-    lines = lines_of(translate(written(text, tmp_path), tmp_path))
+    lines = lines_of(translate_text(tmp_path, text))
 
     keys = ("epoch_count", "batch_size", "learning_rate")
     assert tuple(lines.get(f"hyperparameters.{key}") for key in keys) == hyperparameters
@@ -153,7 +157,7 @@ def test_a_name_of_a_data_set_is_told_exactly_where_it_is_not_read(entry, told, 
 @pytest.mark.parametrize("adapter", ["", "adapter: null"])
 def test_that_all_weights_were_tuned_is_told_where_only_a_missing_key_says_so(adapter, tmp_path):
     text = f"base_model: q\ndatasets: [{{path: d.jsonl}}]\nmicro_batch_size: 2\n{adapter}"
-    found = translate(written(text, tmp_path), tmp_path)
+    found = translate_text(tmp_path, text)
 
     assert any(remark.key == "adapter" and "only LoRA" in remark.why for remark in found.remarks)
 
@@ -306,3 +310,20 @@ def test_no_file_ends_in_a_traceback(content, tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SpecError, match="cannot be read: no such file"):
         translate(tmp_path / "nowhere.json", tmp_path)
+
+
+def test_a_job_that_names_no_file_says_where_the_examples_go(tmp_path):
+    found = translate_text(tmp_path, '{"object": "fine_tuning.job", "training_file": ""}')
+
+    assert lines_of(found)["training_data.path"] == "examples.jsonl"
+    assert found.steps == (
+        f"save the examples as {tmp_path}/examples.jsonl, or change the path in the spec",
+    )
+
+
+def test_the_model_in_the_box_needs_no_other_in_its_place(tmp_path):
+    text = AXOLOTL.replace("NousResearch/Llama-3.2-1B", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    found = translate_text(tmp_path, text)
+
+    assert lines_of(found)["base_model"] == "models/smollm2-135m-instruct"
+    assert "base_model" not in {each.key for each in found.remarks}

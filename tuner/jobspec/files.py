@@ -1,4 +1,4 @@
-"""Which spec and pipeline files a command line means: files as they are, folders by what is in them."""
+"""Find the spec and pipeline files that a command line names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ JOB, PIPELINE = "job", "jobs"
 
 
 def find_specs(given: Sequence[str]) -> list[Path]:
-    """The spec and pipeline files of files and folders, in order, none twice.
+    """Return the spec and pipeline files of files and folders, in order, each once.
 
-    A file stands for itself, whatever it holds: who reads it says what is wrong with it. A folder stands for those of its ``.yaml`` and
-    ``.yml`` files, by name, that have ``job:`` or ``jobs:`` at their top, or are no YAML at all;
-    hidden files and folders below it do not count.
+    A file is taken whatever it holds: reading it reports its errors. Of a folder those ``.yaml`` and
+    ``.yml`` files are taken, by name, that have ``job:`` or ``jobs:`` at the top level, or are not
+    YAML; hidden files and subfolders are ignored.
 
     Raises:
-        InvalidInput: A folder holds no spec; every such folder at once.
+        InvalidInput: Folders hold no spec; all of them.
     """
     files: dict[Path, Path] = {}
     problems: list[Problem] = []
@@ -39,10 +39,10 @@ def find_specs(given: Sequence[str]) -> list[Path]:
 
 
 def is_pipeline(path: Path) -> bool:
-    """Whether a file's top level has ``jobs:``; False for what cannot be read."""
+    """Whether a file's top level has ``jobs:``; False if it cannot be read."""
     try:
         if PIPELINE.encode() not in path.read_bytes():
-            return False  # of a thousand specs none is parsed twice
+            return False  # without parsing the file
     except OSError:
         return False
     return PIPELINE in (_top(path) or ())
@@ -54,7 +54,7 @@ def _of(given: Path) -> Iterator[Path]:
         return
     specs = [path for path in sorted(given.iterdir()) if _is_spec(path)]
     if not specs:
-        what = "no file in this folder is a job spec: none has `job:` or `jobs:` at its top"
+        what = "no file in this folder is a job spec: none has `job:` or `jobs:` at the top level"
         fix = "name the files, or write a first spec with `tuner init`"
         raise InvalidInput([Problem(str(given), 0, 0, what, fix, "no-spec")])
     yield from specs
@@ -68,7 +68,7 @@ def _is_spec(path: Path) -> bool:
 
 
 def _top(path: Path) -> frozenset[str] | None:
-    """The keys at the top of a file; None where it cannot be read, which its reader then says."""
+    """Return the keys at the top level; None if the file cannot be read."""
     try:
         value = read_document(path).value
     except SpecError:

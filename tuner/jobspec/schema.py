@@ -39,6 +39,11 @@ SECTION = ConfigDict(
 """The configuration of every class that declares keys."""
 
 
+def key(description: str, **limits: Any) -> Any:
+    """Return the metadata of a key: its description, limits and examples."""
+    return Field(description=description, **limits)
+
+
 class OneOf:
     """Metadata of a text: the words that are allowed."""
 
@@ -147,38 +152,25 @@ class NotAKey:
 class TargetKeys:
     """``target``, when it is more than a word; see ``tuner.types.TargetConfig``."""
 
-    kind: Annotated[str, OneOf(tuple(TARGETS)), Field(description="Which service.")] = "local"
+    kind: Annotated[str, OneOf(tuple(TARGETS)), key("Which service.")] = "local"
     endpoint: Annotated[
         str,
-        Field(
-            description="`host:port` in place of the kind's own; `https://` before it: TLS on "
-            "loopback too."
-        ),
+        key("`host:port` in place of the kind's own; `https://` before it: TLS on loopback too."),
     ] = ""
     credentials_file: Annotated[
-        str,
-        Field(description="A service account or authorized-user JSON file, relative to this spec."),
+        str, key("A service account or authorized-user JSON file, relative to this spec.")
     ] = ""
     api_key_env: Annotated[
-        str,
-        Field(
-            description="The environment variable that holds the API key; never write the key "
-            "itself."
-        ),
+        str, key("The environment variable that holds the API key; never write the key itself.")
     ] = ""
-    quota_project: Annotated[
-        str, Field(description="The Google Cloud project that calls are billed to.")
-    ] = ""
-    impersonate: Annotated[
-        str, Field(description="The e-mail address of a service account to act as.")
-    ] = ""
+    quota_project: Annotated[str, key("The Google Cloud project that calls are billed to.")] = ""
+    impersonate: Annotated[str, key("The e-mail address of a service account to act as.")] = ""
     max_jobs: Annotated[
-        StrictInt | None,
-        Field(description="Tunings of this run that may wait or run there at a time.", ge=1),
+        StrictInt | None, key("Tunings of this run that may wait or run there at a time.", ge=1)
     ] = None
     requests_per_second: Annotated[
         StrictFloat | None,
-        Field(description="Maximum number of calls per second that this run makes there.", gt=0),
+        key("Maximum number of calls per second that this run makes there.", gt=0),
     ] = None
 
 
@@ -188,29 +180,19 @@ class HyperparameterKeys:
 
     epoch_count: Annotated[
         StrictInt | None,
-        Field(description="Passes over the examples; the service's default is 5.", ge=1, le=INT32),
+        key("Passes over the examples; the service's default is 5.", ge=1, le=INT32),
     ] = None
     batch_size: Annotated[
         StrictInt | None,
-        Field(
-            description="Examples in one training step; the service decides, 4 or 16.",
-            ge=1,
-            le=INT32,
-        ),
+        key("Examples in one training step; the service decides, 4 or 16.", ge=1, le=INT32),
     ] = None
     learning_rate: Annotated[
         StrictFloat | None,
-        Field(
-            description="The optimizer's learning rate; the service decides, 0.001 or 0.0002.",
-            gt=0,
-        ),
+        key("The optimizer's learning rate; the service decides, 0.001 or 0.0002.", gt=0),
     ] = None
     learning_rate_multiplier: Annotated[
         StrictFloat | None,
-        Field(
-            description="Times the learning rate the service would choose; excludes learning_rate.",
-            gt=0,
-        ),
+        key("Times the learning rate the service would choose; excludes learning_rate.", gt=0),
     ] = None
 
 
@@ -220,18 +202,14 @@ class GrantKeys:
 
     role: Annotated[
         Role,
-        Field(
-            description="READER may use it, WRITER may also change and share it.",
+        key(
+            "READER may use it, WRITER may also change and share it.",
             examples=["READER"],
             json_schema_extra={"enum": ["READER", "WRITER"]},  # OWNER: rules.py says how
         ),
     ]
-    grantee_type: Annotated[GranteeType, Field(description="USER, GROUP or EVERYONE.")] = (
-        GranteeType.USER
-    )
-    email_address: Annotated[str, Field(description="Of the user or group; none for EVERYONE.")] = (
-        ""
-    )
+    grantee_type: Annotated[GranteeType, key("USER, GROUP or EVERYONE.")] = GranteeType.USER
+    email_address: Annotated[str, key("Of the user or group; none for EVERYONE.")] = ""
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -241,48 +219,48 @@ class TrainingData:
     paths: Annotated[
         tuple[Annotated[Path, FilePath()], ...],
         ListOrOne(),
-        Field(
-            description="The file of examples, or a list of them, relative to this spec. `*`, `?` "
-            "and `**` match names. CSV, TSV, JSON Lines, a JSON array, all of them gzip'ed or not, "
+        key(
+            "The file of examples, or a list of them, relative to this spec. `*`, `?` and `**` "
+            "match names. CSV, TSV, JSON Lines, a JSON array, all of them gzip'ed or not, "
             "Parquet, Arrow, a folder that Hugging Face `datasets` saved.",
             validation_alias="path",
             examples=["examples.csv"],
         ),
     ]
-    text_input: Annotated[
-        str, Field(description="The column or key that holds the input.", min_length=1)
-    ] = "text_input"
+    text_input: Annotated[str, key("The column or key that holds the input.", min_length=1)] = (
+        "text_input"
+    )
     output: Annotated[
-        str, Field(description="The column or key that holds the answer to learn.", min_length=1)
+        str, key("The column or key that holds the answer to learn.", min_length=1)
     ] = "output"
     format: Annotated[
         str,
         OneOf(FORMATS),
-        Field(
-            description="The kind of file, or the shape of its records; the other is detected from "
-            "the content. auto detects both."
+        key(
+            "The kind of file, or the shape of its records; the other is detected from the "
+            "content. auto detects both."
         ),
     ] = "auto"
     multi_turn: Annotated[
         Turns,
-        Field(
-            description="Conversations of several turns are an error, or every answer in them "
-            "becomes an example with the conversation up to it as its input."
+        key(
+            "Conversations of several turns are an error, or every answer in them becomes an "
+            "example with the conversation up to it as its input."
         ),
     ] = "refuse"
-    encoding: Annotated[
-        str, Field(description="The file's encoding, any that extends ASCII, e.g. cp1252.")
-    ] = "utf-8"
+    encoding: Annotated[str, key("The file's encoding, any that extends ASCII, e.g. cp1252.")] = (
+        "utf-8"
+    )
     instruction: Annotated[
         str,
-        Field(
-            description="Put in front of every text_input, a blank line between, when tuning and "
-            "when evaluating, for the tuned model and its base alike."
+        key(
+            "Put in front of every text_input, a blank line between, when tuning and when "
+            "evaluating, for the tuned model and its base alike."
         ),
     ] = ""
     ignore: Annotated[
         tuple[Annotated[str, OneOf(tuple(IGNORABLE))], ...],
-        Field(description="Rules that the examples may break; `tuner data rules` explains each."),
+        key("Rules that the examples may break; `tuner data rules` explains each."),
     ] = ()
 
     @property
@@ -297,34 +275,30 @@ class MetricSpec:
 
     kind: Annotated[
         str,
-        Field(
-            description="exact_match, normalized_match, contains, regex, json, token_f1, rouge_l, "
-            "chrf, numeric, judge, or module:function of your own, called with expected and "
-            "answer, returning a number from 0 to 1.",
+        key(
+            "exact_match, normalized_match, contains, regex, json, token_f1, rouge_l, chrf, "
+            "numeric, judge, or module:function of your own, called with expected and answer, "
+            "returning a number from 0 to 1.",
             examples=["exact_match"],
             min_length=1,
         ),
     ] = "exact_match"
     tolerance: Annotated[
         StrictFloat,
-        Field(
-            description="numeric: how far off a number may be, relative to the expected one.", ge=0
-        ),
+        key("numeric: how far off a number may be, relative to the expected one.", ge=0),
     ] = 0.0
     pattern: Annotated[
         str,
-        Field(
-            description="regex: what an answer must match as a whole; {expected} stands for the "
-            "expected output, escaped."
+        key(
+            "regex: what an answer must match as a whole; {expected} stands for the expected "
+            "output, escaped."
         ),
     ] = ""
-    model: Annotated[
-        str, Field(description="judge: the model that judges, models/ID or tunedModels/ID.")
-    ] = ""
-    rubric: Annotated[str, Field(description="judge: what a good answer is.")] = ""
+    model: Annotated[str, key("judge: the model that judges, models/ID or tunedModels/ID.")] = ""
+    rubric: Annotated[str, key("judge: what a good answer is.")] = ""
     target: Annotated[
         Annotated[TargetConfig, KeysOf(TargetKeys), WordOrKeys("kind")] | None,
-        Field(description="judge: where that model is; by default the job's target."),
+        key("judge: where that model is; by default the job's target."),
     ] = None
 
 
@@ -334,30 +308,24 @@ class GateSpec:
 
     at_least: Annotated[
         StrictFloat | None,
-        Field(
-            description="The lowest acceptable mean of the metric over the held-out rows.",
-            ge=0,
-            le=1,
-        ),
+        key("The lowest acceptable mean of the metric over the held-out rows.", ge=0, le=1),
     ] = None
     better_than_base: Annotated[
-        StrictBool,
-        Field(description="Whether it must score better than the model it was tuned from."),
+        StrictBool, key("Whether it must score better than the model it was tuned from.")
     ] = False
     better_by: Annotated[
         StrictFloat,
-        Field(
-            description="How much better than its base it must be, at least; goes with "
-            "better_than_base.",
+        key(
+            "How much better than its base it must be, at least; goes with better_than_base.",
             ge=0,
             le=1,
         ),
     ] = 0.0
     significant: Annotated[
         StrictBool,
-        Field(
-            description="Whether the 95 % interval of the difference, from a paired bootstrap, "
-            "must lie above better_by; goes with better_than_base."
+        key(
+            "Whether the 95 % interval of the difference, from a paired bootstrap, must lie above "
+            "better_by; goes with better_than_base."
         ),
     ] = False
 
@@ -368,51 +336,49 @@ class EvaluationSpec:
 
     holdout: Annotated[
         StrictFloat | None,
-        Field(
-            description="The share of training_data to hold out, chosen by content: a row keeps "
-            "its side when rows are added. Excludes path.",
+        key(
+            "The share of training_data to hold out, chosen by content: a row keeps its side when "
+            "rows are added. Excludes path.",
             gt=0,
             lt=1,
         ),
     ] = None
     stratify: Annotated[
         StrictBool,
-        Field(
-            description="Whether to hold out the same share of every output; an added row may then "
-            "move one other of its output. Goes with holdout."
+        key(
+            "Whether to hold out the same share of every output; an added row may then move one "
+            "other of its output. Goes with holdout."
         ),
     ] = False
     paths: Annotated[
         tuple[Annotated[Path, FilePath()], ...],
         ListOrOne(),
-        Field(
-            description="A file of held-out examples, or a list of them, read like training_data. "
-            "Excludes holdout.",
+        key(
+            "A file of held-out examples, or a list of them, read like training_data. Excludes "
+            "holdout.",
             validation_alias="path",
         ),
     ] = ()
     max_examples: Annotated[
-        StrictInt | None,
-        Field(description="Use at most this many held-out rows, chosen by content.", ge=1),
+        StrictInt | None, key("Use at most this many held-out rows, chosen by content.", ge=1)
     ] = None
     metric: Annotated[
         MetricSpec,
         WordOrKeys("kind"),
-        Field(
-            description="How an answer is compared with the expected output: a word, or a mapping "
-            "when it needs more."
+        key(
+            "How an answer is compared with the expected output: a word, or a mapping when it "
+            "needs more."
         ),
     ] = MetricSpec()
     base_instruction: Annotated[
         str,
-        Field(
-            description="The base model's instruction in place of training_data.instruction: the "
-            "task, and the labels it may answer with."
+        key(
+            "The base model's instruction in place of training_data.instruction: the task, and "
+            "the labels it may answer with."
         ),
     ] = ""
     require: Annotated[
-        GateSpec,
-        Field(description="The gate: if it is not met, nothing is shared or transferred."),
+        GateSpec, key("The gate: if it is not met, nothing is shared or transferred.")
     ] = GateSpec()
 
 
@@ -422,9 +388,9 @@ class EarlyStopping:
 
     patience_steps: Annotated[
         StrictInt,
-        Field(
-            description="Cancel the tuning after this many steps without a better loss; a "
-            "cancelled tuning leaves no model.",
+        key(
+            "Cancel the tuning after this many steps without a better loss; a cancelled tuning "
+            "leaves no model.",
             examples=[40],
             ge=1,
             le=INT32,
@@ -432,13 +398,10 @@ class EarlyStopping:
     ]
     min_delta: Annotated[
         StrictFloat,
-        Field(
-            description="What counts as better: the mean loss sinks by more than this, in nats.",
-            ge=0,
-        ),
+        key("What counts as better: the mean loss sinks by more than this, in nats.", ge=0),
     ] = 0.0
     window_steps: Annotated[
-        StrictInt, Field(description="The loss is the mean over this many steps.", ge=1, le=INT32)
+        StrictInt, key("The loss is the mean over this many steps.", ge=1, le=INT32)
     ] = 8
 
 
@@ -447,19 +410,15 @@ class Notify:
     """One of ``notify``: a receiver; exactly one of ``url`` and ``command`` is set."""
 
     url: Annotated[
-        str,
-        Field(description="A webhook: gets a POST of JSON, by https unless it is on this machine."),
+        str, key("A webhook: gets a POST of JSON, by https unless it is on this machine.")
     ] = ""
-    command: Annotated[
-        str, Field(description="A shell command: gets the same on its standard input.")
-    ] = ""
+    command: Annotated[str, key("A shell command: gets the same on its standard input.")] = ""
     secret_env: Annotated[
-        str,
-        Field(description="The environment variable that holds the key the POST is signed with."),
+        str, key("The environment variable that holds the key the POST is signed with.")
     ] = ""
     on: Annotated[
         tuple[Annotated[str, OneOf(NOTICES)], ...],
-        Field(description="Which events to send; all of them by default."),
+        key("Which events to send; all of them by default."),
     ] = NOTICES
 
 
@@ -473,89 +432,72 @@ class JobSpec:
 
     job: Annotated[
         str,
-        Field(
-            description="Names the job; the tuned model's id begins with it.",
+        key(
+            "Names the job; the tuned model's id begins with it.",
             examples=["capitals"],
             min_length=1,
         ),
     ]
-    training_data: Annotated[
-        TrainingData, Field(description="Where the examples are and how to read them.")
-    ]
+    training_data: Annotated[TrainingData, key("Where the examples are and how to read them.")]
     target: Annotated[
         TargetConfig,
         KeysOf(TargetKeys),
         WordOrKeys("kind"),
-        Field(description="Where to tune: a word, or a mapping when it needs more."),
+        key("Where to tune: a word, or a mapping when it needs more."),
     ] = LOCAL
     base_model: Annotated[
-        str, Field(description="The model to tune, models/ID. Excludes tuned_model_source.")
+        str, key("The model to tune, models/ID. Excludes tuned_model_source.")
     ] = ""
     tuned_model_source: Annotated[
-        str,
-        Field(description="A tuned model to tune further, tunedModels/ID. Excludes base_model."),
+        str, key("A tuned model to tune further, tunedModels/ID. Excludes base_model.")
     ] = ""
     tuned_model_id: Annotated[
         str,
-        Field(
-            description="The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. By default it "
-            "is made of the job's name and a digest of model, hyperparameters and examples."
+        key(
+            "The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. By default it is made of "
+            "the job's name and a digest of model, hyperparameters and examples."
         ),
     ] = ""
-    display_name: Annotated[str, Field(description="The name shown to people.", max_length=40)] = ""
-    description: Annotated[str, Field(description="What the model is for.")] = ""
+    display_name: Annotated[str, key("The name shown to people.", max_length=40)] = ""
+    description: Annotated[str, key("What the model is for.")] = ""
     temperature: Annotated[
-        StrictFloat | None,
-        Field(description="The new model's default sampling temperature.", ge=0, le=1),
+        StrictFloat | None, key("The new model's default sampling temperature.", ge=0, le=1)
     ] = None
     top_p: Annotated[
         StrictFloat | None,
-        Field(
-            description="The new model's default: sample from this share of likelihood.",
-            ge=0,
-            le=1,
-        ),
+        key("The new model's default: sample from this share of likelihood.", ge=0, le=1),
     ] = None
     top_k: Annotated[
         StrictInt | None,
-        Field(description="The new model's default: sample from this many tokens.", ge=1, le=INT32),
+        key("The new model's default: sample from this many tokens.", ge=1, le=INT32),
     ] = None
     hyperparameters: Annotated[
         Hyperparameters,
         KeysOf(HyperparameterKeys),
-        Field(description="How to tune; the service decides what is not set."),
+        key("How to tune; the service decides what is not set."),
     ] = SERVICE_DECIDES
     evaluation: Annotated[
-        EvaluationSpec | None,
-        Field(description="Held-out rows, and how well the tuned model must answer them."),
+        EvaluationSpec | None, key("Held-out rows, and how well the tuned model must answer them.")
     ] = None
     grants: Annotated[
         tuple[Annotated[Grant, KeysOf(GrantKeys)], ...],
-        Field(
-            description="Who may use the tuned model, once the gate is passed.",
-            validation_alias="permissions",
+        key(
+            "Who may use the tuned model, once the gate is passed.", validation_alias="permissions"
         ),
     ] = ()
     transfer_ownership: Annotated[
-        str,
-        Field(
-            description="The e-mail address of the new owner; the last step, which cannot be "
-            "undone."
-        ),
+        str, key("The e-mail address of the new owner; the last step, which cannot be undone.")
     ] = ""
     early_stopping: Annotated[
-        EarlyStopping | None,
-        Field(description="When to cancel the tuning; a cancelled tuning leaves no model."),
+        EarlyStopping | None, key("When to cancel the tuning; a cancelled tuning leaves no model.")
     ] = None
     notify: Annotated[
-        tuple[Notify, ...],
-        Field(description="Whom to notify when the job ends or the model is transferred."),
+        tuple[Notify, ...], key("Whom to notify when the job ends or the model is transferred.")
     ] = ()
     timeout: Annotated[
         str | None,
-        Field(
-            description="How long `tuner run` waits before it leaves the job running, e.g. 90s, "
-            "45m, 2h30m.",
+        key(
+            "How long `tuner run` waits before it leaves the job running, e.g. 90s, 45m, 2h30m.",
             examples=["90s, 45m or 2h30m"],
             pattern=DURATION,
         ),
