@@ -1,4 +1,4 @@
-"""Throw requests by chance at a service of its own, through both doors, and tell what broke.
+"""Throw requests by chance at a service of its own, over gRPC and REST, and tell what broke.
 
     python -m tests.fuzz --minutes 10 [--seed 7] [--only NUMBER]
 

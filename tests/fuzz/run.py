@@ -1,4 +1,4 @@
-"""A service under fuzz: requests by the number through both doors, and what came of them."""
+"""A service under fuzz: requests by the number over gRPC and REST, and what came of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from tests.fuzz import doors, requests
+from tests.fuzz import requests, send
 from tests.server.room import FULL_NAMES, new_model
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
@@ -82,10 +82,10 @@ async def one(service, channel, seed: int, number: int, outcome: Outcome) -> Non
     chance = random.Random(f"{seed} {number}")
     if chance.random() < 0.5:
         request = requests.grpc_request(chance)
-        status, text = await doors.send_grpc(channel, request)
+        status, text = await send.send_grpc(channel, request)
     else:
         request = requests.http_request(chance)
-        status, text = await doors.send_http(service.addresses()["rest"], request)
+        status, text = await send.send_http(service.addresses()["rest"], request)
     outcome.statuses[status] += 1
     if status in BROKEN or _BUG.search(text):
         outcome.found[number] = f"{status} {text[:600]}\n  {str(request)[:1200]}"

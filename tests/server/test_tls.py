@@ -1,4 +1,4 @@
-"""TLS: the files that will not do, the ones made for this machine, and both doors behind them."""
+"""TLS: the files that will not do, the ones made for this machine, and gRPC and REST behind them."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ async def models_over_rest(address, ca, client=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
-async def test_both_doors_are_trusted_by_every_local_name(tmp_path, host):
+async def test_grpc_and_rest_are_trusted_by_every_local_name(tmp_path, host):
     tls = ensure_dev_tls(tmp_path / "tls", NOW)
     settings = Settings(f"{host}:0", rest=f"{host}:0", tls=tls)
     async with running(settings, FakeEngine(), tmp_path) as (_, at):
@@ -229,7 +229,7 @@ async def test_a_renewed_certificate_is_served_without_a_restart(tmp_path):
 
 
 @pytest.mark.slow
-async def test_with_an_authority_for_clients_both_doors_want_its_certificate(tmp_path, files):
+async def test_with_a_client_authority_grpc_and_rest_require_its_certificate(tmp_path, files):
     tls = replace(pair(files), client_ca=files / "ca.pem")
     settings = Settings("localhost:0", rest="localhost:0", tls=tls)
     stranger = ensure_dev_tls(tmp_path / "tls", NOW)

@@ -1,4 +1,4 @@
-"""Sending a request through a door: what comes back, as the name of a status and a text."""
+"""Sends a request over gRPC or REST and returns the status and the text of the answer."""
 
 from __future__ import annotations
 
