@@ -242,6 +242,12 @@ async def _by_state(job: Job, target: Target, tell: EventHandler) -> Job:
             return replace(job, operation="")
 
 
+def needs_evaluation(job: Job, work: PreparedJob) -> bool:
+    """Whether the held-out rows of a job are still to be answered and scored."""
+    scored = job.evaluation
+    return work.spec.evaluation is not None and not (scored and scored.digest == gate.digest(work))
+
+
 async def _evaluate(
     job: Job, work: PreparedJob, target: Target, tell: EventHandler, answers: AnswerCache
 ) -> Job:
@@ -249,7 +255,7 @@ async def _evaluate(
     if asked is None:
         return replace(job, phase=Phase.SHARE, allowed=gate.NO_GATE)
     evaluation, kept = job.evaluation, True
-    if evaluation is None or evaluation.digest != gate.digest(work):
+    if evaluation is None or needs_evaluation(job, work):
         evaluation, kept = await gate.evaluate(target, job, work, answers, tell), False
     job = replace(job, evaluation=evaluation)
     tell(Event(EventKind.EVALUATED, job, evaluation=evaluation, kept=kept))

@@ -25,9 +25,10 @@ from tuner.events.events import EventKind
 from tuner.jobs import pipeline_store
 from tuner.jobs.outcome import Outcome, gravest
 from tuner.jobs.runner import find_or_create_job
-from tuner.jobs.state_machine import advance
+from tuner.jobs.state_machine import advance, needs_evaluation
 from tuner.jobspec.prepared_job import new_tuned_model, total_steps, with_source
 from tuner.pipelines.model import SELECTED, stage_state
+from tuner.pipelines.select import owner_of
 from tuner.targets import TARGETS
 from tuner.targets.google import check_tunable
 from tuner.types import Feature, Grant, Operation, Permission, Phase, Role, State, TunedModel
@@ -482,7 +483,7 @@ class _DryRunTarget:
 
     async def transfer(self, name: str, email_address: str) -> None:
         self.used.add(Feature.TRANSFER)
-        owner = _owner(self._permissions or ())
+        owner = owner_of(self._permissions or ())
         if not self._is_mine:
             what = f"owner is {owner or 'another'}, the spec says {email_address}"
             raise NotAllowed(what, _ASK_OWNER)
@@ -502,7 +503,7 @@ async def _advance_to_end(
 ) -> Job:
     """Advance a job to its end; running tunings and evaluations are assumed to succeed."""
     while not job.phase.is_end:
-        if job.phase is Phase.EVALUATE and _must_evaluate(job, work):
+        if job.phase is Phase.EVALUATE and needs_evaluation(job, work):
             target.changes.append("evaluate")
             job = replace(job, phase=Phase.SHARE, allowed=gate.NO_GATE)
             continue
@@ -511,11 +512,6 @@ async def _advance_to_end(
             target.finish_tuning()
         job = after
     return job
-
-
-def _must_evaluate(job: Job, work: PreparedJob) -> bool:
-    scored = job.evaluation
-    return work.spec.evaluation is not None and not (scored and scored.digest == gate.digest(work))
 
 
 def _refused(item: PlanItem, error: NotAllowed | RequestRefused, target: _DryRunTarget) -> PlanItem:
@@ -622,8 +618,3 @@ def _if_selected(changes: Sequence[str], job: LoadedJob) -> tuple[str, ...]:
 
 def _name(job: LoadedJob) -> str:
     return "" if job.source else names.tuned_model(new_tuned_model(job.work).id)
-
-
-def _owner(held: Sequence[Permission]) -> str:
-    owners = [each.grant.email_address for each in held if each.grant.role is Role.OWNER]
-    return owners[0].casefold() if owners else ""

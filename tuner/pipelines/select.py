@@ -110,7 +110,7 @@ def shared_before(
         owned = [
             each
             for each in heirs
-            if _owner(permissions[each.stage]) == each.work.spec.transfer_ownership.casefold()
+            if owner_of(permissions[each.stage]) == each.work.spec.transfer_ownership.casefold()
         ]
         return owned[0] if len(owned) == 1 else None
     shared = [each for each in listed if len(permissions[each.stage]) > 1]
@@ -355,6 +355,7 @@ async def _shared(job: Job, target: Target) -> str:
     return "others have access to it" if len(held) > 1 else ""
 
 
-def _owner(held: Sequence[Permission]) -> str:
+def owner_of(held: Sequence[Permission]) -> str:
+    """The owner's e-mail address in lower case; empty if the service does not list it."""
     owners = [each.grant.email_address for each in held if each.grant.role is Role.OWNER]
     return owners[0].casefold() if owners else ""
