@@ -12,8 +12,6 @@ import click
 
 from tuner.cli.options import output_option, set_option, timeout_option
 from tuner.errors import TunerError
-from tuner.jobs.runner import Timing
-from tuner.jobs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
