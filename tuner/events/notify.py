@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from tuner.errors import Cancelled, GateNotMet, TunerError, TuningFailed
 from tuner.events.events import Event, EventKind
 from tuner.formatting import format_time
-from tuner.jobspec.schema import Notify
 from tuner.targets.retry import jittered
 from tuner.types import Phase
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from tuner.events.events import EventHandler
     from tuner.job import Evaluation, Job
+    from tuner.jobspec.schema import Notify
 
 PENDING, DELIVERED, ABANDONED = "due", "told", "refused"
 """States of a notification in the store."""
@@ -411,6 +411,8 @@ def _receiver(notification: Notification) -> Notify | None:
         url, command, secret_env = json.loads(notification.receiver)
     except ValueError:
         return None
+    from tuner.jobspec.schema import Notify  # pydantic is slow to import
+
     return Notify(url=url, command=command, secret_env=secret_env)
 
 
