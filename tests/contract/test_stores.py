@@ -5,22 +5,31 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import count
 
 import pytest
 from sqlalchemy import select
 
 from tests.fakes import postgresql
-from tests.server.test_store import LEASE_MS, OPERATION, add, model, step
-from tuner.server.store import groups, keys, models, operations, permissions, queue, tables
-from tuner.server.store.database import StoreTaken, open_store
-from tuner.server.store.keys import KeyRow
-from tuner.server.store.models import Query
-from tuner.server.store.permissions import GranteeTaken, PermissionRow
+from tests.server.store.rows import (
+    EXAMPLES,
+    LEASE_MS,
+    NAME,
+    OPERATION,
+    add,
+    model,
+    new_tuning,
+    step,
+)
+from tuner.server.store import models, open_store, operations, permissions, queue, schema
+from tuner.server.store.database import StoreInUse
+from tuner.server.store.models import ModelQuery
+from tuner.server.store.permissions import GranteeExists, KeyRow, PermissionRow
 
 pytestmark = pytest.mark.slow
 TOGETHER = 3
-REFUSALS = (queue.NameTaken, queue.Fenced, permissions.GranteeTaken)
+REFUSALS = (queue.NameTaken, queue.ClaimLost, permissions.GranteeExists)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,7 +41,7 @@ def url(request):
 
 @pytest.fixture
 def store(tmp_path, url):
-    with closing(open_store(tmp_path, url, alone=True)) as opened:
+    with closing(open_store(tmp_path, url, exclusive=True)) as opened:
         yield opened
 
 
@@ -111,7 +120,7 @@ def test_of_many_who_share_with_one_grantee_one_does(tmp_path, url, store):
 
     with others(tmp_path, url) as stores:
         answers = at_once(stores, share)
-    assert sorted(answers, key=str) == [GranteeTaken] * (TOGETHER - 1) + [None]
+    assert sorted(answers, key=str) == [GranteeExists] * (TOGETHER - 1) + [None]
 
 
 def test_a_tuning_ends_once_whether_it_is_cancelled_or_succeeds(tmp_path, url, store):
@@ -165,10 +174,10 @@ def test_a_worker_thought_dead_can_write_nothing_from_its_own_process(tmp_path, 
     dead = store.run(queue.claim, 0, LEASE_MS)
     with closing(open_store(tmp_path, url)) as other:
         alive = other.run(queue.claim, LEASE_MS, LEASE_MS)
-        with pytest.raises(queue.Fenced):
+        with pytest.raises(queue.ClaimLost):
             store.run(queue.record, dead, [step(1)], 99_999)
         other.run(queue.succeed, alive, [step(1)], 60)
-    with pytest.raises(queue.Fenced):
+    with pytest.raises(queue.ClaimLost):
         store.run(queue.fail, dead, [], (13, "no"), 70)
     assert store.run(operations.find, OPERATION).model.state == "ACTIVE"
 
@@ -180,9 +189,9 @@ def test_a_search_finds_the_same_models_whatever_the_case(store):
     texts = [each for word in WORDS for each in (word, f"x{word.upper()}y", word.lower())]
     for number, text in enumerate(texts):
         add(store, model(f"tunedModels/m{number}", f"u{number}"), f"o{number}")
-        store.run(models.change, f"tunedModels/m{number}", {"display_name": text}, 2)
+        store.run(models.update, f"tunedModels/m{number}", {"display_name": text}, 2)
     for word in WORDS:
-        query = Query(("USER:a@x.org",), words=(word,))
+        query = ModelQuery(("USER:a@x.org",), words=(word,))
         found = [row.display_name for _, row, _ in store.run(models.page, query, 0, 99)]
         assert found == [each for each in reversed(texts) if word.casefold() in each.casefold()]
 
@@ -193,40 +202,45 @@ def test_what_goes_in_comes_out_again(store):
     store.run(queue.record, claim, [step(1, 0.1 + 0.2), step(2, 1e-300)], 9)
     row = store.run(operations.find, OPERATION)
     assert [each.mean_loss for each in row.snapshots] == [0.1 + 0.2, 1e-300]
-    assert claim.examples == queue.unpack(queue.pack(claim.examples))
+    assert claim.examples == EXAMPLES
     key = KeyRow("k", "Ana@X.org", b"\x00\xff", b"\x00", 2**40)
-    store.run(keys.insert, key)
-    assert store.run(keys.find, "k") == key
-    store.run(groups.create, "Team@x.org", 1)
-    store.run(groups.add, "team@X.org", ["Ana@x.org"], 2)
-    assert store.run(groups.of_person, "ana@x.org") == ("team@x.org",)
+    store.run(permissions.insert_key, key)
+    assert store.run(permissions.find_key, "k") == key
+    store.run(permissions.create_group, "Team@x.org", 1)
+    store.run(permissions.add_members, "team@X.org", ["Ana@x.org"], 2)
+    assert store.run(permissions.groups_of, "ana@x.org") == ("team@x.org",)
 
 
 def test_a_deleted_model_takes_everything_about_it_along(store):
     add(store)
     claim = store.run(queue.claim, 0, LEASE_MS)
     store.run(queue.record, claim, [step(1)], 9)
-    store.run(models.remove, "tunedModels/m")
-    for table in (tables.operation, tables.snapshot, tables.permission, tables.queue):
+    store.run(models.delete, "tunedModels/m")
+    for table in (
+        schema.operation_table,
+        schema.snapshot_table,
+        schema.permission_table,
+        schema.queue_table,
+    ):
         assert (
             store.run(lambda connection, each=table: connection.execute(select(each)).all()) == []
         )
 
 
 def test_a_failed_change_leaves_nothing_behind(store):
-    row, owner = model("tunedModels/n", "v"), PermissionRow("none", "p", "USER", "a@x.org", "OWNER")
-    with pytest.raises(permissions.ModelGone):
-        store.run(queue.enqueue, row, owner, "n", 5, "", b"")
-    assert store.run(models.find, "tunedModels/n") is None
+    orphan = PermissionRow("none", "p", "USER", "a@x.org", "OWNER")
+    with pytest.raises(permissions.ModelNotFound):
+        store.run(queue.add, replace(new_tuning(), owner=orphan))
+    assert store.run(models.find, NAME) is None
 
 
 def test_a_second_service_on_a_database_is_refused_and_told_who_has_it(
     tmp_path, postgres, monkeypatch
 ):
-    monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
+    monkeypatch.setattr("tuner.server.store.postgresql.LOCK_PATIENCE_S", 0.2)
     url = postgresql.new_database(postgres)
-    with closing(open_store(tmp_path, url, alone=True)):
-        with pytest.raises(StoreTaken, match="another service uses this database: tuner on"):
-            open_store(tmp_path / "other", url, alone=True)
+    with closing(open_store(tmp_path, url, exclusive=True)):
+        with pytest.raises(StoreInUse, match="another service uses this database: tuner on"):
+            open_store(tmp_path / "other", url, exclusive=True)
         open_store(tmp_path / "keys", url).close()
-    open_store(tmp_path / "other", url, alone=True).close()
+    open_store(tmp_path / "other", url, exclusive=True).close()

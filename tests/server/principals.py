@@ -6,7 +6,7 @@ from tests.server.room import new_model
 from tuner.engine import TINY
 from tuner.server.access import new_key
 from tuner.server.api_errors import ApiError
-from tuner.server.store import keys as store_keys
+from tuner.server.store import permissions
 
 NAME = "tunedModels/NAME"
 CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
@@ -93,7 +93,7 @@ async def make_keys(room):
     unknown, _ = new_key("owner@x.org", 1)
     keys |= {"no key": "", "unknown key": unknown, "wrong key": _other_secret(keys["owner"])}
     keys["revoked key"] = await room.make_key("owner@x.org")
-    await room.service.store.write(store_keys.revoke, keys["revoked key"][3:13], 1)
+    await room.service.store.write(permissions.revoke_key, keys["revoked key"][3:13], 1)
     room.key = keys["owner"]
     return keys
 

@@ -16,8 +16,7 @@ from tuner.server.messages import raw
 from tuner.server.methods import METHODS
 from tuner.server.scheduler import TuningScheduler
 from tuner.server.service import Service
-from tuner.server.store import groups, keys
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store, permissions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,12 +47,12 @@ class Room:
 
     async def make_key(self, email: str) -> str:
         key, row = new_key(email, 1)
-        await self.service.store.write(keys.insert, row)
+        await self.service.store.write(permissions.insert_key, row)
         return key
 
     async def make_group(self, email: str, *members: str) -> None:
-        await self.service.store.write(groups.create, email, 1)
-        await self.service.store.write(groups.add, email, members, 1)
+        await self.service.store.write(permissions.create_group, email, 1)
+        await self.service.store.write(permissions.add_members, email, members, 1)
 
     async def create(self, model_id: str = "m", **changes: Any) -> Any:
         return await self.call("CreateTunedModel", **new_model(model_id, **changes))
@@ -70,7 +69,7 @@ class Room:
             found = await self.call("GetOperation", name=operation)
             if is_so(found):
                 return found
-            await self.service.store.changed(0.5)
+            await self.service.store.wait_for_write(0.5)
 
 
 async def refusal(room: Room, method_name: str, /, **fields: Any) -> ApiError:
@@ -100,7 +99,7 @@ async def open_room(
     folder: Path, engine: FakeEngine | None = None, database: str | None = None
 ) -> AsyncIterator[Room]:
     engine = engine or FakeEngine()
-    store = open_store(folder, database, alone=True)
+    store = open_store(folder, database, exclusive=True)
     tunings = TuningScheduler(store, engine, store.tunings)
     await tunings.prepare()
     work = asyncio.create_task(tunings.run())

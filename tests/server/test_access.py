@@ -27,8 +27,7 @@ from tuner.server.access import identify
 from tuner.server.api_errors import ApiError, Code, to_status
 from tuner.server.messages import raw
 from tuner.server.methods import METHODS
-from tuner.server.store import groups
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store, permissions
 
 pytestmark = pytest.mark.slow
 
@@ -227,7 +226,7 @@ async def test_who_joins_and_leaves_a_group_gains_and_loses_its_models(tmp_path)
         seen = [await can_see(room, member)]
         await room.make_group(TEAM, "member@X.org")
         seen.append(await can_see(room, member))
-        await room.service.store.write(groups.remove, TEAM, "member@x.org")
+        await room.service.store.write(permissions.remove_member, TEAM, "member@x.org")
         seen.append(await can_see(room, member))
         assert seen == [False, True, False]
 
@@ -243,7 +242,7 @@ async def test_a_running_service_knows_of_a_change_by_another_process_within_a_s
         await asyncio.to_thread(access.create_group, tmp_path, TEAM, ["member@x.org"])
         async with asyncio.timeout(10):  # a second, on a machine that has other work too
             while not (await room.call("ListTunedModels", key=member)).tuned_models:
-                await room.service.store.changed(0.1)
+                await room.service.store.wait_for_write(0.1)
         assert await can_see(room, member)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 
 import pytest
 
-from tests.server.test_store import OPERATION, add, model, step
+from tests.server.store.rows import NAME, OPERATION, add, model, step
 from tuner.server.handlers import growing, shapes
-from tuner.server.store import models, operations, queue
-from tuner.server.store.database import open_store
+from tuner.server.store import models, open_store, operations, queue
 
 pytestmark = pytest.mark.slow
-
-NAME = "tunedModels/m"
 
 
 @pytest.fixture
@@ -25,7 +21,7 @@ def store(tmp_path):
 
 
 def whole(store):
-    row, steps = store.run(models.with_snapshots, NAME)
+    ((row, steps),) = store.run(models.with_snapshots, [NAME])
     return shapes.operation(store.run(operations.find, OPERATION)), shapes.tuned_model(row, steps)
 
 
@@ -63,7 +59,7 @@ def test_a_model_shows_no_step_of_its_deleted_namesake(store):
     claim = store.run(queue.claim, 0, 1000)
     store.run(queue.record, claim, [step(1), step(2)], 1000)
     before = store.run(growing.tuned_model, None, NAME)
-    store.run(models.remove, NAME)
+    store.run(models.delete, NAME)
     assert store.run(growing.tuned_model, before, NAME) is None
     assert store.run(growing.operation, None, OPERATION) is None
     add(store, model(uid="other"), operation="tunedModels/m/operations/other")
@@ -71,25 +67,3 @@ def test_a_model_shows_no_step_of_its_deleted_namesake(store):
     store.run(queue.record, claim, [step(1, 0.5)], 1000)
     after = store.run(growing.tuned_model, before, NAME)
     assert [each.mean_loss for each in after.message.tuning_task.snapshots] == [0.5]
-
-
-def test_a_write_about_one_model_leaves_the_memory_of_another(tmp_path):
-    async def go():
-        asked = []
-
-        def ask(_connection, before, name):
-            asked.append((name, before))
-            return len(asked)
-
-        with closing(open_store(tmp_path)) as store:
-            ours, theirs = store.about("ours"), store.about("theirs")
-            assert await ours.follow(ask, "ours") == 1
-            await theirs.write(queue.release_all)
-            assert await ours.follow(ask, "ours") == 1
-            await ours.write(queue.release_all)
-            assert await ours.follow(ask, "ours") == 2
-            await store.write(queue.release_all)
-            assert await ours.follow(ask, "ours") == 3
-        assert asked == [("ours", None), ("ours", 1), ("ours", 2)]
-
-    asyncio.run(go())

@@ -163,7 +163,7 @@ async def test_a_folder_made_while_others_are_tidied_away_stays(tmp_path, monkey
             new.mkdir()  # of a model whose row came a moment after this read
             return set()
 
-        monkeypatch.setattr(scheduler.models, "uids", known)
+        monkeypatch.setattr(scheduler.models, "list_uids", known)
         await room.service.scheduler.remove_unused_folders()
         assert new.exists()
         assert not old.exists()
@@ -191,7 +191,7 @@ async def test_forgetting_an_operation_lets_its_tuning_go_on(tmp_path):
             model = await room.call("GetTunedModel", name="tunedModels/m")
             if model.state == messages.TunedModel.ACTIVE:
                 break
-            await room.service.store.changed(0.5)
+            await room.service.store.wait_for_write(0.5)
 
 
 async def test_a_bug_in_the_engine_shows_an_incident_and_not_its_traceback(tmp_path, caplog):

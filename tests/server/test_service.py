@@ -69,7 +69,7 @@ async def test_a_key_that_waits_with_all_its_calls_leaves_the_others_in_peace(tm
         wait = [room.call("WaitOperation", name=operation.name) for _ in range(2)]
         waits = [asyncio.create_task(each) for each in wait]
         while room.service.calls._by_key.total() < 2:
-            await room.service.store.changed(0.01)
+            await room.service.store.wait_for_write(0.01)
         refused = await refusal(room, "ListModels")
         assert (refused.code, refused.reason) == (Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
         await room.call("ListModels", key=bo)

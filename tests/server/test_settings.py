@@ -19,7 +19,7 @@ from tuner.server.settings import (
     parse_address,
     read_service_file,
 )
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store
 from tuner.server.tls import Tls
 
 TLS = Tls(Path("cert.pem"), Path("key.pem"))

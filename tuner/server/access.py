@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tuner.errors import AlreadyExists, InvalidInput, NotFound, Problem
 from tuner.server.api_errors import ApiError, Code
 from tuner.server.settings import is_loopback
-from tuner.server.store import groups, keys
-from tuner.server.store.database import open_store
-from tuner.server.store.keys import KeyRow
-from tuner.server.store.permissions import grantee
+from tuner.server.store import open_store, permissions
+from tuner.server.store.permissions import KeyRow, grantee_key
 from tuner.types import GranteeType
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.server.store.database import Store, Transaction
-    from tuner.server.store.groups import GroupRow
+    from tuner.server.store.permissions import GroupRow
 
 T = TypeVar("T")
 CACHE_TOPIC = "keys and groups"  # writes about models do not invalidate it
@@ -50,13 +48,13 @@ class Caller:
     @property
     def own_grantees(self) -> tuple[str, ...]:
         """The person and the groups, as permissions name them."""
-        person = grantee(GranteeType.USER, self.email_address)
-        return person, *(grantee(GranteeType.GROUP, group) for group in self.groups)
+        person = grantee_key(GranteeType.USER, self.email_address)
+        return person, *(grantee_key(GranteeType.GROUP, group) for group in self.groups)
 
     @property
     def grantees(self) -> tuple[str, ...]:
         """``own_grantees`` and EVERYONE."""
-        return *self.own_grantees, grantee(GranteeType.EVERYONE, "")
+        return *self.own_grantees, grantee_key(GranteeType.EVERYONE, "")
 
 
 LOCAL_OWNER = Caller("owner@localhost")
@@ -73,8 +71,8 @@ async def identify(
     Raises:
         ApiError: UNAUTHENTICATED.
     """
-    topic = store.about(CACHE_TOPIC)
-    if not requires_key and await topic.recall(keys.count) == 0:
+    topic = store.topic(CACHE_TOPIC)
+    if not requires_key and await topic.read_cached(permissions.count_keys) == 0:
         if _is_from_web_page(metadata):
             raise _unauthenticated("requests of a web page need an API key", "NO_KEY")
         return LOCAL_OWNER
@@ -82,10 +80,10 @@ async def identify(
     if not sent:
         raise _unauthenticated("this service requires an API key, and the call has none", "NO_KEY")
     parts = _KEY.fullmatch(sent)
-    row = await topic.recall(keys.find, parts[1]) if parts else None
+    row = await topic.read_cached(permissions.find_key, parts[1]) if parts else None
     if parts is None or row is None or not _is_valid(row, parts[2]):
         raise _unauthenticated("the API key is not valid or was revoked", "API_KEY_INVALID")
-    own_groups = await topic.recall(groups.of_person, row.email_address)
+    own_groups = await topic.read_cached(permissions.groups_of, row.email_address)
     return Caller(row.email_address, own_groups, row.id)
 
 
@@ -104,13 +102,13 @@ def create_key(folder: Path, email_address: str, database: str | None = None) ->
     """
     check_emails(email_address)
     key, row = new_key(email_address, _now_ms())
-    _run(folder, database, keys.insert, row)
+    _run(folder, database, permissions.insert_key, row)
     return row.id, key
 
 
 def list_keys(folder: Path, database: str | None = None) -> list[KeyRow]:
     """Return every key, also the revoked ones, oldest first. Raises StoreFailed."""
-    return _run(folder, database, keys.all_keys)
+    return _run(folder, database, permissions.list_keys)
 
 
 def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
@@ -121,7 +119,7 @@ def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
     Raises NotFound or StoreFailed.
     """
     key_id = key_id.removeprefix(KEY_PREFIX)[:KEY_ID_LENGTH]
-    if not _run(folder, database, keys.revoke, key_id, _now_ms()):
+    if not _run(folder, database, permissions.revoke_key, key_id, _now_ms()):
         raise NotFound(f"there is no valid key {key_id}", "`tuner keys list` shows the keys")
     return key_id
 
@@ -135,8 +133,8 @@ def create_group(
     """
 
     def create(connection: Transaction) -> None:
-        groups.create(connection, group, now_ms)
-        groups.add(connection, group, people, now_ms)
+        permissions.create_group(connection, group, now_ms)
+        permissions.add_members(connection, group, people, now_ms)
 
     check_emails(group, *people)
     now_ms = _now_ms()
@@ -153,7 +151,7 @@ def add_members(
 
     def add(connection: Transaction) -> None:
         _require_group(connection, group)
-        groups.add(connection, group, people, _now_ms())
+        permissions.add_members(connection, group, people, _now_ms())
 
     check_emails(group, *people)
     _run(folder, database, add)
@@ -170,7 +168,7 @@ def remove_members(
     def remove(connection: Transaction) -> None:
         _require_group(connection, group)
         for person in people:
-            if not groups.remove(connection, group, person):
+            if not permissions.remove_member(connection, group, person):
                 what = f"{person} is not in the group {group}"
                 raise NotFound(what, "`tuner groups list` shows the members; nobody was removed")
 
@@ -182,13 +180,13 @@ def delete_group(folder: Path, group: str, database: str | None = None) -> None:
 
     Raises NotFound or StoreFailed.
     """
-    if not _run(folder, database, groups.dissolve, group):
+    if not _run(folder, database, permissions.delete_group, group):
         raise _unknown_group(group)
 
 
 def list_groups(folder: Path, database: str | None = None) -> list[GroupRow]:
     """Return every group with its members. Raises StoreFailed."""
-    return _run(folder, database, groups.all_groups)
+    return _run(folder, database, permissions.list_groups)
 
 
 def is_email(text: str) -> bool:
@@ -207,7 +205,7 @@ def check_emails(*texts: str) -> None:
 
 
 def _require_group(connection: Transaction, group: str) -> None:
-    if not groups.exists(connection, group):
+    if not permissions.has_group(connection, group):
         raise _unknown_group(group)
 
 
@@ -221,10 +219,10 @@ def _run(folder: Path, database: str | None, work: Callable[..., T], *args: obje
     try:
         with closing(open_store(folder, database)) as store:
             return store.run(work, *args)
-    except groups.GroupExists as error:
+    except permissions.GroupExists as error:
         fix = f"`tuner groups add {error} EMAIL` adds members"
         raise AlreadyExists(f"there is a group {error} already", fix) from error
-    except groups.IsMember as error:
+    except permissions.MemberExists as error:
         what = f"{error} is in the group already"
         raise AlreadyExists(what, "leave them out; nobody was added") from error
 

@@ -17,8 +17,7 @@ from tuner.server.lifecycle import Addresses
 from tuner.server.scheduler import TuningScheduler
 from tuner.server.service import Service
 from tuner.server.settings import check_exposure, exposed_addresses, local_address
-from tuner.server.store import keys, queue
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store, permissions, queue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +52,7 @@ async def running(
     settings: Settings, engine: Engine, folder: Path
 ) -> AsyncIterator[tuple[Service, Addresses]]:
     """Serve and tune for the length of the block; yield the service and its addresses."""
-    store = open_store(folder, settings.database, alone=True)
+    store = open_store(folder, settings.database, exclusive=True)
     scheduler = TuningScheduler(store, engine, store.tunings, workers=settings.workers)
     service = Service(
         store,
@@ -102,7 +101,7 @@ async def _startup_text(
         addresses,
         list(settings.base_models.values()),
         tls=tls,
-        has_keys=await service.store.read(keys.count) > 0,
+        has_keys=await service.store.read(permissions.count_keys) > 0,
         exposed=exposed_addresses(settings),
         state=f"{folder} and {service.store.name}" if settings.database else str(folder),
         queued=await service.store.read(queue.count),
@@ -149,7 +148,7 @@ def _stopped_by_signal() -> asyncio.Event:
 
 
 async def _until_stopped(settings: Settings, service: Service, stopped: asyncio.Event) -> None:
-    taken = asyncio.create_task(service.store.until_taken())
+    taken = asyncio.create_task(service.store.wait_until_lost())
     ends: list[asyncio.Task[object]] = [taken, asyncio.create_task(stopped.wait())]
     if settings.idle_exit_s is not None:
         idle = service.calls.until_idle(settings.idle_exit_s, service.scheduler.is_busy)

@@ -136,7 +136,9 @@ async def authorize(service: Service, caller: Caller, method: Method, request: M
     name = _named_tuned_model(method, request)
     if method.role is None or not name:
         return
-    roles = await service.store.about(name).recall(permission_rows.roles, name, caller.grantees)
+    roles = await service.store.topic(name).read_cached(
+        permission_rows.list_roles, name, caller.grantees
+    )
     if not roles:
         raise hidden(name)
     highest = max(roles, key=_rank)

@@ -14,7 +14,7 @@ from tuner.engine import EngineError, NoRoom, TuningTask, WorkerDied
 from tuner.server import telemetry
 from tuner.server.api_errors import Code
 from tuner.server.store import models, queue
-from tuner.server.store.database import StoreFailed, StoreTaken
+from tuner.server.store.database import StoreFailed, StoreInUse
 from tuner.server.store.models import SnapshotRow
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TuningScheduler:
     async def is_busy(self) -> bool:
         """Return whether a task waits or runs, or may do so because the database fails."""
         try:
-            return bool(self._running) or await self._store.recall(queue.count) > 0
+            return bool(self._running) or await self._store.read_cached(queue.count) > 0
         except StoreFailed:
             return True
 
@@ -103,7 +103,9 @@ class TuningScheduler:
 
         # List the folders first, so that one that a new tuning makes meanwhile is kept.
         folders = await asyncio.to_thread(list_folders)
-        used = await self._store.read(models.uids) | await self._store.read(queue.parent_uids)
+        used = await self._store.read(models.list_uids) | await self._store.read(
+            queue.list_parent_uids
+        )
         used |= set(self._running)
         await asyncio.to_thread(remove, [each for each in folders if each.name not in used])
 
@@ -112,7 +114,7 @@ class TuningScheduler:
             self._new_task.clear()
             try:
                 # A write even if the queue is empty: a service that lost its database must notice.
-                claim = await self._store.about("queue").write(
+                claim = await self._store.topic("queue").write(
                     queue.claim, self._now_ms(), LEASE_MS
                 )
                 if claim is not None:
@@ -160,11 +162,11 @@ class TuningScheduler:
                 await self._write(claim, queue.fail, steps, error, self._now_ms())
             code = Code(error[0]).name if error else "OK"
             log.info("tuning ended", extra={"model": name, "code": code})
-        except queue.Fenced:
+        except queue.ClaimLost:
             log.info("tuning was taken away", extra={"model": name})
         except (asyncio.CancelledError, StoreFailed):
             await _cancel(writer, tuning)
-            with suppress(queue.Fenced, StoreFailed):  # otherwise the lease ends by itself
+            with suppress(queue.ClaimLost, StoreFailed):  # otherwise the lease ends by itself
                 await self._topic(claim).write(queue.record, claim, steps, 0)
             raise
         finally:
@@ -223,7 +225,7 @@ class TuningScheduler:
         while True:
             try:
                 return await self._topic(claim).write(work, claim, *args)
-            except StoreTaken:
+            except StoreInUse:
                 raise
             except StoreFailed as error:
                 extra = {"model": claim.model.name, "reason": str(error)}
@@ -231,7 +233,7 @@ class TuningScheduler:
                 await asyncio.sleep(WRITE_RETRY_S)
 
     def _topic(self, claim: Claim) -> Topic:
-        return self._store.about(claim.model.name)
+        return self._store.topic(claim.model.name)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -242,7 +244,7 @@ async def _outcome(
 ) -> tuple[int, str] | None:
     """Return code and message of a failed tuning, None after success."""
     if writer.done():
-        await writer  # raises Fenced or StoreFailed: the tuning is no longer ours
+        await writer  # raises ClaimLost or StoreFailed: the tuning is no longer ours
     await _cancel(writer)
     try:
         await tuning

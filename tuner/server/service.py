@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tuner.server.api_errors import ApiError, Code, Violation
 from tuner.server.settings import Limits
-from tuner.server.store import keys
+from tuner.server.store import permissions
 from tuner.server.store.database import StoreFailed
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Service:
         if self.calls.draining.is_set():
             return "the service is stopping"
         try:
-            await asyncio.wait_for(self.store.read(keys.count), DATABASE_TIMEOUT_S)
+            await asyncio.wait_for(self.store.read(permissions.count_keys), DATABASE_TIMEOUT_S)
         except TimeoutError:
             return f"the database does not answer within {DATABASE_TIMEOUT_S:.0f} s"
         except StoreFailed:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.engine import CHECKPOINT_S, KNOWN_BASE_MODELS, TINY, BaseModel
 from tuner.errors import InvalidInput, Problem
-from tuner.server.store import keys
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store, permissions
 from tuner.yaml_source import mapping_or_empty, read_document
 
 if TYPE_CHECKING:
@@ -265,4 +264,4 @@ def _has_valid_key(settings: Settings, folder: Path) -> bool:
     if settings.database is None and not (folder / "service.db").exists():
         return False
     with closing(open_store(folder, settings.database)) as store:
-        return store.run(keys.count_good) > 0
+        return store.run(permissions.count_valid_keys) > 0

@@ -69,19 +69,16 @@ async def _enqueue(
     parent: ModelRow | None,
     examples: list[Example],
 ) -> None:
-    packed = await asyncio.to_thread(queue.pack, examples)
+    packed = await asyncio.to_thread(queue.pack_examples, examples)
     person = (GranteeType.USER, caller.email_address)
     owner = PermissionRow(row.name, random_id(), *person, Role.OWNER)
     steps = hyperparameters.total_steps(row, len(examples))
     try:
         await service.store.write(
-            queue.enqueue,
-            row,
-            owner,
-            _operation_name(row),
-            steps,
-            parent.uid if parent else "",
-            packed,
+            queue.add,
+            queue.NewTuning(
+                row, owner, _operation_name(row), steps, packed, parent.uid if parent else ""
+            ),
             queue.Quota(caller.key_id, service.limits.queued),
         )
     except queue.QueueFull as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tuner.server.api_errors import invalid_field
-from tuner.server.store.models import Query
+from tuner.server.store.models import ModelQuery
 from tuner.types import Role
 
 MAX_LENGTH = 1000
@@ -15,7 +15,7 @@ _EVERYONE = "readers:everyone"
 _OPERATOR = re.compile(r"(owner|owners|writer|writers|reader|readers):\S*")
 
 
-def parse(text: str, grantees: tuple[str, ...]) -> Query:
+def parse(text: str, grantees: tuple[str, ...]) -> ModelQuery:
     """What to look for on behalf of ``grantees``. Everything asked for must hold at once.
 
     Raises:
@@ -34,4 +34,6 @@ def parse(text: str, grantees: tuple[str, ...]) -> Query:
         known = ", ".join([*_ROLES, _EVERYONE])
         raise invalid_field("filter", f"{unknown!r} is not an operator; there are {known}")
     roles = frozenset(role for operator, role in _ROLES.items() if operator in operators)
-    return Query(grantees, roles, _EVERYONE in operators, tuple(word for word in words if word))
+    return ModelQuery(
+        grantees, roles, _EVERYONE in operators, tuple(word for word in words if word)
+    )

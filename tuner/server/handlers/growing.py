@@ -54,10 +54,10 @@ def operation(connection: Transaction, before: Grown | None, name: str) -> Grown
 def tuned_model(connection: Transaction, before: Grown | None, name: str) -> Grown | None:
     """A tuned model, given how it was before; None when there is none."""
     known = before or _NOTHING
-    found = models.with_snapshots(connection, name, after=known.last_step)
-    if found is None:
+    found = models.with_snapshots(connection, [name], after=known.last_step)
+    if not found:
         return None
-    row, rows = found
+    ((row, rows),) = found
     if known.uid and known.uid != row.uid:
         return tuned_model(connection, None, name)
     new = messages.TunedModel()

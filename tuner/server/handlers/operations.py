@@ -31,8 +31,8 @@ CANCELLED = (int(Code.CANCELLED), "The tuning was cancelled.")
 
 async def get_operation(service: Service, _caller: Caller, request: Message) -> Message:
     """GetOperation, from memory: google-generativeai polls without any sleep."""
-    topic = service.store.about(_model(request.name))
-    found = await topic.follow(growing.operation, request.name)
+    topic = service.store.topic(_model(request.name))
+    found = await topic.read_tracked(growing.operation, request.name)
     if found is None:
         raise not_found(request.name)
     return found.message
@@ -43,7 +43,7 @@ async def list_operations(service: Service, caller: Caller, request: Message) ->
     page = pages.asked(request, caller, PAGE_SIZE, request.name, request.filter)
     done = _done(request.filter)
     model = "" if re.fullmatch(ALL, request.name) else request.name.removesuffix("/operations")
-    return await service.store.recall(_page, page, model, caller.own_grantees, done)
+    return await service.store.read_cached(_page, page, model, caller.own_grantees, done)
 
 
 async def wait_operation(service: Service, caller: Caller, request: Message) -> Message:
@@ -56,7 +56,7 @@ async def wait_operation(service: Service, caller: Caller, request: Message) -> 
         is_over = loop.time() >= deadline or service.calls.draining.is_set()
         if found.done or is_over:
             return found
-        await service.store.changed(min(deadline - loop.time(), LOOK_AGAIN_S))
+        await service.store.wait_for_write(min(deadline - loop.time(), LOOK_AGAIN_S))
 
 
 async def cancel_operation(service: Service, _caller: Caller, request: Message) -> Message:
@@ -68,7 +68,7 @@ async def cancel_operation(service: Service, _caller: Caller, request: Message) 
     model = request.name if is_model else _model(request.name)
     if not is_model and await service.store.read(operations.find, request.name) is None:
         raise not_found(request.name)
-    await service.store.about(model).write(queue.cancel, model, CANCELLED, service.now_ms)
+    await service.store.topic(model).write(queue.cancel, model, CANCELLED, service.now_ms)
     row = await service.store.read(models.find, model)
     if row is not None:
         await service.scheduler.stop(row.uid)
@@ -80,7 +80,7 @@ async def delete_operation(service: Service, _caller: Caller, request: Message) 
     model = _model(request.name)
     if await service.store.read(operations.find, request.name) is None:
         raise not_found(request.name)
-    await service.store.about(model).write(operations.forget, request.name)
+    await service.store.topic(model).write(operations.hide, request.name)
     return messages.Empty()
 
 

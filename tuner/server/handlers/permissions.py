@@ -18,7 +18,7 @@ from tuner.server.api_errors import (
 )
 from tuner.server.handlers import pages, shapes
 from tuner.server.handlers.creation import random_id
-from tuner.server.store import groups, permissions
+from tuner.server.store import permissions
 from tuner.server.store.permissions import PermissionRow
 from tuner.types import GranteeType, Role
 
@@ -42,13 +42,13 @@ async def create_permission(service: Service, _caller: Caller, request: Message)
     row = PermissionRow(request.parent, random_id(16), kind, asked.email_address, role)
     try:
         await service.store.write(permissions.insert, row)
-    except permissions.GranteeTaken as error:
+    except permissions.GranteeExists as error:
         who = asked.email_address or "everyone"
         text = (
             f"{who} has a permission for {request.parent}; change its role with UpdatePermission."
         )
         raise ApiError(Code.ALREADY_EXISTS, text, "GRANTEE_TAKEN") from error
-    except permissions.ModelGone as error:
+    except permissions.ModelNotFound as error:
         raise hidden(request.parent) from error
     return shapes.permission(row)
 
@@ -79,7 +79,7 @@ async def update_permission(service: Service, _caller: Caller, request: Message)
     if wrong:
         raise invalid(wrong)
     role = Role(_enum_name(asked, "role"))
-    row = await service.store.write(permissions.change_role, model, permission_id, role)
+    row = await service.store.write(permissions.update_role, model, permission_id, role)
     if row is None:
         raise not_found(asked.name)
     if row.role == Role.OWNER:
@@ -90,7 +90,7 @@ async def update_permission(service: Service, _caller: Caller, request: Message)
 async def delete_permission(service: Service, _caller: Caller, request: Message) -> Message:
     """DeletePermission: anybody's but the owner's."""
     key = _split(request.name, "name")
-    if not await service.store.write(permissions.remove, *key):
+    if not await service.store.write(permissions.delete, *key):
         found = await service.store.read(permissions.find, *key)
         raise _owner_stays(request.name) if found else not_found(request.name)
     return messages.Empty()
@@ -101,7 +101,7 @@ async def transfer_ownership(service: Service, caller: Caller, request: Message)
     name, email = request.name, request.email_address
     if not is_email(email):
         raise invalid_field("email_address", f"{email!r} is not an e-mail address")
-    if await service.store.read(groups.exists, email):
+    if await service.store.read(permissions.has_group, email):
         raise invalid_field("email_address", f"{email} is a group; a model is owned by a person")
     heir = PermissionRow(name, random_id(16), GranteeType.USER, email, Role.OWNER)
     if not await service.store.write(permissions.transfer, heir, caller.own_grantees):

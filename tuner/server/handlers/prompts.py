@@ -53,7 +53,7 @@ async def find_runner(service: Service, name: str, method: str = "generateConten
 
 
 async def _tuned(service: Service, name: str) -> Runner:
-    row = await service.store.recall(models.find, name)
+    row = await service.store.read_cached(models.find, name)
     if row is None:
         raise hidden(name)
     if row.state != State.ACTIVE:

@@ -41,21 +41,21 @@ async def update_tuned_model(service: Service, _caller: Caller, request: Message
     base = service.engine.base_models.get(row.base_model)
     changes = checked_changes(request.tuned_model, list(request.update_mask.paths), row, base)
     if changes:
-        await service.store.about(name).write(models.change, name, changes, service.now_ms)
+        await service.store.topic(name).write(models.update, name, changes, service.now_ms)
     return await _now(service, name)
 
 
 async def delete_tuned_model(service: Service, _caller: Caller, request: Message) -> Message:
     """DeleteTunedModel: a tuning still under way is cancelled, everything about the model goes."""
     row = await service.store.read(models.find, request.name)
-    await service.store.about(request.name).write(models.remove, request.name)
+    await service.store.topic(request.name).write(models.delete, request.name)
     if row is not None:
         await service.scheduler.stop(row.uid)
     await service.scheduler.remove_unused_folders()
     return messages.Empty()
 
 
-def _page(connection: Transaction, page: Page, query: models.Query) -> Message:
+def _page(connection: Transaction, page: Page, query: models.ModelQuery) -> Message:
     found = models.page(connection, query, page.position, page.size + 1)
     shaped = [(position, shapes.tuned_model(row, steps)) for position, row, steps in found]
     shown, token = page.shown(shaped)
@@ -63,7 +63,7 @@ def _page(connection: Transaction, page: Page, query: models.Query) -> Message:
 
 
 async def _now(service: Service, name: str) -> Message:
-    found = await service.store.about(name).follow(growing.tuned_model, name)
+    found = await service.store.topic(name).read_tracked(growing.tuned_model, name)
     if found is None:
         raise hidden(name)
     return found.message

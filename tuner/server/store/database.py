@@ -1,70 +1,81 @@
-"""The database behind the service: opened, read and changed.
+"""Transactions on the service's database, with a cache of what was read.
 
-SQL stands in functions ``f(connection, ...)`` in the files beside this one; they run here, in a
-thread, each in one transaction.
+Functions ``f(connection, ...)`` in the modules beside this one hold the SQL. They run here, each in a
+transaction of its own, in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
+from tuner.errors import TunerError
 from tuner.server import telemetry
-from tuner.server.store import schema
-from tuner.server.store.connections import StoreFailed, StoreTaken
-from tuner.server.store.memory import Memory
-from tuner.server.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Hashable
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
-    from tuner.server.store.connections import Database
-
-__all__ = ["Store", "StoreFailed", "StoreTaken", "Topic", "Transaction", "open_store"]
-
-READERS = 4
+READER_THREADS = 4
+CACHE_S = 1.0
+MAX_TRACKED_READS = 256
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Transaction: TypeAlias = "Connection"
-"""What a function that the store runs gets first, for those outside who write one."""
+"""The first argument of every function that the store runs."""
 
 
-def open_store(folder: Path, database: str | None = None, *, alone: bool = False) -> Store:
-    """The database of the service in ``folder``, its tables brought to this version.
+class StoreFailed(TunerError):
+    """The database is damaged, full, locked, out of reach or from another version."""
 
-    Args:
-        folder: Where the weights are, and the SQLite file; made when missing.
-        database: ``postgresql://...``; None is SQLite in the folder.
-        alone: Refuse a PostgreSQL database that another service uses; a folder has a lock for that.
+    exit_code = 5
 
-    Raises:
-        InvalidInput: ``database`` is no such URL.
-        StoreFailed: It cannot be used.
+
+class StoreInUse(StoreFailed):
+    """Another service uses this database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open SQLite or PostgreSQL database.
+
+    Attributes:
+        name: A path or a URL without its password, for messages.
+        reader: Engine of read-only transactions, each on one snapshot of the data.
+        writer: Engine of write transactions, one at a time across all processes.
+        explain: Turns an error of the driver into one with a fix.
     """
-    if database is None:
-        opened = open_sqlite(folder / "service.db", alone=alone)
-    else:
-        from tuner.server.store.postgresql import open_postgresql
 
-        opened = open_postgresql(database, alone=alone)
-    try:
-        is_own = database is None
-        name = opened.run(opened.writer, schema.claim_folder, folder, is_own=is_own)
-    except StoreFailed:
-        opened.close()
-        raise
-    return Store(opened, folder / name)
+    name: str
+    reader: Engine
+    writer: Engine
+    explain: Callable[[DBAPIError], StoreFailed]
+
+    def run(self, engine: Engine, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run ``work(connection, ...)`` in one transaction of ``engine``. Raises StoreFailed."""
+        try:
+            with engine.connect() as connection, connection.begin():
+                return work(connection, *args, **kwargs)
+        except DBAPIError as error:
+            raise self.explain(error) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.reader.dispose()
+        self.writer.dispose()
 
 
 class Store:
-    """Reads run side by side, writes one after the other.
+    """Runs reads concurrently and writes one after the other.
 
     Attributes:
         name: The file or the URL, without a password.
@@ -76,23 +87,22 @@ class Store:
         self.name = database.name
         self.tunings = tunings
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._memory = Memory()
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="store-reader")
+        self._cache = ReadCache()
         self._changed = asyncio.Event()
-        self._taken: StoreTaken | None = None
-        self._is_taken = asyncio.Event()
+        self._lost: asyncio.Queue[StoreInUse] = asyncio.Queue()
 
     def run(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Change something, here and now: for those without an event loop."""
-        done: T = self._database.run(self._database.writer, work, *args, **kwargs)
-        return done
+        """Run a write transaction in this thread, for callers without an event loop."""
+        result: T = self._database.run(self._database.writer, work, *args, **kwargs)
+        return result
 
     async def read(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Read, as of one moment."""
+        """Run a read-only transaction."""
         run, engine = self._database.run, self._database.reader
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: run(engine, work, *args, **kwargs))
@@ -100,102 +110,178 @@ class Store:
     async def write(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Change something, whatever it is about: nothing is remembered after it."""
-        return await self.about("").write(work, *args, **kwargs)
+        """Run a write transaction and drop everything cached."""
+        return await self.topic("").write(work, *args, **kwargs)
 
-    async def recall(
+    async def read_cached(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Read from memory, which every write empties and nothing outlives by a second."""
-        return await self.about("").recall(work, *args, **kwargs)
+        """Return what was read within the last second, unless there was a write since."""
+        return await self.topic("").read_cached(work, *args, **kwargs)
 
-    def about(self, subject: str) -> Topic:
-        """The same for one subject, a tuned model's name: writes about others disturb no memory of it."""
-        return Topic(self, self._memory, subject)
+    def topic(self, name: str) -> Topic:
+        """Limit a write's effect on the cache to one topic, usually a tuned model's name."""
+        return Topic(self, self._cache, name)
 
-    async def change(self, subject: str, write: Callable[[], T]) -> T:
-        """Run a write after those asked for before, even if the caller is cancelled meanwhile."""
+    async def run_write(self, topic: str, write: Callable[[], T]) -> T:
+        """Queue a write; it is completed even if the caller is cancelled meanwhile."""
         started = time.monotonic()
         future = asyncio.get_running_loop().run_in_executor(self._writer, write)
-        future.add_done_callback(lambda done: self._note(subject, done))
-        future.add_done_callback(lambda _: telemetry.observe_write(time.monotonic() - started))
+        future.add_done_callback(lambda done: self._note_write(topic, started, done))
         return await asyncio.shield(future)
 
-    async def changed(self, timeout_s: float) -> None:
-        """Wait for the next write, or for the time to pass."""
+    async def wait_for_write(self, timeout_s: float) -> None:
+        """Return after the next write, or after ``timeout_s``."""
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
         except TimeoutError:
             return
 
-    async def until_taken(self) -> None:
-        """Wait, for ever if all is well, for the moment to leave.
+    async def wait_until_lost(self) -> None:
+        """Wait, for ever if all is well, until another service has taken the database.
 
         Raises:
-            StoreTaken: We lost the database for a while, and another service has it now.
+            StoreInUse: Our connection broke, and another service uses the database now.
         """
-        await self._is_taken.wait()
-        if self._taken:
-            raise self._taken
+        raise await self._lost.get()
 
     def close(self) -> None:
-        """Finish what was asked for, then let go of the database."""
+        """Complete what is queued, then close the database."""
         self._writer.shutdown()
         self._readers.shutdown()
         self._database.close()
 
-    def _note(self, subject: str, done: asyncio.Future[Any]) -> None:
-        self._memory.forget(subject)
+    def _note_write(self, topic: str, started: float, done: asyncio.Future[Any]) -> None:
+        self._cache.invalidate(topic)
         self._changed.set()
         self._changed = asyncio.Event()
+        telemetry.observe_write(time.monotonic() - started)
         error = None if done.cancelled() else done.exception()
-        if isinstance(error, StoreTaken):
-            self._taken = error
-            self._is_taken.set()
+        if isinstance(error, StoreInUse):
+            self._lost.put_nowait(error)
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """The store, as far as one subject goes."""
+    """Reads and writes about one subject: a write drops only what is cached about that subject."""
 
     _store: Store
-    _memory: Memory
-    _subject: str
+    _cache: ReadCache
+    _name: str
 
     async def write(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Change something. Once asked for it happens, even if the caller is cancelled meanwhile."""
+        """Run a write transaction; it is completed even if the caller is cancelled meanwhile."""
         run = self._store.run
-        return await self._store.change(self._subject, lambda: run(work, *args, **kwargs))
+        return await self._store.run_write(self._name, lambda: run(work, *args, **kwargs))
 
-    async def recall(
+    async def read_cached(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Read from memory what was read within a second, and before no write about the subject.
+        """Return what was read within the last second, unless there was a write since.
 
-        The second is for other processes: ``tuner keys`` changes the same database.
+        It expires because other processes, such as ``tuner keys``, change the same database.
         """
-        question = (work, args, *kwargs.items())
-        answer: T = await self._memory.recall(
-            self._subject, question, lambda: self._store.read(work, *args, **kwargs)
+        key = (work, args, *kwargs.items())
+        result: T = await self._cache.get(
+            self._name, key, lambda: self._store.read(work, *args, **kwargs)
         )
-        return answer
+        return result
 
-    async def follow(
+    async def read_tracked(
         self,
         work: Callable[Concatenate[Connection, T | None, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Read from memory what only this process changes, for however long it did not.
+        """Return what was read after the last write of this process, however long ago.
 
-        The second argument of ``work`` is its last answer or None: it need read only what is new.
+        Only for data that no other process changes. The second argument of ``work`` is its previous
+        result or None, so that it reads only what is new.
         """
 
-        async def ask(before: Any) -> Any:
-            return await self._store.read(work, before, *args, **kwargs)
+        async def read(previous: Any) -> Any:
+            return await self._store.read(work, previous, *args, **kwargs)
 
-        question = (work, args, *kwargs.items())
-        answer: T = await self._memory.follow(self._subject, question, ask)
-        return answer
+        key = (work, args, *kwargs.items())
+        result: T = await self._cache.get_tracked(self._name, key, read)
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class _TrackedRead:
+    """A read that is repeated: its previous result, and the current one unless invalidated."""
+
+    topic: str
+    previous: Any = None
+    current: asyncio.Task[Any] | None = None
+
+
+class ReadCache:
+    """Results of reads by topic, until the topic is invalidated; the topic ``""`` is everything.
+
+    Concurrent requests for one key share one read. Belongs to one event loop.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._recent: dict[str, dict[Hashable, asyncio.Task[Any]]] = {}
+        self._tracked: OrderedDict[Hashable, _TrackedRead] = OrderedDict()
+
+    async def get(
+        self, topic: str, key: Hashable, read: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Return a result that is at most ``CACHE_S`` old."""
+        now = self._clock()
+        if now - self._since >= CACHE_S:
+            self._recent, self._since = {}, now
+        known = self._recent.setdefault(topic, {})
+        task = known.get(key)
+        if task is None or _has_failed(task):
+            task = known[key] = _start(read())
+        return task.result() if task.done() else await asyncio.shield(task)
+
+    async def get_tracked(
+        self, topic: str, key: Hashable, read: Callable[[Any], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Return a result that holds until ``topic`` is invalidated.
+
+        ``read`` is given the previous result or None.
+        """
+        entry = self._tracked.get(key)
+        if entry is None:
+            entry = self._tracked[key] = _TrackedRead(topic)
+            if len(self._tracked) > MAX_TRACKED_READS:
+                self._tracked.popitem(last=False)
+        else:
+            self._tracked.move_to_end(key)
+        if entry.current is None or _has_failed(entry.current):
+            entry.current = _start(read(entry.previous))
+        task = entry.current
+        return task.result() if task.done() else await asyncio.shield(task)
+
+    def invalidate(self, topic: str) -> None:
+        """Drop what is cached about a topic, and what is being read about it right now."""
+        if topic:
+            self._recent.pop(topic, None)
+            self._recent.pop("", None)
+        else:
+            self._recent = {}
+        for entry in self._tracked.values():
+            if not topic or entry.topic == topic:
+                task = entry.current
+                if task is not None and task.done() and not _has_failed(task):
+                    entry.previous = task.result()
+                entry.current = None
+
+
+def _start(read: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    task = asyncio.create_task(read)
+    task.add_done_callback(_has_failed)  # marks its error as seen, should every caller be cancelled
+    return task
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -1,14 +1,14 @@
-"""Operations, as rows read together with the model they make."""
+"""Operations, as rows read together with the tuned model they create."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, func, select, update
+import sqlalchemy as sa
 
 from tuner.server.store import models
-from tuner.server.store.tables import operation, permission, queue
+from tuner.server.store.schema import operation_table, permission_table, queue_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ CANCELLED = 1  # google.rpc.Code
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """One tuning as somebody watches it; ``error_code`` 0 is no error."""
+    """The state of a tuning as clients see it; ``error_code`` 0 means no error."""
 
     name: str
     total_steps: int
@@ -36,13 +36,11 @@ class OperationRow:
 
 
 def find(connection: Connection, name: str, after: int = 0) -> OperationRow | None:
-    """One operation with the snapshots beyond a step; None also when somebody deleted it."""
-    asked = select(operation).where(operation.c.name == name, operation.c.forgotten.is_(False))
-    found = connection.execute(asked).first()
-    if found is None:
-        return None
-    (row,) = models.all_with_snapshots(connection, [found.model], after)
-    return _row(found, *row)
+    """Return an operation with its snapshots after a step; None if there is none or it was deleted."""
+    table = operation_table.c
+    select = sa.select(operation_table).where(table.name == name, table.forgotten.is_(False))
+    found = connection.execute(select).first()
+    return None if found is None else _rows(connection, [found], after)[0]
 
 
 def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
@@ -53,54 +51,56 @@ def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
     before: int,
     size: int,
 ) -> list[tuple[int, OperationRow]]:
-    """The newest operations older than position ``before`` (0: all), each with its position.
+    """Return the newest operations older than position ``before`` (0: all), each with its position.
 
-    Those of one model, or with ``model`` empty those of every model shared with a grantee.
+    Those of one model or, with ``model`` empty, of every model shared with one of ``grantees``.
     """
-    shared = select(permission.c.model).where(permission.c.grantee.in_(grantees))
-    which = operation.c.model == model if model else operation.c.model.in_(shared)
-    asked = select(operation).where(which, operation.c.forgotten.is_(False))
+    table = operation_table.c
+    shared = sa.select(permission_table.c.model).where(permission_table.c.grantee.in_(grantees))
+    which = table.model == model if model else table.model.in_(shared)
+    select = sa.select(operation_table).where(which, table.forgotten.is_(False))
     if done is not None:
-        asked = asked.where(operation.c.done.is_(done))
+        select = select.where(table.done.is_(done))
     if before:
-        asked = asked.where(operation.c.position < before)
-    found = connection.execute(asked.order_by(operation.c.position.desc()).limit(size)).all()
-    rows = models.all_with_snapshots(connection, [row.model for row in found])
-    return [(row.position, _row(row, *of_model)) for row, of_model in zip(found, rows, strict=True)]
-
-
-def of_model(connection: Connection, model: str) -> str | None:
-    """The name of a model's operation."""
-    asked = select(operation.c.name).where(operation.c.model == model)
-    return connection.execute(asked).scalar_one_or_none()
+        select = select.where(table.position < before)
+    found = connection.execute(select.order_by(table.position.desc()).limit(size)).all()
+    rows = _rows(connection, found)
+    return [(each.position, row) for each, row in zip(found, rows, strict=True)]
 
 
 def counts(connection: Connection, now_ms: int) -> dict[str, int]:
-    """How many tunings wait, run, and ended one way or another."""
-    held = case((queue.c.lease_until_ms > now_ms, "running"), else_="queued")
-    waits = select(held, func.count()).group_by(held)
-    code = operation.c.error_code
-    how = case((code == 0, "succeeded"), (code == CANCELLED, "cancelled"), else_="failed")
-    ended = select(how, func.count()).where(operation.c.done).group_by(how)
-    found = {state: count for each in (waits, ended) for state, count in connection.execute(each)}
+    """Return the number of tunings in each of ``STATES``."""
+    leased = sa.case((queue_table.c.lease_until_ms > now_ms, "running"), else_="queued")
+    code = operation_table.c.error_code
+    ended = sa.case((code == 0, "succeeded"), (code == CANCELLED, "cancelled"), else_="failed")
+    selects = (
+        sa.select(leased, sa.func.count()).group_by(leased),
+        sa.select(ended, sa.func.count()).where(operation_table.c.done).group_by(ended),
+    )
+    found = {state: count for each in selects for state, count in connection.execute(each)}
     return {state: found.get(state, 0) for state in STATES}
 
 
-def forget(connection: Connection, name: str) -> None:
-    """Hide an operation; the tuning goes on."""
-    connection.execute(update(operation).where(operation.c.name == name).values(forgotten=True))
+def hide(connection: Connection, name: str) -> None:
+    """Make an operation invisible; its tuning goes on."""
+    which = operation_table.c.name == name
+    connection.execute(sa.update(operation_table).where(which).values(forgotten=True))
 
 
-def _row(
-    found: Row[tuple[object, ...]], of_model: ModelRow, steps: Sequence[SnapshotRow]
-) -> OperationRow:
-    return OperationRow(
-        found.name,
-        found.total_steps,
-        found.completed_steps,
-        found.done,
-        found.error_code,
-        found.error_message,
-        of_model,
-        tuple(steps),
-    )
+def _rows(
+    connection: Connection, found: Sequence[Row[tuple[object, ...]]], after: int = 0
+) -> list[OperationRow]:
+    with_snapshots = models.with_snapshots(connection, [each.model for each in found], after)
+    return [
+        OperationRow(
+            each.name,
+            each.total_steps,
+            each.completed_steps,
+            each.done,
+            each.error_code,
+            each.error_message,
+            model,
+            tuple(snapshots),
+        )
+        for each, (model, snapshots) in zip(found, with_snapshots, strict=True)
+    ]

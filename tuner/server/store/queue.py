@@ -1,8 +1,8 @@
-"""Tunings that wait or run: enqueued, claimed with a lease, reported on, ended.
+"""The queue of tunings: added, claimed with a lease, progress recorded, ended.
 
-Every claim raises the row's epoch, and every write of a running tuning names the epoch it was
-claimed with. A worker thought dead, whose task another one took over or somebody cancelled, gets
-Fenced and changes nothing. An operation is done when its row here is gone, in one transaction.
+Every claim increments the task's epoch, and every write of a running tuning names the epoch of its
+claim (a fencing token): a worker whose task was claimed again, cancelled or deleted gets ClaimLost and
+changes nothing. An operation becomes done in the transaction that removes its task.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import CursorResult, delete, func, select, update
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from tuner.server.store import models, permissions
-from tuner.server.store.tables import model, operation, queue, snapshot
+from tuner.server.store.schema import model_table, operation_table, queue_table, snapshot_table
 from tuner.types import Example, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult
 
     from tuner.server.store.models import ModelRow, SnapshotRow
     from tuner.server.store.permissions import PermissionRow
 
-
-MOST_SNAPSHOTS = 1000  # of one tuning: an answer, and a page of ten, stay below gRPC's usual 4 MiB
+# Keeps an answer, and a page of ten models, below the 4 MiB that gRPC clients accept by default.
+MAX_SNAPSHOTS = 1000
 
 
 class NameTaken(Exception):
@@ -36,24 +36,36 @@ class NameTaken(Exception):
 
 
 class QueueFull(Exception):
-    """The key has as many tasks as it may have."""
+    """The API key has as many tasks as it may have."""
 
 
-class Fenced(Exception):
-    """The task belongs to somebody else by now, was cancelled or deleted."""
+class ClaimLost(Exception):
+    """The task was claimed by another worker, cancelled or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTuning:
+    """The rows of a new tuning; ``parent_uid`` is the tuned model it starts from, or empty."""
+
+    model: ModelRow
+    owner: PermissionRow
+    operation_name: str
+    total_steps: int
+    examples: bytes = field(repr=False)
+    parent_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Who asks, by the id of a key, and how many tasks they may have; None is any number."""
+    """How many tasks one API key, given by its id, may have; None means any number."""
 
-    key: str = ""
-    most: int | None = None
+    key_id: str = ""
+    max_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A task to work on; ``completed_steps`` were reported before."""
+    """A task to work on; ``completed_steps`` were recorded before."""
 
     model: ModelRow
     epoch: int
@@ -62,45 +74,38 @@ class Claim:
     examples: tuple[Example, ...] = field(repr=False)
 
 
-def pack(examples: Sequence[Example]) -> bytes:
-    """Examples as they are stored: compressed JSON, about a third of their size."""
+def pack_examples(examples: Sequence[Example]) -> bytes:
+    """Return examples as they are stored: compressed JSON, about a third of their size."""
     rows = [(each.text_input, each.output) for each in examples]
     return zlib.compress(orjson.dumps(rows), level=1)
 
 
-def unpack(packed: bytes) -> tuple[Example, ...]:
-    """What ``pack`` was given."""
+def unpack_examples(packed: bytes) -> tuple[Example, ...]:
+    """Return the examples that ``pack_examples`` was given."""
     return tuple(Example(*row) for row in orjson.loads(zlib.decompress(packed)))
 
 
-def enqueue(  # noqa: PLR0913, PLR0917  (four rows that belong together)
-    connection: Connection,
-    row: ModelRow,
-    owner: PermissionRow,
-    operation_name: str,
-    total_steps: int,
-    parent_uid: str,
-    packed: bytes,
-    quota: Quota = Quota(),
-) -> None:
-    """Make a tuned model, its operation, its owner and its place in the queue.
+def add(connection: Connection, new: NewTuning, quota: Quota = Quota()) -> None:
+    """Create a tuned model with its owner, its operation and its task.
 
     Raises:
-        NameTaken: There is such a model; that is told to who has no more room, too.
+        NameTaken: There is such a model. Checked first: repeating a creation gets this error even
+            when the queue is full.
         QueueFull: The quota is used up.
     """
     try:
-        models.insert(connection, row)
+        models.insert(connection, new.model)
     except IntegrityError as error:
         raise NameTaken from error
-    if quota.most is not None and count_of(connection, quota.key) >= quota.most:
+    own = sa.select(sa.func.count()).where(queue_table.c.key == quota.key_id)
+    if quota.max_tasks is not None and connection.execute(own).scalar_one() >= quota.max_tasks:
         raise QueueFull
-    permissions.insert(connection, owner)
+    permissions.insert(connection, new.owner)
     connection.execute(
-        operation.insert().values(
-            name=operation_name,
-            model=row.name,
-            total_steps=total_steps,
+        operation_table.insert().values(
+            name=new.operation_name,
+            model=new.model.name,
+            total_steps=new.total_steps,
             completed_steps=0,
             done=False,
             error_code=0,
@@ -108,77 +113,79 @@ def enqueue(  # noqa: PLR0913, PLR0917  (four rows that belong together)
             forgotten=False,
         )
     )
-    task = {"model": row.name, "uid": row.uid, "parent_uid": parent_uid, "examples": packed}
-    connection.execute(queue.insert().values(**task, key=quota.key, epoch=0, lease_until_ms=0))
+    connection.execute(
+        queue_table.insert().values(
+            model=new.model.name,
+            uid=new.model.uid,
+            key=quota.key_id,
+            epoch=0,
+            lease_until_ms=0,
+            parent_uid=new.parent_uid,
+            examples=new.examples,
+        )
+    )
 
 
 def count(connection: Connection) -> int:
-    """Tasks that wait or run."""
-    return connection.execute(select(func.count()).select_from(queue)).scalar_one()
-
-
-def count_of(connection: Connection, key: str) -> int:
-    """Tasks that wait or run, and were asked for with one key."""
-    asked = select(func.count()).select_from(queue).where(queue.c.key == key)
-    return connection.execute(asked).scalar_one()
+    """Return the number of tasks that wait or run."""
+    return connection.execute(sa.select(sa.func.count()).select_from(queue_table)).scalar_one()
 
 
 def claim(connection: Connection, now_ms: int, lease_ms: int) -> Claim | None:
-    """Take the oldest task that nobody holds, for ``lease_ms``."""
-    free = select(queue).where(queue.c.lease_until_ms <= now_ms).order_by(queue.c.position)
-    task = connection.execute(free.limit(1)).first()
+    """Lease the oldest task without a valid lease, for ``lease_ms``."""
+    is_free = queue_table.c.lease_until_ms <= now_ms
+    free = sa.select(queue_table).where(is_free).order_by(queue_table.c.position).limit(1)
+    task = connection.execute(free).first()
     if task is None:
         return None
-    epoch = task.epoch + 1
-    taken = update(queue).where(queue.c.uid == task.uid, queue.c.epoch == task.epoch)
-    held: CursorResult[object] = connection.execute(
-        taken.values(epoch=epoch, lease_until_ms=now_ms + lease_ms)
+    lease = sa.update(queue_table).where(queue_table.c.uid == task.uid)
+    lease = lease.values(epoch=task.epoch + 1, lease_until_ms=now_ms + lease_ms)
+    connection.execute(lease)
+    first = sa.update(model_table).where(
+        model_table.c.uid == task.uid, model_table.c.start_ms.is_(None)
     )
-    if held.rowcount == 0:
-        return None
-    started = update(model).where(model.c.uid == task.uid, model.c.start_ms.is_(None))
-    connection.execute(started.values(start_ms=now_ms))
+    connection.execute(first.values(start_ms=now_ms))
     row = models.find(connection, task.model)
-    if row is None:  # a foreign key says otherwise
-        return None
-    steps = select(operation.c.completed_steps).where(operation.c.model == task.model)
+    if row is None:
+        return None  # unreachable: deleting the model deletes its task
+    steps = sa.select(operation_table.c.completed_steps).where(operation_table.c.model == row.name)
     completed = connection.execute(steps).scalar_one()
-    return Claim(row, epoch, task.parent_uid, completed, unpack(task.examples))
+    examples = unpack_examples(task.examples)
+    return Claim(row, task.epoch + 1, task.parent_uid, completed, examples)
 
 
 def record(
     connection: Connection, claimed: Claim, steps: Sequence[SnapshotRow], lease_until_ms: int
 ) -> None:
-    """Add steps not reported before, and keep the task until ``lease_until_ms``. Raises Fenced."""
-    _fence(connection, claimed, lease_until_ms)
-    name = claimed.model.name
-    columns = operation.c.completed_steps, operation.c.total_steps
-    known, total = connection.execute(select(*columns).where(operation.c.model == name)).one()
-    new = {each.step: each for each in steps if each.step > known}
+    """Add the steps that are new, and extend the lease to ``lease_until_ms``. Raises ClaimLost."""
+    which = queue_table.c.uid == claimed.model.uid, queue_table.c.epoch == claimed.epoch
+    lease = sa.update(queue_table).where(*which).values(lease_until_ms=lease_until_ms)
+    extended: CursorResult[object] = connection.execute(lease)
+    if extended.rowcount == 0:
+        raise ClaimLost
+    name, table = claimed.model.name, operation_table.c
+    select = sa.select(table.completed_steps, table.total_steps).where(table.model == name)
+    completed, total = connection.execute(select).one()
+    new = {each.step: each for each in steps if each.step > completed}
     rows = [asdict(each) | {"model": name} for each in new.values() if _is_kept(each.step, total)]
     if rows:
-        connection.execute(snapshot.insert(), rows)
+        connection.execute(snapshot_table.insert(), rows)
     if new:
-        progress = update(operation).where(operation.c.model == name)
+        progress = sa.update(operation_table).where(table.model == name)
         connection.execute(progress.values(completed_steps=max(new)))
 
 
-def release(connection: Connection, claimed: Claim) -> None:
-    """Give the task back to the queue, for the next one to go on with. Raises Fenced."""
-    _fence(connection, claimed, 0)
-
-
 def release_all(connection: Connection) -> None:
-    """Give every task back: only for the one process that holds the folder's lock."""
-    connection.execute(update(queue).values(lease_until_ms=0))
+    """End every lease: only for the one process that holds the service's lock."""
+    connection.execute(sa.update(queue_table).values(lease_until_ms=0))
 
 
 def succeed(
     connection: Connection, claimed: Claim, steps: Sequence[SnapshotRow], now_ms: int
 ) -> None:
-    """The tuning worked: the model is ACTIVE, the operation done. Raises Fenced."""
+    """Make the model ACTIVE and the operation done. Raises ClaimLost."""
     record(connection, claimed, steps, now_ms)
-    _end(connection, claimed.model.name, State.ACTIVE, now_ms)
+    _end(connection, claimed.model.name, State.ACTIVE, (0, ""), now_ms)
 
 
 def fail(
@@ -188,46 +195,36 @@ def fail(
     error: tuple[int, str],
     now_ms: int,
 ) -> None:
-    """The tuning did not work: ``error`` is a status code and a text. Raises Fenced."""
+    """End a tuning with ``error``, a status code and a message. Raises ClaimLost."""
     record(connection, claimed, steps, now_ms)
-    _end(connection, claimed.model.name, State.FAILED, now_ms, error)
+    _end(connection, claimed.model.name, State.FAILED, error, now_ms)
 
 
-def cancel(connection: Connection, name: str, error: tuple[int, str], now_ms: int) -> bool:
-    """End a task, waiting or running; False when it had ended before."""
-    waits = select(queue.c.position).where(queue.c.model == name)
-    if connection.execute(waits).first() is None:
+def cancel(connection: Connection, model: str, error: tuple[int, str], now_ms: int) -> bool:
+    """End a task that waits or runs with ``error``; return whether there was one."""
+    task = sa.select(queue_table.c.position).where(queue_table.c.model == model)
+    if connection.execute(task).first() is None:
         return False
-    _end(connection, name, State.FAILED, now_ms, error)
+    _end(connection, model, State.FAILED, error, now_ms)
     return True
 
 
-def parent_uids(connection: Connection) -> set[str]:
-    """Folders of models, deleted perhaps, that a waiting or running task goes on from."""
-    return set(connection.scalars(select(queue.c.parent_uid)))
+def list_parent_uids(connection: Connection) -> set[str]:
+    """Return the folders of the models, perhaps deleted, that tasks start from."""
+    return set(connection.scalars(sa.select(queue_table.c.parent_uid)))
 
 
 def _is_kept(step: int, total: int) -> bool:
-    """Whether a step becomes a snapshot: the first, the last, and evenly spread ones between them."""
-    return step in {1, total} or step % -(-total // MOST_SNAPSHOTS) == 0
-
-
-def _fence(connection: Connection, claimed: Claim, lease_until_ms: int) -> None:
-    mine = update(queue).where(queue.c.uid == claimed.model.uid, queue.c.epoch == claimed.epoch)
-    if connection.execute(mine.values(lease_until_ms=lease_until_ms)).rowcount == 0:
-        raise Fenced
+    """Whether a step becomes a snapshot: the first, the last, and evenly spread ones between."""
+    return step in {1, total} or step % -(-total // MAX_SNAPSHOTS) == 0
 
 
 def _end(
-    connection: Connection,
-    name: str,
-    state: State,
-    now_ms: int,
-    error: tuple[int, str] = (0, ""),
+    connection: Connection, model: str, state: State, error: tuple[int, str], now_ms: int
 ) -> None:
     code, message = error
-    connection.execute(delete(queue).where(queue.c.model == name))
-    ended = update(operation).where(operation.c.model == name)
-    connection.execute(ended.values(done=True, error_code=code, error_message=message))
-    times = {"complete_ms": now_ms, "update_ms": now_ms}
-    connection.execute(update(model).where(model.c.name == name).values(state=state, **times))
+    connection.execute(sa.delete(queue_table).where(queue_table.c.model == model))
+    operation = sa.update(operation_table).where(operation_table.c.model == model)
+    connection.execute(operation.values(done=True, error_code=code, error_message=message))
+    change = sa.update(model_table).where(model_table.c.name == model)
+    connection.execute(change.values(state=state, complete_ms=now_ms, update_ms=now_ms))

@@ -1,4 +1,4 @@
-"""SQLite as the store: one file, readable by its owner only."""
+"""SQLite as the service's database: one file, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -10,43 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
 
-from tuner.server.store import schema
-from tuner.server.store.connections import Database, StoreFailed
+from tuner.server.store.database import Database, StoreFailed
+from tuner.server.store.schema import WEIGHTS_FOLDER, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.exc import DBAPIError
 
 BUSY_TIMEOUT_MS = 30_000
-FIXES = {
+FIXES = {  # by a part of SQLite's message
     "malformed": "move it aside and restore a copy; without one the service starts empty",
     "not a database": "move it aside; the service starts empty without it",
-    "full": "make room on that disk; nothing was changed",
-    "disk I/O error": "is the disk full or failing? nothing was changed",
-    "readonly": "let this account write the file and its folder",
-    "unable to open": "let this account write the file and its folder",
-    "already exists": "another program has tables there: name another folder with --home",
+    "full": "free space on that disk; nothing was changed",
+    "disk I/O error": "check whether the disk is full or failing; nothing was changed",
+    "readonly": "allow this account to write the file and its folder",
+    "unable to open": "allow this account to write the file and its folder",
+    "already exists": "another program has tables there: choose another folder with --home",
     "locked": "another program holds it: end that program",
 }
 
 
-def open_sqlite(path: Path, *, alone: bool) -> Database:
-    """The file, made when missing and brought to this version's tables.
+def open_sqlite(path: Path, *, exclusive: bool) -> Database:
+    """Open the file, creating or upgrading its tables.
 
     Raises:
-        StoreFailed: It is damaged, not to be written, or a newer tuner made it.
+        StoreFailed: It is damaged, cannot be written, or was written by a newer tuner.
     """
     _check_file(path)
     database = Database(
-        str(path), _engine(path, "BEGIN"), _engine(path, "BEGIN IMMEDIATE"), partial(_explain, path)
+        str(path),
+        reader=_engine(path, "BEGIN"),
+        writer=_engine(path, "BEGIN IMMEDIATE"),
+        explain=lambda error: _failure(path, str(error.orig)),
     )
-    # Foreign keys are off meanwhile: a table put in another's place must not take its rows along.
+    # Without foreign keys: otherwise replacing a table would delete the rows that refer to it.
     upgrader = _engine(path, "BEGIN IMMEDIATE", foreign_keys="OFF")
     try:
         database.run(upgrader, _check_content, path)
-        database.run(upgrader, schema.prepare, str(path), partial(_save, path, alone=alone))
+        back_up = partial(_back_up, path, exclusive=exclusive)
+        database.run(upgrader, prepare, str(path), back_up)
     except StoreFailed:
         database.close()
         raise
@@ -61,25 +64,25 @@ def _check_file(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
     except OSError as error:
-        fix = "name a folder you may write with --home"
+        fix = "choose a folder that this account may write, with --home"
         raise StoreFailed(f"{path}: {error.strerror}", fix) from error
-    weights = path.parent / schema.TUNINGS
+    weights = path.parent / WEIGHTS_FOLDER
     if not is_new and not path.stat().st_size and weights.is_dir() and any(weights.iterdir()):
-        what = f"{path}: damaged: it is empty, and {weights} beside it is not"
+        what = f"{path}: damaged: it is empty, but {weights} beside it is not"
         raise StoreFailed(what, FIXES["malformed"])
 
 
 def _engine(path: Path, begin: str, foreign_keys: str = "ON") -> Engine:
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
 
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we begin our own transactions
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by the listener below
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA foreign_keys={foreign_keys}")
 
-    event.listen(engine, "connect", prepare)
+    event.listen(engine, "connect", configure)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
@@ -87,27 +90,30 @@ def _engine(path: Path, begin: str, foreign_keys: str = "ON") -> Engine:
 def _check_content(connection: Connection, path: Path) -> None:
     health = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if health != "ok":
-        raise _told(path, f"malformed: {health.splitlines()[-1]}")
+        raise _failure(path, f"malformed: {health.splitlines()[-1]}")
 
 
-def _save(path: Path, version: int, *, alone: bool) -> None:
-    """Keep a copy of the file before its tables change; not under the feet of a service."""
-    if not alone and _is_served(path.parent):
+def _back_up(path: Path, version: int, *, exclusive: bool) -> None:
+    """Copy the file before its tables change; refuse while an older service uses it."""
+    if not exclusive and _is_locked(path.parent):
         what = f"{path}: a running service of an older tuner uses it (schema {version})"
-        raise StoreFailed(what, "start that service anew: tuner serve --stop, then tuner serve")
+        raise StoreFailed(what, "restart that service: tuner serve --stop, then tuner serve")
     copy = path.with_name(f"{path.name}.schema-{version}")
-    aside = copy.with_name(f"{copy.name}.new")
-    aside.unlink(missing_ok=True)
-    aside.touch(mode=0o600)
+    partial_copy = copy.with_name(f"{copy.name}.new")
+    partial_copy.unlink(missing_ok=True)
+    partial_copy.touch(mode=0o600)
     try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(aside)) as target:
+        with (
+            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(partial_copy)) as target,
+        ):
             source.backup(target)
     except sqlite3.Error as error:
-        raise _told(path, f"no copy could be made before its tables change: {error}") from error
-    aside.replace(copy)
+        raise _failure(path, f"it could not be copied before its upgrade: {error}") from error
+    partial_copy.replace(copy)
 
 
-def _is_served(folder: Path) -> bool:
+def _is_locked(folder: Path) -> bool:
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -116,11 +122,7 @@ def _is_served(folder: Path) -> bool:
     return False
 
 
-def _explain(path: Path, error: DBAPIError) -> StoreFailed:
-    return _told(path, str(error.orig))
-
-
-def _told(path: Path, problem: str) -> StoreFailed:
-    fix = next((fix for sign, fix in FIXES.items() if sign in problem), "")
+def _failure(path: Path, problem: str) -> StoreFailed:
+    fix = next((fix for text, fix in FIXES.items() if text in problem), "")
     damaged = "damaged: " if "malformed" in problem or "not a database" in problem else ""
     return StoreFailed(f"{path}: {damaged}{problem.splitlines()[0]}", fix)

@@ -16,9 +16,8 @@ from sqlalchemy import inspect, text
 
 from tests.fakes import postgresql
 from tuner.server import lifecycle
-from tuner.server.store import groups, keys, models, operations, permissions, queue, schema, tables
-from tuner.server.store.connections import StoreFailed
-from tuner.server.store.database import open_store
+from tuner.server.store import models, open_store, operations, permissions, queue, schema
+from tuner.server.store.database import StoreFailed
 from tuner.types import Example
 
 pytestmark = pytest.mark.slow
@@ -39,7 +38,7 @@ def dump(path):
 
 
 def test_a_database_of_the_first_version_is_taken_over_whole(old):
-    with closing(open_store(old, alone=True)) as store:
+    with closing(open_store(old, exclusive=True)) as store:
         assert store.tunings == old / "tunings"
         done = store.run(operations.find, "tunedModels/done/operations/uiddone")
         assert (done.done, done.model.state, done.model.display_name) == (
@@ -62,25 +61,29 @@ def test_a_database_of_the_first_version_is_taken_over_whole(old):
 
 
 def test_the_groups_that_old_keys_named_are_groups_now(old):
-    with closing(open_store(old, alone=True)) as store:
-        found = {row.email_address: row.members for row in store.run(groups.all_groups)}
+    with closing(open_store(old, exclusive=True)) as store:
+        found = {row.email_address: row.members for row in store.run(permissions.list_groups)}
         assert found == {
             "lab@example.com": ("ana@example.com",),
             "team@example.com": ("ana@example.com", "ben@example.com"),
         }
-        assert [row.id for row in store.run(keys.all_keys)] == ["a" * 10, "b" * 10, "c" * 10]
-        assert store.run(keys.find, "a" * 10).salt == b"\x00\x01salt"
+        assert [row.id for row in store.run(permissions.list_keys)] == [
+            "a" * 10,
+            "b" * 10,
+            "c" * 10,
+        ]
+        assert store.run(permissions.find_key, "a" * 10).salt == b"\x00\x01salt"
 
 
 def test_a_copy_of_the_old_file_is_kept(old):
     before = dump(old / "service.db")
-    open_store(old, alone=True).close()
+    open_store(old, exclusive=True).close()
     assert dump(old / "service.db.schema-1") == before
     assert (old / "service.db.schema-1").stat().st_mode & 0o077 == 0
 
 
 def test_a_new_name_is_not_the_position_of_a_removed_one(old):
-    with closing(open_store(old, alone=True)) as store:
+    with closing(open_store(old, exclusive=True)) as store:
         row = store.run(models.find, "tunedModels/done")
         store.run(models.insert, type(row)(**{**as_dict(row), "name": "tunedModels/n", "uid": "n"}))
         asked = "SELECT position FROM model WHERE uid = 'n'"
@@ -93,31 +96,31 @@ def as_dict(row):
 
 def differences(connection):
     context = MigrationContext.configure(connection, opts={"compare_type": True})
-    return compare_metadata(context, tables.metadata)
+    return compare_metadata(context, schema.metadata)
 
 
 def test_the_steps_from_nothing_lead_to_the_tables_as_they_are_declared(tmp_path):
     with closing(open_store(tmp_path)) as store:
 
         def rebuild(connection):
-            tables.metadata.drop_all(connection)
+            schema.metadata.drop_all(connection)
             schema.upgrade(connection)
             return differences(connection), inspect(connection).get_table_names()
 
         found, names = store.run(rebuild)
     assert found == []
-    assert set(names) - {"sqlite_sequence"} == set(tables.metadata.tables)
+    assert set(names) - {"sqlite_sequence"} == set(schema.metadata.tables)
 
 
 def test_on_postgresql_the_steps_lead_to_the_same_tables(tmp_path, postgres):
-    with closing(open_store(tmp_path, postgresql.new_database(postgres), alone=True)) as store:
+    with closing(open_store(tmp_path, postgresql.new_database(postgres), exclusive=True)) as store:
 
         def rebuild(connection):
-            tables.metadata.drop_all(connection)
+            schema.metadata.drop_all(connection)
             schema.upgrade(connection, to=1)
             connection.execute(text(OLD_KEY))
             schema.upgrade(connection)
-            return differences(connection), groups.of_person(connection, "ana@example.com")
+            return differences(connection), permissions.groups_of(connection, "ana@example.com")
 
         assert store.run(rebuild) == ([], ("team@example.com",))
 
@@ -129,7 +132,7 @@ INSERT INTO key VALUES
 
 
 def test_the_newest_step_is_the_version_this_tuner_knows():
-    steps = {path.stem for path in (schema.MIGRATIONS / "versions").glob("version_*.py")}
+    steps = {path.stem for path in schema.MIGRATIONS.glob("version_*.py")}
     assert steps == {f"version_{number}" for number in range(1, schema.VERSION + 1)}
 
 
@@ -141,7 +144,7 @@ def test_a_schema_we_do_not_know_is_refused_in_one_line_and_left_alone(tmp_path,
         connection.commit()
     before = dump(tmp_path / "service.db")
     with pytest.raises(StoreFailed, match=f"schema {said}") as caught:
-        open_store(tmp_path, alone=True)
+        open_store(tmp_path, exclusive=True)
     assert "\n" not in caught.value.what
     assert caught.value.fix
     assert dump(tmp_path / "service.db") == before
@@ -159,7 +162,7 @@ def test_keys_leave_the_tables_of_a_running_older_service_alone(old):
 def test_a_current_database_is_opened_without_alembic(tmp_path):
     open_store(tmp_path).close()
     code = (
-        "import sys; from pathlib import Path; from tuner.server.store.database import open_store;"
+        "import sys; from pathlib import Path; from tuner.server.store import open_store;"
         f"open_store(Path({str(tmp_path)!r})).close(); sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -169,7 +172,7 @@ KILLED_AT_EVERY_STATEMENT = """
 import os, shutil, signal, sys
 from pathlib import Path
 from sqlalchemy import Engine, event
-from tuner.server.store.database import open_store
+from tuner.server.store import open_store
 from alembic import command, config, op  # loaded once, not in every child
 
 folder, at = Path(sys.argv[1]), 0
@@ -184,7 +187,7 @@ while True:
             if seen == at:
                 os.kill(os.getpid(), signal.SIGKILL)
             seen += 1
-        open_store(copy, alone=True).close()
+        open_store(copy, exclusive=True).close()
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         break
@@ -210,5 +213,5 @@ def test_a_migration_killed_at_any_statement_leaves_the_old_tables_or_the_new(ol
     found = [dump(old / f"copy{at}" / "service.db") for at in range(kills)]
     assert set(found) == {before, after}
     for at in (0, kills // 2, kills - 1):
-        open_store(old / f"copy{at}", alone=True).close()
+        open_store(old / f"copy{at}", exclusive=True).close()
         assert dump(old / f"copy{at}" / "service.db") == after

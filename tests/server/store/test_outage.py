@@ -11,14 +11,15 @@ from tests.fakes.engine import FakeEngine
 from tests.server.room import open_room, refusal
 from tuner.server import messages, scheduler
 from tuner.server.api_errors import Code, to_status
-from tuner.server.store.database import StoreTaken, open_store
+from tuner.server.store import open_store
+from tuner.server.store.database import StoreInUse
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("tuner.server.store.postgresql.PATIENCE_S", 0.2)
+    monkeypatch.setattr("tuner.server.store.postgresql.LOCK_PATIENCE_S", 0.2)
     monkeypatch.setattr(scheduler, "WRITE_RETRY_S", 0.05)
     monkeypatch.setattr(scheduler, "POLL_S", 0.05)
 
@@ -85,12 +86,12 @@ async def test_a_service_whose_database_another_one_took_meanwhile_writes_nothin
         operation = await room.create()
         await engine.waits.wait()
         postgres.do(cut)
-        other = open_store(tmp_path / "b", database, alone=True)
+        other = open_store(tmp_path / "b", database, exclusive=True)
         try:
             refused = await refusal(room, "DeleteTunedModel", name="tunedModels/m")
             assert refused.code == Code.UNAVAILABLE
-            with pytest.raises(StoreTaken, match="another service"):
-                await room.service.store.until_taken()
+            with pytest.raises(StoreInUse, match="another service"):
+                await room.service.store.wait_until_lost()
         finally:
             other.close()
         assert not (await room.call("GetOperation", name=operation.name)).done

@@ -1,1 +1,0 @@
-"""The steps from each version of the tables to the next, for Alembic."""

@@ -1,1 +1,0 @@
-"""One file a version; a released one never changes."""
