@@ -1,1 +1,1 @@
-"""What a tuned model makes of held-out rows, and whether it may be shared."""
+"""Evaluation of tuned models on held-out rows: metrics, judge, gate and comparison."""

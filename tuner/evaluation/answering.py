@@ -41,14 +41,14 @@ class AnswerCache(Protocol):
     """Stores answers by model and question."""
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
-        """Those of these questions that ``model`` has answered, with the answers."""
+        """Return the known answers of ``model`` to these questions."""
 
     async def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        """Write answers down, by question, so that they survive a crash."""
+        """Save answers, by question, so that they survive a crash."""
 
 
 class EmptyCache:
-    """No memory: everybody is asked anew."""
+    """Stores nothing: every question is sent to its model."""
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol says
         """Nothing."""
@@ -62,7 +62,7 @@ EMPTY_CACHE = EmptyCache()
 
 
 class NoCache:
-    """Forgets what earlier runs kept, and keeps what this one hears."""
+    """Ignores the answers of earlier runs, and stores those of this run."""
 
     def __init__(self, kept: AnswerCache) -> None:
         """``kept`` takes the new answers in place of the old ones."""
@@ -140,7 +140,7 @@ async def _fill(
 
 
 def question(prompt: str, config: GenerationConfig) -> str:
-    """A name for a prompt asked with these settings: 32 hex digits."""
+    """Return the key of a prompt with these settings: 32 hex digits."""
     content = json.dumps([prompt, config])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
@@ -163,7 +163,7 @@ async def identity(target: Target, model: str) -> str:
 
 
 def identity_of(model: TunedModel) -> str:
-    """The same, of a tuned model as the service shows it."""
+    """Return the identity of a tuned model as the service shows it."""
     return f"{model.name}@{model.create_time}"
 
 
@@ -187,7 +187,7 @@ class _Notebook:
 
 
 class _Shared:
-    """What all that ask one target have in common."""
+    """The limits that all callers of one target share."""
 
     def __init__(self) -> None:
         self.permits = asyncio.Semaphore(CONCURRENCY)
@@ -205,7 +205,7 @@ def _shared(address: str) -> _Shared:
 
 
 async def _patiently(target: Target, model: str, prompt: str, config: GenerationConfig) -> str:
-    """Out of quota for a moment is no reason to lose the answers that are in."""
+    """Generate an answer, and wait while the quota is exhausted."""
     wait_s = 1.0
     while True:
         try:
@@ -224,7 +224,7 @@ def _told(tell: Callable[[int], None], count: int) -> None:
 
 
 async def run_all(coroutines: Iterable[Coroutine[None, None, T]]) -> list[T]:
-    """The results of all; the first error stops the others and comes through as itself."""
+    """Return the results of all; the first error cancels the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]

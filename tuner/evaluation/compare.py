@@ -1,4 +1,4 @@
-"""Models side by side on the same held-out rows."""
+"""Comparison of several models on the same held-out rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ModelScore(NamedTuple):
-    """One model's answers to the rows.
+    """The answers and scores of one model.
 
     Attributes:
         job: Names the model and its target.
@@ -54,7 +54,7 @@ async def compared(
     answers: Callable[[str], AnswerCache],
     tell: EventHandler,
 ) -> list[ModelScore]:
-    """Ask each job's model the held-out rows of ``work``, and score them by its metric.
+    """Send the held-out rows of ``work`` to each job's model, and score the answers by its metric.
 
     Args:
         jobs: Whose models to ask; base models are told the task as the spec's own base is.
@@ -64,7 +64,7 @@ async def compared(
         tell: Hears of every answer.
 
     Returns:
-        A standing a job, in the order of ``jobs``.
+        One score per job, in the order of ``jobs``.
 
     Raises:
         TunerError: As ``answering.ask`` and ``Scorer``.

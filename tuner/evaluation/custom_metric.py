@@ -165,7 +165,7 @@ class Pattern:
 
 
 class Subprocess:
-    """A process that is begun with the first question and serves until it is ended."""
+    """A process that starts with the first request and serves until it is ended."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """``command`` answers every line of its input with one line of its output."""
@@ -196,7 +196,7 @@ class Subprocess:
         raise EOFError(_how(process.returncode))
 
     def end(self) -> None:
-        """Kill the process, whatever it is at, and begin no other; from any thread."""
+        """Kill the process and start no other; may be called from any thread."""
         self._is_over = True
         if self._process is not None:
             _kill_group(self._process)

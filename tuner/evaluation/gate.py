@@ -87,7 +87,7 @@ def _is_quick(judged: Sequence[ScoredRow]) -> bool:
 
 
 def settings(rows: Sequence[Example]) -> GenerationConfig:
-    """How models are asked: greedily, and for no more than the longest right answer takes."""
+    """Return greedy generation settings, limited to the length of the longest expected answer."""
     return GenerationConfig(temperature=0.0, max_output_tokens=answer_tokens(rows))
 
 
@@ -100,7 +100,7 @@ def answer_tokens(rows: Sequence[Example]) -> int:
 
 
 def base_prompts(work: PreparedJob) -> list[str]:
-    """What the base model is asked: as the tuned one, or with an instruction of its own."""
+    """Return the prompts for the base model, with ``base_instruction`` if the spec has one."""
     asked, instruction = work.spec.evaluation, work.spec.training_data.instruction
     prompts = [row.text_input for row in work.holdout]
     if asked is None or not asked.base_instruction:
@@ -110,7 +110,7 @@ def base_prompts(work: PreparedJob) -> list[str]:
 
 
 def metric_of(work: PreparedJob) -> MetricSpec:
-    """How the answers of a job are compared."""
+    """Return the metric of a job."""
     return work.spec.evaluation.metric if work.spec.evaluation else MetricSpec()
 
 
@@ -160,7 +160,7 @@ def stands(evaluation: Evaluation | None, work: PreparedJob, found: TunedModel) 
 
 
 def shortfalls(evaluation: Evaluation, asked: Wanted) -> list[str]:
-    """What the gate misses, in words; empty when it is passed."""
+    """Return the requirements of the gate that are not met, in words; empty if it is passed."""
     metric, require = evaluation.metric, asked.require
     tuned, base = evaluation.tuned[metric], evaluation.base[metric]
     misses = []
@@ -198,7 +198,7 @@ def _not_significant(evaluation: Evaluation, better_by: float) -> list[str]:
 
 
 def why(evaluation: Evaluation, asked: Wanted) -> str:
-    """Why a model that passed its gate may be shared, in words."""
+    """Return why a model that passed its gate may be shared, in words."""
     metric, require = evaluation.metric, asked.require
     reasons = [f"at_least: {require.at_least:g}"] if require.at_least is not None else []
     if require.better_than_base:

@@ -130,7 +130,7 @@ async def _asked(
 async def _bench(
     target: Target, spec: MetricSpec, answers: AnswerCache
 ) -> AsyncIterator[tuple[Target, AnswerCache]]:
-    """Where the judge sits: on the job's target, or on one of its own."""
+    """Open the judge's target: the job's, or the one that the metric names."""
     if spec.target is None:
         yield target, answers
         return
@@ -141,7 +141,7 @@ async def _bench(
 
 
 class _Elsewhere:
-    """The same memory for another target's models: two may have one name."""
+    """The same cache with keys of another target: two models may have one name."""
 
     def __init__(self, answers: AnswerCache, where: str) -> None:
         self._answers, self._where = answers, where

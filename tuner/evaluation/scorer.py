@@ -31,7 +31,7 @@ _THREADS = ThreadPoolExecutor(AT_A_TIME, "scoring")
 
 
 class Scorer:
-    """Gives scores from 0 to 1 to what models say to the same rows, all by one metric."""
+    """Scores the answers of models to the same rows from 0 to 1, all by one metric."""
 
     def __init__(
         self, spec: MetricSpec, work: PreparedJob, target: Target, answers: AnswerCache
