@@ -12,7 +12,6 @@ TunerError                1   a job failed
 |-- NotAllowed            4   credentials are missing, wrong or insufficient
 |-- Unavailable           5   the target is down or out of quota; try again
 |-- NotFinished           6   --timeout passed; the job continues
-|-- Superseded            6   another runner took the job over, it goes on there
 |-- Cancelled             7   the tuning was cancelled
 `-- Detached            130   Ctrl-C: tuner stopped watching; the job continues
 """
@@ -169,12 +168,6 @@ class Unavailable(TunerError):
 
 class NotFinished(TunerError):
     """The wait ended before the job; the job continues."""
-
-    exit_code = 6
-
-
-class Superseded(TunerError):
-    """Another process works on the job now."""
 
     exit_code = 6
 

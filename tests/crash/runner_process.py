@@ -1,7 +1,6 @@
 """A runner in a process of its own, whose service is in the test's: ``python -m`` FOLDER ADDRESS.
 
-It follows the one job of ``tests.fakes.work`` and writes an event's name a line to stdout. With a
-third argument, ``soon``, leases last half a second in place of ten.
+It follows the one job of ``tests.fakes.work`` and prints the kind of each event to stdout.
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ from tests.fakes.piped import PipedTarget
 from tests.fakes.work import WORK, job_of
 from tuner import targets
 from tuner.jobs import runner
-from tuner.jobs.lock import Times
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
 from tuner.jobs.store import Store
 
-SOON = Times(beat_s=0.1, look_s=0.05, lease_s=0.5)
 WORK_IN_MEMORY = replace(WORK, is_on_disk=False)
 JOB = replace(job_of(WORK), spec="")
 
@@ -36,25 +33,25 @@ async def open_piped(_config: object) -> PipedTarget:
     return Mine.target
 
 
-async def follow(folder: Path, times: Times) -> int:
+async def follow(folder: Path) -> int:
     def tell(event: object) -> None:
-        sys.stdout.write(f"{event.kind.__name__}\n")
+        sys.stdout.write(f"{event.kind.value}\n")
         sys.stdout.flush()
 
     with Store(folder / "ledger.db", time.time) as ledger:
-        async with Runner(ledger, tell, Timing(), times=times) as session:
+        async with Runner(ledger, tell, Timing()) as session:
             outcome = await session.follow(
                 find_or_create_job(WORK_IN_MEMORY, ledger), WORK_IN_MEMORY
             )
     return outcome.failure.exit_code if outcome.failure else 0
 
 
-def main(folder: Path, address: str, *soon: str) -> int:
+def main(folder: Path, address: str) -> int:
     Mine.target = PipedTarget(Client(address, "AF_UNIX"), lambda _: None)
     local = targets.TARGETS["local"]._replace(opener=f"{__name__}:open_piped")
     targets.TARGETS["local"] = local
     runner.POLL_S["local"] = 0.05
-    return asyncio.run(follow(folder, SOON if soon else Times()))
+    return asyncio.run(follow(folder))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from tuner import targets
 from tuner.errors import TunerError
 from tuner.evaluation import answering
 from tuner.events.events import Event, EventKind
-from tuner.jobs import lock
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
 from tuner.jobs.store import Store
 from tuner.pipelines.run import run_pipeline
@@ -77,7 +76,7 @@ class Life(Mortal):
         )
         self.kept += [ledger, session]
         async with session:
-            storm.runners[self] = session.leases.me.id
+            storm.runners[self] = session.locks
             if story.pipeline:
                 asked = {"retry": story.retry, "force": story.force}
                 code = (await run_pipeline(story.pipeline, session, **asked)).exit_code
@@ -153,8 +152,6 @@ def _told(seed: int, weather: Weather | None) -> Trace:
     )
 
 
-GONE: set[str] = set()
-"""The runners whose processes are seen to be gone."""
 _NEVER_CLOSED: list[object] = []
 """A process that is killed says no last words, and so must not the tasks that stand for it."""
 
@@ -190,8 +187,8 @@ async def _one(storm: Storm, folder: Path) -> tuple[int, list[str]]:
         storm.wrong.append("it never ends")
         life.is_dead = True
     if life.is_dead:
-        if not storm.story.is_elsewhere:
-            GONE.add(storm.runners.get(life, ""))
+        if life in storm.runners:
+            storm.runners[life].close()  # as the system does when a process dies
         return -1, []
     if isinstance(life.error, TunerError):
         storm.history.append(f"  {life.error.what}")
@@ -242,7 +239,6 @@ def _differences(plain: Trace, trace: Trace) -> list[str]:
 def install() -> None:
     """The storm stands in the table of targets for ``local``; done once a process."""
     prepare()
-    lock.is_alive = lambda holder: holder.runner not in GONE
     answering.time = SimpleNamespace(monotonic=clock.now)
     local = targets.TARGETS["local"]._replace(opener="tests.crash.storm:open_storm")
     targets.TARGETS["local"] = local

@@ -29,7 +29,6 @@ class Story(NamedTuple):
     runners: How many at a time.
     retry, force: As ``run_pipeline``; ``force`` for jobs too.
     is_alone: Whether nobody else changes anything at the service.
-    is_elsewhere: Whether each life is on another machine, where nobody sees that a process is gone.
     """
 
     works: tuple[PreparedJob, ...]
@@ -41,7 +40,6 @@ class Story(NamedTuple):
     retry: bool
     force: bool
     is_alone: bool
-    is_elsewhere: bool
 
     def service(self) -> Service:
         """Where nothing has happened yet."""
@@ -104,7 +102,6 @@ def draw(chance: Random) -> Story:
         retry=chance.random() < 0.1,
         force=chance.random() < 0.2,
         is_alone=chance.random() < 0.7,
-        is_elsewhere=chance.random() < 0.5,
     )
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from tests.crash.shapes import Service
     from tests.crash.stories import Story
+    from tuner.jobs.lock import JobLocks
 
 CHANGES = ("create", "delete", "cancel", "grant", "change_role", "transfer")
-FENCED = ("create", "cancel", "grant", "change_role", "transfer")
+LOCKED = ("create", "cancel", "grant", "change_role", "transfer")
 STRANGER = "stranger@example.com"
 
 
@@ -57,7 +58,7 @@ class Storm:
         self.wrong: list[str] = []
         self.by_others: list[tuple[str, ...]] = []
         self.intended: dict[Mortal, dict[tuple[str, str], str]] = {}
-        self.runners: dict[Mortal, str] = {}
+        self.runners: dict[Mortal, JobLocks] = {}
         self.looked: dict[tuple[Mortal, str], int] = {}
 
     @property
@@ -117,8 +118,8 @@ class Storm:
         assert life
         if life.is_dead:
             raise Crash
-        if name in FENCED:
-            self._check_fence(life, name, given)
+        if name in LOCKED:
+            self._check_lock(life, name, given)
         self.moment(f"before {name}")
         await asyncio.sleep(self.chance.uniform(0.0, 0.5))
         self._others()
@@ -191,20 +192,13 @@ class Storm:
         self.wrong.append(what)
         self.history.append(f"  WRONG: {what}")
 
-    def _check_fence(self, life: Mortal, name: str, given: tuple[Any, ...]) -> None:
+    def _check_lock(self, life: Mortal, name: str, given: tuple[Any, ...]) -> None:
         model = _model(name, given)
-        holder = self._holder(model)
-        if holder and life in self.runners and holder != self.runners[life]:
-            self._blame(f"{name} {model} by a runner whose lease is another's")
-
-    def _holder(self, model: str) -> str:
-        try:
-            with sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True) as db:
-                found = db.execute("SELECT runner FROM claim WHERE name = ?", (model,)).fetchone()
-            db.close()
-        except sqlite3.Error:
-            return ""
-        return found[0] if found else ""
+        if life in self.runners and not self.runners[life].holds("local", model):
+            self._blame(f"{name} {model} by a runner without the lock")
+        others = [each for each in self.runners if each is not life and not each.over.is_set()]
+        if any(self.runners[each].holds("local", model) for each in others):
+            self._blame(f"{name} {model} while another runner has the lock")
 
     def _check_delete(self, life: Mortal, model: str) -> None:
         """Right before, it must have been seen that nobody else has access; then nobody can help it."""

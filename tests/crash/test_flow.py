@@ -39,7 +39,8 @@ def run_once(path, target, *, keep=True):
     with Store(path, clock.now) as ledger:
         job = ledger.find(JOB.where, JOB.tuned_model) if keep else None
         runner = JobDriver(ledger, lambda _: None, Timing(now=clock.now, sleep=clock.sleep))
-        return asyncio.run(runner.follow(job or JOB, WORK, target))
+        job = ledger.save(job or JOB)
+        return asyncio.run(runner.follow(job, WORK, target))
 
 
 def until_done(path, target, *, keep=True):

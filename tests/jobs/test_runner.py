@@ -1,9 +1,10 @@
-"""One session follows many jobs; of two that want the same job one acts."""
+"""A run drives many jobs; of two runs that want the same job, one works on it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections import Counter
 from dataclasses import replace
@@ -17,8 +18,7 @@ from tests.fakes.work import WORK, job_of, right_answers, with_spec
 from tuner import targets
 from tuner.errors import NotFinished, TunerError, Unavailable
 from tuner.events.events import EventKind
-from tuner.jobs import lock
-from tuner.jobs.lock import Times
+from tuner.jobs.lock import JobLocks
 from tuner.jobs.runner import Runner, Timing, find_or_create_job
 from tuner.jobs.store import Store
 from tuner.jobspec.prepared_job import new_tuned_model
@@ -74,12 +74,11 @@ def begin_again(path, work):
         return find_or_create_job(work, ledger)
 
 
-def other_runner(ledger_store, **changes):
-    """One of another process; on another machine unless told."""
-    me = lock.register(ledger_store)._replace(id="other", host="elsewhere 0 ")
-    me = me._replace(**changes)
-    lock.beat(ledger_store, me)
-    return me
+def locked_by_another_run(path):
+    """The job's lock, held by another run."""
+    other = JobLocks(path)
+    assert other.acquire(*WHOSE)
+    return other
 
 
 def assert_once(target):
@@ -92,7 +91,7 @@ def assert_once(target):
 
 
 def kinds(told):
-    return [type(event).__name__ for event in told]
+    return [event.kind for event in told]
 
 
 def test_a_job_is_followed_to_its_end(tmp_path):
@@ -106,28 +105,11 @@ def test_a_job_is_followed_to_its_end(tmp_path):
     assert_once(target)
 
 
-def test_a_session_gives_back_what_it_took(tmp_path):
+def test_a_run_frees_its_locks_at_its_end(tmp_path):
     fresh()
     follow(tmp_path)
 
-    with Store(tmp_path / "l.db", float) as ledger:
-        assert lock.holder(ledger, *WHOSE) is None
-        assert ledger.query("SELECT * FROM runner") == []
-
-
-def test_many_jobs_cost_few_commits(tmp_path):
-    jobs, target = many(30)
-    moments = []
-
-    async def all_of(session):
-        return await asyncio.gather(*(session.follow(job, WORK) for job in jobs))
-
-    outcomes = within(tmp_path, all_of, around=moments.append)
-
-    assert {each.job.phase for each in outcomes} == {Phase.DONE}
-    assert target.creates == 30
-    # begun, submitted, answers, evaluated and ended; and a few for all of them
-    assert moments.count("commit") <= 5 * 30 + 10
+    assert JobLocks(tmp_path).acquire(*WHOSE)
 
 
 def test_until_a_phase_means_not_a_step_beyond_it(tmp_path):
@@ -172,149 +154,85 @@ def test_two_specs_of_one_content_each_get_what_they_ask_for(tmp_path):
     assert (target.creates, target.grants, target.transfers) == (1, 3, 1)
 
 
-def test_who_watched_another_spec_s_job_asks_its_own_gate(tmp_path):
+def test_a_run_that_watched_another_specs_job_applies_its_own_gate(tmp_path):
     fresh()
     strict = with_spec(evaluation=replace(WORK.spec.evaluation, require=GateSpec(at_least=0.9)))
     OneTarget.target.answers = {JOB.tuned_model: {"question 10": "answer 10"}}
 
-    async def other_ends_it(session):
-        me = other_runner(session.store)
+    async def other_ends_it(runner):
+        locks = locked_by_another_run(tmp_path)
         theirs = replace(JOB, spec="/theirs.yaml")
-        assert isinstance(session.store.begin(theirs, me), lock.Claim)
-        mine = asyncio.create_task(session.follow(replace(JOB, spec="/mine.yaml"), strict))
+        mine = asyncio.create_task(runner.follow(replace(JOB, spec="/mine.yaml"), strict))
         await asyncio.sleep(3)
         tuned = await OneTarget.target.create(new_tuned_model(WORK))
         OneTarget.target.grants = 0
-        session.store.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
+        runner.store.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
+        locks.close()
         return await mine
 
     assert within(tmp_path, other_ends_it).job.phase is Phase.REJECTED
     assert OneTarget.target.grants == 0
 
 
-def test_a_process_that_was_killed_is_succeeded_at_once(tmp_path):
+def test_a_job_is_taken_over_within_seconds_after_its_lock_is_free(tmp_path):
     target, told = fresh(), []
-    with Store(tmp_path / "l.db", float) as ledger:
-        me = lock.register(ledger)
-        dead = other_runner(ledger, host=me.host, started="1")
-        ledger.begin(JOB, dead)
+    locks = locked_by_another_run(tmp_path)
+    with Store(tmp_path / "l.db", float) as store:
+        store.begin(JOB)
 
-    outcome = follow(tmp_path, told=told)
-
-    assert outcome.job.phase is Phase.DONE
-    assert kinds(told)[0] == "TakenOver"
-    assert_once(target)
-
-
-def test_one_that_was_stopped_is_succeeded_after_its_lease(tmp_path):
-    target, told = fresh(), []
-    with Store(tmp_path / "l.db", float) as ledger:
-        ledger.begin(JOB, other_runner(ledger))
-
-    async def timed(session):
-        begun = now()
-        outcome = await session.follow(JOB, WORK)
-        return outcome, now() - begun
+    async def timed(runner):
+        following = asyncio.create_task(runner.follow(JOB, WORK))
+        await asyncio.sleep(30)
+        assert not set(target.calls) & set(CHANGES)
+        locks.close()
+        freed_at = now()
+        return await following, now() - freed_at
 
     outcome, seconds = within(tmp_path, timed, told)
 
     assert outcome.job.phase is Phase.DONE
-    assert kinds(told)[:2] == ["Watching", "TakenOver"]
-    assert 10 <= seconds < 20
+    assert kinds(told)[:2] == [EventKind.WATCHING, EventKind.TAKEN_OVER]
+    assert f"process {os.getpid()} on" in str(told[0])
+    assert seconds < 5
     assert_once(target)
 
 
-def test_a_job_that_has_ended_is_nobodys_whoever_had_it(tmp_path):
+def test_a_job_whose_lock_is_held_is_watched_to_its_end(tmp_path):
     target, told = fresh(), []
-    follow(tmp_path, work=with_spec(grants=()))
-    with Store(tmp_path / "l.db", float) as ledger:
-        lock.take(ledger, JOB.where, JOB.tuned_model, other_runner(ledger))
-        again = find_or_create_job(WORK, ledger)  # by now its spec asks for grants
+    locks = locked_by_another_run(tmp_path)
 
-    outcome = follow(tmp_path, again, told=told)
-
-    assert outcome.job.phase is Phase.DONE
-    assert target.grants == 2
-    assert not {"Watching", "TakenOver"} & set(kinds(told))
-
-
-def test_while_another_lives_its_job_is_watched_to_its_end(tmp_path):
-    target, told = fresh(), []
-
-    async def beside(session):
-        ledger = session.store
-        other = other_runner(ledger)
-        claim = ledger.begin(JOB, other)
-        watching = asyncio.create_task(session.follow(JOB, WORK))
-        for _ in range(20):
-            await asyncio.sleep(3)
-            lock.beat(ledger, other)
-        ledger.save(replace(JOB, phase=Phase.REJECTED, error="not good"), claim=claim)
+    async def beside(runner):
+        watching = asyncio.create_task(runner.follow(JOB, WORK))
+        await asyncio.sleep(60)
+        runner.store.save(replace(JOB, phase=Phase.REJECTED, error="not good"))
         return await watching
 
     outcome = within(tmp_path, beside, told)
+    locks.close()
 
     assert outcome.job.phase is Phase.REJECTED
-    assert kinds(told) == ["Watching", "Ended"]
+    assert kinds(told) == [EventKind.WATCHING, EventKind.ENDED]
     assert not set(target.calls) & set(CHANGES)
 
 
-def test_a_watched_tuning_is_told_of(tmp_path):
+def test_the_progress_of_a_watched_tuning_is_shown(tmp_path):
     target, told = fresh(looks_until_done=1000), []
+    locks = locked_by_another_run(tmp_path)
 
-    async def beside(session):
-        ledger = session.store
-        other = other_runner(ledger)
+    async def beside(runner):
         operation = await target.create(new_tuned_model(WORK))
-        claim = ledger.begin(replace(JOB, phase=Phase.TUNE, operation=operation.name), other)
-        watching = asyncio.create_task(session.follow(JOB, WORK))
+        job = replace(JOB, phase=Phase.TUNE, operation=operation.name)
+        runner.store.save(job)
+        watching = asyncio.create_task(runner.follow(job, WORK))
         await asyncio.sleep(5)
-        ledger.save(replace(JOB, phase=Phase.CANCELLED), claim=claim)
+        runner.store.save(replace(JOB, phase=Phase.CANCELLED))
         return await watching
 
     within(tmp_path, beside, told)
+    locks.close()
 
-    assert kinds(told)[1:-1] == ["Progress"] * (len(told) - 2)
+    assert kinds(told)[1:-1] == [EventKind.PROGRESS] * (len(told) - 2)
     assert len(told) > 4
-
-
-class Thief(FakeTarget):
-    """At one moment of the run another runner takes the job over, and sleeps with it."""
-
-    steal_at = -1
-    ledger = None
-    told = ()
-    stolen = False
-    called = 0
-    changed = ()
-
-    def _strike(self):
-        is_before = len(self.calls) != self.called
-        self.called = len(self.calls)
-        if self.moment == self.steal_at:
-            other = other_runner(self.ledger)
-            lock.take(self.ledger, *WHOSE, other, is_gone=lambda _: True)
-            self.stolen = True
-        elif self.stolen and is_before and "TakenOver" not in kinds(self.told):
-            self.changed = (*self.changed, self.calls[-1])
-        super()._strike()
-
-
-@pytest.mark.parametrize("steal_at", range(40))
-def test_a_runner_whose_job_was_taken_over_at_any_moment_changes_nothing_more(tmp_path, steal_at):
-    target, told = fresh(Thief), []
-    target.steal_at, target.told = steal_at, told
-
-    def work(session):
-        target.ledger = session.store
-        return session.follow(JOB, WORK)
-
-    outcome = within(tmp_path, work, told)
-
-    assert outcome.job.phase is Phase.DONE
-    assert_once(target)
-    assert {"Watching", "TakenOver"} <= set(kinds(told)) or steal_at >= target.moment - 5
-    assert not set(target.changed) & set(CHANGES)
 
 
 @pytest.mark.parametrize("moment", ["begin", "commit", "committed"])
@@ -350,18 +268,19 @@ def test_a_wall_clock_that_jumps_changes_nothing(tmp_path, jump):
     assert target.calls == expected
 
 
-def test_watching_writes_nothing_over_what_its_worker_wrote(tmp_path):
+def test_watching_does_not_overwrite_what_the_holder_of_the_lock_saved(tmp_path):
     fresh(looks_until_done=2)
+    locks = locked_by_another_run(tmp_path)
 
-    async def beside(session):
+    async def beside(runner):
         operation = await OneTarget.target.create(new_tuned_model(WORK))
         tuning = replace(JOB, phase=Phase.TUNE, operation=operation.name)
-        claim = session.store.begin(tuning, other_runner(session.store))
-        session.store.save(replace(tuning, phase=Phase.SHARE), claim=claim)
-        await session.watch(tuning)
-        return session.store.find(*WHOSE)
+        runner.store.save(replace(tuning, phase=Phase.SHARE))
+        await runner.watch(tuning)
+        return runner.store.find(*WHOSE)
 
     assert within(tmp_path, beside).phase is Phase.SHARE
+    locks.close()
 
 
 def test_a_cancel_reaches_a_job_that_another_follows_and_is_audited(tmp_path):
@@ -370,7 +289,7 @@ def test_a_cancel_reaches_a_job_that_another_follows_and_is_audited(tmp_path):
     async def beside(session):
         operation = await target.create(new_tuned_model(WORK))
         tuning = replace(JOB, phase=Phase.TUNE, operation=operation.name)
-        session.store.begin(tuning, other_runner(session.store))
+        locked_by_another_run(tmp_path)
         return await session.watch(tuning, cancel=True)
 
     assert within(tmp_path, beside).job.phase is Phase.CANCELLED
@@ -573,20 +492,8 @@ def test_events_are_told_in_the_log_beside_the_ledger(tmp_path):
     follow(tmp_path, told=told)
 
     lines = (tmp_path / "logs" / "events.jsonl").read_text().splitlines()
-    assert {json.loads(line)["event"] for line in lines} == {type(e).__name__ for e in told}
+    assert {json.loads(line)["event"] for line in lines} == {event.kind.value for event in told}
     assert told[-1].kind is EventKind.ENDED
-
-
-def test_another_runner_s_lease_lasts_as_long_as_is_said(tmp_path):
-    fresh()
-    with Store(tmp_path / "l.db", float) as ledger:
-        ledger.begin(JOB, other_runner(ledger))
-
-    async def timed(session):
-        await session.follow(JOB, WORK, until=Phase.TUNE)
-        return now()
-
-    assert within(tmp_path, timed, times=Times(look_s=0.1, lease_s=0.3)) < 1
 
 
 class Mortal:

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from tuner.errors import Superseded, TunerError
+from tuner.errors import TunerError
 from tuner.job import Evaluation, Interval, Job, ScoredRow
-from tuner.jobs import lock, store
+from tuner.jobs import store
 from tuner.jobs.store import VERSION, Store
 from tuner.types import Phase, TargetConfig
 
@@ -157,30 +157,6 @@ def test_an_upgrade_that_is_interrupted_is_begun_again(tmp_path, monkeypatch):
         assert [mark.job.phase for mark in ledger.jobs()] == [Phase.DONE]
 
 
-def test_progress_of_many_is_one_commit(tmp_path):
-    moments = []
-    with Store(tmp_path / "l.db", float, moments.append) as ledger:
-        many = [replace(JOB, tuned_model=f"tunedModels/m{n}") for n in range(100)]
-        ledger.note([(job, None) for job in many])
-
-        assert len(ledger.jobs()) == 100
-    assert moments == ["begin", "commit", "committed"]
-
-
-def test_what_another_runner_took_over_is_not_written(tmp_path):
-    with opened(tmp_path / "l.db") as ledger:
-        mine = lock.take(ledger, *WHOSE, lock.register(ledger))
-        ledger.save(JOB, claim=mine)
-        other = lock.register(ledger)
-        lock.take(ledger, *WHOSE, other, is_gone=lambda _: True)
-        ledger.note([(replace(JOB, completed_steps=3), mine)])
-
-        with pytest.raises(Superseded, match="took"):
-            ledger.save(replace(JOB, phase=Phase.DONE), claim=mine)
-
-        assert ledger.find(*WHOSE) == JOB
-
-
 @pytest.mark.parametrize("moment", ["begin", "commit", "committed"])
 def test_a_ledger_deleted_at_any_moment_of_a_commit_is_begun_anew(tmp_path, moment):
     path = tmp_path / "l.db"
@@ -234,7 +210,8 @@ def test_damage_anywhere_in_the_file_is_one_clear_line_or_does_no_harm(tmp_path,
     path = tmp_path / "l.db"
     jobs = [replace(JOB, tuned_model=f"tunedModels/m{n}", phase=Phase.DONE) for n in range(50)]
     with opened(path) as ledger:
-        ledger.note([(job, None) for job in jobs])
+        for job in jobs:
+            ledger.save(job)
     content = bytearray(path.read_bytes())
     at = random.Random(seed).randrange(len(content) - 64)
     content[at : at + 64] = random.Random(seed).randbytes(64)

@@ -1,4 +1,7 @@
-"""The loop around the flow: it waits, retries, keeps the ledger, and follows many jobs at once."""
+"""Run jobs: wait, retry, save every step to the store, and drive many jobs at once.
+
+Only the process that holds a job's lock works on it; another run watches until the lock is free.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ import secrets
 import time
 from contextlib import AsyncExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tuner import names
 from tuner.errors import (
@@ -18,7 +20,6 @@ from tuner.errors import (
     NotFinished,
     Problem,
     RequestRefused,
-    Superseded,
     TunerError,
     Unavailable,
 )
@@ -27,9 +28,8 @@ from tuner.events.notify import Outbox, notifications
 from tuner.events.notify import send as send_notification
 from tuner.events.progress import TokenMeter
 from tuner.job import Job, rewound
-from tuner.jobs import lock
 from tuner.jobs.audit_log import AuditLog, EventLog
-from tuner.jobs.lock import Claim, Leases, Times
+from tuner.jobs.lock import RETRY_S, JobLocks
 from tuner.jobs.lockfile import lock_job
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.poller import POLL_S
@@ -41,41 +41,36 @@ from tuner.targets.retry import jittered
 from tuner.types import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
     from tuner.events.events import EventHandler
+    from tuner.events.notify import Send
     from tuner.jobs.store import Store
+    from tuner.jobs.target_pool import OpenTarget
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
-
-    Step = Callable[[Job], Awaitable[Job]]
-    from collections.abc import Awaitable, Callable
-
-    from tuner.events.notify import Send
-    from tuner.jobs.lock import Watch
-    from tuner.jobs.target_pool import OpenTarget
     from tuner.types import TargetConfig
 
-    RunnerStep = Callable[[Job, Target, OpenTarget], Awaitable[Job]]
-    from collections.abc import Callable, Collection, Coroutine, Sequence
-
+    Step = Callable[[Job], Awaitable[Job]]
 
 PATIENCE_S = {"local": 5.0, "gemini": 300.0}
-LONGEST_WAIT_S = 30.0
-LONGEST_QUOTA_WAIT_S = 60.0
+MAX_WAIT_S = 30.0
+MAX_QUOTA_WAIT_S = 60.0
+SAVE_PROGRESS_S = 2.0
+MAX_RESTARTS = 3  # of a local service that died
 TUNING = (Phase.SUBMIT, Phase.TUNE)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How the runner spends time; tests pass a clock of their own.
+    """How a run spends time; tests pass their own clock.
 
     Attributes:
-        poll_s: Seconds between two looks at a running operation, give or take a fifth.
-        patience_s: How long a target may be away before the run gives up.
-        deadline: When to stop waiting, on ``now``'s scale; None never.
-        until: The run ends, quietly, before the first step of this phase, or of a later one.
-        measures: Whether the service is asked how many tokens a step takes, for a live view.
+        poll_s: Seconds between two polls of an operation, plus or minus 20 %.
+        patience_s: How long a target may be unavailable before the run fails.
+        deadline: When to stop waiting, on the scale of ``now``; None for never.
+        until: Stop, without an error, before the first step of this phase or of a later one.
+        measures: Whether to count tokens per step, for the live view.
     """
 
     poll_s: float = 1.0
@@ -88,16 +83,16 @@ class Timing:
 
 
 def reached(phase: Phase, until: Phase | None) -> bool:
-    """Whether a job at ``phase`` has come as far as ``until``; None is never reached."""
+    """Return whether ``phase`` is ``until`` or a later phase; False if ``until`` is None."""
     order = list(Phase)
     return until is not None and order.index(phase) >= order.index(until)
 
 
 def resume_from(job: Job, known: Job, until: Phase | None) -> Job:
-    """``known``, as somebody else left it, for ``job`` to go on with.
+    """Return the stored state ``known``, adapted so that ``job`` continues from it.
 
-    Whoever followed it for another spec did not poll at this one's gate, nor give what this one
-    asks for: what they ended is begun anew, which finds done whatever is done.
+    If another spec brought it there, its gate and grants may differ: an ended job starts again, which
+    finds done what is done.
     """
     is_same = (job.spec, job.overrides, job.label) == (known.spec, known.overrides, known.label)
     if is_same or (reached(known.phase, until) and not known.phase.is_end):
@@ -106,103 +101,75 @@ def resume_from(job: Job, known: Job, until: Phase | None) -> Job:
     return replace(own, phase=rewound(known.phase), force=job.force, error="")
 
 
-class Book(Protocol):
-    """Where a job is written down as it goes on."""
-
-    def begin(self, job: Job) -> None:
-        """Write down what is about to be done, before anything is."""
-
-    async def save(self, job: Job) -> None:
-        """Write down what must survive a crash."""
-
-    def note(self, job: Job) -> None:
-        """Write down how far it is, soon; a crash may lose it, and the service is asked again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """A book of which nobody else writes: every step is saved at once."""
-
-    ledger: Store
-
-    def begin(self, job: Job) -> None:
-        """Save it."""
-        self.ledger.save(job)
-
-    async def save(self, job: Job) -> None:
-        """Save it."""
-        self.ledger.save(job)
-
-    def note(self, job: Job) -> None:
-        """Save it too."""
-        self.ledger.save(job)
-
-
 @dataclass(frozen=True, slots=True)
 class JobDriver:
-    """Drives jobs; every step is in ``ledger`` before the next one is taken, and ``tell`` hears of it.
+    """Drives one job; every step is saved before the next one.
 
-    Both methods raise NotFinished when ``pace.deadline`` passed, Unavailable when the target was
-    away for ``pace.patience_s``, NotAllowed and RequestRefused when the service refuses. The ledger
-    then keeps the job where it stands, and the tuning goes on.
+    Both methods raise NotFinished when ``timing.deadline`` has passed, Unavailable when the target was
+    away for ``timing.patience_s``, and NotAllowed or RequestRefused when the service refuses. The store
+    then has the job as it is, and the tuning continues.
 
     Attributes:
-        ledger: Holds what models answered, and the jobs where ``book`` is left out.
-        tell: Who hears of everything.
-        pace: How time is spent.
-        book: Where the jobs are written down.
-        news: Comes back when there is something new of an operation, at the latest after so many
-            seconds; without it the pace's own intervals are kept.
-        tuned: Called once the job is past its tuning.
+        store: Has the answers of models, and the jobs unless ``save`` is given.
+        emit: Called with every event.
+        timing: How time is spent.
+        save: Saves a job.
+        wait_for_news: Returns when an operation has changed, or after a number of seconds; without it
+            the operation is polled at intervals.
+        on_tuned: Called once the job is past its tuning.
     """
 
-    ledger: Store
-    tell: EventHandler
-    pace: Timing
-    book: Book | None = None
-    news: Callable[[str, float], Awaitable[None]] | None = None
-    tuned: Callable[[], Awaitable[None]] | None = None
+    store: Store
+    emit: EventHandler
+    timing: Timing
+    save: Callable[[Job], object] | None = None
+    wait_for_news: Callable[[str, float], Awaitable[None]] | None = None
+    on_tuned: Callable[[], Awaitable[None]] | None = None
 
     async def follow(self, job: Job, work: PreparedJob, target: Target) -> Job:
-        """Advance ``job`` to its end, or to ``pace.until``."""
+        """Advance ``job`` to its end, or to ``timing.until``."""
         changed = False
 
-        def note(event: Event) -> None:
+        def handle(event: Event) -> None:
             nonlocal changed
             changed = changed or event.is_change
-            self.tell(event)
+            self.emit(event)
 
-        job, answers = self.ledger.with_rows(job), self.ledger.answers(job.where)
+        job, answers = self.store.with_rows(job), self.store.answers(job.where)
         job = await self._drive(
-            job, lambda job: advance(job, work, target, note, answers), self.pace.until
+            job, lambda job: advance(job, work, target, handle, answers), self.timing.until
         )
         if job.phase.is_end:
-            self.tell(Event(EventKind.ENDED, job, changed=changed))
+            self.emit(Event(EventKind.ENDED, job, changed=changed))
         return job
 
     async def watch(self, job: Job, target: Target) -> Job:
-        """Follow a tuning until it is finished, and change nothing."""
-        return await self._drive(job, lambda job: poll(job, target, self.tell), Phase.EVALUATE)
+        """Poll a tuning until it ends, without changing anything."""
+        return await self._drive(job, lambda job: poll(job, target, self.emit), Phase.EVALUATE)
 
     async def _drive(self, job: Job, step: Step, until: Phase | None) -> Job:
-        book = self.book or Plain(self.ledger)
-        book.begin(job)
-        while not job.phase.is_end and not reached(job.phase, until):
-            after = await self._patiently(job, step)
-            if after != job and is_progress(job, after):
-                book.note(after)
-            elif after != job:
-                await book.save(after)
-            if self.tuned and after.phase not in TUNING:
-                await self.tuned()
-            if after.phase is job.phase and after.stopping == job.stopping:
-                await self._wait(after)
-            job = after
+        save, saved, saved_at = self.save or self.store.save, job, self.timing.now()
+        try:
+            while not job.phase.is_end and not reached(job.phase, until):
+                after = await self._retry(job, step)
+                is_due = self.timing.now() - saved_at >= SAVE_PROGRESS_S
+                if after != saved and (is_due or not is_progress(saved, after)):
+                    save(after)
+                    saved, saved_at = after, self.timing.now()
+                if self.on_tuned and after.phase not in TUNING:
+                    await self.on_tuned()
+                is_same_step = after.phase is job.phase and after.stopping == job.stopping
+                job = after
+                if is_same_step:
+                    await self._wait(job)
+        finally:
+            if job != saved:
+                save(job)
         return job
 
-    async def _patiently(self, job: Job, step: Step) -> Job:
-        """One step, tried again while the target is away: asking first makes that harmless."""
-        gives_up = self.pace.now() + self.pace.patience_s
+    async def _retry(self, job: Job, step: Step) -> Job:
+        """Do a step; repeat it while the target is unavailable, which its first reads make safe."""
+        deadline = self.timing.now() + self.timing.patience_s
         wait_s = 1.0
         while True:
             try:
@@ -211,237 +178,221 @@ class JobDriver:
                 pause = max(error.retry_after_s or 0.0, jittered(wait_s))
                 if not error.is_passing:
                     raise
-                if error.is_quota:  # the service is well, and will do it when it has the time
-                    remaining_seconds(self.pace, job)
-                elif self.pace.now() + pause > gives_up:
+                if error.is_quota:  # the service works; wait as long as the run may
+                    remaining_seconds(self.timing, job)
+                elif self.timing.now() + pause > deadline:
                     raise
-                self.tell(Event(EventKind.WAITING, job, reason=error.what, seconds=pause))
-                await self.pace.sleep(pause)
-                longest_s = LONGEST_QUOTA_WAIT_S if error.is_quota else LONGEST_WAIT_S
-                wait_s = min(wait_s * 2, longest_s)
+                self.emit(Event(EventKind.WAITING, job, reason=error.what, seconds=pause))
+                await self.timing.sleep(pause)
+                wait_s = min(wait_s * 2, MAX_QUOTA_WAIT_S if error.is_quota else MAX_WAIT_S)
 
     async def _wait(self, job: Job) -> None:
-        left = remaining_seconds(self.pace, job)
-        if self.news is not None and job.operation:
-            await self.news(job.operation, left)
+        left = remaining_seconds(self.timing, job)
+        if self.wait_for_news is not None and job.operation:
+            await self.wait_for_news(job.operation, left)
         else:
-            await self.pace.sleep(min(jittered(self.pace.poll_s), left))
+            await self.timing.sleep(min(jittered(self.timing.poll_s), left))
 
 
-def remaining_seconds(pace: Timing, job: Job) -> float:
-    """Seconds until the deadline. Raises NotFinished when there are none left."""
-    if pace.deadline is None:
+def remaining_seconds(timing: Timing, job: Job) -> float:
+    """Return the seconds until the deadline. Raises NotFinished when it has passed."""
+    if timing.deadline is None:
         return math.inf
-    left = pace.deadline - pace.now()
+    left = timing.deadline - timing.now()
     if left <= 0:
         raise NotFinished(
             f"{job.title} is not finished: {job.completed_steps} of {job.total_steps} steps",
-            f"the tuning goes on; `tuner resume {job.name}` follows it",
+            f"the tuning continues; `tuner resume {job.name}` follows it",
         )
     return left
 
 
 def is_progress(before: Job, after: Job) -> bool:
-    """Whether the service tells as much again for a few reads, should it be lost."""
-    way = (before.phase, after.phase)
-    if before.phase is not after.phase and way not in _ASKED_AGAIN:
+    """Return whether the change can be read again from the service, should it be lost."""
+    change = (before.phase, after.phase)
+    if before.phase is not after.phase and change not in _READABLE_CHANGES:
         return False
-    is_same = before.stopping == after.stopping or way == _TUNED
-    return is_same and _lasting(before) == _lasting(after)
+    is_same = before.stopping == after.stopping or change == _TUNED
+    return is_same and _unreadable(before) == _unreadable(after)
 
 
 _TUNED = (Phase.TUNE, Phase.EVALUATE)
-_ASKED_AGAIN = (_TUNED, (Phase.SHARE, Phase.TRANSFER))
-_SEEN = {"phase", "operation", "total_steps", "completed_steps", "mean_loss", "stopping"}
-_lasting = attrgetter(*(each.name for each in fields(Job) if each.name not in _SEEN))
-
-
-RESTARTS = 3
-_TIMES = Times()
+_READABLE_CHANGES = (_TUNED, (Phase.SHARE, Phase.TRANSFER))
+_READABLE = {"phase", "operation", "total_steps", "completed_steps", "mean_loss", "stopping"}
+_unreadable = attrgetter(*(each.name for each in fields(Job) if each.name not in _READABLE))
 
 
 class Runner:
-    """What the jobs of one run share; opened once, as an async context manager.
+    """Everything the jobs of one run share; an async context manager.
 
-    Every change is audited, and every event logged, in the folder ``logs`` beside the ledger.
+    Every change is audited and every event logged in the folder ``logs`` beside the store.
 
     Attributes:
-        ledger: Where the jobs are written down.
-        pace: How time is spent; each job's target decides on its own part of it.
+        store: Has the jobs.
+        timing: How time is spent; poll interval and patience depend on each job's target.
+        locks: The locks of this run.
     """
 
     def __init__(
-        self,
-        ledger: Store,
-        tell: EventHandler,
-        pace: Timing,
-        *,
-        times: Times = _TIMES,
-        send: Send = send_notification,
+        self, store: Store, emit: EventHandler, timing: Timing, *, send: Send = send_notification
     ) -> None:
-        """Nothing is opened before it is needed.
+        """Create a run; targets are opened when they are needed.
 
         Args:
-            ledger: Open.
-            tell: Hears of everything, after the audit and the log.
-            pace: How time is spent.
-            times: How long another runner's lease lasts.
-            send: Tells those whom a spec notifies.
+            store: Open.
+            emit: Called with every event, after the audit log and the event log.
+            timing: How time is spent.
+            send: Sends a notification.
         """
-        self.store, self.pace = ledger, pace
-        logs = ledger.path.parent / "logs"
-        audit = AuditLog(logs / "audit.jsonl")
-        self._listeners = (audit, EventLog(logs / "events.jsonl"), tell)
-        self._reach = TargetPool(pace, audit.set_credentials)
-        self._notes = Notes(ledger, pace.now)
-        self.leases = Leases(ledger, pace.now, self._notes.flush, times)
-        self._outbox = Outbox(ledger, self.emit, send, pace.sleep)
-        self._changes = Changes()
-        self._following: dict[tuple[str, str], asyncio.Lock] = {}
+        folder = store.path.parent
+        audit = AuditLog(folder / "logs" / "audit.jsonl")
+        self.store, self.timing, self.locks = store, timing, JobLocks(folder)
+        self._handlers = (audit, EventLog(folder / "logs" / "events.jsonl"), emit)
+        self._pool = TargetPool(timing, audit.set_credentials)
+        self._outbox = Outbox(store, self.emit, send, timing.sleep)
+        self._changed: set[tuple[str, str]] = set()
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+        self._latest: dict[tuple[str, str], Job] = {}
 
     def emit(self, event: Event) -> None:
-        """Tell all who listen; the audit first, since what it cannot write is not done."""
-        event = self._changes.seen(event)
-        for listener in self._listeners:
-            listener(event)
+        """Pass an event to all handlers; the audit log comes first: without it no change is made."""
+        model = (event.job.where, event.job.tuned_model)
+        if event.is_change:
+            self._changed.add(model)
+        if event.kind is EventKind.ENDED and model in self._changed:
+            event = Event(EventKind.ENDED, event.job, changed=True)
+        for handler in self._handlers:
+            handler(event)
 
     async def __aenter__(self) -> Self:
-        """Itself; what an earlier run could not tell is told now."""
-        self._outbox.wake()
+        self._outbox.wake()  # deliver what an earlier run could not
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Tell what is to be told, give back what was taken, and close what was opened."""
         try:
             await self._outbox.close()
         finally:
-            with suppress(TunerError):  # progress may be lost
-                self._notes.flush()
-            await self.leases.close()
-            await self._reach.close()
+            self.locks.close()
+            await self._pool.close()
 
     async def follow(self, job: Job, work: PreparedJob, *, until: Phase | None = None) -> Outcome:
-        """Advance a job to its end, or to a phase: ``until``, or the pace's; never raises TunerError.
+        """Advance a job to its end, or to the phase ``until``; never raises TunerError.
 
-        While another runner has the job this one watches, and goes on once that one is gone.
-        Whoever follows a job that this session follows already waits, and goes on from there.
+        While another process has the job's lock, watch, and continue when the lock is free. If this run
+        follows the job already, wait and continue from there.
         """
-        until = until or self.pace.until
-        lock = self._following.setdefault((job.where, job.tuned_model), asyncio.Lock())
-        waited = lock.locked()
-        async with lock:
+        until = until or self.timing.until
+        turn = self._turns.setdefault((job.where, job.tuned_model), asyncio.Lock())
+        waited = turn.locked()
+        async with turn:
             if waited:
-                job = resume_from(job, self._latest(job), until)
+                job = resume_from(job, self._stored(job), until)
             if waited and (job.phase.is_end or reached(job.phase, until)):
                 return Outcome(job)
             if job.phase.is_end:
                 self.emit(Event(EventKind.ENDED, job, changed=False))
                 return Outcome(job)
-            outcome = await self._alone(job, work, until)
+            outcome = await self._follow_locked(job, work, until)
         if outcome.job.phase.is_end:
             self._outbox.wake()
             with suppress(TunerError):
-                where = await self.target(job.target)
-                await lock_job(outcome.job, work, where, outcome.permissions, self.emit)
+                target = await self.target(job.target)
+                await lock_job(outcome.job, work, target, outcome.permissions, self.emit)
         return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
-        """Watch a tuning to its end, after asking for that end with ``cancel``; claims nothing."""
+        """Poll a tuning until it ends, without the job's lock; with ``cancel``, cancel it first."""
 
-        async def step(job: Job, target: Target, _place: OpenTarget) -> Job:
+        async def step(job: Job, opened: OpenTarget) -> Job:
+            target = opened.throttled()
             if cancel:
                 await self._cancel(job, target)
-            runner = JobDriver(self.store, self.emit, self._paced(job), Seen(self.store))
-            return await runner.watch(job, target)
+            driver = JobDriver(self.store, self.emit, self._timing_of(job), self._save_if_free)
+            return await driver.watch(job, target)
 
-        return await self._outcome(job, step)
+        return await self._with_restarts(job, step)
 
     async def target(self, config: TargetConfig) -> Target:
-        """The target, open, asked no faster than its ``requests_per_second``.
-
-        For reads, and for changes that belong to no job: those are not fenced.
+        """Return the open target, with its rate limit.
 
         Raises:
-            NotAllowed, Unavailable: As ``open_target``.
+            NotAllowed, Unavailable: As in ``open_target``.
         """
-        return (await self._reach.to(config)).guarded()
+        return (await self._pool.get(config)).throttled()
 
-    # -- of two runners one acts ----------------------------------------------------------------
+    # -- one process per job ----------------------------------------------------------------------
 
-    async def _alone(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
-        """Work on a job while this session has it, and poll on while another runner has it."""
-        watch = self.leases.watch()
-        job = self._caught_up(job)
-        while True:
-            try:
-                claim = await self.leases.begin(job, watch)
-                if isinstance(claim, Claim):
-                    if claim.former:
-                        self.emit(Event(EventKind.TAKEN_OVER, job, holder=str(claim.former)))
-                    return await self._work(job, work, until, claim)
-                self.emit(Event(EventKind.WATCHING, job, holder=str(claim)))
-                await self._look_on(job, until, watch)
-            except Superseded:
-                self.leases.lost(job)
-            except TunerError as error:
-                return Outcome(self._latest(job), error)
-            job = resume_from(job, self._latest(job), until)
-            if job.phase.is_end or reached(job.phase, until):
-                return await self._seen_off(job)
+    async def _follow_locked(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
+        """Work on a job once its lock is free, and keep the lock; watch the job until then."""
+        key = (job.where, job.tuned_model)
+        known = self._stored(job)
+        job = replace(
+            job,
+            evaluation=job.evaluation or known.evaluation,
+            handed_to=job.handed_to or known.handed_to,
+        )
+        try:
+            if not self.locks.acquire(*key):
+                holder = self.store.holder(*key) or "another process"
+                self.emit(Event(EventKind.WATCHING, job, holder=str(holder)))
+                await self._watch_holder(job, until)
+                job = resume_from(job, self._stored(job), until)
+                if job.phase.is_end or reached(job.phase, until):
+                    return await self._ended_elsewhere(job)
+                self.emit(Event(EventKind.TAKEN_OVER, job, holder=str(holder)))
+            self.store.begin(job)
+            return await self._work(job, work, until)
+        except TunerError as error:
+            return Outcome(self._stored(job), error)
 
-    async def _work(
-        self, job: Job, work: PreparedJob, until: Phase | None, claim: Claim
-    ) -> Outcome:
-        """Advance a job that is ours. Raises Superseded."""
-        allow = partial(lock.check, self.store, claim)
-        book = Own(self.store, self.leases, self._notes, claim, work)
+    async def _work(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
+        """Advance a job whose lock is ours."""
+        self._latest[job.where, job.tuned_model] = job
+
+        def save(job: Job) -> None:
+            due = notifications(job, work.spec.notify) if job.phase.is_end else ()
+            self.store.save(job, due)
+            self._latest[job.where, job.tuned_model] = job
+
         async with AsyncExitStack() as slot:
             if job.phase in TUNING:
-                order = 0 if job.operation else 1  # what is tuning already takes part of the target
-                await slot.enter_async_context(self._reach.slots(job.target).one(order))
-            pace = replace(self._paced(job, work.spec.timeout_s), until=until)
+                order = (
+                    0 if job.operation else 1
+                )  # a running tuning has its slot at the target already
+                await slot.enter_async_context(self._pool.slots(job.target).one(order))
+            timing = replace(self._timing_of(job, work.spec.timeout_s), until=until)
 
-            async def step(job: Job, target: Target, place: OpenTarget) -> Job:
-                meter = closing(TokenMeter(work, target, self.emit)) if pace.measures else None
-                with meter or nullcontext(self.emit) as tell:
-                    runner = JobDriver(
-                        self.store, tell, pace, book, place.follower.news, slot.aclose
-                    )
-                    return await runner.follow(job, work, target)
+            async def step(job: Job, opened: OpenTarget) -> Job:
+                target, poller = opened.for_job(), opened.poller
+                meter = closing(TokenMeter(work, target, self.emit)) if timing.measures else None
+                with meter or nullcontext(self.emit) as emit:
+                    driver = JobDriver(self.store, emit, timing, save, poller.news, slot.aclose)
+                    return await driver.follow(job, work, target)
 
-            return await self._outcome(job, step, allow)
+            return await self._with_restarts(job, step)
 
-    async def _look_on(self, job: Job, until: Phase | None, watch: Watch) -> None:
-        """Until the job's holder has brought it that far, has given it back, or is gone.
+    async def _watch_holder(self, job: Job, until: Phase | None) -> None:
+        """Wait until the job is as far as ``until``, or its lock is free and acquired.
 
         Raises:
             NotFinished: The deadline passed.
         """
-        pace, seen_at = self._paced(job), self.pace.now()
-        while True:
-            known = self._latest(job)
-            holder = lock.holder(self.store, job.where, job.tuned_model)
+        timing, polled_at = self._timing_of(job), self.timing.now()
+        while not self.locks.acquire(job.where, job.tuned_model):
+            known = self._stored(job)
             if known.phase.is_end or reached(known.phase, until):
                 return
-            if holder is None or watch.is_gone(holder):
-                return
-            if pace.now() - seen_at >= pace.poll_s:
-                seen_at = pace.now()
-                await self._glance(known)
-            await pace.sleep(min(self.leases.times.look_s, remaining_seconds(pace, job)))
+            if known.phase is Phase.TUNE and timing.now() - polled_at >= timing.poll_s:
+                polled_at = timing.now()
+                with suppress(TunerError):  # the holder deals with errors
+                    await poll(known, await self.target(job.target), self._emit_progress)
+            await timing.sleep(min(RETRY_S, remaining_seconds(timing, job)))
 
-    async def _glance(self, job: Job) -> None:
-        """Tell how far a tuning is; whoever works on it deals with what is wrong."""
+    def _emit_progress(self, event: Event) -> None:
+        if event.kind is EventKind.PROGRESS:
+            self.emit(event)
 
-        def tell(event: Event) -> None:
-            if event.kind is EventKind.PROGRESS:
-                self.emit(event)
-
-        if job.phase is Phase.TUNE:
-            with suppress(TunerError):
-                await poll(job, (await self._reach.to(job.target)).guarded(), tell)
-
-    async def _seen_off(self, job: Job) -> Outcome:
+    async def _ended_elsewhere(self, job: Job) -> Outcome:
         if job.phase.is_end:
             self.emit(Event(EventKind.ENDED, job, changed=True))
         with suppress(TunerError):
@@ -449,55 +400,51 @@ class Runner:
                 return Outcome(job, permissions=await listed(job, await self.target(job.target)))
         return Outcome(job)
 
-    def _caught_up(self, job: Job) -> Job:
-        """With what another runner has found out since ``job`` was read."""
-        known = self._latest(job)
-        evaluation = job.evaluation or known.evaluation
-        return replace(job, evaluation=evaluation, handed_to=job.handed_to or known.handed_to)
+    def _save_if_free(self, job: Job) -> None:
+        """Save a watched job, unless a process works on it, which knows more."""
+        key = (job.where, job.tuned_model)
+        if not self.locks.holds(*key) and self.locks.acquire(*key):
+            try:
+                self.store.save(job)
+            finally:
+                self.locks.release(*key)
 
-    def _latest(self, job: Job) -> Job:
-        """As the ledger has it by now; when it has it no more, or cannot be used, as we wrote it last."""
-        ours = self.leases.known(job) or job
+    def _stored(self, job: Job) -> Job:
+        """The job as in the store; as we saved it last if the store was lost or cannot be read."""
         with suppress(TunerError):
-            return self._notes.latest(job) or self.store.find(job.where, job.tuned_model) or ours
-        return ours
+            if known := self.store.find(job.where, job.tuned_model):
+                return known
+        return self._latest.get((job.where, job.tuned_model), job)
 
-    def _paced(self, job: Job, timeout_s: float | None = None) -> Timing:
-        """The pace for one job: its target's, and its own timeout unless the command line has one."""
-        deadline = self.pace.deadline
+    def _timing_of(self, job: Job, timeout_s: float | None = None) -> Timing:
+        """The timing for a job: its target's, and its own timeout if the run has no deadline."""
+        deadline = self.timing.deadline
         if deadline is None and timeout_s is not None:
-            deadline = self.pace.now() + timeout_s
+            deadline = self.timing.now() + timeout_s
         kind = job.target.kind
         return replace(
-            self.pace, poll_s=POLL_S[kind], patience_s=PATIENCE_S[kind], deadline=deadline
+            self.timing, poll_s=POLL_S[kind], patience_s=PATIENCE_S[kind], deadline=deadline
         )
 
-    async def _outcome(
-        self, job: Job, step: RunnerStep, allow: Callable[[], None] | None = None
+    async def _with_restarts(
+        self, job: Job, step: Callable[[Job, OpenTarget], Awaitable[Job]]
     ) -> Outcome:
-        """Follow one job; a local service that died is started again, ``RESTARTS`` times at most.
-
-        Raises:
-            Superseded: Another runner took it over.
-        """
-        place = None
-        for restarts_left in reversed(range(RESTARTS + 1)):
+        """Follow a job; restart a local service that died, up to ``MAX_RESTARTS`` times."""
+        opened = None
+        for restarts_left in reversed(range(MAX_RESTARTS + 1)):
             try:
-                place = await self._reach.to(job.target, gone=place)
-                target = place.guarded(allow)
-                job = await step(job, target, place)
-            except Superseded:
-                raise
+                opened = await self._pool.get(job.target, gone=opened)
+                job = await step(job, opened)
             except TunerError as error:
-                job = self._latest(job)
+                job = self._latest.get((job.where, job.tuned_model), job)
                 is_away = isinstance(error, Unavailable) and error.is_passing
                 if not (is_away and job.target.kind == "local" and restarts_left):
                     return Outcome(job, error)
             else:
                 break
-        if job.phase is not Phase.DONE:
+        if job.phase is not Phase.DONE or opened is None:
             return Outcome(job)
-        return Outcome(job, permissions=await listed(job, target))
+        return Outcome(job, permissions=await listed(job, opened.throttled()))
 
     async def _cancel(self, job: Job, target: Target) -> None:
         if job.phase not in TUNING:
@@ -508,42 +455,44 @@ class Runner:
         running = [job.operation] if job.operation else []
         if not running:
             running = [each.name for each in await target.operations(job.tuned_model)]
+        why = "`tuner cancel`"
         for operation in running:
             self.emit(
-                Event(
-                    EventKind.CHANGING,
-                    job,
-                    action="cancel",
-                    what=job.tuned_model,
-                    why="`tuner cancel`",
-                )
+                Event(EventKind.CHANGING, job, action="cancel", what=job.tuned_model, why=why)
             )
             await target.cancel(operation)
-            self.emit(Event(EventKind.CANCELLING, job, why="`tuner cancel`"))
+            self.emit(Event(EventKind.CANCELLING, job, why=why))
 
 
 def find_or_create_job(
-    work: PreparedJob, ledger: Store, overrides: Sequence[str] = (), *, new: bool = False
+    work: PreparedJob, store: Store, overrides: Sequence[str] = (), *, new: bool = False
 ) -> Job:
-    """The bookmark to go on from: the one in the ledger, or a new one.
+    """Return the stored job to continue, or a new one.
 
-    An ended job starts over: every step asks first, so that what is true already stays as it is.
-    One that was beaten by another of its matrix stays beaten.
+    An ended job starts again: every step reads first, so what is done stays. A variant that was not
+    selected stays not selected.
 
     Args:
-        work: Free of problems.
-        ledger: Where the bookmark may be.
-        overrides: Those that ``work`` was loaded with, for a later resume.
-        new: Give the tuned model an id of its own in place of the content's.
+        work: A valid spec with its data.
+        store: May have the job.
+        overrides: Those ``work`` was loaded with, for a later resume.
+        new: Give the tuned model a random ID instead of the content's.
     """
-    job = _job(work, overrides, new=new)
-    known = ledger.find(job.where, job.tuned_model)
+    wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
+    job = Job(
+        name=work.spec.job,
+        target=work.spec.target,
+        tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
+        content=content_id(work),
+        spec=str(work.spec.path.absolute()) if work.is_on_disk else "",
+        overrides=tuple(overrides),
+    )
+    known = store.find(job.where, job.tuned_model)
     if known is None:
         return job
     if known.phase is Phase.NOT_SELECTED:
         return known
-    has_ended = known.phase.is_end
-    is_other = known.content != job.content  # under an id of one's own; the flow asks what is there
+    is_other = known.content != job.content  # other data under the same tuned_model_id
     return replace(
         known,
         name=job.name,
@@ -553,32 +502,24 @@ def find_or_create_job(
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
         phase=Phase.SUBMIT if is_other else rewound(known.phase),
-        force=known.force and not has_ended and not is_other,
+        force=known.force and not known.phase.is_end and not is_other,
         error="",
     )
 
 
-def _job(work: PreparedJob, overrides: Sequence[str], *, new: bool) -> Job:
-    wanted = names.content_id(work.spec.job, secrets.token_hex(5)) if new else None
-    return Job(
-        name=work.spec.job,
-        target=work.spec.target,
-        tuned_model=names.tuned_model(wanted or new_tuned_model(work).id),
-        content=content_id(work),
-        spec=str(work.spec.path.absolute()) if work.is_on_disk else "",
-        overrides=tuple(overrides),
-    )
-
-
 def check_unchanged(job: Job, work: PreparedJob) -> Job:
-    """``job`` to be resumed, refused when its spec or data are no longer what was submitted."""
+    """Return ``job`` ready to resume.
+
+    Raises:
+        InvalidInput: The spec or its data changed since the job was submitted.
+    """
     if job.content != content_id(work):
         problem = Problem(
             job.spec,
             0,
             0,
             f"the spec or its data changed since {job.name} was submitted as {job.tuned_model}",
-            f"put them back to resume it, or start another with `tuner run {job.spec}`",
+            f"undo the change to resume it, or start another job with `tuner run {job.spec}`",
         )
         raise InvalidInput([problem])
     if job.phase is Phase.NOT_SELECTED:
@@ -588,123 +529,28 @@ def check_unchanged(job: Job, work: PreparedJob) -> Job:
 
 
 async def run_jobs(
-    pairs: Sequence[tuple[Job, PreparedJob]], ledger: Store, tell: EventHandler, pace: Timing
+    pairs: Sequence[tuple[Job, PreparedJob]], store: Store, emit: EventHandler, timing: Timing
 ) -> list[Outcome]:
-    """Follow jobs side by side, to their ends or to ``pace.until``; one's failure stops no other."""
-    async with Runner(ledger, tell, pace) as session:
-        return await asyncio.gather(*(session.follow(job, work) for job, work in pairs))
+    """Run jobs concurrently, to their ends or to ``timing.until``; a failure stops no other job."""
+    async with Runner(store, emit, timing) as runner:
+        return await asyncio.gather(*(runner.follow(job, work) for job, work in pairs))
 
 
 async def watch_jobs(
-    jobs: Sequence[Job], ledger: Store, tell: EventHandler, pace: Timing, *, cancel: bool = False
+    jobs: Sequence[Job], store: Store, emit: EventHandler, timing: Timing, *, cancel: bool = False
 ) -> list[Outcome]:
-    """Watch tunings to their ends, after asking for that end where ``cancel`` is set."""
-    async with Runner(ledger, tell, pace) as session:
-        return await asyncio.gather(*(session.watch(job, cancel=cancel) for job in jobs))
-
-
-NOTE_S = 2.0
-
-
-class Notes:
-    """Jobs that moved since they were last written down, each once, every ``NOTE_S`` at most."""
-
-    def __init__(self, ledger: Store, now: Callable[[], float]) -> None:
-        """``now`` counts seconds and never goes back."""
-        self._ledger, self._now = ledger, now
-        self._moved: dict[tuple[str, str], tuple[Job, Claim | None]] = {}
-        self._written_at = -math.inf
-
-    def note(self, job: Job, claim: Claim | None) -> None:
-        """Write it down at the next occasion, or now when the last one was long ago."""
-        self._moved[job.where, job.tuned_model] = (job, claim)
-        if self._now() - self._written_at >= NOTE_S:
-            self.flush()
-
-    def drop(self, job: Job) -> None:
-        """It was written down otherwise."""
-        self._moved.pop((job.where, job.tuned_model), None)
-
-    def latest(self, job: Job) -> Job | None:
-        """What is still to be written down of it; None when the ledger has it all."""
-        found = self._moved.get((job.where, job.tuned_model))
-        return found[0] if found else None
-
-    def flush(self) -> None:
-        """Write down what there is, in one transaction."""
-        self._written_at = self._now()
-        if self._moved:
-            self._ledger.note(self._moved.values())
-            self._moved.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """A job that this session has claimed; all raise Superseded once another runner has it."""
-
-    ledger: Store
-    leases: Leases
-    notes: Notes
-    claim: Claim
-    work: PreparedJob
-
-    def begin(self, job: Job) -> None:
-        """It was written down with its claim."""
-
-    async def save(self, job: Job) -> None:
-        """Write it down; its end together with whom to tell of it."""
-        told = notifications(job, self.work.spec.notify) if job.phase.is_end else ()
-        self.notes.drop(job)  # or else, written down right after this, it would go back
-        await self.ledger.saved(job, claim=self.claim, notices=told)
-        self.leases.wrote(job, self.claim)
-
-    def note(self, job: Job) -> None:
-        """Write it down soon."""
-        self.notes.note(job, self.claim)
-        self.leases.wrote(job, self.claim)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A job that is watched: written down unless somebody works on it, who knows more."""
-
-    ledger: Store
-
-    def begin(self, job: Job) -> None:
-        """Nothing is new yet."""
-
-    async def save(self, job: Job) -> None:
-        """Write down what was seen."""
-        self.ledger.note([(job, None)])
-
-    def note(self, job: Job) -> None:
-        """Write down what was seen."""
-        self.ledger.note([(job, None)])
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Remembers what was changed, and says it of every job that ends."""
-
-    models: set[tuple[str, str]] = field(default_factory=set)
-
-    def seen(self, event: Event) -> Event:
-        """The event, to be told."""
-        model = (event.job.where, event.job.tuned_model)
-        if event.is_change:
-            self.models.add(model)
-        if event.kind is EventKind.ENDED and model in self.models:
-            return Event(EventKind.ENDED, event.job, changed=True)
-        return event
+    """Watch tunings until they end; with ``cancel``, cancel them first."""
+    async with Runner(store, emit, timing) as runner:
+        return await asyncio.gather(*(runner.watch(job, cancel=cancel) for job in jobs))
 
 
 async def run_together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Do all of this side by side, as ``wait_for_all``."""
+    """Run coroutines concurrently, as ``wait_for_all``."""
     await wait_for_all([asyncio.create_task(work) for work in works])
 
 
 async def wait_for_all(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait for all; when one is brought down, so are the others, and nothing is left running."""
+    """Wait for all tasks; if one fails, cancel the others and leave none running."""
     try:
         await asyncio.gather(*tasks)
     finally:

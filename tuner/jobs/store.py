@@ -5,7 +5,6 @@ It may be deleted at any time: the service is asked what is true before anything
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sqlite3
@@ -13,22 +12,18 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from tuner import home
-from tuner.errors import Superseded, TunerError
+from tuner.errors import TunerError
 from tuner.events.notify import PENDING, Notification
 from tuner.job import Evaluation, Interval, Job, ScoredRow
-from tuner.jobs import lock
+from tuner.jobs.lock import Holder, this_process
 from tuner.types import Phase, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from tuner.jobs.lock import Claim, Holder, Me
-
-    Change = Callable[[sqlite3.Connection], Any]
 
 __all__ = ["VERSION", "SavedJob", "Store", "open_store"]
 
@@ -165,7 +160,7 @@ def _explain(path: Path, error: Exception) -> TunerError:
     )
 
 
-VERSION = 2
+VERSION = 3
 
 _BOOKMARKS = """
 CREATE TABLE job (
@@ -178,23 +173,7 @@ CREATE TABLE job (
     PRIMARY KEY (target, tuned_model)
 ) STRICT
 """
-# What came with version 2. ``claim`` says who works on what: ``scope`` is a job's target, or
-# ``pipeline``, and ``name`` its tuned model, or the pipeline's id.
 _SECOND = (
-    """CREATE TABLE runner (
-        id TEXT PRIMARY KEY,
-        host TEXT NOT NULL,
-        pid INTEGER NOT NULL,
-        started TEXT NOT NULL,
-        beat INTEGER NOT NULL
-    ) STRICT""",
-    """CREATE TABLE claim (
-        scope TEXT NOT NULL,
-        name TEXT NOT NULL,
-        runner TEXT NOT NULL,
-        epoch INTEGER NOT NULL,
-        PRIMARY KEY (scope, name)
-    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE judged (
         target TEXT NOT NULL,
         tuned_model TEXT NOT NULL,
@@ -245,6 +224,19 @@ _SECOND = (
     ) STRICT""",
 )
 
+_THIRD = (
+    "DROP TABLE IF EXISTS runner",  # version 2 had leases
+    "DROP TABLE IF EXISTS claim",
+    """CREATE TABLE holder (
+        scope TEXT NOT NULL,
+        name TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        since REAL NOT NULL,
+        PRIMARY KEY (scope, name)
+    ) STRICT, WITHOUT ROWID""",
+)
+
 _BODY = "UPDATE job SET body = ? WHERE target = ? AND tuned_model = ?"
 
 
@@ -261,15 +253,21 @@ def migrate(db: sqlite3.Connection) -> None:
         return
     if found == 0:
         db.execute(_BOOKMARKS)
-    for table in _SECOND:
-        db.execute(table)
-    bookmarks = db.execute("SELECT target, tuned_model, body FROM job").fetchall()
-    for target, tuned_model, text in bookmarks:
+    if found < 2:  # noqa: PLR2004
+        for table in _SECOND:
+            db.execute(table)
+        _upgrade_evaluations(db)
+    for statement in _THIRD:
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _upgrade_evaluations(db: sqlite3.Connection) -> None:
+    for target, tuned_model, text in db.execute("SELECT target, tuned_model, body FROM job"):
         body = json.loads(text)
         if body["evaluation"] is not None:
             body["evaluation"] = _second_evaluation(db, (target, tuned_model), body["evaluation"])
             db.execute(_BODY, (json.dumps(body), target, tuned_model))
-    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _second_evaluation(
@@ -321,7 +319,6 @@ class Store(Database):
         ``around`` is told of the moments of every transaction, as ``Database`` says.
         """
         super().__init__(path, around)
-        self._commits = GroupCommits(self)
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -332,52 +329,37 @@ class Store(Database):
         """Close the file."""
         self.close()
 
-    def save(
-        self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notification] = ()
-    ) -> Job:
-        """Write ``job`` down so that it survives a crash, and return it.
+    def save(self, job: Job, notifications: Sequence[Notification] = ()) -> Job:
+        """Store a job, durably, and return it.
 
-        The rows of a fresh evaluation, and ``notices`` of the end, are in the same transaction.
-
-        Raises:
-            Superseded: ``claim`` is another runner's by now; nothing is written.
+        The rows of a new evaluation and the ``notifications`` of its end are in the same transaction.
         """
         with self.transaction() as db:
-            self._save(db, job, claim, notices)
+            db.execute(_SAVE, self._row(job))
+            keep_rows(db, job)
+            db.executemany(
+                "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(*each, PENDING) for each in notifications],
+            )
         return job
 
-    async def saved(
-        self, job: Job, *, claim: Claim | None = None, notices: Sequence[Notification] = ()
-    ) -> None:
-        """As ``save``, in one transaction with what other jobs write in the same moment."""
-        await self._commits.made(lambda db: self._save(db, job, claim, notices))
-
-    def begin(
-        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
-    ) -> Claim | Holder:
-        """Claim ``job``, as ``lock.take``, and write it down when it was to be had.
-
-        Nobody works on a job that has ended, whoever had it last, unless a pipeline may still have
-        to delete what it beat.
-        """
+    def begin(self, job: Job) -> None:
+        """Store a job whose lock this process has acquired."""
         with self.transaction() as db:
-            return self._begin(db, job, me, is_gone)
+            self._save_holder(db, job.where, job.tuned_model)
+            db.execute(_SAVE, self._row(job))
+            keep_rows(db, job)
 
-    async def begun(
-        self, job: Job, me: Me, is_gone: Callable[[Holder], bool] | None = None
-    ) -> Claim | Holder:
-        """As ``begin``, in one transaction with what other jobs write in the same moment."""
-        return await self._commits.made(lambda db: self._begin(db, job, me, is_gone))
+    def holder(self, scope: str, name: str) -> Holder | None:
+        """Return who last acquired a lock; None if nobody is recorded."""
+        query = "SELECT host, pid, since FROM holder WHERE scope = ? AND name = ?"
+        found = self.query(query, (scope, name))
+        return Holder(*found[0]) if found else None
 
-    def note(self, jobs: Iterable[tuple[Job, Claim | None]]) -> None:
-        """Write down the progress of many in one transaction; losing it costs nothing.
-
-        A job that another runner has is left as that one has it; without a claim, any other.
-        """
+    def save_holder(self, scope: str, name: str) -> None:
+        """Record that this process holds a lock."""
         with self.transaction() as db:
-            for job, claim in jobs:
-                if lock.may_write(db, job.where, job.tuned_model, claim):
-                    db.execute(_SAVE, self._row(job))
+            self._save_holder(db, scope, name)
 
     def find(self, where: str, tuned_model: str) -> Job | None:
         """The bookmark of one tuned model on one target (``Job.where``)."""
@@ -427,36 +409,11 @@ class Store(Database):
 
     def answers(self, where: str) -> StoredAnswers:
         """What the models of one target (``Job.where``) answered so far."""
-        return StoredAnswers(self, self._commits, where)
+        return StoredAnswers(self, where)
 
-    def _save(
-        self, db: sqlite3.Connection, job: Job, claim: Claim | None, notices: Sequence[Notification]
-    ) -> None:
-        if claim is not None:
-            lock.confirm(db, claim)
-        db.execute(_SAVE, self._row(job))
-        keep_rows(db, job)
-        if notices:
-            db.executemany(
-                "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(*each, PENDING) for each in notices],
-            )
-
-    def _begin(
-        self,
-        db: sqlite3.Connection,
-        job: Job,
-        me: Me,
-        is_gone: Callable[[Holder], bool] | None,
-    ) -> Claim | Holder:
-        is_over = _is_over(db, job)
-        gone = (lambda _: True) if is_over else is_gone
-        claim = lock.taken(db, job.where, job.tuned_model, me, gone)
-        if isinstance(claim, lock.Claim):
-            claim = claim._replace(former=None) if is_over else claim
-            db.execute(_SAVE, self._row(job))
-            keep_rows(db, job)
-        return claim
+    def _save_holder(self, db: sqlite3.Connection, scope: str, name: str) -> None:
+        row = (scope, name, *this_process(self._clock()))
+        db.execute("INSERT OR REPLACE INTO holder VALUES (?, ?, ?, ?, ?)", row)
 
     def _row(self, job: Job) -> tuple[str | float, ...]:
         body = json.dumps(_body(job))
@@ -467,14 +424,6 @@ class Store(Database):
         found = self.query(query, values)
         with self.explained:
             return [SavedJob(_job(phase, body), updated) for phase, updated, body in found]
-
-
-def _is_over(db: sqlite3.Connection, job: Job) -> bool:
-    found = db.execute(
-        "SELECT phase FROM job WHERE target = ? AND tuned_model = ?", (job.where, job.tuned_model)
-    ).fetchone()
-    phase = Phase(found[0]) if found else job.phase
-    return phase.is_end and phase is not Phase.NOT_SELECTED
 
 
 def open_store() -> Store:
@@ -529,9 +478,9 @@ class StoredAnswers:
     Both methods raise TunerError as ``Database`` does.
     """
 
-    def __init__(self, store: Database, commits: GroupCommits, where: str) -> None:
+    def __init__(self, store: Database, where: str) -> None:
         """``where`` is the target, as ``Job.where`` says it."""
-        self._store, self._commits, self._where = store, commits, where
+        self._store, self._where = store, where
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
         """Those of these questions that ``model`` has answered, with the answers."""
@@ -547,7 +496,8 @@ class StoredAnswers:
     async def keep(self, model: str, answers: Mapping[str, str]) -> None:
         """Write answers down, by question, in one transaction."""
         rows = [(self._where, model, question, text) for question, text in answers.items()]
-        await self._commits.made(lambda db: db.executemany(_KEEP, rows))
+        with self._store.transaction() as db:
+            db.executemany(_KEEP, rows)
 
 
 def keep_rows(db: sqlite3.Connection, job: Job) -> None:
@@ -590,51 +540,3 @@ def forget_answers(db: sqlite3.Connection, job: Job) -> None:
     whose = (job.where, job.tuned_model)
     db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
     db.execute("DELETE FROM answer WHERE target = ? AND model LIKE ? || '@%'", whose)
-
-
-T = TypeVar("T")
-
-
-class GroupCommits:
-    """Changes of a ledger that are asked for in one turn of the event loop, committed together."""
-
-    def __init__(self, store: Database) -> None:
-        """Nothing waits yet."""
-        self._store = store
-        self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
-
-    async def made(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``change`` returns, once it is on the disk; it is made even if nobody waits any more.
-
-        Raises:
-            Superseded: ``change`` did, before it wrote anything; the others' are made.
-            TunerError: The ledger cannot be used; nothing of any of them is written.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._commit)
-        self._waiting.append((change, done))
-        return await done
-
-    def _commit(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        try:
-            with self._store.transaction() as db:
-                results = [_tried(change, db) for change, _ in waiting]
-        except BaseException as error:  # noqa: BLE001 -- it is raised again where it is awaited
-            results = [error] * len(waiting)
-        for (_, done), result in zip(waiting, results, strict=True):
-            if done.done():
-                continue
-            if isinstance(result, BaseException):
-                done.set_exception(result)
-            else:
-                done.set_result(result)
-
-
-def _tried(change: Change, db: sqlite3.Connection) -> Any:
-    try:
-        return change(db)
-    except Superseded as error:
-        return error

@@ -14,14 +14,13 @@ from tuner.errors import (
     InvalidInput,
     NotFinished,
     Problem,
-    Superseded,
     TunerError,
     Unavailable,
 )
 from tuner.events.events import Event, EventKind
 from tuner.job import Job
-from tuner.jobs import lock, pipeline_store
-from tuner.jobs.lock import Claim
+from tuner.jobs import pipeline_store
+from tuner.jobs.lock import PIPELINE, RETRY_S
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.pipeline_store import Member, Origin
 from tuner.jobs.runner import Runner, find_or_create_job, reached, run_together, wait_for_all
@@ -114,7 +113,7 @@ async def run_pipeline(
         NotFinished: Another process runs the pipeline, and the deadline passed.
         TunerError: The store cannot be used, or a target cannot be read.
     """
-    if session.pace.until is not None:
+    if session.timing.until is not None:
         what = "a pipeline cannot be detached: this process starts its later jobs"
         fix = "run it without --detach; after Ctrl-C the same command continues it"
         raise InvalidInput([Problem(str(pipeline.path), 0, 0, what, fix)])
@@ -128,21 +127,19 @@ async def run_pipeline(
 
 async def _acquire(pipeline: Pipeline, session: Runner) -> None:
     """Wait until no other process runs this pipeline: two would exceed ``max_parallel``."""
-    leases, pace = session.leases, session.pace
-    watch, is_reported = leases.watch(), False
-    while True:
-        holder = lock.take_pipeline(session.store, pipeline.id, leases.me, is_gone=watch.is_gone)
-        if isinstance(holder, Claim):
-            return
+    timing, is_reported = session.timing, False
+    while not session.locks.acquire(PIPELINE, pipeline.id):
+        holder = session.store.holder(PIPELINE, pipeline.id) or "another process"
         if not is_reported:
             target = pipeline.stages[0].work.spec.target
             whole = Job(pipeline.name, target, "", "", str(pipeline.path))
             session.emit(Event(EventKind.WATCHING, whole, holder=str(holder)))
             is_reported = True
-        if pace.deadline is not None and pace.now() >= pace.deadline:
+        if timing.deadline is not None and timing.now() >= timing.deadline:
             what = f"{pipeline.name} is not finished: {holder} runs it"
             raise NotFinished(what, f"`tuner status {pipeline.name}` shows its progress")
-        await pace.sleep(leases.times.look_s)
+        await timing.sleep(RETRY_S)
+    session.store.save_holder(PIPELINE, pipeline.id)
 
 
 async def _read_models(pipeline: Pipeline, session: Runner) -> dict[str, TunedModel]:
@@ -342,10 +339,10 @@ class _Run:
 
     def _obstacle(self, state: StageState) -> GroupingEnd:
         """Why a stage may not start now."""
-        pace = self.session.pace
+        timing = self.session.timing
         if self.pipeline.fail_fast and self.has_failed and state.model is None:
             return GroupingEnd("another job has failed, and fail_fast is set")
-        if pace.deadline is not None and pace.now() >= pace.deadline:
+        if timing.deadline is not None and timing.now() >= timing.deadline:
             return GroupingEnd("the timeout has passed", waits=True)
         if self.unwatched and self.pipeline.max_parallel:
             return GroupingEnd(f"{self.unwatched} may still be tuning", waits=True)
@@ -357,7 +354,7 @@ class _Run:
     async def _follow_until(self, state: StageState, job: Job, until: Phase | None) -> Outcome:
         followed = await self.session.follow(job, state.work, until=until)
         error, is_tuning = followed.error, followed.job.phase is Phase.TUNE
-        if isinstance(error, NotFinished | Superseded | Unavailable) or (error and is_tuning):
+        if isinstance(error, NotFinished | Unavailable) or (error and is_tuning):
             self.unwatched = state.member.stage
         return followed
 
@@ -368,7 +365,7 @@ class _Run:
     def _record(self, name: str, followed: Outcome) -> None:
         self.outcomes[name] = followed
         job, error = followed.job, followed.error
-        has_error = error is not None and not isinstance(error, NotFinished | Superseded)
+        has_error = error is not None and not isinstance(error, NotFinished)
         was_cancelled = job.phase is Phase.CANCELLED and not job.stopping
         failed = has_error or was_cancelled or job.phase is Phase.FAILED
         self.has_failed = self.has_failed or failed

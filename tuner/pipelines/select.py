@@ -257,7 +257,7 @@ async def call(
     Raises:
         NotAllowed, RequestRefused, Unavailable: The service refuses, or is unavailable for too long.
     """
-    pace = session.pace
+    pace = session.timing
     gives_up = pace.now() + PATIENCE_S[config.kind]
     while True:
         try:
