@@ -181,7 +181,7 @@ def ends(ledger, name="capitals", sinks=(HOOK,)):
     """Save the end of a job with its notifications."""
     work = with_spec(job=name, notify=sinks)
     job = replace(job_of(work), phase=Phase.DONE)
-    ledger.save(job, notices=notifications(job, sinks))
+    ledger.save(job, notifications(job, sinks))
 
 
 def test_every_receiver_is_told_once_in_the_order_of_the_ends(ledger):
