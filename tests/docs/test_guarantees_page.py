@@ -46,4 +46,4 @@ def test_the_figures_are_those_of_the_tests():
     seeds, kills = test_kill_in_recovery.SEEDS, test_kill_in_recovery.MOST_KILLS
     assert f"{seeds} seeds, half of them of a job, 1 to {kills} kills each" in figures
     assert f"{test_simulator.SEEDS} seeds, 10,000 in `make soak`" in figures
-    assert f"{len(BREAKS)} guards taken away, one by one" in figures
+    assert f"{len(BREAKS)} guards removed, one by one" in figures
