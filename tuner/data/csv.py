@@ -1,7 +1,7 @@
 """Read CSV and TSV with ``csv.reader``, and place every row and error by line and column.
 
-Rows that ``csv.reader(strict=True)`` accepts are taken from it, many at a time. A row it refuses is
-scanned by ``_scan_row``, which follows the same rules and knows where each cell is.
+Rows that ``csv.reader(strict=True)`` accepts are taken from it. A row it refuses is scanned by
+``_scan_row``, which follows the same rules and knows where each cell is.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from io import StringIO
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.data.dataset import BATCH_ROWS, USUAL, Batch, Columns, problems_only
+from tuner.data.dataset import BATCH_ROWS, Batch, Columns, problems_only
 from tuner.data.encoding import MAX_ROW_BYTES, Block, read_blocks
 from tuner.data.record_formats import (
-    RECORD_FORMATS,
     SEPARATOR,
     detect_record_format,
+    joined,
     missing_columns,
 )
 from tuner.errors import Problem
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.data.dataset import Field, Locate, Source
+
+    Span = tuple[int, int]
 
 DELIMITERS = (",", ";", "\t", "|")
 SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n', re.IGNORECASE)
@@ -40,36 +42,31 @@ _NEWLINE = re.compile(r"\n")
 _TO_CLOSING_QUOTE = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _MAX_HEADER_CELLS = 2**18
 _MAX_RESCANNED_CHARS = 2 * MAX_ROW_BYTES
-"""Characters that may be scanned twice: an unclosed quote is scanned to the end of the text, and a
-file may hold a million of them."""
-_WINDOW_CHARS, _MIN_WINDOW_CHARS = 2**18, 2**12
-"""Characters given to ``csv.reader`` at once: few behind a row that it refused."""
-_MAX_PAUSE_ROWS = 63
-"""Rows scanned one by one before ``csv.reader`` is tried again."""
+"""Characters that may be read twice: an unclosed quote is read to the end of the text, and a file
+may hold a million of them."""
+_WINDOW_CHARS = 2**18
+"""Characters given to ``csv.reader`` at once; the copy of them takes four bytes each."""
 _MAX_SAMPLE_LINES = 1000
 """Lines of a long row that are examined for whether its quote was never closed."""
 
-_UNCLOSED, _TEXT_AFTER_QUOTE, _BARE_RETURN = range(3)
-_ADVICE = {
-    _UNCLOSED: (
-        "a quote opened here is never closed",
-        'close it, or write a quote that belongs to the text twice: ""',
-    ),
-    _TEXT_AFTER_QUOTE: (
-        "text follows a closing quote",
-        'write a quote that belongs to the text twice: ""',
-    ),
-    _BARE_RETURN: (
-        "a bare carriage return outside quotes",
-        "save the file with ordinary line ends, or put quotes around the cell",
-    ),
-}
+_UNCLOSED = (
+    "a quote opened here is never closed",
+    'close it, or write a quote that belongs to the text twice: ""',
+)
+_TEXT_AFTER_QUOTE = (
+    "text follows a closing quote",
+    'write a quote that belongs to the text twice: ""',
+)
+_BARE_RETURN = (
+    "a bare carriage return outside quotes",
+    "save the file with ordinary line ends, or put quotes around the cell",
+)
 
 
 class _RowError(NamedTuple):
-    """Why a row ends too early: the kind, the index of the character, and of its cell."""
+    """Why a row ends too early: message and fix, the index of the character, and of its cell."""
 
-    kind: int
+    why: tuple[str, str]
     at: int
     cell_start: int
 
@@ -77,20 +74,10 @@ class _RowError(NamedTuple):
 class _ScannedRow(NamedTuple):
     """A row's cells (start and end, quotes included), their number, and where the next row begins."""
 
-    cells: list[tuple[int, int]]
+    cells: list[Span]
     width: int
     end: int
     error: _RowError | None = None
-
-
-class _Table(NamedTuple):
-    """What the header says; ``inputs`` and ``output`` are column indexes, None if one is missing."""
-
-    path: str
-    delimiter: str
-    width: int
-    inputs: tuple[int, ...] | None
-    output: int
 
 
 class _Header(NamedTuple):
@@ -99,6 +86,16 @@ class _Header(NamedTuple):
     line: int
     delimiter: str
     below: Block
+
+
+class _Table(NamedTuple):
+    """What the header says; ``inputs`` and ``output`` are column indexes, no inputs if one is missing."""
+
+    path: str
+    delimiter: str
+    width: int
+    inputs: tuple[int, ...]
+    output: int
 
 
 def read(path: Path, source: Source) -> Iterator[Batch]:
@@ -123,17 +120,16 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
     if isinstance(header, Problem):
         yield problems_only(path, *([*first.problems.values()] or [header]))
         return
-    inputs, output = _wanted_columns(header.names, source)
+    names = header.names
+    inputs, output = _wanted_columns(names, source)
     if not inputs:
-        record_format = source.format
-        what = f"is CSV, whose cells are texts, and {record_format} has lists of messages"
+        what = "is CSV, whose cells are texts, and a conversation is a list of messages"
         fix = "leave format out, or name the file meant"
         yield problems_only(path, Problem(str(path), 1, 0, what, fix, "no-column"))
         return
     problems = _header_problems(path, Columns(inputs[0], output), header)
     yield problems_only(path, *problems)
-    names = header.names
-    indexes = None if problems else tuple(map(names.index, inputs))
+    indexes = () if problems else tuple(map(names.index, inputs))
     output_index = 0 if problems else names.index(output)
     scanner = _Scanner(_Table(str(path), header.delimiter, header.width, indexes, output_index))
     held: list[Block] = []
@@ -158,10 +154,7 @@ def read_header(path: Path, source: Source) -> list[str]:
 
 def _wanted_columns(names: Sequence[str], source: Source) -> tuple[Sequence[str], str]:
     """Return the columns that are joined to the input, and the output's; no inputs for messages."""
-    record_format = source.format if source.format in RECORD_FORMATS else ""
-    if not record_format and source.columns == USUAL:
-        record_format = detect_record_format(names, source)
-    match record_format:
+    match detect_record_format(names, source):
         case "prompt-completion":
             return ("prompt",), "completion"
         case "alpaca":
@@ -189,8 +182,7 @@ def _read_header(path: Path, columns: Columns, first: Block) -> _Header | Proble
     delimiter = max(candidates, key=lambda each: _fitness(text, rows[each], columns))
     row = rows[delimiter]
     if row.error:
-        place = _line_and_column(text, start, line, row.error.at)
-        return _malformed(str(path), place, row.error.kind)
+        return _malformed(str(path), text, start, line, row.error)
     newlines = text.count("\n", 0, row.end)
     rest = first.raw.split(b"\n", newlines)[newlines] if row.end < len(text) else b""
     below = first.after(len(first.raw) - len(rest), newlines)
@@ -228,9 +220,8 @@ class _Rows:
 
     def add(self, table: _Table, cells: Sequence[str], line: int) -> None:
         """Take a good row."""
-        assert table.inputs  # noqa: S101 -- without the columns there are no good rows
         inputs = [cells[index] for index in table.inputs]
-        self.text_inputs.append(inputs[0] if len(inputs) == 1 else _joined(inputs))
+        self.text_inputs.append(inputs[0] if len(inputs) == 1 else joined(*inputs))
         self.outputs.append(cells[table.output])
         self.lines.append(line)
 
@@ -245,7 +236,7 @@ class _Scanner:
         self._undecodable: dict[int, Problem] = {}
         self._rescannable = _MAX_RESCANNED_CHARS
         self._is_skipping = False
-        self._window, self._pause, self._paused = _WINDOW_CHARS, 0, 0
+        self._window, self._window_start, self._window_end = StringIO(), 0, 0
 
     @property
     def wanted_chars(self) -> int:
@@ -259,13 +250,16 @@ class _Scanner:
         self._text = text = self._text + "".join(block.text for block in blocks)
         for block in blocks:
             self._undecodable |= block.problems
-        self._window, first_line = _WINDOW_CHARS, self._line
-        rows = _Rows()
+        self._window_end = 0
+        first_line, rows = self._line, _Rows()
         at = self._skip_large_row() if self._is_skipping else 0
         while at < len(text):
-            after = self._read_good_rows(rows, at) or self._read_row(rows, at, is_last=is_last)
-            if after is None:
-                break
+            after = self._read_good_rows(rows, at)
+            if after == at:
+                any_after = self._read_row(rows, at, is_last=is_last)
+                if any_after is None:
+                    break
+                after = any_after
             at = after
             if rows.is_full:
                 yield self._batch(rows, first_line)
@@ -280,89 +274,59 @@ class _Scanner:
         columns = rows.text_inputs, rows.outputs, rows.lines, rows.problems
         return Batch(self._table.path, *columns, locate)
 
-    def _read_good_rows(self, rows: _Rows, at: int) -> int | None:
-        """Take rows with ``csv.reader`` up to the first it refuses; return where it stopped.
-
-        None if it took no row. After a refused row the window is small and the next rows are
-        scanned one by one, so that files of nothing but bad rows are read in linear time.
-        """
-        table, text = self._table, self._text
-        if not table.inputs or self._undecodable or self._paused:
-            self._paused = max(0, self._paused - 1)
-            return None
-        stop = len(text)
-        if stop - at > self._window:
-            stop = text.rfind("\n", at, at + self._window) + 1
-        lines = list(StringIO(text[at:stop], newline="\n"))
-        count = self._take_rows(rows, lines)
-        is_all = count == len(lines) > 0
-        self._window = min(_WINDOW_CHARS, 2 * self._window) if is_all else _MIN_WINDOW_CHARS
-        self._pause = 0 if count else min(_MAX_PAUSE_ROWS, 2 * self._pause + 1)
-        self._paused = self._pause
-        if not count:
-            return None
-        return self._advance(at, stop if is_all else at + sum(map(len, lines[:count])), count)
-
-    def _take_rows(self, rows: _Rows, lines: Sequence[str]) -> int:
-        """Add the good rows that ``lines`` begin with; return how many lines they take."""
-        table, count = self._table, 0
-        reader = csv.reader(lines, delimiter=table.delimiter, strict=True)
+    def _read_good_rows(self, rows: _Rows, at: int) -> int:
+        """Take rows with ``csv.reader`` up to the first it refuses; return where it stopped."""
+        table, line = self._table, self._line
+        if not table.inputs or self._undecodable or self._rescannable <= 0:
+            return at
+        if at >= self._window_end:
+            newline = self._text.rfind("\n", at, at + _WINDOW_CHARS)
+            self._window_start, self._window_end = at, newline + 1 or self._line_end(at)
+            self._window = StringIO(self._text[at : self._window_end], newline="\n")
+        file, start = self._window, self._window_start
+        after = file.seek(at - start)
+        reader = csv.reader(file, delimiter=table.delimiter, strict=True)
         try:
             for cells in reader:
                 if len(cells) == table.width and (table.width > 1 or cells[0].strip()):
-                    rows.add(table, cells, self._line + count)
+                    rows.add(table, cells, line)
                 elif len(cells) > 1 or (cells and cells[0].strip()):
                     break
-                count = reader.line_num
+                after, line = file.tell(), self._line + reader.line_num
+                if len(rows.lines) >= BATCH_ROWS:
+                    break
         except csv.Error:
             pass
-        return count
+        self._rescannable -= file.tell() - after
+        return self._advance(at, start + after, line - self._line)
 
     def _read_row(self, rows: _Rows, at: int, *, is_last: bool) -> int | None:
         """Read one row of any kind; return where the next begins, None if the row has no end yet."""
-        after = self._read_any_row(rows, at, is_last=is_last)
-        if after is None:
-            return None
-        newlines = self._text.count("\n", at, after)
-        rows.problems += [
-            self._undecodable.pop(line)
-            for line in self._lines_of(newlines)
-            if line in self._undecodable
-        ]
-        return self._advance(at, after, newlines)
-
-    def _lines_of(self, newlines: int) -> range:
-        """Return the lines of the row that starts on the current line."""
-        return range(self._line, self._line + max(1, newlines) if self._undecodable else 0)
-
-    def _read_any_row(self, rows: _Rows, at: int, *, is_last: bool) -> int | None:
         table, text = self._table, self._text
         stop = len(text) if self._rescannable > 0 else self._line_end(at)
         row = _scan_row(text, at, table.delimiter, stop, table.width + 1)
         if not row.error:
-            return self._read_complete_row(rows, at, row)
-        if row.error.kind == _UNCLOSED and stop == len(text):
-            if stop - at <= MAX_ROW_BYTES and not is_last:
-                return None
-            if stop - at > MAX_ROW_BYTES and not self._contains_rows(at, stop):
-                rows.problems.append(_too_large(table.path, self._line))
-                self._is_skipping = True
-                return stop
-        return self._report_error(rows, at, row.error, stop)
+            after = self._read_complete_row(rows, at, row)
+        elif row.error.why is not _UNCLOSED or stop < len(text):
+            after = self._report_error(rows, at, row.error, stop)
+        elif stop - at <= MAX_ROW_BYTES and not is_last:
+            return None
+        elif stop - at > MAX_ROW_BYTES and not self._contains_rows(at, stop):
+            rows.problems.append(_too_large(table.path, self._line))
+            self._is_skipping = True
+            after = stop
+        else:
+            after = self._report_error(rows, at, row.error, stop)
+        newlines = text.count("\n", at, after)
+        rows.problems += self._undecodable_in(newlines)
+        for each in self._undecodable_in(newlines):
+            del self._undecodable[each.line]
+        return self._advance(at, after, newlines)
 
-    def _report_error(self, rows: _Rows, at: int, error: _RowError, stop: int) -> int:
-        """Report why a row ends too early, and continue at the line after its first."""
-        kind, place = error.kind, error.at
-        if kind == _TEXT_AFTER_QUOTE and self._is_opening_quote(error.cell_start, error.at - 1):
-            kind, place = _UNCLOSED, error.cell_start
-        position = _line_and_column(self._text, at, self._line, place)
-        problem = _malformed(self._table.path, position, kind)
-        if rows.problems[-1:] != [problem]:  # several rows may run into the same quote
-            rows.problems.append(problem)
-        after = self._line_end(at)
-        scanned = stop if error.kind == _UNCLOSED else error.at
-        self._rescannable -= max(0, scanned - after)
-        return after
+    def _undecodable_in(self, newlines: int) -> list[Problem]:
+        """Return the problems of the lines of the row that starts on the current line."""
+        lines = range(self._line, self._line + max(1, newlines)) if self._undecodable else ()
+        return [self._undecodable[line] for line in lines if line in self._undecodable]
 
     def _read_complete_row(self, rows: _Rows, at: int, row: _ScannedRow) -> int:
         table, text, cells = self._table, self._text, row.cells
@@ -372,8 +336,7 @@ class _Scanner:
         elif row.width == 1 and not _unquoted(text[slice(*cells[0])]).strip():
             pass  # a blank line
         elif row.width == table.width:
-            lines = self._lines_of(text.count("\n", at, row.end))
-            if table.inputs and not any(line in self._undecodable for line in lines):
+            if table.inputs and not self._undecodable_in(text.count("\n", at, row.end)):
                 rows.add(table, _cell_texts(text, row), self._line)
         elif row.end > line_end and self._contains_rows(at, row.end):
             opened = next((start for start, end in cells if end > line_end), cells[-1][0])
@@ -383,6 +346,18 @@ class _Scanner:
             position = _line_and_column(text, at, self._line, place)
             rows.problems.append(_ragged(table.path, position, row, table.width))
         return row.end
+
+    def _report_error(self, rows: _Rows, at: int, error: _RowError, stop: int) -> int:
+        """Report why a row ends too early, and continue at the line after its first."""
+        after = self._line_end(at)
+        scanned = stop if error.why is _UNCLOSED else error.at
+        self._rescannable -= max(0, scanned - after)
+        if error.why is _TEXT_AFTER_QUOTE and self._is_opening_quote(error):
+            error = _RowError(_UNCLOSED, error.cell_start, error.cell_start)
+        problem = _malformed(self._table.path, self._text, at, self._line, error)
+        if rows.problems[-1:] != [problem]:  # several rows may run into the same quote
+            rows.problems.append(problem)
+        return after
 
     def _skip_large_row(self) -> int:
         """Continue after a row that is too large: on the line after the one that closes its quote."""
@@ -399,25 +374,22 @@ class _Scanner:
     def _line_end(self, at: int) -> int:
         return self._text.find("\n", at) + 1 or len(self._text)
 
-    def _is_opening_quote(self, opened: int, quote: int) -> bool:
+    def _is_opening_quote(self, error: _RowError) -> bool:
         """Whether a quote that should close a cell looks like one that opens a later row's cell."""
+        quote = error.at - 1
         starts_cell = self._text[quote - 1] in ("\n", self._table.delimiter)
-        return starts_cell and self._text.find("\n", opened, quote) >= 0
+        return starts_cell and self._text.find("\n", error.cell_start, quote) >= 0
 
     def _contains_rows(self, at: int, stop: int) -> bool:
         """Whether some line of a long row, except its first, looks like a row itself."""
+        table, text = self._table, self._text
         for _ in range(_MAX_SAMPLE_LINES):
             at = self._line_end(at)
             if at >= stop:
                 return False
-            table, text = self._table, self._text
             row = _scan_row(text, at, table.delimiter, self._line_end(at), table.width)
-            stray_quote = any(
-                text[start] != '"' and '"' in text[start:end]
-                for start, end in row.cells
-                if start < end
-            )
-            if not row.error and row.width == table.width and not stray_quote:
+            bare = [text[start:end] for start, end in row.cells if not text.startswith('"', start)]
+            if not row.error and row.width == table.width and not any('"' in each for each in bare):
                 return True
         return False
 
@@ -436,7 +408,7 @@ def _scan_row(
     """
     stop = len(text) if end is None else end
     bare_cell = _bare_cell(delimiter)
-    cells: list[tuple[int, int]] = []
+    cells: list[Span] = []
     at, count = start, 0
     while True:
         is_quoted = text.startswith('"', at, stop)
@@ -452,8 +424,8 @@ def _scan_row(
         elif row_end := _ROW_END.match(text, after, stop):
             return _ScannedRow(cells, count, row_end.end())
         else:
-            kind = _BARE_RETURN if text.startswith("\r", after) else _TEXT_AFTER_QUOTE
-            return _ScannedRow(cells, count, stop, _RowError(kind, after, at))
+            why = _BARE_RETURN if text.startswith("\r", after) else _TEXT_AFTER_QUOTE
+            return _ScannedRow(cells, count, stop, _RowError(why, after, at))
 
 
 @cache
@@ -467,10 +439,6 @@ def _unquoted(cell: str) -> str:
 
 def _cell_texts(text: str, row: _ScannedRow) -> list[str]:
     return [_unquoted(text[start:end]) for start, end in row.cells]
-
-
-def _joined(texts: Sequence[str]) -> str:
-    return SEPARATOR.join(filter(None, texts))
 
 
 def _line_and_column(text: str, at: int, line: int, place: int) -> tuple[int, int]:
@@ -487,19 +455,15 @@ def _locator(table: _Table, text: str, first_line: int, lines: Sequence[int]) ->
         line = lines[row]
         at = line_starts()[line - first_line]
         cells = _scan_row(text, at, table.delimiter).cells
-        if field == "output":
-            cell = cells[table.output]
-        else:
-            inputs = [cells[index] for index in table.inputs or ()]
-            cell, offset = _cell_at(text, inputs, offset)
+        cell = cells[table.output]
+        if field == "text_input":
+            cell, offset = _cell_at(text, [cells[index] for index in table.inputs], offset)
         return _line_and_column(text, at, line, _index_in_cell(text, cell, offset))
 
     return locate
 
 
-def _cell_at(
-    text: str, inputs: Sequence[tuple[int, int]], offset: int
-) -> tuple[tuple[int, int], int]:
+def _cell_at(text: str, inputs: Sequence[Span], offset: int) -> tuple[Span, int]:
     """Find the cell, of those joined to an input, that holds a character of the input."""
     sizes = [(cell, len(_unquoted(text[slice(*cell)]))) for cell in inputs]
     filled = [each for each in sizes if each[1]] or sizes[:1]
@@ -510,7 +474,7 @@ def _cell_at(
     return filled[-1][0], offset
 
 
-def _index_in_cell(text: str, cell: tuple[int, int], offset: int) -> int:
+def _index_in_cell(text: str, cell: Span, offset: int) -> int:
     """Return the index in ``text`` of character ``offset`` of a cell's unquoted text."""
     start, end = cell
     if not text.startswith('"', start, end):
@@ -524,18 +488,17 @@ def _index_in_cell(text: str, cell: tuple[int, int], offset: int) -> int:
     return at + offset
 
 
-def _malformed(path: str, place: tuple[int, int], kind: int) -> Problem:
-    what, fix = _ADVICE[kind]
-    return Problem(path, *place, what, fix, "bad-csv")
+def _malformed(path: str, text: str, at: int, line: int, error: _RowError) -> Problem:
+    """Return the problem of the row that begins at ``at``, on ``line``."""
+    return Problem(path, *_line_and_column(text, at, line, error.at), *error.why, "bad-csv")
 
 
 def _ragged(path: str, place: tuple[int, int], row: _ScannedRow, width: int) -> Problem:
-    count = f"{row.width:,} cell{'s' if row.width != 1 else ''}"
-    quote = (
-        'put quotes around a cell that holds a delimiter: "a, b", with no space before the quote'
-    )
-    fix = quote if row.width > width else "add the missing cells, or delete the row"
-    what = f"{count} where the first row has {width:,}"
+    what = f"{row.width:,} cell{'s' if row.width != 1 else ''} where the first row has {width:,}"
+    fix = "add the missing cells, or delete the row"
+    if row.width > width:
+        fix = "put quotes around a cell that holds a delimiter"
+        fix += ': "a, b", with no space before the quote'
     return Problem(path, *place, what, fix, "ragged-row")
 
 

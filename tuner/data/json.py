@@ -8,7 +8,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from json.decoder import scanstring  # type: ignore[attr-defined] # typeshed leaves it out
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,7 +35,7 @@ from tuner.data.record_formats import (
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tuner.data.dataset import Field, Source
@@ -111,7 +112,7 @@ def read_array(path: Path, source: Source) -> Iterator[Batch]:
         with open_pieces(path, source.encoding, broken) as (pieces, encoding):
             text = _Text(without_mark(pieces), encoding)
             began = 0
-            for _ in _read_elements(text, rows):
+            for _ in _ArrayReader(text, rows).read():
                 if rows.count >= BATCH_ROWS or text.bytes_read - began > BLOCK_BYTES:
                     began = text.bytes_read
                     yield rows.take()
@@ -127,7 +128,7 @@ def value_index(text: str, path: KeyPath) -> int:
     """Return where the value that ``path`` leads to begins in valid JSON."""
     at = _skip_space(text, 0)
     for step in path:
-        at = _item_index(text, at, step) if isinstance(step, int) else _member_index(text, at, step)
+        at = next((place for key, place in _children(text, at) if key == step), at)
     return at
 
 
@@ -151,12 +152,9 @@ class _Rows:
 
     def _clear(self) -> None:
         self.problems: list[Problem] = []
-        self._text_inputs: list[str] = []
-        self._outputs: list[str] = []
+        self._texts: tuple[list[str], list[str]] = ([], [])
         self._lines: list[int] = []
-        self._raw: list[str] = []
-        self._columns: dict[int, int] = {}
-        self._nth: dict[int, int] = {}
+        self._raw: list[tuple[str, int, int]] = []
 
     @property
     def count(self) -> int:
@@ -164,9 +162,8 @@ class _Rows:
 
     def take(self) -> Batch:
         """Return what was collected, and start the next batch."""
-        locate = _Locate(self._read, self._source, self._raw, self._lines, self._columns, self._nth)
-        columns = self._text_inputs, self._outputs, self._lines, self.problems
-        batch = Batch(self._path, *columns, locate)
+        locate = partial(_locate, self._read, self._source, self._raw, self._lines)
+        batch = Batch(self._path, *self._texts, self._lines, self.problems, locate)
         self._clear()
         return batch
 
@@ -177,38 +174,29 @@ class _Rows:
         except (ValueError, RecursionError) as error:
             self.report(raw, (line, 1), _json_error(error, raw))
         else:
-            self.add_value(value, raw, line, 1)
+            self.add_value(value, raw, (line, 1))
 
-    def add_value(self, value: Any, raw: str, line: int, column: int) -> None:
+    def add_value(self, value: Any, raw: str, place: tuple[int, int]) -> None:
         """Take a value that was parsed from ``raw``, which begins at a line and column."""
-        place = line, column
-        repeated = _repeated_key_error(value, raw)
-        if repeated:
-            self.report(raw, place, repeated)
-        elif not isinstance(value, dict):
+        error = _repeated_key_error(value, raw)
+        if not error and not isinstance(value, dict):
             what = f"is {describe_value(value)} where an object is needed"
             first, second = self._source.columns
             fix = f'write {{"{first}": "...", "{second}": "..."}}'
-            self.report(raw, place, _JsonError(value_index(raw, ()), what, fix, "not-an-object"))
-        else:
-            if self._read is None:
-                self._read = record_reader(detect_record_format(value, self._source) or PLAIN)
-            for nth, part in enumerate(self._read(value, self._source)):
-                if isinstance(part, RecordError):
-                    self.report(raw, place, _JsonError(value_index(raw, part.path), *part[1:]))
-                else:
-                    self._add_example(part, raw, place, nth)
-
-    def _add_example(self, part: Parts, raw: str, place: tuple[int, int], nth: int) -> None:
-        row = len(self._raw)
-        if nth:
-            self._nth[row] = nth
-        if place[1] != 1:
-            self._columns[row] = place[1]
-        self._text_inputs.append(part.text_input)
-        self._outputs.append(part.output)
-        self._lines.append(place[0])
-        self._raw.append(raw)
+            error = _JsonError(value_index(raw, ()), what, fix, "not-an-object")
+        if error:
+            self.report(raw, place, error)
+            return
+        if self._read is None:
+            self._read = record_reader(detect_record_format(value, self._source) or PLAIN)
+        for nth, part in enumerate(self._read(value, self._source)):
+            if isinstance(part, RecordError):
+                self.report(raw, place, _JsonError(value_index(raw, part.path), *part[1:]))
+            else:
+                self._texts[0].append(part.text_input)
+                self._texts[1].append(part.output)
+                self._lines.append(place[0])
+                self._raw.append((raw, place[1], nth))
 
     def report(self, raw: str, place: tuple[int, int], error: _JsonError) -> None:
         """Take what is wrong with ``raw``, which begins at ``place``."""
@@ -216,37 +204,26 @@ class _Rows:
         self.problems.append(Problem(self._path, line, column, error.what, error.fix, error.rule))
 
 
-class _Locate:
-    """Finds a character of a row by reading the row again."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 -- the columns of a batch
-        self,
-        read: RecordReader | None,
-        source: Source,
-        raw: Sequence[str],
-        lines: Sequence[int],
-        columns: Mapping[int, int],
-        nth: Mapping[int, int],
-    ) -> None:
-        self._read = read
-        self._source = source
-        self._raw = raw
-        self._lines = lines
-        self._columns = columns
-        self._nth = nth
-
-    def __call__(self, row: int, field: Field, offset: int = 0) -> tuple[int, int]:
-        assert self._read  # noqa: S101 -- there are rows
-        raw = self._raw[row]
-        part = self._read(_decoder.decode(raw), self._source)[self._nth.get(row, 0)]
-        assert isinstance(part, Parts)  # noqa: S101 -- it was one before
-        pieces = part.inputs if field == "text_input" else part.outputs
-        piece, offset = _piece_at(pieces, offset)
-        at = value_index(raw, piece.path) + 1
-        if offset:
-            match = next(islice(_CHARACTER.finditer(raw, at), offset, None), None)
-            at = match.start() if match else at
-        return _line_and_column(raw, at, self._lines[row], self._columns.get(row, 1))
+def _locate(  # noqa: PLR0913, PLR0917 -- the columns of a batch come first
+    read: RecordReader | None,
+    source: Source,
+    rows: Sequence[tuple[str, int, int]],
+    lines: Sequence[int],
+    row: int,
+    field: Field,
+    offset: int = 0,
+) -> tuple[int, int]:
+    """Find a character by reading its row again: a text, its column, and which of its examples."""
+    assert read  # noqa: S101 -- there are rows
+    raw, column, nth = rows[row]
+    part = read(_decoder.decode(raw), source)[nth]
+    assert isinstance(part, Parts)  # noqa: S101 -- it was one before
+    piece, offset = _piece_at(part.inputs if field == "text_input" else part.outputs, offset)
+    at = value_index(raw, piece.path) + 1
+    if offset:
+        match = next(islice(_CHARACTER.finditer(raw, at), offset, None), None)
+        at = match.start() if match else at
+    return _line_and_column(raw, at, lines[row], column)
 
 
 def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
@@ -263,13 +240,14 @@ def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
 
 
 class _Text:
-    """A window on a file's text, with a cursor whose line and column are known.
+    """A window on a file's text, with a cursor whose place is known.
 
     Attributes:
         part: What is in memory; undecodable bytes are halves of surrogate pairs.
         at: The cursor, as an index in ``part``.
         line: Of the cursor, 1-based.
         column: Of the cursor, 1-based.
+        offset: Of the cursor, in bytes of the file.
         indent: The space before the cursor in its line; None if there is something else.
         bytes_read: How much of the file was read.
         encoding: Of the bytes.
@@ -277,14 +255,16 @@ class _Text:
 
     def __init__(self, pieces: Iterator[bytes], encoding: str) -> None:
         self.part = ""
-        self.at = 0
+        self.at = self.offset = self.bytes_read = 0
         self.line = self.column = 1
         self.indent: str | None = ""
-        self.bytes_read = 0
         self.encoding = encoding
-        self._bytes_before = self._counted_chars = self._counted_bytes = 0
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
         self._pieces = pieces
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.line, self.column
 
     def read_more(self) -> bool:
         """Read as much again as is in memory; return whether there was anything left."""
@@ -295,26 +275,32 @@ class _Text:
             if size >= len(self.part) - self.at:
                 break
         self.bytes_read += size
-        if not held:
-            return False
-        if self.at > BLOCK_BYTES:
+        if held and self.at > BLOCK_BYTES:
             self.forget()
         self.part = "".join([self.part, *held])
-        return True
+        return bool(held)
+
+    def forget(self) -> None:
+        """Drop the text before the cursor."""
+        self.part, self.at = self.part[self.at :], 0
 
     def move(self, to: int) -> None:
         """Move the cursor forward to ``part[to]``."""
-        self.line, self.column = _line_and_column(
-            self.part[self.at : to], to - self.at, self.line, self.column
-        )
+        passed = self.part[self.at : to]
+        self.line, self.column = _line_and_column(passed, len(passed), *self.place)
+        self.offset += self.size(passed)
         self.at = to
+
+    def size(self, text: str) -> int:
+        """Return how many bytes a text takes in the file."""
+        return len(text) if text.isascii() else len(text.encode(self.encoding, "surrogateescape"))
 
     def skip_space(self) -> str:
         """Move to the next character that is not space, and return it; '' at the end."""
         while True:
             end = _skip_space(self.part, self.at)
             space = self.part[self.at : end]
-            if "\n" in space or (self.line, self.column) == (1, 1):
+            if "\n" in space or self.place == (1, 1):
                 self.indent = space[space.rfind("\n") + 1 :]
             elif space or self.column > 1:
                 self.indent = None
@@ -339,85 +325,69 @@ class _Text:
                 self.move(len(self.part))
                 return False
 
-    def byte_offset(self, at: int) -> int:
-        """Return where in the file the character ``part[at]`` is."""
-        begin, size = self._counted_chars, self._counted_bytes
-        if at < begin:
-            begin, size = 0, self._bytes_before
-        self._counted_chars, self._counted_bytes = at, size + self._size(self.part[begin:at])
-        return self._counted_bytes
 
-    def forget(self) -> None:
-        """Drop the text before the cursor."""
-        self._bytes_before = self.byte_offset(self.at)
-        self.part = self.part[self.at :]
-        self.at = self._counted_chars = 0
-
-    def _size(self, text: str) -> int:
-        return len(text) if text.isascii() else len(text.encode(self.encoding, "surrogateescape"))
-
-
-def _read_elements(text: _Text, rows: _Rows) -> Iterator[None]:  # noqa: C901 -- a small grammar
-    """Add the values to ``rows``, and yield after each."""
-    is_array = text.skip_space() == "["
-    if is_array:
-        text.move(text.at + 1)
-    element = _Element(text, rows)
-    before = "["
-    while (sign := text.skip_space()) and not (sign == "]" and is_array):
-        if sign == ",":
-            is_stray = before != "row" or not is_array
-            if is_stray and before != "commas":  # there may be a million
-                element.report("a comma with no row before it", "delete it")
-            text.move(text.at + 1)
-            before = "commas" if is_stray else ","
-            continue
-        if before == "row" and is_array:
-            element.report("a comma is missing before this row", "write one after the row before")
-        before = element.read()
-        yield
-        if before == "nothing":
-            return
-    if not sign:
-        if is_array:
-            element.report(
-                "the array is never closed", "end the file with ]; perhaps it is cut off"
-            )
-        return
-    if before == ",":
-        element.report("a comma after the last row", "delete it")
-    text.move(text.at + 1)
-    if text.skip_space():
-        element.report("text after the end of the array", "delete it, or put its rows in the array")
-
-
-class _Element:
-    """Reads the value at the cursor."""
+class _ArrayReader:
+    """Reads the values of an array, or values with nothing but space between them."""
 
     def __init__(self, text: _Text, rows: _Rows) -> None:
         self._text = text
         self._rows = rows
         self._row_start = ""
 
-    def report(self, what: str, fix: str, rule: str = "bad-json") -> None:
-        """Report a problem at the cursor."""
-        place = (self._text.line, self._text.column)
-        self._rows.report("", place, _JsonError(0, what, fix, rule))
+    def read(self) -> Iterator[None]:
+        """Add the values to the rows, and yield after each."""
+        text = self._text
+        is_array = text.skip_space() == "["
+        if is_array:
+            text.move(text.at + 1)
+        before = "["
+        while (sign := text.skip_space()) and not (sign == "]" and is_array):
+            if sign == ",":
+                is_stray = before != "row" or not is_array
+                if is_stray and before != "commas":  # there may be a million
+                    self._report("a comma with no row before it", "delete it")
+                text.move(text.at + 1)
+                before = "commas" if is_stray else ","
+                continue
+            if before == "row" and is_array:
+                fix = "write one after the row before"
+                self._report("a comma is missing before this row", fix)
+            before = self._read_value()
+            yield
+            if before == "nothing":
+                return
+        if is_array:
+            self._read_end(sign, before)
 
-    def read(self) -> Literal["row", "gap", "nothing"]:
-        """Add the value to the rows, or report it; return what the cursor is behind.
+    def _read_end(self, sign: str, before: str) -> None:
+        if not sign:
+            fix = "end the file with ]; perhaps it is cut off"
+            self._report("the array is never closed", fix)
+            return
+        if before == ",":
+            self._report("a comma after the last row", "delete it")
+        self._text.move(self._text.at + 1)
+        if self._text.skip_space():
+            fix = "delete it, or put its rows in the array"
+            self._report("text after the end of the array", fix)
+
+    def _report(self, what: str, fix: str, rule: str = "bad-json") -> None:
+        """Report a problem at the cursor."""
+        self._rows.report("", self._text.place, _JsonError(0, what, fix, rule))
+
+    def _read_value(self) -> Literal["row", "gap", "nothing"]:
+        """Add the value at the cursor, or report it; return what the cursor is behind.
 
         A gap is invalid JSON that was skipped; "nothing" means that no row follows it.
         """
         text = self._text
         while True:
             value = _value_at(text)
+            near_end = len(text.part) - _NEAR_END_CHARS
             if isinstance(value, _JsonError):
-                is_near_end = text.at + value.at >= len(text.part) - _NEAR_END_CHARS
-                may_be_cut = "unterminated" in value.what or is_near_end
+                may_be_cut = "unterminated" in value.what or text.at + value.at >= near_end
             else:
-                is_scalar = text.part[text.at] not in '{["'
-                may_be_cut = is_scalar and value[1] >= len(text.part) - _NEAR_END_CHARS
+                may_be_cut = text.part[text.at] not in '{["' and value[1] >= near_end
             is_large = len(text.part) - text.at > MAX_ROW_BYTES
             if not may_be_cut or is_large or not text.read_more():
                 break
@@ -431,14 +401,13 @@ class _Element:
         raw = text.part[text.at : end]
         bad = None if raw.isascii() else _UNDECODABLE.search(raw)
         if bad:
-            byte, offset = ord(bad[0]) - 0xDC00, text.byte_offset(text.at + bad.start())
-            encoding = text.encoding.upper()
-            what = f"byte 0x{byte:02x} at offset {offset:,} of the file is not {encoding}"
+            byte, offset = ord(bad[0]) - 0xDC00, text.offset + text.size(raw[: bad.start()])
+            what = f"byte 0x{byte:02x} at offset {offset:,} of the file is not "
             fix = "save the file as UTF-8, or name what it is in, e.g. encoding: cp1252"
-            error = _JsonError(bad.start(), what, fix, "encoding")
-            self._rows.report(raw, (text.line, text.column), error)
+            error = _JsonError(bad.start(), what + text.encoding.upper(), fix, "encoding")
+            self._rows.report(raw, text.place, error)
         else:
-            self._rows.add_value(value, raw, text.line, text.column)
+            self._rows.add_value(value, raw, text.place)
         match = _FIRST_KEY.match(raw)
         self._row_start = match[0] if match else self._row_start
         text.move(end)
@@ -450,10 +419,10 @@ class _Element:
         marks = [] if indent is None else [f"\n{indent}{{", "\n]"]
         if is_large:
             what = f"a row of more than {MAX_ROW_BYTES // 2**20} MiB"
-            self.report(what, "delete it: no model takes a text that long", "row-too-large")
+            self._report(what, "delete it: no model takes a text that long", "row-too-large")
         else:
             raw = text.part[text.at : text.at + error.at + 1]
-            self._rows.report(raw, (text.line, text.column), error)
+            self._rows.report(raw, text.place, error)
         if "deep" in error.what:  # its own levels look like rows
             marks = [self._row_start] if self._row_start else []
         elif self._row_start or match:
@@ -557,27 +526,21 @@ def _line_and_column(text: str, at: int, line: int, column: int) -> tuple[int, i
     return line + lines, (at - text.rfind("\n", 0, at)) if lines else column + at
 
 
-def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
-    """Yield the keys of an object and where their values begin."""
-    at = _skip_space(text, at + 1)
-    while text[at] == '"':
-        key, at = scanstring(text, at + 1)
-        at = _skip_space(text, _skip_space(text, at) + 1)
+def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:
+    """Yield the keys of an object, or the indexes of a list, and where their values begin."""
+    is_object = text[at] == "{"
+    for index in count():
+        at = _skip_space(text, at + 1)
+        if text[at] in "}]":
+            return
+        key: str | int = index
+        if is_object:
+            key, at = scanstring(text, at + 1)
+            at = _skip_space(text, _skip_space(text, at) + 1)
         yield key, at
         at = _skip_space(text, scan(text, at)[1])
-        at = _skip_space(text, at + 1) if text[at] == "," else at
-
-
-def _member_index(text: str, at: int, key: str) -> int:
-    return next((place for name, place in _members(text, at) if name == key), at)
-
-
-def _item_index(text: str, at: int, index: int) -> int:
-    at = _skip_space(text, at + 1)
-    for _ in range(index):
-        at = _skip_space(text, scan(text, at)[1])
-        at = _skip_space(text, at + 1)
-    return at
+        if text[at] != ",":
+            return
 
 
 def _skip_space(text: str, at: int) -> int:

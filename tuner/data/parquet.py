@@ -169,9 +169,7 @@ def _sliced(batch: Any, source: Source) -> Iterator[Any]:
 def _needed(names: Sequence[str], source: Source) -> list[str]:
     """The columns worth reading; all of them where none is known, to be named in the complaint."""
     record_format = detect_record_format(names, source)
-    keys = (
-        RECORD_FORMATS[record_format].keys[0] if record_format in RECORD_FORMATS else source.columns
-    )
+    keys = RECORD_FORMATS[record_format].keys if record_format in RECORD_FORMATS else source.columns
     if any(key not in names for key in keys):
         return list(names)
     beside = _OPTIONAL_KEYS if record_format in RECORD_FORMATS else ()

@@ -38,9 +38,39 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
     KeyPath = tuple[str | int, ...]
+    Roles = Mapping[str, "Role"]
+
+Role = Literal["system", "user", "model"]
 
 SEPARATOR = "\n\n"
 PLAIN = "plain"
+
+_OPENAI_ROLES: Roles = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "model",
+    "model": "model",
+}
+_VERTEX_ROLES: Roles = {"user": "user", "model": "model"}
+_SHAREGPT_ROLES: Roles = {
+    **_OPENAI_ROLES,
+    "human": "user",
+    "gpt": "model",
+    "chatgpt": "model",
+    "bot": "model",
+}
+_TOOL_ROLES = frozenset(
+    {"tool", "function", "observation", "function_call", "tool_call", "tool_response", "ipython"}
+)
+_NOT_TEXT_KEYS = ("tool_calls", "function_call", "audio", "refusal", "image", "images")
+_SPEAKERS = {"user": "User", "model": "Assistant"}
+_NEEDS_ANSWER = "give it one question and its answer, or leave it out"
+_TEXT_ONLY = "say it in words, or leave the row out"
+_OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
+_KINDS = ((bool, "true or false"), (int | float, "a number"), (list, "a list"), (dict, "an object"))
+_MAX_VALUE_CHARS, _MAX_NAME_CHARS, _MAX_NAMES = 40, 32, 20
+"""How much of a number, of a name and of a list of names a message shows."""
 
 
 class Piece(NamedTuple):
@@ -73,45 +103,23 @@ class RecordError(NamedTuple):
     path: KeyPath
     what: str
     fix: str
-    rule: str
+    rule: str = "bad-conversation"
 
 
-_MAX_VALUE_CHARS = 40
-"""Characters of a number that are shown."""
+class RecordFormat(NamedTuple):
+    """A row of ``RECORD_FORMATS``.
 
-_KINDS = ((bool, "true or false"), (int | float, "a number"), (list, "a list"), (dict, "an object"))
-_MAX_NAMES, _MAX_NAME_CHARS = 20, 32
-_OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
-Role = Literal["system", "user", "model"]
+    Attributes:
+        keys: A record that has all of them has this format.
+        read: Returns the examples of a record, and what is wrong with it.
+        write: Returns the record of an example and the system text, which may be empty.
+        is_flat: Whether a record holds nothing but texts, as the columns of a CSV file do.
+    """
 
-_OPENAI: Mapping[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "model",
-    "model": "model",
-}
-_VERTEX: Mapping[str, Role] = {"user": "user", "model": "model"}
-_SHAREGPT: Mapping[str, Role] = {
-    **_OPENAI,
-    "human": "user",
-    "gpt": "model",
-    "chatgpt": "model",
-    "bot": "model",
-}
-_TOOLS = (
-    "tool",
-    "function",
-    "observation",
-    "function_call",
-    "tool_call",
-    "tool_response",
-    "ipython",
-)
-_BESIDE_TEXT = ("tool_calls", "function_call", "audio", "refusal", "image", "images")
-_ONE_QUESTION = "give it one question and its answer, or leave it out"
-_IN_WORDS = "say it in words, or leave the row out"
-_WORDS = {"user": "User", "model": "Assistant"}
+    keys: tuple[str, ...]
+    read: Callable[[Record, Source], list[Parts | RecordError]]
+    write: Callable[[Example, str], Record]
+    is_flat: bool = False
 
 
 class _Turn(NamedTuple):
@@ -123,77 +131,25 @@ class _Turn(NamedTuple):
     learned: bool = True
 
 
-class RecordFormat(NamedTuple):
-    """A row of ``RECORD_FORMATS``.
-
-    Attributes:
-        keys: Alternatives; a record that has all the keys of one of them has this format.
-        read: Returns the examples of a record, and what is wrong with it.
-        write: Returns the record of an example and the system text, which may be empty.
-        is_flat: Whether a record holds nothing but texts, as the columns of a CSV file do.
-    """
-
-    keys: tuple[tuple[str, ...], ...]
-    read: Callable[[Record, Source], list[Parts | RecordError]]
-    write: Callable[[Example, str], Record]
-    is_flat: bool = False
-
-
-def openai(record: Record, source: Source) -> list[Parts | RecordError]:
-    """Read OpenAI's ``messages``: role and content."""
-    if "messages" not in record:
-        return [_no_key("messages", record, 'write {"messages": [...]}')]
-    turns = [*_tools(record), *_openai_turns(record, "messages")]
-    return _examples_of(turns, ("messages",), source.multi_turn)
-
-
-def vertex(record: Record, source: Source) -> list[Parts | RecordError]:
-    """Read Vertex AI's ``contents`` (role, parts) with ``systemInstruction``, also in snake case."""
-    if "contents" not in record:
-        return [_no_key("contents", record, 'write {"contents": [...]}')]
-    turns = [*_tools(record)]
-    for key in ("systemInstruction", "system_instruction"):
-        if record.get(key) is not None:
-            turns += _instruction(key, record[key])
-    turns += _messages(record, "contents", ("role",), _VERTEX, "parts")
-    return _examples_of(turns, ("contents",), source.multi_turn)
-
-
-def sharegpt(record: Record, source: Source) -> list[Parts | RecordError]:
-    """Read ShareGPT's ``conversations``: from and value, or role and content; and ``system``."""
-    if "conversations" not in record:
-        return [_no_key("conversations", record, 'write {"conversations": [...]}')]
-    turns = [*_tools(record)]
-    system = record.get("system")
-    if system is not None:
-        turns.append(_turn("system", ("system",), system))
-    names = ("from", "role")
-    turns += _messages(record, "conversations", names, _SHAREGPT, "value", "content")
-    return _examples_of(turns, ("conversations",), source.multi_turn)
+# -- reading --------------------------------------------------------------------------------------
 
 
 def plain(record: Record, source: Source) -> list[Parts | RecordError]:
     """Read the two texts under the names that the source gives."""
-    missing = [*_no_keys(source.columns, record)]
-    texts, errors = _texts(record, [name for name in source.columns if name in record])
-    if missing or errors:
-        return [*missing, *errors]
-    return [Parts((texts[0],), (texts[1],))]
+    missing = missing_columns("", 0, source.columns, list(record), "key")
+    errors = [RecordError((), each.what, each.fix, each.rule) for each in missing]
+    texts = _texts(record, [name for name in source.columns if name in record], errors)
+    return [*errors] or [Parts((texts[0],), (texts[1],))]
 
 
 def prompt_completion(record: Record, source: Source) -> list[Parts | RecordError]:
     """Read ``prompt`` and ``completion``: two texts or, as in TRL, two lists of messages."""
-    missing = [
-        _no_key(key, record, 'write {"prompt": "...", "completion": "..."}')
-        for key in ("prompt", "completion")
-        if key not in record
-    ]
-    if missing:
-        return [*missing]
-    if isinstance(record["prompt"], list) and isinstance(record["completion"], list):
-        turns = [*_openai_turns(record, "prompt"), *_openai_turns(record, "completion")]
+    keys = ("prompt", "completion")
+    errors = _missing_keys(record, keys, 'write {"prompt": "...", "completion": "..."}')
+    if not errors and isinstance(record["prompt"], list) and isinstance(record["completion"], list):
+        turns = [each for key in keys for each in _openai_messages(record, key)]
         return _examples_of(turns, ("prompt",), source.multi_turn)
-    texts, errors = _texts(record, ("prompt", "completion"))
+    texts = _texts(record, keys, errors) if not errors else []
     return [*errors] or [Parts((texts[0],), (texts[1],))]
 
 
@@ -203,89 +159,108 @@ def alpaca(record: Record, source: Source) -> list[Parts | RecordError]:
     ``system`` goes in front; the pairs of ``history`` are earlier turns. Both, and ``input``, are
     optional and may be null.
     """
-    missing = [
-        _no_key(key, record, 'write {"instruction": "...", "input": "...", "output": "..."}')
-        for key in ("instruction", "output")
-        if key not in record
-    ]
-    keys = ("instruction", "input", "output", "system")
-    needed = [
-        key for key in keys if record.get(key) is not None or key in ("instruction", "output")
-    ]
-    texts, errors = _texts(record, [key for key in needed if key in record])
-    earlier = list(_history(record.get("history")))
-    errors += [each for each in earlier if isinstance(each, RecordError)]
-    if missing or errors:
-        return [*missing, *errors]
-    by_key = dict(zip(needed, texts, strict=True))
-    asked = _joined_pieces([by_key.get("instruction"), by_key.get("input")])
+    fix = 'write {"instruction": "...", "input": "...", "output": "..."}'
+    errors = _missing_keys(record, ("instruction", "output"), fix)
+    optional = [key for key in ("input", "system") if record.get(key) is not None]
+    present = [key for key in ("instruction", "output") if key in record]
+    texts = {each.path[0]: each for each in _texts(record, [*present, *optional], errors)}
+    history = list(_history(record.get("history")))
+    errors += [each for each in history if isinstance(each, RecordError)]
+    if errors:
+        return [*errors]
+    question = [texts["instruction"], *([texts["input"]] if "input" in texts else [])]
+    filled = [piece for piece in question if piece.text] or question[:1]
     turns = [
-        *([_Turn("system", (by_key["system"],), ("system",))] if "system" in by_key else []),
-        *(each for each in earlier if isinstance(each, _Turn)),
-        _Turn("user", asked, ("instruction",)),
-        _Turn("model", (by_key["output"],), ("output",)),
+        *([_Turn("system", (texts["system"],), ("system",))] if "system" in texts else []),
+        *history,
+        _Turn("user", _separated([(piece,) for piece in filled]), ("instruction",)),
+        _Turn("model", (texts["output"],), ("output",)),
     ]
     return _examples_of(turns, (), source.multi_turn)
 
 
-def _message(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
+def openai(record: Record, source: Source) -> list[Parts | RecordError]:
+    """Read OpenAI's ``messages``: role and content."""
+    if missing := _missing_keys(record, ("messages",), 'write {"messages": [...]}'):
+        return [*missing]
+    turns = [*_tools(record), *_openai_messages(record, "messages")]
+    return _examples_of(turns, ("messages",), source.multi_turn)
 
 
-def _said(speaker: str, value: str) -> dict[str, str]:
-    return {"from": speaker, "value": value}
+def vertex(record: Record, source: Source) -> list[Parts | RecordError]:
+    """Read Vertex AI's ``contents`` (role, parts) with ``systemInstruction``, also in snake case."""
+    if missing := _missing_keys(record, ("contents",), 'write {"contents": [...]}'):
+        return [*missing]
+    turns = [*_tools(record)]
+    for key in ("systemInstruction", "system_instruction"):
+        value = record.get(key)
+        if isinstance(value, dict) and "parts" in value:
+            turns.append(_turn("system", (key, "parts"), value["parts"]))
+        elif isinstance(value, str):
+            turns.append(_turn("system", (key,), value))
+        elif value is not None:
+            what = f"{key} is {describe_value(value)} where parts are needed"
+            turns.append(RecordError((key,), what, 'write {"parts": [{"text": "..."}]}'))
+    turns += _messages(record, "contents", ("role",), _VERTEX_ROLES, ("parts",))
+    return _examples_of(turns, ("contents",), source.multi_turn)
 
 
-def _content(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "parts": [{"text": text}]}
+def sharegpt(record: Record, source: Source) -> list[Parts | RecordError]:
+    """Read ShareGPT's ``conversations``: from and value, or role and content; and ``system``."""
+    if missing := _missing_keys(record, ("conversations",), 'write {"conversations": [...]}'):
+        return [*missing]
+    turns = [*_tools(record)]
+    if record.get("system") is not None:
+        turns.append(_turn("system", ("system",), record["system"]))
+    texts = ("value", "content")
+    turns += _messages(record, "conversations", ("from", "role"), _SHAREGPT_ROLES, texts)
+    return _examples_of(turns, ("conversations",), source.multi_turn)
 
 
-def _write_openai(each: Example, system: str) -> Record:
-    first = [_message("system", system)] if system else []
-    return {
-        "messages": [*first, _message("user", each.text_input), _message("assistant", each.output)]
-    }
+# -- writing --------------------------------------------------------------------------------------
 
 
 def _write_prompt(each: Example, system: str) -> Record:
     return {"prompt": joined(system, each.text_input), "completion": each.output}
 
 
-def _write_vertex(each: Example, system: str) -> Record:
-    first = {"systemInstruction": _content("system", system)} if system else {}
-    return {
-        **first,
-        "contents": [_content("user", each.text_input), _content("model", each.output)],
-    }
-
-
 def _write_alpaca(each: Example, system: str) -> Record:
-    if system:
-        return {"instruction": system, "input": each.text_input, "output": each.output}
-    return {"instruction": each.text_input, "input": "", "output": each.output}
+    texts = (system, each.text_input) if system else (each.text_input, "")
+    return {"instruction": texts[0], "input": texts[1], "output": each.output}
+
+
+def _write_openai(each: Example, system: str) -> Record:
+    said = [("system", system)] * bool(system)
+    said += [("user", each.text_input), ("assistant", each.output)]
+    return {"messages": [{"role": role, "content": text} for role, text in said]}
+
+
+def _write_vertex(each: Example, system: str) -> Record:
+    said = [("system", system), ("user", each.text_input), ("model", each.output)]
+    first, *contents = [{"role": role, "parts": [{"text": text}]} for role, text in said]
+    return {**({"systemInstruction": first} if system else {}), "contents": contents}
 
 
 def _write_sharegpt(each: Example, system: str) -> Record:
-    first = [_said("system", system)] if system else []
-    return {"conversations": [*first, _said("human", each.text_input), _said("gpt", each.output)]}
+    said = [("system", system)] * bool(system)
+    said += [("human", each.text_input), ("gpt", each.output)]
+    return {"conversations": [{"from": speaker, "value": text} for speaker, text in said]}
 
 
 RECORD_FORMATS = {
-    "openai": RecordFormat((("messages",),), openai, _write_openai),
-    "vertex": RecordFormat((("contents",),), vertex, _write_vertex),
-    "sharegpt": RecordFormat((("conversations",),), sharegpt, _write_sharegpt),
+    "openai": RecordFormat(("messages",), openai, _write_openai),
+    "vertex": RecordFormat(("contents",), vertex, _write_vertex),
+    "sharegpt": RecordFormat(("conversations",), sharegpt, _write_sharegpt),
     "prompt-completion": RecordFormat(
-        (("prompt", "completion"),), prompt_completion, _write_prompt, is_flat=True
+        ("prompt", "completion"), prompt_completion, _write_prompt, is_flat=True
     ),
-    "alpaca": RecordFormat((("instruction", "output"),), alpaca, _write_alpaca, is_flat=True),
+    "alpaca": RecordFormat(("instruction", "output"), alpaca, _write_alpaca, is_flat=True),
 }
 
 
-def record_reader(
-    record_format: str,
-) -> Callable[[Record, Source], list[Parts | RecordError]]:
+def record_reader(name: str) -> Callable[[Record, Source], list[Parts | RecordError]]:
     """Return the function that makes examples of a record."""
-    return plain if record_format == PLAIN else RECORD_FORMATS[record_format].read
+    return plain if name == PLAIN else RECORD_FORMATS[name].read
 
 
 def detect_record_format(keys: Collection[str], source: Source) -> str:
@@ -295,37 +270,24 @@ def detect_record_format(keys: Collection[str], source: Source) -> str:
     if source.columns != USUAL or all(name in keys for name in USUAL):
         return PLAIN
     fitting = (
-        name
-        for name, shape in RECORD_FORMATS.items()
-        if any(all(key in keys for key in each) for each in shape.keys)
+        name for name, each in RECORD_FORMATS.items() if all(key in keys for key in each.keys)
     )
     return next(fitting, "")
 
 
 def records_of(
-    examples: Iterable[Example], shape: str, columns: Columns, system: str
+    examples: Iterable[Example], name: str, columns: Columns, system: str
 ) -> tuple[Sequence[str], Iterator[Record]]:
-    """The examples as records, made one at a time, and the keys that each of them has."""
-    if shape == PLAIN:
+    """Return the keys of each record, and the examples as records, made one at a time."""
+    if name == PLAIN:
         first, second = columns
         return columns, (
             {first: joined(system, each.text_input), second: each.output} for each in examples
         )
-    write = RECORD_FORMATS[shape].write
-    keys = RECORD_FORMATS[shape].keys[0]
-    if shape == "alpaca":
+    write, keys = RECORD_FORMATS[name].write, RECORD_FORMATS[name].keys
+    if name == "alpaca":
         keys = ("instruction", "input", "output")
     return keys, (write(each, system) for each in examples)
-
-
-def missing_columns(
-    path: str, line: int, columns: Columns, present: Sequence[str], word: str
-) -> Iterator[Problem]:
-    """Yield a problem for each of ``columns`` that is missing; ``word`` is column or key."""
-    for setting, name in columns._asdict().items():
-        if name not in present:
-            what = f"there is no {word} {name!r}; there is {_listed(present)}"
-            yield Problem(path, line, 0, what, _fix(setting, name, present), f"no-{word}")
 
 
 def joined(*texts: str) -> str:
@@ -333,9 +295,7 @@ def joined(*texts: str) -> str:
     return SEPARATOR.join(filter(None, texts))
 
 
-def _openai_turns(record: Record, key: str) -> Iterator[_Turn | RecordError]:
-    """What is said in the messages under ``key``."""
-    return _messages(record, key, ("role",), _OPENAI, "content")
+# -- conversations --------------------------------------------------------------------------------
 
 
 def _examples_of(
@@ -344,11 +304,9 @@ def _examples_of(
     """Return an example per answer, or what is wrong; ``at`` is where the conversation is."""
     errors = [each for each in turns if isinstance(each, RecordError)]
     said = [each for each in turns if isinstance(each, _Turn)]
-    if errors:
-        return [*errors]
-    wrong = _order_error(said, at)
-    if wrong:
-        return [wrong]
+    wrong = None if errors else _order_error(said, at)
+    if errors or wrong:
+        return [*errors, *([wrong] if wrong else [])]
     system = [each for each in said if each.role == "system"]
     rest = said[len(system) :]
     if len(rest) > 2 and multi_turn == "refuse":  # noqa: PLR2004 -- a question and its answer
@@ -363,200 +321,195 @@ def _examples_of(
 
 
 def _order_error(said: Sequence[_Turn], at: KeyPath) -> RecordError | None:
-    """System text first, then questions and answers by turns, an answer last."""
+    """System text first, then question and answer by turns, an answer last."""
     expected: Role = "user"
     for index, turn in enumerate(said):
         if turn.role == "system" and all(each.role == "system" for each in said[:index]):
             continue
         if turn.role != expected:
-            what = f"a message of the {turn.role} stands where one of the {expected} is needed"
+            what = f"a message of the {turn.role} where one of the {expected} is expected"
             fix = "after system text, the user and the model speak by turns, the user first"
-            return _bad_conversation(turn.path, what, fix)
+            return RecordError(turn.path, what, fix)
         expected = "model" if expected == "user" else "user"
-    if not said or all(turn.role == "system" for turn in said):
-        return _bad_conversation(at, "nobody asks or answers anything in it", _ONE_QUESTION)
+    if all(turn.role == "system" for turn in said):
+        return RecordError(at, "it has neither a question nor an answer", _NEEDS_ANSWER)
     if expected == "model":
-        return _bad_conversation(said[-1].path, "the last message is not an answer", _ONE_QUESTION)
+        return RecordError(said[-1].path, "the last message is not an answer", _NEEDS_ANSWER)
     if not any(turn.learned for turn in said if turn.role == "model"):
         fix = "give an answer the weight 1, or leave the row out"
-        return _bad_conversation(at, "every answer has weight 0: there is nothing to learn", fix)
+        return RecordError(at, "every answer has weight 0: there is nothing to learn", fix)
     return None
 
 
 def _conversation_text(system: Sequence[_Turn], turns: Sequence[_Turn]) -> tuple[Piece, ...]:
-    """The text before an answer; without earlier turns the question as it is."""
+    """Return the text before an answer; without earlier turns, the question as it is."""
     blocks = [turn.pieces for turn in system if any(piece.text for piece in turn.pieces)]
     if len(turns) == 1:
-        blocks.append(turns[0].pieces)
-    else:
-        blocks += [(Piece(f"{_WORDS[turn.role]}: "), *turn.pieces) for turn in turns]
-    found = [each for block in blocks for each in (Piece(SEPARATOR), *block)]
-    return tuple(found[1:])
+        return _separated([*blocks, turns[0].pieces])
+    named = [(Piece(f"{_SPEAKERS[turn.role]}: "), *turn.pieces) for turn in turns]
+    return _separated([*blocks, *named])
+
+
+def _separated(blocks: Iterable[tuple[Piece, ...]]) -> tuple[Piece, ...]:
+    return tuple([each for block in blocks for each in (Piece(SEPARATOR), *block)][1:])
+
+
+def _openai_messages(record: Record, key: str) -> Iterator[_Turn | RecordError]:
+    return _messages(record, key, ("role",), _OPENAI_ROLES, ("content",))
 
 
 def _messages(
-    record: Record, key: str, names: Sequence[str], roles: Mapping[str, Role], *contents: str
+    record: Record, key: str, role_keys: Sequence[str], roles: Roles, text_keys: Sequence[str]
 ) -> Iterator[_Turn | RecordError]:
-    """The turns under a key; ``names`` and ``contents`` are what role and text may be called."""
+    """Yield the turns under a key; role and text may have several names."""
     messages = record[key]
     if not isinstance(messages, list):
         what = f"{key} is {describe_value(messages)} where a list of messages is needed"
-        yield _bad_conversation((key,), what, "write it as [{...}, {...}]")
+        yield RecordError((key,), what, "write it as [{...}, {...}]")
         return
     for index, message in enumerate(messages):
         at = (key, index)
         if not isinstance(message, dict):
             what = f"a message is {describe_value(message)} where an object is needed"
-            yield _bad_conversation(at, what, "write a role and a text, in braces")
+            yield RecordError(at, what, "write a role and a text, in braces")
             continue
-        name = next((each for each in names if message.get(each) is not None), names[0])
-        content = next((each for each in contents if each in message), contents[0])
-        role = _role(at, message, name, roles)
-        if isinstance(role, RecordError):
-            yield role
+        role_key = next((each for each in role_keys if message.get(each) is not None), role_keys[0])
+        text_key = next((each for each in text_keys if each in message), text_keys[0])
+        error = _role_error(at, message, role_key, roles)
+        if error:
+            yield error
         else:
-            yield from _turns_of(at, message, role, content)
+            yield _message(at, message, roles[message[role_key]], text_key)
 
 
-def _role(at: KeyPath, message: Record, name: str, roles: Mapping[str, Role]) -> Role | RecordError:
-    if name not in message:
-        return _bad_conversation(at, f"a message has no {name!r}", f"say whose it is: {_or(roles)}")
-    role = message[name]
+def _role_error(at: KeyPath, message: Record, key: str, roles: Roles) -> RecordError | None:
+    fix = f"write {' or '.join(roles)}"
+    if key not in message:
+        return RecordError(at, f"a message has no {key!r}", fix)
+    role = message[key]
     if isinstance(role, str) and role in roles:
-        return roles[role]
-    if role in _TOOLS:
-        what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _IN_WORDS
+        return None
+    if isinstance(role, str) and role in _TOOL_ROLES:
+        what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _TEXT_ONLY
     else:
-        said = _quote_name(role) if isinstance(role, str) else describe_value(role)
-        what, fix = f"nobody is called {said}", f"write {_or(roles)}"
-    return _bad_conversation((*at, name), what, fix)
+        what = (
+            f"unknown role {_quote_name(role) if isinstance(role, str) else describe_value(role)}"
+        )
+    return RecordError((*at, key), what, fix)
 
 
-def _turns_of(
-    at: KeyPath, message: Record, role: Role, content: str
-) -> Iterator[_Turn | RecordError]:
-    for key in _BESIDE_TEXT:
+def _message(at: KeyPath, message: Record, role: Role, text_key: str) -> _Turn | RecordError:
+    for key in _NOT_TEXT_KEYS:
         if message.get(key):
             what = f"a message holds {key}, and an example is text alone"
-            yield _bad_conversation((*at, key), what, _IN_WORDS)
-            return
-    if content not in message:
-        yield _bad_conversation(at, f"a message has no {content!r}", f"write its text as {content}")
-        return
+            return RecordError((*at, key), what, _TEXT_ONLY)
+    if text_key not in message:
+        return RecordError(at, f"a message has no {text_key!r}", f"write its text as {text_key}")
     weight = message.get("weight")
     if weight not in (None, 0, 1):
-        shown = describe_value(weight)
-        what = f"weight is {shown}, and an answer is learned (1) or not (0)"
-        yield _bad_conversation((*at, "weight"), what, "write 0 or 1")
-        return
-    yield _turn(role, (*at, content), message[content], learned=weight != 0, path=at)
+        what = f"weight is {describe_value(weight)}, and an answer is learned (1) or not (0)"
+        return RecordError((*at, "weight"), what, "write 0 or 1")
+    turn = _turn(role, (*at, text_key), message[text_key])
+    return turn if isinstance(turn, RecordError) else turn._replace(path=at, learned=weight != 0)
 
 
-def _turn(
-    role: Role, at: KeyPath, content: object, *, learned: bool = True, path: KeyPath = ()
-) -> _Turn | RecordError:
-    """A turn whose text, or parts, stand ``at``."""
-    pieces = _pieces(at, content)
-    return pieces if isinstance(pieces, RecordError) else _Turn(role, pieces, path or at, learned)
-
-
-def _pieces(at: KeyPath, content: object) -> tuple[Piece, ...] | RecordError:
-    """A text, or a list of parts with one each; the pieces follow each other with nothing between."""
+def _turn(role: Role, at: KeyPath, content: object) -> _Turn | RecordError:
+    """Return the turn of a text, or of a list of parts that follow each other with nothing between."""
     if isinstance(content, str):
-        return (Piece(content, at),)
+        return _Turn(role, (Piece(content, at),), at)
     if not isinstance(content, list) or not content:
         return _not_text(at, content)
-    found = []
+    pieces = []
     for index, part in enumerate(content):
         here = (*at, index)
         if not isinstance(part, dict):
             return _not_text(here, part)
         kind = part.get("type", "text")
-        others = [key for key in part if key not in ("type", "text")]
         if kind != "text" or "text" not in part:
+            others = [key for key in part if key not in ("type", "text")]
             named = kind if kind != "text" else others[0] if others else "nothing"
-            return _bad_conversation(
-                here, f"a part is {str(named)[:_MAX_NAME_CHARS]}, not text", _IN_WORDS
-            )
+            what = f"a part is {str(named)[:_MAX_NAME_CHARS]}, not text"
+            return RecordError(here, what, _TEXT_ONLY)
         if not isinstance(part["text"], str):
             return _not_text((*here, "text"), part["text"])
-        found.append(Piece(part["text"], (*here, "text")))
-    return tuple(found)
-
-
-def _instruction(key: str, value: object) -> Iterator[_Turn | RecordError]:
-    """Vertex's: parts, or a bare text."""
-    if isinstance(value, dict) and "parts" in value:
-        yield _turn("system", (key, "parts"), value["parts"])
-    elif isinstance(value, str):
-        yield _turn("system", (key,), value)
-    else:
-        what = f"{key} is {describe_value(value)} where parts are needed"
-        yield _bad_conversation((key,), what, 'write {"parts": [{"text": "..."}]}')
+        pieces.append(Piece(part["text"], (*here, "text")))
+    return _Turn(role, tuple(pieces), at)
 
 
 def _tools(record: Record) -> Iterator[_Turn | RecordError]:
     for key in ("tools", "functions"):
         if record.get(key):
             what = f"{key} are declared, and an example is text alone"
-            yield _bad_conversation((key,), what, "leave out the rows that need tools")
-
-
-def _or(roles: Mapping[str, Role]) -> str:
-    return " or ".join(roles)
-
-
-def _joined_pieces(pieces: Sequence[Piece | None]) -> tuple[Piece, ...]:
-    """Those that are not empty, a blank line between; the first when all are."""
-    there = [piece for piece in pieces if piece]
-    full = [piece for piece in there if piece.text] or there[:1]
-    found = [each for piece in full for each in (Piece(SEPARATOR), piece)]
-    return tuple(found[1:])
-
-
-def _texts(record: Record, keys: Sequence[str]) -> tuple[list[Piece], list[RecordError]]:
-    errors = [_not_text((key,), record[key]) for key in keys if not isinstance(record[key], str)]
-    return [Piece(record[key], (key,)) for key in keys if isinstance(record[key], str)], errors
+            yield RecordError((key,), what, "leave out the rows that need tools")
 
 
 def _history(pairs: object) -> Iterator[_Turn | RecordError]:
     """LLaMA-Factory's: lists of a question and an answer."""
-    if pairs is None:
+    if not isinstance(pairs, list | None):
+        yield RecordError(("history",), "history is no list", 'write [["...", "..."]]')
         return
-    if not isinstance(pairs, list):
-        yield _bad_conversation(("history",), "history is no list", 'write [["...", "..."]]')
-        return
-    for index, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs or ()):
         at = ("history", index)
         if isinstance(pair, list) and [type(each) for each in pair] == [str, str]:
             yield _Turn("user", (Piece(pair[0], (*at, 0)),), (*at, 0))
             yield _Turn("model", (Piece(pair[1], (*at, 1)),), (*at, 1))
         else:
             what = "a turn of history is not a question and its answer"
-            yield _bad_conversation(at, what, 'write it as ["question", "answer"]')
+            yield RecordError(at, what, 'write it as ["question", "answer"]')
 
 
-def _no_keys(columns: Columns, present: Collection[str]) -> list[RecordError]:
-    """One for each of the two keys that is not there."""
-    found = missing_columns("", 0, columns, list(present), "key")
-    return [RecordError((), each.what, each.fix, each.rule) for each in found]
+# -- errors ---------------------------------------------------------------------------------------
 
 
-def _no_key(key: str, present: Collection[str], fix: str) -> RecordError:
-    """A shape's own key is not there."""
-    there = ", ".join(map(_quote_name, islice(present, _MAX_NAMES))) or "none"
-    return RecordError((), f"there is no key {key!r}; there is {there}", fix, "no-key")
+def _texts(record: Record, keys: Sequence[str], errors: list[RecordError]) -> list[Piece]:
+    """Return the texts under these keys, and add what is not text to the errors."""
+    errors += [_not_text((key,), record[key]) for key in keys if not isinstance(record[key], str)]
+    return [Piece(record[key], (key,)) for key in keys if isinstance(record[key], str)]
+
+
+def _missing_keys(record: Record, keys: Sequence[str], fix: str) -> list[RecordError]:
+    present = ", ".join(map(_quote_name, islice(record, _MAX_NAMES))) or "none"
+    what = (f"there is no key {key!r}; there is {present}" for key in keys if key not in record)
+    return [RecordError((), each, fix, "no-key") for each in what]
+
+
+def missing_columns(
+    path: str, line: int, columns: Columns, present: Sequence[str], word: str
+) -> Iterator[Problem]:
+    """Yield a problem for each of ``columns`` that is missing; ``word`` is column or key."""
+    named = ", ".join(map(_quote_name, present[:_MAX_NAMES])) or "none"
+    more = len(present) - _MAX_NAMES
+    listed = f"{named} and {more} more" if more > 0 else named
+    for setting, name in columns._asdict().items():
+        if name not in present:
+            what, fix = (
+                f"there is no {word} {name!r}; there is {listed}",
+                _fix(setting, name, present),
+            )
+            yield Problem(path, line, 0, what, fix, f"no-{word}")
+
+
+def _fix(setting: str, name: str, present: Sequence[str]) -> str:
+    from difflib import get_close_matches
+    from shlex import quote
+
+    option = _OPTIONS[setting]
+    by_letters = {other.strip().casefold(): other for other in present}
+    matches = get_close_matches(name.strip().casefold(), by_letters, n=1)
+    if not matches:
+        return f"say which one to read: training_data.{setting} ({option} COLUMN)"
+    near = by_letters[matches[0]]
+    if near.strip() == name.strip():
+        return f"take the spaces out of the name {near!r}, or write {setting}: {near!r} in the spec"
+    return f"did you mean {near!r}? Then write training_data.{setting}: {near} ({option} {quote(near)})"
 
 
 def _not_text(path: KeyPath, value: object) -> RecordError:
-    """Something else stands where a text is needed."""
-    what = f"{path[-1] if path else 'it'} is {describe_value(value)} where a text is needed"
-    return RecordError(path, what, _quote_fix(value), "not-text")
-
-
-def _bad_conversation(path: KeyPath, what: str, fix: str) -> RecordError:
-    """Messages are not a question and its answer."""
-    return RecordError(path, what, fix, "bad-conversation")
+    fix = "write it as one text in double quotes"
+    if isinstance(value, bool | int | float):
+        fix = f'put quotes around it: "{_as_json(value)}"'
+    what = f"{path[-1]} is {describe_value(value)} where a text is needed"
+    return RecordError(path, what, fix, "not-text")
 
 
 def describe_value(value: Any) -> str:
@@ -570,43 +523,11 @@ def describe_value(value: Any) -> str:
 
 
 def _as_json(value: float) -> str:
-    """A number or truth value as JSON writes it, shortened."""
+    """Return a number or truth value as JSON writes it, shortened."""
     text = json.dumps(value)
     return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}..."
-
-
-def _quote_fix(value: Any) -> str:
-    if isinstance(value, bool | int | float):
-        return f'put quotes around it: "{_as_json(value)}"'
-    return "write it as one text in double quotes"
 
 
 def _quote_name(name: str) -> str:
     """Quote a name, shortened: in a file without a header it may be a text, or a secret."""
     return repr(name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}...")
-
-
-def _fix(setting: str, name: str, present: Sequence[str]) -> str:
-    from shlex import quote
-
-    near = _nearest(name, present)
-    option = _OPTIONS[setting]
-    if not near:
-        return f"say which one to read: training_data.{setting} ({option} COLUMN)"
-    if near.strip() == name.strip():
-        return f"take the spaces out of the name {near!r}, or write {setting}: {near!r} in the spec"
-    return f"did you mean {near!r}? Then write training_data.{setting}: {near} ({option} {quote(near)})"
-
-
-def _nearest(name: str, present: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    plain = {other.strip().casefold(): other for other in present}
-    found = get_close_matches(name.strip().casefold(), plain, n=1)
-    return plain[found[0]] if found else ""
-
-
-def _listed(present: Sequence[str]) -> str:
-    named = ", ".join(map(_quote_name, present[:_MAX_NAMES])) or "none"
-    more = len(present) - _MAX_NAMES
-    return f"{named} and {more} more" if more > 0 else named

@@ -223,7 +223,7 @@ def _labels(examples: Sequence[Example]) -> list[str]:
 
 def _has_shape(present: Sequence[str]) -> bool:
     """Whether the keys alone say where the texts are."""
-    known = [keys for shape in RECORD_FORMATS.values() for keys in shape.keys]
+    known = [each.keys for each in RECORD_FORMATS.values()]
     return set(USUAL) <= set(present) or any(set(keys) <= set(present) for keys in known)
 
 

@@ -142,9 +142,9 @@ def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_ea
 ):
     row = b'{"a": "\xc3\xa9\xff", "b": "1"}'
     counted = []
-    size = json_module._Text._size
+    size = json_module._Text.size
     monkeypatch.setattr(
-        json_module._Text, "_size", lambda self, text: counted.append(len(text)) or size(self, text)
+        json_module._Text, "size", lambda self, text: counted.append(len(text)) or size(self, text)
     )
     content = b"[" + b",\n".join([row] * 20_000) + b"]"
     _, problems = look(tmp_path, content)
@@ -152,4 +152,4 @@ def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_ea
     offsets = [what.split("offset ")[1].split(" ")[0] for *_, what in problems]
     step = len(row) + 2
     assert offsets == [f"{at:,}" for at in range(10, 10 + 20_000 * step, step)]
-    assert sum(counted) <= len(content)
+    assert sum(counted) <= 2 * len(content)
