@@ -5,7 +5,7 @@
 Every question is asked of three sets of passages: its own alone, its own with two others, and three
 others, which do not answer it; half of the sets that cannot answer hold a passage on the very topic. Sets
 count so that those with and without an answer weigh the same. What is printed of a set comes from weights
-fitted on other topics; those in the last lines are fitted on all, for tuner/server/grounding.py.
+fitted on other topics; those in the last lines are fitted on all, for tuner/server/handlers/answers.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from tuner.engine import base_models
 from tuner.engine.embed import Embedder
 from tuner.home import models_folder
-from tuner.server.handlers import grounding
+from tuner.server.handlers import answers
 
 DATA = Path(__file__).parent.parent / "datasets" / "questions.jsonl"
 FOLDS = 8
@@ -31,7 +31,7 @@ NAMES = {"sentences and words": [0, 1], "words alone": [1]}
 async def rows() -> np.ndarray:
     """One set of passages a row: likeness, coverage, whether it answers, topic, whether it is on it."""
     embedder = Embedder(
-        base_models.pull(base_models.known_base_model(grounding.EMBEDDER), models_folder())
+        base_models.pull(base_models.known_base_model(answers.EMBEDDER), models_folder())
     )
 
     async def embed(texts: list[str]) -> list[list[float]]:
@@ -45,12 +45,12 @@ async def rows() -> np.ndarray:
         for kind, is_answered in (("answerable", 1), ("unanswerable", 0))
         for question in topic[kind]
     ]
-    matches = await grounding.compare([question for _, question, _ in asked], passages, embed)
+    matches = await answers.compare([question for _, question, _ in asked], passages, embed)
     random, made = Random(0), []
     for (own, _, is_answered), found in zip(asked, matches, strict=True):
         others = random.sample([n for n in range(len(topics)) if n != own], 3)
         for chosen, label in (([own], is_answered), ([own, *others[:2]], is_answered), (others, 0)):
-            likeness = max(found[number].likeness for number in chosen)
+            likeness = max(found[number].similarity for number in chosen)
             coverage = max(found[number].coverage for number in chosen)
             made.append((likeness, coverage, label, own, own in chosen))
     return np.array(made)

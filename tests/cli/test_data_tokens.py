@@ -66,12 +66,12 @@ def test_tokens_and_steps_are_those_of_the_tuning(rows):
 
 @pytest.mark.slow  # the service's packages take a second to load
 def test_what_is_left_open_is_what_the_service_would_choose(rows):
-    from tuner.server.handlers import hyperparameters
+    from tuner.server.handlers import tuned_models
 
     said = found(rows, "--model", tiny(), "--no-time")
 
-    assert said["epochs"] == prepared_job.DEFAULT_EPOCHS == hyperparameters.DEFAULT_EPOCHS
-    assert prepared_job.LARGE_DATASET_EXAMPLES == hyperparameters.MANY_EXAMPLES
+    assert said["epochs"] == prepared_job.DEFAULT_EPOCHS == tuned_models.DEFAULT_EPOCHS
+    assert prepared_job.LARGE_DATASET_EXAMPLES == tuned_models.LARGE_DATASET_EXAMPLES
     assert said["batch_size"] == prepared_job.BATCH_SIZES[0] == 4
 
 

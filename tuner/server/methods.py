@@ -25,7 +25,6 @@ from tuner.server.access import identify
 from tuner.server.api_errors import ApiError, Code, hidden, invalid_field
 from tuner.server.handlers import (
     answers,
-    creation,
     embeddings,
     generate,
     models,
@@ -305,7 +304,7 @@ _Operations = operations_pb2.ListOperationsResponse
 _TABLE = (
     _method(_MODELS, models.list_models, "ListModelsResponse"),
     _method(_MODELS, models.get_model, "Model"),
-    _method(_MODELS, creation.create_tuned_model, _Operation, READER, _SOURCE, exempt=""),
+    _method(_MODELS, tuned_models.create_tuned_model, _Operation, READER, _SOURCE, exempt=""),
     _method(_MODELS, tuned_models.list_tuned_models, "ListTunedModelsResponse"),
     _method(_MODELS, tuned_models.get_tuned_model, "TunedModel", READER, "name"),
     _method(_MODELS, tuned_models.update_tuned_model, "TunedModel", WRITER, "tuned_model.name"),

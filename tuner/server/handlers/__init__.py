@@ -1,1 +1,1 @@
-"""What each method does, whichever door a call came through."""
+"""What each method of the API does, the same for gRPC and REST."""

@@ -1,115 +1,174 @@
-"""GenerateContentRequest as the engine's Prompt; what cannot be honoured is refused by name."""
+"""GenerateContentRequest to the engine's Prompt: every field is supported, or refused by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-from tuner.engine import Prompt
-from tuner.server.api_errors import ApiError, Code, Violation, hidden, invalid, invalid_field
-from tuner.server.handlers import contents, generation_config
-from tuner.server.handlers import models as base_models
-from tuner.server.store import models
-from tuner.types import State
+from tuner.engine import Prompt, Turn
+from tuner.server.api_errors import Violation, invalid
+from tuner.server.handlers import response_schema
+from tuner.server.handlers.converters import (
+    MAX_TEMPERATURE,
+    enum_name,
+    shortest,
+    unsupported_fields,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Literal
 
     from tuner.engine import BaseModel
+    from tuner.server.handlers.models import ServedModel
     from tuner.server.messages import Message
-    from tuner.server.service import Service
 
-_READ = {
-    *("model", "system_instruction", "contents", "safety_settings", "generation_config"),
+MAX_CANDIDATES = 8
+MAX_STOP_SEQUENCES = 5
+MAX_PENALTY = 2
+MAX_LOGPROBS = 20
+DEFAULT_OUTPUT_TOKENS = 256
+TEXT_MODALITY = 1
+_SUPPORTED = {"model", "system_instruction", "contents", "safety_settings", "generation_config"}
+_FRACTIONS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_NUMBERS = ("top_k", "seed")
+_CONFIG_SUPPORTED = {
+    *(*_FRACTIONS, *_NUMBERS, "candidate_count", "stop_sequences", "max_output_tokens"),
+    *("response_logprobs", "logprobs", "response_mime_type", "response_modalities"),
+    *response_schema.SCHEMAS,
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
-    """A model that can answer: a base model, with the weights and defaults of a tuned one."""
-
-    name: str
-    base: BaseModel
-    temperature: float
-    top_p: float
-    top_k: int
-    adapter: Path | None = None
-
-    @property
-    def version(self) -> str:
-        """What answers name as ``model_version``."""
-        return self.name if self.adapter else f"{self.name}-{self.base.version}"
-
-
-async def find_runner(service: Service, name: str, method: str = "generateContent") -> Runner:
-    """The model of a request; that the caller may use it was checked before. Raises ApiError."""
-    if name.startswith("tunedModels/"):
-        return await _tuned(service, name)
-    base = base_models.find(service, name, "model")
-    if method not in base.methods:
-        able = ", ".join(base.methods) or "nothing"
-        raise invalid_field("model", f"{name} does not offer {method}; it offers {able}")
-    return Runner(name, base, base.temperature, base.top_p, base.top_k)
-
-
-async def _tuned(service: Service, name: str) -> Runner:
-    row = await service.store.read_cached(models.find, name)
-    if row is None:
-        raise hidden(name)
-    if row.state != State.ACTIVE:
-        text = f"{name} is {row.state}; only an ACTIVE model answers."
-        raise ApiError(Code.FAILED_PRECONDITION, text, "NOT_ACTIVE")
-    base = base_models.find(service, row.base_model, "model")
-    weights = service.adapter(row.uid)
-    return Runner(name, base, row.temperature, row.top_p, row.top_k, weights)
-
-
-def from_request(request: Message, runner: Runner, prefix: str = "") -> Prompt:
-    """What to ask the engine.
+def parse_prompt(request: Message, model: ServedModel, prefix: str = "") -> Prompt:
+    """Return the prompt of a GenerateContentRequest.
 
     Args:
-        request: A GenerateContentRequest.
-        runner: The model it names.
-        prefix: Where the request stands inside another, as in ``generate_content_request.``.
+        request: The request.
+        model: The model it names.
+        prefix: Path of the request inside another, as in ``generate_content_request.``.
 
     Raises:
-        ApiError: With every problem at once.
+        ApiError: With all problems at once.
     """
     wrong = [
-        *contents.unread(request, _READ, prefix),
+        *unsupported_fields(request, _SUPPORTED, prefix),
         *safety_problems(request, prefix),
-        *contents.problems(request.contents, f"{prefix}contents"),
-        # Its role does not matter, and an empty one says nothing.
-        *contents.part_problems(
+        *content_problems(request.contents, f"{prefix}contents"),
+        # Its role does not matter, and it may be empty.
+        *part_problems(
             request.system_instruction, f"{prefix}system_instruction", may_be_empty=True
         ),
     ]
-    chosen = generation_config.settings(
-        request.generation_config, runner.base, f"{prefix}generation_config.", wrong
-    )
+    config, config_prefix = request.generation_config, f"{prefix}generation_config."
+    wrong += unsupported_fields(config, _CONFIG_SUPPORTED, config_prefix)
+    wrong += _config_problems(config, model.base, config_prefix)
+    form = response_schema.parse_form(config, config_prefix, wrong)
     if wrong:
         raise invalid(wrong)
-    own = {"temperature": runner.temperature, "top_p": runner.top_p, "top_k": runner.top_k}
+    sampling: dict[str, Any] = {
+        "temperature": model.temperature,
+        "top_p": model.top_p,
+        "top_k": model.top_k,
+    }
+    for name in _FRACTIONS:
+        if config.HasField(name):
+            sampling[name] = float(shortest(getattr(config, name)))
+    for name in _NUMBERS:
+        if config.HasField(name):
+            sampling[name] = getattr(config, name)
     return Prompt(
-        runner.base.name,
-        contents.turns(request.contents),
-        system_instruction=contents.text_of(request.system_instruction),
-        adapter=runner.adapter,
-        **{**own, **chosen},
+        model.base.name,
+        parse_turns(request.contents),
+        system_instruction=text_of(request.system_instruction),
+        adapter=model.adapter,
+        max_output_tokens=config.max_output_tokens or default_output_tokens(model.base),
+        stop_sequences=tuple(config.stop_sequences),
+        logprobs=config.logprobs if config.response_logprobs else None,
+        form=form,
+        **sampling,
     )
+
+
+def default_output_tokens(base: BaseModel) -> int:
+    """Return the limit of an answer's length if the request has none."""
+    return min(DEFAULT_OUTPUT_TOKENS, base.output_token_limit or DEFAULT_OUTPUT_TOKENS)
+
+
+def parse_turns(contents: Message) -> tuple[Turn, ...]:
+    """Return a conversation without problems as turns."""
+    return tuple(Turn(_role(each), text_of(each)) for each in contents)
+
+
+def text_of(content: Message) -> str:
+    """Return the concatenated text of a content without problems."""
+    return "".join(part.text for part in content.parts)
+
+
+def content_problems(contents: Message, field: str) -> list[Violation]:
+    """Check that a conversation is text only, by user and model, with the user last."""
+    if not contents:
+        return [Violation(field, "is empty: give at least one content with text")]
+    found = []
+    for at, content in enumerate(contents):
+        if content.role not in {"", "user", "model"}:
+            found.append(Violation(f"{field}[{at}].role", "must be user or model"))
+        found += part_problems(content, f"{field}[{at}]")
+    if not found and _role(contents[-1]) != "user":
+        last = f"{field}[{len(contents) - 1}].role"
+        found.append(Violation(last, "the last turn must be the user's"))
+    return found
+
+
+def part_problems(content: Message, field: str, *, may_be_empty: bool = False) -> list[Violation]:
+    """Check that every part of a content is text."""
+    if not content.parts:
+        return [] if may_be_empty else [Violation(f"{field}.parts", "is empty")]
+    found = []
+    for at, part in enumerate(content.parts):
+        wrong = unsupported_fields(part, {"text"}, f"{field}.parts[{at}].")
+        if not wrong and not part.HasField("text"):
+            wrong = [Violation(f"{field}.parts[{at}].text", "is missing")]
+        found += wrong
+    return found
 
 
 def safety_problems(request: Message, prefix: str = "") -> list[Violation]:
-    """What is wrong with the safety settings: nothing is filtered here."""
-    harmless = {"HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_NONE", "OFF"}
+    """Check that the safety settings ask for no filter."""
+    without_filter = {"HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_NONE", "OFF"}
     what = "this service has no safety filter: give BLOCK_NONE or OFF, or leave it out"
     return [
         Violation(f"{prefix}safety_settings[{at}].threshold", what)
         for at, setting in enumerate(request.safety_settings)
-        if _threshold(setting) not in harmless
+        if enum_name(setting, "threshold") not in without_filter
     ]
 
 
-def _threshold(setting: Message) -> str:
-    values = setting.DESCRIPTOR.fields_by_name["threshold"].enum_type.values_by_number
-    return values[setting.threshold].name if setting.threshold in values else ""
+def _role(content: Message) -> Literal["user", "model"]:
+    return "model" if content.role == "model" else "user"
+
+
+def _config_problems(config: Message, base: BaseModel, prefix: str) -> list[Violation]:
+    max_output = base.output_token_limit or base.input_token_limit or math.inf
+    ranges: dict[str, tuple[float, float]] = {
+        "temperature": (0, MAX_TEMPERATURE),
+        "presence_penalty": (-MAX_PENALTY, MAX_PENALTY),
+        "frequency_penalty": (-MAX_PENALTY, MAX_PENALTY),
+        "top_k": (1, math.inf),
+        "max_output_tokens": (1, max_output),
+        "candidate_count": (1, MAX_CANDIDATES),
+        "logprobs": (0, MAX_LOGPROBS),
+    }
+    found = [
+        (name, f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more")
+        for name, (low, high) in ranges.items()
+        if config.HasField(name) and not low <= getattr(config, name) <= high
+    ]
+    found = [(name, f"must be {what}") for name, what in found]
+    if config.HasField("top_p") and not 0 < config.top_p <= 1:
+        found.append(("top_p", "must be above 0 and at most 1"))
+    if len(config.stop_sequences) > MAX_STOP_SEQUENCES or not all(config.stop_sequences):
+        found.append(("stop_sequences", f"at most {MAX_STOP_SEQUENCES}, none empty"))
+    if not set(config.response_modalities) <= {TEXT_MODALITY}:
+        found.append(("response_modalities", "these models return text only"))
+    if config.logprobs and not config.response_logprobs:
+        found.append(("logprobs", "needs response_logprobs"))
+    return [Violation(f"{prefix}{name}", what) for name, what in found]

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 
 from tuner.engine import Form
 from tuner.server.api_errors import Violation
-from tuner.server.handlers.contents import unread
+from tuner.server.handlers.converters import unsupported_fields
 
 if TYPE_CHECKING:
     from tuner.server.messages import Message
@@ -38,7 +38,7 @@ _STRUCTURE = {
     *("type_", "format_", "nullable", "enum", "items", "any_of"),
     *("properties", "required", "property_ordering"),
 }
-_READ = {*_KEYWORDS, *_SPOKEN, *_STRUCTURE}
+_SUPPORTED = {*_KEYWORDS, *_SPOKEN, *_STRUCTURE}
 _TYPES = ("", "string", "number", "integer", "boolean", "array", "object", "null")
 _FORMATS: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("", "enum", "float", "double")},
@@ -54,7 +54,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def read(config: Message, field: str, wrong: list[Violation]) -> Form | None:
+def parse_form(config: Message, field: str, wrong: list[Violation]) -> Form | None:
     """The form that a generation_config asks for; what it cannot ask for is added to ``wrong``."""
     kind = config.response_mime_type or TEXT
     given = [name for name in SCHEMAS if config.HasField(name)]
@@ -75,7 +75,7 @@ def read(config: Message, field: str, wrong: list[Violation]) -> Form | None:
 
 def translated(schema: Message, field: str, wrong: list[Violation]) -> dict[str, Any]:
     """The JSON Schema of one of Google's; what has no counterpart is added to ``wrong``."""
-    wrong += unread(schema, _READ, f"{field}.")
+    wrong += unsupported_fields(schema, _SUPPORTED, f"{field}.")
     found: dict[str, Any] = {"type": _TYPES[schema.type_]} if schema.type_ else {}
     found |= _format(schema, field, wrong)
     for each, value in schema.ListFields():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 READER_THREADS = 4
 CACHE_S = 1.0
-MAX_TRACKED_READS = 256
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -189,34 +187,6 @@ class Topic:
         )
         return result
 
-    async def read_tracked(
-        self,
-        work: Callable[Concatenate[Connection, T | None, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Return what was read after the last write of this process, however long ago.
-
-        Only for data that no other process changes. The second argument of ``work`` is its previous
-        result or None, so that it reads only what is new.
-        """
-
-        async def read(previous: Any) -> Any:
-            return await self._store.read(work, previous, *args, **kwargs)
-
-        key = (work, args, *kwargs.items())
-        result: T = await self._cache.get_tracked(self._name, key, read)
-        return result
-
-
-@dataclass(slots=True, eq=False)
-class _TrackedRead:
-    """A read that is repeated: its previous result, and the current one unless invalidated."""
-
-    topic: str
-    previous: Any = None
-    current: asyncio.Task[Any] | None = None
-
 
 class ReadCache:
     """Results of reads by topic, until the topic is invalidated; the topic ``""`` is everything.
@@ -228,7 +198,6 @@ class ReadCache:
         self._clock = clock
         self._since = clock()
         self._recent: dict[str, dict[Hashable, asyncio.Task[Any]]] = {}
-        self._tracked: OrderedDict[Hashable, _TrackedRead] = OrderedDict()
 
     async def get(
         self, topic: str, key: Hashable, read: Callable[[], Coroutine[Any, Any, Any]]
@@ -240,26 +209,8 @@ class ReadCache:
         known = self._recent.setdefault(topic, {})
         task = known.get(key)
         if task is None or _has_failed(task):
-            task = known[key] = _start(read())
-        return task.result() if task.done() else await asyncio.shield(task)
-
-    async def get_tracked(
-        self, topic: str, key: Hashable, read: Callable[[Any], Coroutine[Any, Any, Any]]
-    ) -> Any:
-        """Return a result that holds until ``topic`` is invalidated.
-
-        ``read`` is given the previous result or None.
-        """
-        entry = self._tracked.get(key)
-        if entry is None:
-            entry = self._tracked[key] = _TrackedRead(topic)
-            if len(self._tracked) > MAX_TRACKED_READS:
-                self._tracked.popitem(last=False)
-        else:
-            self._tracked.move_to_end(key)
-        if entry.current is None or _has_failed(entry.current):
-            entry.current = _start(read(entry.previous))
-        task = entry.current
+            task = known[key] = asyncio.create_task(read())
+            task.add_done_callback(_has_failed)  # retrieves the error if every caller is cancelled
         return task.result() if task.done() else await asyncio.shield(task)
 
     def invalidate(self, topic: str) -> None:
@@ -269,18 +220,6 @@ class ReadCache:
             self._recent.pop("", None)
         else:
             self._recent = {}
-        for entry in self._tracked.values():
-            if not topic or entry.topic == topic:
-                task = entry.current
-                if task is not None and task.done() and not _has_failed(task):
-                    entry.previous = task.result()
-                entry.current = None
-
-
-def _start(read: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    task = asyncio.create_task(read)
-    task.add_done_callback(_has_failed)  # marks its error as seen, should every caller be cancelled
-    return task
 
 
 def _has_failed(task: asyncio.Task[Any]) -> bool:

@@ -14,7 +14,7 @@ Config, Schema = raw("GenerationConfig"), raw("Schema")
 
 def read(**fields):
     wrong = []
-    form = response_schema.read(Config(**fields), "", wrong)
+    form = response_schema.parse_form(Config(**fields), "", wrong)
     return {each.field: each.what for each in wrong} or form
 
 
@@ -164,4 +164,4 @@ def test_what_makes_no_form_is_refused_by_name(fields, wrong):
 
 
 def test_plain_text_has_no_form():
-    assert response_schema.read(Config(response_mime_type="text/plain"), "", []) is None
+    assert response_schema.parse_form(Config(response_mime_type="text/plain"), "", []) is None
