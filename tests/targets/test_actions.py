@@ -107,7 +107,7 @@ def test_only_unavailable_is_repeated_and_never_a_change() -> None:
         (code, call)
         for code, row in ACTIONS.items()
         for call, action in row.items()
-        if action is Action.AGAIN
+        if action is Action.RETRY
     }
 
     assert again == {("UNAVAILABLE", Call.READ), ("UNAVAILABLE", Call.GENERATE)}
@@ -122,7 +122,7 @@ def test_the_page_has_the_table() -> None:
 def test_every_call_does_what_the_table_says(code: grpc.StatusCode) -> None:
     for call, method, times, error in refusals(Refusal(code)):
         action = ACTIONS[code.name][call]
-        assert times == (5 if action is Action.AGAIN else 1), (method, action)
+        assert times == (5 if action is Action.RETRY else 1), (method, action)
         assert type(error) is ERRORS.get(code, Unavailable), method
         if isinstance(error, Unavailable):
             assert error.is_passing
@@ -156,7 +156,7 @@ def test_a_stream_is_repeated_only_before_its_first_piece(said: int) -> None:
                 pieces = [gl.GenerateContentResponse()] * said
                 script.answers = {"StreamGenerateContent": [[*pieces, Refusal(code)]]}
                 error = await failed(target, streamed)
-                is_repeated = row[Call.GENERATE] is Action.AGAIN and not said
+                is_repeated = row[Call.GENERATE] is Action.RETRY and not said
                 assert len(script.calls) == (5 if is_repeated else 1), code
                 assert type(error) is ERRORS.get(code, Unavailable), code
 

@@ -69,7 +69,7 @@ class Failure:
 
     def is_repeated(self, call: Call) -> bool:
         """Whether the same call is sent again at once."""
-        again = ACTIONS[self.code.name][call] is Action.AGAIN
+        again = ACTIONS[self.code.name][call] is Action.RETRY
         return again and not self.is_refused_token and not self.is_lasting
 
 
@@ -96,7 +96,7 @@ def explain(failure: Failure, connection: Connection) -> TunerError:
         return RequestRefused(
             "the request is larger than the service takes", "tune on fewer or shorter examples"
         )
-    if ACTIONS[failure.code.name][Call.READ] is Action.REFUSE:
+    if ACTIONS[failure.code.name][Call.READ] is Action.FAIL:
         return _refusal(failure)
     return _unavailable(failure, connection)
 

@@ -1,6 +1,6 @@
-"""What is done after a failed call: every status code, by what the call was for.
+"""What happens after a failed call, by status code and purpose of the call.
 
-After AIP-194: only UNAVAILABLE is repeated as it is, and only where that changes nothing.
+Follows AIP-194: only UNAVAILABLE is retried, and only calls that change nothing.
 """
 
 from __future__ import annotations
@@ -18,75 +18,73 @@ class Call(StrEnum):
 
 
 class Action(StrEnum):
-    """What becomes of the call, and what of the step of the job that it belongs to."""
+    """What happens to the call and to the step of the job that it belongs to."""
 
-    AGAIN = "again"
-    LOOK = "look"
+    RETRY = "retry"
+    RESTART = "restart"
     WAIT = "wait"
-    REFUSE = "refuse"
+    FAIL = "fail"
 
 
 MEANINGS = {
-    Action.AGAIN: (
-        "the same call, five times within about four seconds, with jitter; after that as *look*"
-    ),
-    Action.LOOK: (
-        "never the same call: the step of the job begins anew and first asks what is true, for 5 s "
-        "(local) or 300 s (gemini); then `Unavailable`"
+    Action.RETRY: "the same call, five times within about four seconds, with jitter; then as *restart*",
+    Action.RESTART: (
+        "the call is not repeated: the step of the job starts again and reads the state of the "
+        "service, for up to 5 s (local) or 300 s (gemini); then `Unavailable`"
     ),
     Action.WAIT: (
-        "as *look*, but after as long as the service says, and without an end: being out of quota "
-        "is no failure"
+        "as *restart*, but after the time that the service names, and without a limit: an exhausted "
+        "quota is not a failure"
     ),
-    Action.REFUSE: "the error goes up at once",
+    Action.FAIL: "the error is reported at once",
 }
 
 
 def _row(read: Action, change: Action) -> dict[Call, Action]:
-    """Generating changes nothing."""
+    """Return a row; generating changes nothing, so it is treated as reading."""
     return {Call.READ: read, Call.GENERATE: read, Call.CHANGE: change}
 
 
-_LOOK = _row(Action.LOOK, Action.LOOK)
-_REFUSE = _row(Action.REFUSE, Action.REFUSE)
+_RESTART = _row(Action.RESTART, Action.RESTART)
+_FAIL = _row(Action.FAIL, Action.FAIL)
 
 ACTIONS = {
-    "UNAVAILABLE": _row(Action.AGAIN, Action.LOOK),
+    "UNAVAILABLE": _row(Action.RETRY, Action.RESTART),
     "RESOURCE_EXHAUSTED": _row(Action.WAIT, Action.WAIT),
-    "DEADLINE_EXCEEDED": _LOOK,
-    "INTERNAL": _LOOK,
-    "UNKNOWN": _LOOK,
-    "ABORTED": _LOOK,
-    "DATA_LOSS": _LOOK,
-    "CANCELLED": _LOOK,
-    "ALREADY_EXISTS": _row(Action.REFUSE, Action.LOOK),
-    "NOT_FOUND": _REFUSE,
-    "UNAUTHENTICATED": _REFUSE,
-    "PERMISSION_DENIED": _REFUSE,
-    "INVALID_ARGUMENT": _REFUSE,
-    "FAILED_PRECONDITION": _REFUSE,
-    "OUT_OF_RANGE": _REFUSE,
-    "UNIMPLEMENTED": _REFUSE,
+    "DEADLINE_EXCEEDED": _RESTART,
+    "INTERNAL": _RESTART,
+    "UNKNOWN": _RESTART,
+    "ABORTED": _RESTART,
+    "DATA_LOSS": _RESTART,
+    "CANCELLED": _RESTART,
+    "ALREADY_EXISTS": _row(Action.FAIL, Action.RESTART),
+    "NOT_FOUND": _FAIL,
+    "UNAUTHENTICATED": _FAIL,
+    "PERMISSION_DENIED": _FAIL,
+    "INVALID_ARGUMENT": _FAIL,
+    "FAILED_PRECONDITION": _FAIL,
+    "OUT_OF_RANGE": _FAIL,
+    "UNIMPLEMENTED": _FAIL,
 }
 REMARKS = {
-    "RESOURCE_EXHAUSTED": "`Unavailable`, 5, when a run's time is over or nothing waits",
-    "ALREADY_EXISTS": "a model or a permission that is as asked for was made by us; else `AlreadyExists`, 2",
-    "NOT_FOUND": "`NotFound`, 2; before a create it means: not there yet; after a delete: done",
+    "RESOURCE_EXHAUSTED": "`Unavailable`, 5, if the run times out or the command is not a job",
+    "ALREADY_EXISTS": "success if the model or permission is as requested; else `AlreadyExists`, 2",
+    "NOT_FOUND": "`NotFound`, 2; before a create: it does not exist yet; after a delete: success",
     "UNAUTHENTICATED": "`NotAllowed`, 4",
     "PERMISSION_DENIED": '`NotAllowed`, 4; "... or it may not exist" is `NotFound`, 2',
 }
-REFUSED = "`RequestRefused`, 2, with every field that is wrong"
+REFUSED = "`RequestRefused`, 2, with every invalid field"
 PASSING = "`Unavailable`, 5"
 
 
 def markdown() -> str:
-    """The table for docs/targets.md, and what its words mean."""
+    """Return the table for docs/targets.md and the meaning of its words."""
     lines = [
-        "| the service says | reading, polling | generating | changing | in the end: error, exit code |",
+        "| status | reading, polling | generating | changing | final error, exit code |",
         "|---|---|---|---|---|",
     ]
     for code, row in ACTIONS.items():
-        otherwise = REFUSED if row[Call.READ] is Action.REFUSE else PASSING
+        otherwise = REFUSED if row[Call.READ] is Action.FAIL else PASSING
         cells = (code, *(row[call].value for call in Call), REMARKS.get(code, otherwise))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- *{action}*: {meaning}." for action, meaning in MEANINGS.items())]
