@@ -1,4 +1,4 @@
-"""A job's bookmark: how far it got, and what it has learnt about its model."""
+"""The state of a job, and of the evaluation of its model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from tuner.formatting import format_number
 from tuner.types import Phase, TargetConfig
 
 FORCED = "forced by --force-share"
-"""How ``Job.allowed`` starts if the gate was overruled."""
+"""Start of ``Job.allowed`` if the gate was overridden."""
 _WORDS = {"exact_match": "exact match", "normalized_match": "normalised"}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """One held-out row, what the base and the tuned model made of it, and how good that is.
-
-    The scores are those of the evaluation's metric, from 0 to 1.
-    """
+    """A held-out row with the answers of both models, scored by the evaluation's metric from 0 to 1."""
 
     text_input: str
     expected: str
@@ -30,7 +27,7 @@ class ScoredRow:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the mean difference, tuned less base, lies with a confidence of 95 %."""
+    """The 95 % confidence interval of the mean difference, tuned minus base."""
 
     low: float
     high: float
@@ -38,18 +35,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The tuned model against its base on the held-out rows.
+    """The scores of the tuned model and its base model on the held-out rows.
 
     Attributes:
-        digest: Names the rows and how they were asked and compared, so that a kept evaluation is
-            never taken for another one.
-        metric: What the gate looks at.
-        tuned, base: Mean scores from 0 to 1 by metric: always ``exact_match`` and
-            ``normalized_match``, and ``metric``.
-        count: How many rows.
-        interval: Of the difference in ``metric``; None for less than two rows.
-        rows: One by one, where they were just asked; the ledger keeps them apart.
-        model: Which model was asked, as ``asking.identity`` says; empty when that is not known.
+        digest: Identifies the rows and settings, so that a stored evaluation is not used for others.
+        metric: The metric of the gate.
+        tuned, base: Mean scores from 0 to 1 by metric: ``exact_match``, ``normalized_match`` and
+            ``metric``.
+        count: Number of rows.
+        interval: Of the difference in ``metric``; None for fewer than two rows.
+        rows: The rows, if they were just evaluated; the store has them separately.
+        model: Identity of the evaluated model; empty if unknown.
     """
 
     digest: str
@@ -62,11 +58,10 @@ class Evaluation:
     model: str = ""
 
     def __str__(self) -> str:
-        """Tuned against base, in a line."""
-        told = [f"{words} {self._pair(name)}" for name, words in _WORDS.items()]
+        parts = [f"{words} {self._pair(name)}" for name, words in _WORDS.items()]
         if self.metric not in _WORDS:
-            told = [f"{self.metric} {self._pair(self.metric)}{self._difference()}", *told]
-        return f"{'; '.join(told)}; {self.count} held-out rows"
+            parts = [f"{self.metric} {self._pair(self.metric)}{self._difference()}", *parts]
+        return f"{'; '.join(parts)}; {self.count} held-out rows"
 
     def _pair(self, name: str) -> str:
         return f"{format_number(self.tuned[name])} tuned, {format_number(self.base[name])} base"
@@ -81,30 +76,30 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the ledger remembers of one job; everything else is asked of the service.
+    """The stored state of a job; everything else is read from the service.
 
     Attributes:
-        name: ``job:`` of the spec; of a pipeline's stage, the name of its entry there.
+        name: ``job:`` of the spec, or the name of a pipeline's entry.
         target: Where it runs.
-        tuned_model: ``tunedModels/ID``; settled before anything is sent.
-        content: The content-addressed id of what was submitted; differs from ``tuned_model`` when
-            the spec or ``--new`` chose another id.
-        spec: The spec file, absolute; empty when spec or examples were given from Python.
-        overrides: What ``--set`` changed in it.
-        phase: What is to be done next.
-        operation: Name of the tuning's operation, empty until it is known.
-        total_steps, completed_steps, mean_loss: The tuning as last seen.
-        evaluation: None until the held-out rows were answered.
-        handed_to: The new owner, once the model was transferred; it may then be hidden from us.
-        error: Why it ended, when it did not end well.
-        label: Which one of a matrix it is, e.g. ``learning_rate=0.001 batch_size=4``.
-        allowed: Why sharing is allowed: the gate was met, none was asked for, or it was overruled;
-            of a job that was rejected later, why it had been.
-        force: Whether ``--force-share`` overrules the gate.
-        retry: Whether a failed model of this id is deleted, once, before the next create.
-        attempt: Raised by every retry, and where a model that is gone is tuned anew.
-        stopping: Why the tuning is to be cancelled; committed before it is.
-        best_of: Of how many variants it is the one that is kept; 0 where nothing was chosen.
+        tuned_model: ``tunedModels/ID``; set before anything is sent.
+        content: ID derived from the content; differs from ``tuned_model`` if the spec or ``--new`` set
+            another ID.
+        spec: Absolute path of the spec; empty if spec or examples were given in Python.
+        overrides: Values of ``--set``.
+        phase: The next step.
+        operation: Name of the tuning's operation; empty until known.
+        total_steps, completed_steps, mean_loss: Latest progress of the tuning.
+        evaluation: None until the model was evaluated.
+        handed_to: The new owner after a transfer; the model may be hidden from us then.
+        error: Why the job failed or was cancelled or rejected.
+        label: The variant of a matrix, e.g. ``learning_rate=0.001 batch_size=4``.
+        allowed: Why sharing is allowed: the gate was met, there is none, or it was overridden. For a job
+            rejected later, why it was allowed before.
+        force: Whether ``--force-share`` overrides the gate.
+        retry: Whether to delete a failed model of this ID, once, before the next create.
+        attempt: Incremented by every retry, and when a deleted model is tuned again.
+        stopping: Why the tuning is being cancelled; saved before the cancel call.
+        best_of: Number of variants it was selected from; 0 if there was no selection.
     """
 
     name: str
@@ -131,29 +126,29 @@ class Job:
 
     @property
     def is_forced(self) -> bool:
-        """Whether ``--force-share`` allowed the sharing, not the gate."""
+        """Whether sharing was allowed by ``--force-share`` and not by the gate."""
         return self.allowed.startswith(FORCED)
 
     @property
     def title(self) -> str:
-        """What people see: the name, and which one of a matrix."""
+        """The name with the variant of a matrix."""
         return f"{self.name}[{self.label}]" if self.label else self.name
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether files tell all of it, so that it can be gone on with from them."""
+        """Whether the job can be loaded again from files."""
         return bool(self.spec)
 
     @property
     def where(self) -> str:
-        """The target in a word."""
+        """Short name of the target."""
         return self.target.where
 
 
-def rewound(phase: Phase) -> Phase:
-    """Where a run goes on from: what is over begins anew, and what may be shared passes its gate.
+def restart_phase(phase: Phase) -> Phase:
+    """Return the phase a run restarts a job from: ended jobs start again, shared ones from their gate.
 
-    The gate may be another one than when the sharing was allowed; an evaluation that stands is kept.
+    The gate may have changed since; a valid evaluation is kept.
     """
     if phase.is_end:
         return Phase.SUBMIT

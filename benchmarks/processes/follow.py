@@ -24,7 +24,7 @@ STACK_BYTES = 256 * 1024
 
 def tuner(address: str, names: list[str], interval_s: float) -> Callable[[], Heard]:
     """All of them by one follower."""
-    from tuner.jobs.poller import QUICKEST_S, Poller
+    from tuner.jobs.poller import MIN_POLL_S, Poller
     from tuner.jobs.runner import Timing
     from tuner.targets import open_target
     from tuner.types import TargetConfig
@@ -39,7 +39,7 @@ def tuner(address: str, names: list[str], interval_s: float) -> Callable[[], Hea
     async def every() -> Heard:
         heard: Heard = {}
         async with open_target(TargetConfig("local", endpoint=address)) as target:
-            follower = Poller(target, Timing(poll_s=interval_s), QUICKEST_S["local"])
+            follower = Poller(target, Timing(poll_s=interval_s), MIN_POLL_S["local"])
             await asyncio.gather(*(one(follower, name, heard) for name in names))
             await follower.close()
         return heard

@@ -53,7 +53,7 @@ def no_adoption() -> None:
     async def nothing(*_: object) -> None:
         return None
 
-    state_machine._visible = nothing
+    state_machine._find_model = nothing
 
 
 def no_look_at_permissions() -> None:

@@ -31,7 +31,7 @@ class Mortal:
 from tuner.jobs import store
 migrate, left = store.migrate, int(sys.argv[2])
 store.migrate = lambda db: migrate(Mortal(db, left))
-Ledger(pathlib.Path(sys.argv[1]), float)
+Store(pathlib.Path(sys.argv[1]), float)
 """
 
 SAVES_UNTIL_FULL = """
@@ -106,8 +106,8 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing_that_was_saved(tmp_path
     ran = python(SAVES_UNTIL_FULL, path, most_kib * 1024)
 
     saved, *said = ran.stdout.splitlines()
-    assert f"the ledger {path} cannot be used" in said[0], ran
-    assert "free some disk space" in said[1]
+    assert f"the store {path} cannot be used" in said[0], ran
+    assert "free disk space" in said[1]
     with opened(path) as ledger:
         assert ledger.find(*WHOSE).completed_steps == int(saved)
 

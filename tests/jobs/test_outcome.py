@@ -19,7 +19,7 @@ GATE = "more epochs, more or better data may help; `evaluation.require` is the g
     [
         ({"phase": Phase.FAILED}, "`tuner retry capitals` tunes it again, whole"),
         (
-            {"phase": Phase.CANCELLED, "stopping": "the loss has not sunk"},
+            {"phase": Phase.CANCELLED, "stopping": "the loss has not fallen"},
             "change early_stopping or what is tuned; `tuner retry capitals` tunes it again, whole",
         ),
         (

@@ -167,11 +167,39 @@ def test_a_run_that_watched_another_specs_job_applies_its_own_gate(tmp_path):
         tuned = await OneTarget.target.create(new_tuned_model(WORK))
         OneTarget.target.grants = 0
         runner.store.save(replace(theirs, phase=Phase.DONE, operation=tuned.name))
+        await asyncio.sleep(30)
+        assert not mine.done()  # it waits for the lock before it does anything
         locks.close()
         return await mine
 
     assert within(tmp_path, other_ends_it).job.phase is Phase.REJECTED
     assert OneTarget.target.grants == 0
+
+
+def test_the_lock_of_an_ended_job_is_free_while_the_run_continues(tmp_path):
+    fresh()
+
+    async def beside(runner):
+        await runner.follow(JOB, WORK)
+        return JobLocks(tmp_path).acquire(*WHOSE)
+
+    assert within(tmp_path, beside)
+
+
+def test_a_grant_added_while_another_run_has_the_lock_is_made_afterwards(tmp_path):
+    target = fresh()
+    follow(tmp_path, work=with_spec(grants=(), transfer_ownership=""))
+    locks = locked_by_another_run(tmp_path)
+
+    async def beside(runner):
+        job = find_or_create_job(WORK, runner.store)
+        following = asyncio.create_task(runner.follow(replace(job, spec=""), WORK))
+        await asyncio.sleep(10)
+        locks.close()
+        return await following
+
+    assert within(tmp_path, beside).job.phase is Phase.DONE
+    assert target.grants == 2
 
 
 def test_a_job_is_taken_over_within_seconds_after_its_lock_is_free(tmp_path):
@@ -482,7 +510,7 @@ def test_what_another_session_handed_over_meanwhile_is_known(tmp_path):
 
     outcome = follow(tmp_path, job=stale)
 
-    assert "was handed over to lead@example.com" in outcome.error.what
+    assert "was transferred to lead@example.com" in outcome.error.what
     assert target.creates == 1
 
 

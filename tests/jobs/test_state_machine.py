@@ -238,7 +238,7 @@ def test_a_model_handed_over_and_hidden_is_not_tuned_again():
         name: p for name, p in target.shared[model].items() if p.grant.role is Role.OWNER
     }
 
-    with pytest.raises(NotAllowed, match=r"handed over to lead@example\.com"):
+    with pytest.raises(NotAllowed, match=r"transferred to lead@example\.com"):
         drive(target, replace(done, phase=Phase.SUBMIT))
 
     assert target.creates == 1
@@ -381,7 +381,7 @@ def test_a_loss_that_stands_still_gives_the_tuning_up_once_that_is_written_down(
     job = drive(target, job, work, told)
 
     assert job.phase is Phase.CANCELLED
-    assert job.error.startswith("stopped early: the loss has not sunk below 1")
+    assert job.error.startswith("stopped early: the loss has not fallen below 1")
     assert target.calls.count("cancel") == 1
     assert [event["action"] for event in told if event.kind is EventKind.CHANGING] == [
         "create",

@@ -68,10 +68,10 @@ def test_a_window_is_counted_in_steps_too() -> None:
 def test_it_says_what_was_waited_for() -> None:
     assert (
         early_stop_reason(Asked(3, 0.01), tuning(0.5, 0.4123, 0.6, 0.6, 0.6))
-        == "the loss has not sunk below 0.4123 by more than 0.01 for 3 steps"
+        == "the loss has not fallen below 0.4123 by more than 0.01 for 3 steps"
     )
     assert early_stop_reason(Asked(), tuning(NAN, NAN, NAN, NAN)) == (
-        "the loss has not been a number for 3 steps"
+        "the loss has been NaN for 3 steps"
     )
 
 

@@ -26,10 +26,10 @@ PIPELINE = "pipeline"
 """The scope of pipelines; that of a job is its target (``Job.where``)."""
 RETRY_S = 1.0  # between two tries to get a lock that another process holds
 
-# Linux locks open file descriptions, so that two runs in one process exclude each other as well and
+# Linux locks open file descriptions, so that two runs in one process exclude each other as well, and
 # closing another descriptor of the file frees nothing. Elsewhere a lock belongs to the process.
-_SET_LOCK = getattr(fcntl, "F_OFD_SETLK", fcntl.F_SETLK)
-_FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, process
+_OFD_SETLK = getattr(fcntl, "F_OFD_SETLK", None)
+_FLOCK = "hhqqi4x"  # Linux's struct flock: type, whence, start, length, process
 
 
 class Holder(NamedTuple):
@@ -98,4 +98,9 @@ class JobLocks:
     def _set(self, kind: int, scope: str, name: str) -> None:
         digest = hashlib.sha256(f"{scope}\0{name}".encode()).digest()
         offset = int.from_bytes(digest[:8]) >> 2  # 62 bits: collisions are out of the question
-        fcntl.fcntl(self._file, _SET_LOCK, struct.pack(_FLOCK, kind, os.SEEK_SET, offset, 1, 0))
+        if _OFD_SETLK is not None:
+            lock = struct.pack(_FLOCK, kind, os.SEEK_SET, offset, 1, 0)
+            fcntl.fcntl(self._file, _OFD_SETLK, lock)
+        else:
+            flags = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+            fcntl.lockf(self._file, flags, 1, offset, os.SEEK_SET)

@@ -1,4 +1,4 @@
-"""What the ledger knows of pipelines that their jobs cannot say: what belongs together, and who won."""
+"""Stored state of pipelines: their stages, and which variants were selected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tuner.jobs.store import Store
 
-# only ever sorted by, never compared with a clock
+# used for sorting only
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
 _PIPELINE = f"""
 INSERT INTO pipeline (id, name, spec, overrides, state, updated) VALUES (?, ?, ?, ?, '', {_NOW})
@@ -29,20 +29,20 @@ _MEMBER = "SELECT stage, target, tuned_model, made, state FROM stage WHERE pipel
 
 
 class Origin(IntEnum):
-    """Where a stage's model was when the pipeline first named it; decides what it may delete."""
+    """Where a stage's model came from; decides whether the pipeline may delete it."""
 
     FOUND = 0
-    """At the service, and nobody here knows since when."""
+    """It existed at the service, unknown to this store."""
     MADE = 1
-    """Not there: whoever has the id now has it from this pipeline."""
+    """This pipeline created it."""
     OWN = 2
-    """In the ledger, a job of its own or of another pipeline."""
+    """It belongs to a job or another pipeline of this store."""
 
 
 class Member(NamedTuple):
-    """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is all_pipelines.
+    """A stage of a pipeline and its model; ``tuned_model`` is empty until its source is known.
 
-    ``state`` is ``selected``, ``not selected``, ``deleted``, ``skipped``, or empty: as its job says.
+    ``state`` is ``selected``, ``not selected``, ``deleted``, ``skipped``, or empty: the job's phase.
     """
 
     stage: str
@@ -53,7 +53,7 @@ class Member(NamedTuple):
 
 
 class SavedPipeline(NamedTuple):
-    """A pipeline of the ledger."""
+    """A stored pipeline."""
 
     id: str
     name: str
@@ -79,26 +79,26 @@ def save_pipeline(  # noqa: PLR0913, PLR0917 -- what is stored of a pipeline
 
 
 def save_member(store: Store, pipeline: str, member: Member) -> None:
-    """Write down which model a stage makes, once its source is all_pipelines."""
+    """Store which model a stage creates, once its source is known."""
     with store.transaction() as db:
         db.execute(_STAGE, _row(pipeline, member))
 
 
 def mark_members(store: Store, pipeline: str, states: Mapping[str, str]) -> None:
-    """Write down the states of some stages."""
+    """Store the states of stages."""
     rows = [(state, pipeline, stage) for stage, state in states.items()]
     with store.transaction() as db:
         db.executemany("UPDATE stage SET state = ? WHERE pipeline = ? AND stage = ?", rows)
 
 
 def members(store: Store, pipeline: str) -> dict[str, Member]:
-    """The stages of a pipeline as they were written down, by name, in the order of the file."""
+    """Return the stored stages by name, in the order of the file."""
     found = store.query(f"{_MEMBER} ORDER BY rowid", (pipeline,))
     return {row[0]: Member(row[0], row[1], row[2], Origin(row[3]), row[4]) for row in found}
 
 
 def member(store: Store, pipeline: str, stage: str) -> Member:
-    """One of them, which is there."""
+    """Return a stored stage."""
     ((name, where, model, made, state),) = store.query(
         f"{_MEMBER} AND stage = ?", (pipeline, stage)
     )
@@ -106,31 +106,31 @@ def member(store: Store, pipeline: str, stage: str) -> Member:
 
 
 def save_decision(store: Store, pipeline: str, grouping: str, digest: str, winner: str) -> None:
-    """Write down who won; the first decision about the same candidates stands."""
+    """Store which variant was selected; the first decision about the same candidates is kept."""
     row = (pipeline, grouping, digest, winner)
     with store.transaction() as db:
         db.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?, ?)", row)
 
 
 def decisions(store: Store, pipeline: str, grouping: str) -> dict[str, str]:
-    """Who won in a grouping, by the digest of what was compared."""
+    """Return the selected variants of a grouping, by digest of the candidates."""
     query = "SELECT digest, winner FROM decision WHERE pipeline = ? AND grouping = ?"
     return dict(store.query(query, (pipeline, grouping)))
 
 
 def selected_models(store: Store) -> set[str]:
-    """Whatever won in any pipeline."""
+    """Return the models selected in any pipeline."""
     return {winner for (winner,) in store.query("SELECT DISTINCT winner FROM decision")}
 
 
 def origins(store: Store, where: str, tuned_model: str) -> list[Origin]:
-    """Where a model came from, as the pipelines saw it that named it before, the first one first."""
+    """Return the origins of a model as stored by pipelines, oldest first."""
     query = "SELECT made FROM stage WHERE target = ? AND tuned_model = ? ORDER BY rowid"
     return [Origin(made) for (made,) in store.query(query, (where, tuned_model))]
 
 
 def other_pipelines(store: Store, pipeline: str, member: Member) -> list[str]:
-    """The pipelines of other files that a stage's model belongs to."""
+    """Return the names of pipelines in other files that have the same model."""
     query = """
         SELECT DISTINCT pipeline.name FROM stage JOIN pipeline ON pipeline.id = stage.pipeline
         WHERE stage.target = ? AND stage.tuned_model = ?
@@ -141,7 +141,7 @@ def other_pipelines(store: Store, pipeline: str, member: Member) -> list[str]:
 
 
 def all_pipelines(store: Store) -> list[SavedPipeline]:
-    """All pipelines, the latest first."""
+    """Return all pipelines, latest first."""
     query = "SELECT id, name, spec, overrides FROM pipeline ORDER BY updated DESC"
     return [
         SavedPipeline(row[0], row[1], row[2], tuple(json.loads(row[3])), _members(store, row[0]))
@@ -150,7 +150,7 @@ def all_pipelines(store: Store) -> list[SavedPipeline]:
 
 
 def find_pipeline(store: Store, name: str) -> SavedPipeline | None:
-    """The latest pipeline of this name or id; None when there is none."""
+    """Return the latest pipeline with this name or ID, or None."""
     return next((each for each in all_pipelines(store) if name in (each.name, each.id)), None)
 
 

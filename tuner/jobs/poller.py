@@ -1,4 +1,4 @@
-"""Looks at the running operations of one target for all jobs together, and wakes whose moved."""
+"""Poll the operations of one target for all jobs together."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ if TYPE_CHECKING:
     from tuner.types import Operation
 
 POLL_S = {"local": 0.5, "gemini": 5.0}
-QUICKEST_S = {"local": 0.02, "gemini": 5.0}
-FEW = 10  # fewer are asked for one by one
-AT_A_TIME = 32
-RUNNING_A_SECOND = 1000  # so many are looked at in a second at most
-TOGETHER = 20  # those that are due within such a part of the interval
+MIN_POLL_S = {"local": 0.02, "gemini": 5.0}
+MIN_LISTED = 10  # fewer operations are polled one by one
+MAX_CONCURRENT_GETS = 32
+MAX_POLLS_PER_SECOND = 1000
+BATCH_RATIO = 20  # operations due within interval / BATCH_RATIO are polled together
 PROGRESS_S = 1.0
-YOUNG = 10  # looked at when it has aged by one of so many parts
-SHARE = 4  # a listing that takes long is not asked for all the time
+AGE_RATIO = 10  # an operation is polled again after age / AGE_RATIO
+MIN_IDLE_RATIO = (
+    4  # a listing that takes t seconds is repeated after MIN_IDLE_RATIO * t at the earliest
+)
 
 
 class PolledOperation:
-    """One operation: what was seen of it last, and who waits for more."""
+    """An operation's latest state, and the tasks that wait for changes."""
 
     __slots__ = (
         "due",
         "error",
         "given",
-        "is_asked",
+        "is_polled",
         "latest",
         "seen_at",
         "since",
@@ -44,62 +46,61 @@ class PolledOperation:
     )
 
     def __init__(self, now: float) -> None:
-        """Nothing is known yet; the clock is the pace's."""
         self.since = self.due = now
         self.seen_at = self.told_at = -math.inf
         self.latest: Operation | None = None
         self.given: Operation | None = None
         self.error: BaseException | None = None
-        self.is_asked = False
+        self.is_polled = False
         self.waiting: list[tuple[float, asyncio.Future[None]]] = []
 
     @property
     def has_news(self) -> bool:
-        """Whether it ended, moved on or could not be seen since it was last given out."""
+        """Whether it ended, progressed or failed to be read since it was last returned."""
         if self.latest is None or self.given is None:
             return self.latest is not None or self.error is not None
         return self.latest.done or self.latest.completed_steps != self.given.completed_steps
 
     def wake(self, at: float = math.inf) -> None:
-        """Let those go on who wait no longer than until ``at``."""
+        """Wake the tasks whose wait ends by ``at``."""
         for until, waiter in self.waiting:
             if until <= at and not waiter.done():
                 waiter.set_result(None)
         self.waiting = [each for each in self.waiting if not each[1].done()]
 
     def fail(self, error: BaseException) -> None:
-        """It could not be seen; who asks next is told, and who asks after that looks anew."""
+        """Record an error; the next read raises it, and the one after that polls again."""
         self.latest, self.given, self.error = None, None, error
         self.wake()
 
 
 class Poller:
-    """One loop that looks while anybody waits.
+    """Polls while a task waits.
 
-    Ten operations or more are seen in one listing, where there is one; otherwise each is asked for on
-    its own, not all in one moment. Young ones are looked at whenever a tenth of their age has passed.
+    Uses one listing for ten operations or more if the target has listings, else one call per operation,
+    spread over time. Young operations are polled more often: after a tenth of their age.
     """
 
-    def __init__(self, target: Target, pace: Timing, quickest_s: float | None = None) -> None:
-        """``pace.poll_s`` is the longest time between two looks, ``quickest_s`` the shortest."""
-        self._target, self._pace = target, pace
-        self._quickest_s = pace.poll_s if quickest_s is None else quickest_s
+    def __init__(self, target: Target, timing: Timing, min_poll_s: float | None = None) -> None:
+        """``timing.poll_s`` is the longest time between two polls, ``min_poll_s`` the shortest."""
+        self._target, self._timing = target, timing
+        self._min_poll_s = timing.poll_s if min_poll_s is None else min_poll_s
         self._can_list = Feature.LISTING not in target.lacks
-        self._followed: dict[str, PolledOperation] = {}
+        self._operations: dict[str, PolledOperation] = {}
         self._took_s, self._wakes_at = 0.0, -math.inf
-        self._hurry = asyncio.Event()
-        self._few = asyncio.Semaphore(AT_A_TIME)
+        self._wake_up = asyncio.Event()
+        self._gets = asyncio.Semaphore(MAX_CONCURRENT_GETS)
         self._loop: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def operation(self, name: str) -> Operation:
-        """What was seen last; looked at anew when that is not known, or old.
+        """Return the latest state; poll first if it is unknown or old.
 
         Raises:
-            NotFound, NotAllowed, RequestRefused, Unavailable: What the target answered, told once.
+            NotFound, NotAllowed, RequestRefused, Unavailable: From the target, raised once.
         """
         one = self._one(name)
-        if one.latest is one.given and self._pace.now() - one.seen_at > 2 * self._longest_s:
+        if one.latest is one.given and self._timing.now() - one.seen_at > 2 * self._longest_s:
             one.latest = one.given = None
         while (latest := one.latest) is None:
             if one.error is not None:
@@ -112,40 +113,40 @@ class Poller:
         return latest
 
     async def news(self, name: str, within_s: float = math.inf) -> None:
-        """Come back when it moved (once a second at most), ended or cannot be seen; or after a time."""
+        """Return when it progressed (at most once per second), ended or failed, or after a time."""
         one = self._one(name)
         if not one.has_news:
-            await self._wait(one, self._pace.now() + within_s)
+            await self._wait(one, self._timing.now() + within_s)
 
     def saw(self, operation: Operation) -> None:
-        """Take what another call showed, such as the one that began it: no look is needed for it."""
+        """Use the state returned by another call, such as the create."""
         one = self._one(operation.name)
-        self._see(one, operation, self._interval_s(len(self._followed), 0.0))
+        self._see(one, operation, self._interval_s(len(self._operations), 0.0))
 
     def forget(self, name: str) -> None:
-        """Nobody will ask for it again."""
-        self._followed.pop(name, None)
+        """Drop an operation."""
+        self._operations.pop(name, None)
 
     async def close(self) -> None:
-        """Stop looking; whoever still waits is told that the target is not available."""
-        tasks = [*self._asking, *([self._loop] if self._loop else [])]
+        """Stop polling; tasks that still wait get Unavailable."""
+        tasks = [*self._calls, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        waiting = [one for one in self._followed.values() if one.waiting]
-        _fail(waiting, Unavailable(f"the connection to {self._target.address} was given up"))
+        waiting = [one for one in self._operations.values() if one.waiting]
+        _fail(waiting, Unavailable(f"the connection to {self._target.address} was closed"))
 
-    # -- who waits ------------------------------------------------------------------------------
+    # -- waiting --------------------------------------------------------------------------------
 
     def _one(self, name: str) -> PolledOperation:
-        return self._followed.setdefault(name, PolledOperation(self._pace.now()))
+        return self._operations.setdefault(name, PolledOperation(self._timing.now()))
 
     async def _wait(self, one: PolledOperation, until: float = math.inf) -> None:
         waiter = asyncio.get_running_loop().create_future()
         one.waiting.append((until, waiter))
         due = -math.inf if one.latest is None else min(until, one.due)
         if due < self._wakes_at:
-            self._hurry.set()
+            self._wake_up.set()
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._run())
         try:
@@ -154,7 +155,7 @@ class Poller:
             one.waiting = [each for each in one.waiting if each[1] is not waiter]
 
     def _see(self, one: PolledOperation, operation: Operation, interval_s: float) -> None:
-        now = self._pace.now()
+        now = self._timing.now()
         one.latest, one.error = operation, None
         one.seen_at, one.due = now, now + interval_s
         is_urgent = operation.done or one.given is None
@@ -162,48 +163,48 @@ class Poller:
             one.told_at = now
             one.wake()
 
-    # -- who looks ------------------------------------------------------------------------------
+    # -- polling --------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Look, and sleep until the next look is due, while anybody waits."""
+        """Poll until no task waits."""
         try:
             while awaited := self._awaited():
-                await self._look(awaited)
+                await self._poll(awaited)
                 await self._pause(awaited.values())
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, who waits must hear of it
+        except BaseException as error:  # noqa: BLE001 -- raised again in the waiting task
             _fail(self._awaited().values(), error)
 
     def _awaited(self) -> dict[str, PolledOperation]:
-        now = self._pace.now()
-        for one in self._followed.values():
+        now = self._timing.now()
+        for one in self._operations.values():
             if one.waiting:
                 one.wake(now)
-        return {name: one for name, one in self._followed.items() if one.waiting}
+        return {name: one for name, one in self._operations.items() if one.waiting}
 
-    async def _look(self, awaited: dict[str, PolledOperation]) -> None:
-        now = self._pace.now()
+    async def _poll(self, awaited: dict[str, PolledOperation]) -> None:
+        now = self._timing.now()
         unseen = [name for name, one in awaited.items() if one.latest is None]
         due = [name for name, one in awaited.items() if one.latest and one.due <= now]
-        if self._can_list and len(awaited) >= FEW and (due or len(unseen) >= FEW):
+        if self._can_list and len(awaited) >= MIN_LISTED and (due or len(unseen) >= MIN_LISTED):
             unseen, due = await self._list(awaited), []
         for name in (*unseen, *due):
-            if not awaited[name].is_asked:
-                self._ask(name, awaited[name], len(awaited))
+            if not awaited[name].is_polled:
+                self._start_get(name, awaited[name], len(awaited))
 
     async def _list(self, awaited: dict[str, PolledOperation]) -> list[str]:
-        """See all in one listing; returns those that it does not show."""
-        begun = self._pace.now()
+        """Read all in one listing; return the names it lacks."""
+        begun = self._timing.now()
         try:
             found = await self._target.followed(awaited.keys())
-        except (NotAllowed, RequestRefused):  # then each on its own, and never again all at once
+        except (NotAllowed, RequestRefused):  # from now on poll each by itself
             self._can_list = False
             return list(awaited)
         except TunerError as error:
             _fail(awaited.values(), error)
             return []
-        now = self._pace.now()
+        now = self._timing.now()
         self._took_s = now - begun
         youngest_s = now - max(one.since for one in awaited.values())
         interval_s = _jittered(self._interval_s(len(awaited), youngest_s))
@@ -211,54 +212,56 @@ class Poller:
             self._see(awaited[name], operation, interval_s)
         return [name for name in awaited if name not in found]
 
-    def _ask(self, name: str, one: PolledOperation, running: int) -> None:
-        one.is_asked = True
+    def _start_get(self, name: str, one: PolledOperation, running: int) -> None:
+        one.is_polled = True
         task = asyncio.create_task(self._get(name, one, running))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     async def _get(self, name: str, one: PolledOperation, running: int) -> None:
         try:
-            async with self._few:
+            async with self._gets:
                 operation = await self._target.operation(name)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, who waits must hear of it
+        except BaseException as error:  # noqa: BLE001 -- raised again in the waiting task
             _fail([one], error)
         else:
-            age_s = self._pace.now() - one.since
+            age_s = self._timing.now() - one.since
             self._see(one, operation, _jittered(self._interval_s(running, age_s)))
         finally:
-            one.is_asked = False
+            one.is_polled = False
             if one.due < self._wakes_at:
-                self._hurry.set()
+                self._wake_up.set()
 
     async def _pause(self, awaited: Iterable[PolledOperation]) -> None:
-        """Sleep until the next look is due, somebody's time is over, or somebody is in a hurry."""
-        dues = [one.due for one in awaited if not one.is_asked]
+        """Sleep until the next poll is due, a wait ends, or a task needs an earlier poll."""
+        dues = [one.due for one in awaited if not one.is_polled]
         untils = [until for one in awaited for until, _ in one.waiting]
         self._wakes_at = min([*dues, *untils], default=math.inf)
-        together_s = self._interval_s(len(self._followed), 0.0) / TOGETHER
-        wait_s = max(self._wakes_at - self._pace.now(), together_s)
-        sleeping: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._hurry.wait())]
+        together_s = self._interval_s(len(self._operations), 0.0) / BATCH_RATIO
+        wait_s = max(self._wakes_at - self._timing.now(), together_s)
+        sleeping: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake_up.wait())]
         if wait_s < math.inf:
-            sleeping.append(asyncio.ensure_future(self._pace.sleep(wait_s)))
+            sleeping.append(asyncio.ensure_future(self._timing.sleep(wait_s)))
         try:
             await asyncio.wait(sleeping, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in sleeping:
                 each.cancel()
             self._wakes_at = -math.inf
-            self._hurry.clear()
+            self._wake_up.clear()
 
     @property
     def _longest_s(self) -> float:
-        return max(self._pace.poll_s, len(self._followed) / RUNNING_A_SECOND)
+        return max(self._timing.poll_s, len(self._operations) / MAX_POLLS_PER_SECOND)
 
     def _interval_s(self, running: int, age_s: float) -> float:
-        """How long to sleep between two looks: not longer than the pace says, unless all are very many."""
-        shortest = max(self._quickest_s, running / RUNNING_A_SECOND, SHARE * self._took_s)
-        return min(max(age_s / YOUNG, shortest), self._longest_s)
+        """Seconds between two polls of an operation."""
+        shortest = max(
+            self._min_poll_s, running / MAX_POLLS_PER_SECOND, MIN_IDLE_RATIO * self._took_s
+        )
+        return min(max(age_s / AGE_RATIO, shortest), self._longest_s)
 
 
 def _fail(those: Iterable[PolledOperation], error: BaseException) -> None:
@@ -267,5 +270,5 @@ def _fail(those: Iterable[PolledOperation], error: BaseException) -> None:
 
 
 def _jittered(seconds: float) -> float:
-    """Up to a third less, so that many runners do not ask in step."""
-    return seconds * random.uniform(0.7, 1.0)  # noqa: S311 -- nothing secret
+    """Up to 30 % less, so that many processes do not poll in step."""
+    return seconds * random.uniform(0.7, 1.0)  # noqa: S311 -- not a secret

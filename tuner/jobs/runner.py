@@ -27,13 +27,13 @@ from tuner.events.events import Event, EventKind
 from tuner.events.notify import Outbox, notifications
 from tuner.events.notify import send as send_notification
 from tuner.events.progress import TokenMeter
-from tuner.job import Job, rewound
+from tuner.job import Job, restart_phase
 from tuner.jobs.audit_log import AuditLog, EventLog
 from tuner.jobs.lock import RETRY_S, JobLocks
 from tuner.jobs.lockfile import lock_job
 from tuner.jobs.outcome import Outcome
 from tuner.jobs.poller import POLL_S
-from tuner.jobs.sharing import listed
+from tuner.jobs.sharing import final_permissions
 from tuner.jobs.state_machine import advance, poll
 from tuner.jobs.target_pool import TargetPool
 from tuner.jobspec.prepared_job import content_id, new_tuned_model
@@ -98,7 +98,7 @@ def resume_from(job: Job, known: Job, until: Phase | None) -> Job:
     if is_same or (reached(known.phase, until) and not known.phase.is_end):
         return known
     own = replace(known, name=job.name, spec=job.spec, overrides=job.overrides, label=job.label)
-    return replace(own, phase=rewound(known.phase), force=job.force, error="")
+    return replace(own, phase=restart_phase(known.phase), force=job.force, error="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,10 @@ class Runner:
     # -- one process per job ----------------------------------------------------------------------
 
     async def _follow_locked(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
-        """Work on a job once its lock is free, and keep the lock; watch the job until then."""
+        """Watch a job until its lock is free, then work on it.
+
+        The lock is kept if the job stops before its end, since a pipeline continues it.
+        """
         key = (job.where, job.tuned_model)
         known = self._stored(job)
         job = replace(
@@ -333,17 +336,21 @@ class Runner:
         )
         try:
             if not self.locks.acquire(*key):
-                holder = self.store.holder(*key) or "another process"
-                self.emit(Event(EventKind.WATCHING, job, holder=str(holder)))
-                await self._watch_holder(job, until)
-                job = resume_from(job, self._stored(job), until)
+                job = await self._watch_holder(job, until)
                 if job.phase.is_end or reached(job.phase, until):
-                    return await self._ended_elsewhere(job)
-                self.emit(Event(EventKind.TAKEN_OVER, job, holder=str(holder)))
-            self.store.begin(job)
-            return await self._work(job, work, until)
+                    outcome = await self._ended_elsewhere(job)
+                else:
+                    self.emit(Event(EventKind.TAKEN_OVER, job, holder=self._holder(job)))
+                    self.store.begin(job)
+                    outcome = await self._work(job, work, until)
+            else:
+                self.store.begin(job)
+                outcome = await self._work(job, work, until)
         except TunerError as error:
-            return Outcome(self._stored(job), error)
+            outcome = Outcome(self._stored(job), error)
+        if outcome.error or outcome.job.phase.is_end:
+            self.locks.release(*key)
+        return outcome
 
     async def _work(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
         """Advance a job whose lock is ours."""
@@ -371,22 +378,31 @@ class Runner:
 
             return await self._with_restarts(job, step)
 
-    async def _watch_holder(self, job: Job, until: Phase | None) -> None:
-        """Wait until the job is as far as ``until``, or its lock is free and acquired.
+    async def _watch_holder(self, job: Job, until: Phase | None) -> Job:
+        """Watch until the lock is acquired, or the holder has brought the job to its end or ``until``.
+
+        Returns the job to continue with: as the holder left it, if it changed meanwhile.
 
         Raises:
             NotFinished: The deadline passed.
         """
-        timing, polled_at = self._timing_of(job), self.timing.now()
+        self.emit(Event(EventKind.WATCHING, job, holder=self._holder(job)))
+        timing, polled_at, before = self._timing_of(job), self.timing.now(), self._stored(job)
         while not self.locks.acquire(job.where, job.tuned_model):
             known = self._stored(job)
-            if known.phase.is_end or reached(known.phase, until):
-                return
+            resumed = resume_from(job, known, until)
+            if known != before and (resumed.phase.is_end or reached(resumed.phase, until)):
+                return resumed
             if known.phase is Phase.TUNE and timing.now() - polled_at >= timing.poll_s:
                 polled_at = timing.now()
                 with suppress(TunerError):  # the holder deals with errors
                     await poll(known, await self.target(job.target), self._emit_progress)
             await timing.sleep(min(RETRY_S, remaining_seconds(timing, job)))
+        known = self._stored(job)
+        return job if known == before else resume_from(job, known, until)
+
+    def _holder(self, job: Job) -> str:
+        return str(self.store.holder(job.where, job.tuned_model) or "another process")
 
     def _emit_progress(self, event: Event) -> None:
         if event.kind is EventKind.PROGRESS:
@@ -397,7 +413,9 @@ class Runner:
             self.emit(Event(EventKind.ENDED, job, changed=True))
         with suppress(TunerError):
             if job.phase is Phase.DONE:
-                return Outcome(job, permissions=await listed(job, await self.target(job.target)))
+                return Outcome(
+                    job, permissions=await final_permissions(job, await self.target(job.target))
+                )
         return Outcome(job)
 
     def _save_if_free(self, job: Job) -> None:
@@ -444,7 +462,7 @@ class Runner:
                 break
         if job.phase is not Phase.DONE or opened is None:
             return Outcome(job)
-        return Outcome(job, permissions=await listed(job, opened.throttled()))
+        return Outcome(job, permissions=await final_permissions(job, opened.throttled()))
 
     async def _cancel(self, job: Job, target: Target) -> None:
         if job.phase not in TUNING:
@@ -501,7 +519,7 @@ def find_or_create_job(
         target=job.target,
         spec=job.spec or known.spec,
         overrides=job.overrides if job.spec else known.overrides,
-        phase=Phase.SUBMIT if is_other else rewound(known.phase),
+        phase=Phase.SUBMIT if is_other else restart_phase(known.phase),
         force=known.force and not known.phase.is_end and not is_other,
         error="",
     )
@@ -525,7 +543,7 @@ def check_unchanged(job: Job, work: PreparedJob) -> Job:
     if job.phase is Phase.NOT_SELECTED:
         return job
     force = job.force and not job.phase.is_end
-    return replace(job, phase=rewound(job.phase), force=force, error="")
+    return replace(job, phase=restart_phase(job.phase), force=force, error="")
 
 
 async def run_jobs(

@@ -1,6 +1,6 @@
-"""The steps that give a tuned model away: permissions, then ownership.
+"""Apply permissions and transfer ownership.
 
-Both ask who has what before they change anything, and say why they may before each change.
+Both steps read the permissions before they change any, and emit each change before they make it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tuner.types import Grant, GranteeType
 
 
-async def share(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
-    """Grant what the spec asks for and is not there yet, and look whether it is there then.
+async def share(job: Job, work: PreparedJob, target: Target, emit: EventHandler) -> Job:
+    """Apply the spec's grants that are missing, then check that all of them exist.
 
     Raises:
         TunerError: The service does not list what it has just granted.
@@ -31,21 +31,21 @@ async def share(job: Job, work: PreparedJob, target: Target, tell: EventHandler)
     held = _by_grantee(await target.permissions(job.tuned_model))
     changed = False
     for grant in work.spec.grants:
-        told = await _ensure(grant, held.get(grant.grantee), job, target, tell)
-        tell(told)
-        changed = changed or told.is_change
+        event = await _ensure(grant, held.get(grant.grantee), job, target, emit)
+        emit(event)
+        changed = changed or event.is_change
     if changed:
         held = _by_grantee(await target.permissions(job.tuned_model))
-    _compare(held, job, work, tell)
+    _compare(held, job, work, emit)
     return replace(job, phase=Phase.TRANSFER)
 
 
 async def _ensure(
-    grant: Grant, held: Permission | None, job: Job, target: Target, tell: EventHandler
+    grant: Grant, held: Permission | None, job: Job, target: Target, emit: EventHandler
 ) -> Event:
-    """Make ``grant`` true, and say how it became so. An owner has every right: nothing is changed."""
+    """Apply one grant and return the event; an owner has all rights and is not changed."""
     if held is None:
-        tell(Event(EventKind.CHANGING, job, action="grant", what=str(grant), why=job.allowed))
+        emit(Event(EventKind.CHANGING, job, action="grant", what=str(grant), why=job.allowed))
         try:
             await target.grant(job.tuned_model, grant)
         except AlreadyExists:
@@ -56,63 +56,63 @@ async def _ensure(
             return Event(EventKind.GRANTED, job, grant=str(grant))
     if held.grant.role in (grant.role, Role.OWNER):
         return Event(EventKind.ALREADY_GRANTED, job, grant=str(grant))
-    tell(Event(EventKind.CHANGING, job, action="change_role", what=str(grant), why=job.allowed))
+    emit(Event(EventKind.CHANGING, job, action="change_role", what=str(grant), why=job.allowed))
     await target.change_role(held.name, grant.role)
     return Event(EventKind.ROLE_CHANGED, job, grant=str(grant))
 
 
 def _compare(
-    held: dict[tuple[GranteeType, str], Permission], job: Job, work: PreparedJob, tell: EventHandler
+    held: dict[tuple[GranteeType, str], Permission], job: Job, work: PreparedJob, emit: EventHandler
 ) -> None:
     for grant in work.spec.grants:
         permission = held.pop(grant.grantee, None)
         if permission is None or permission.grant.role not in (grant.role, Role.OWNER):
             raise TunerError(
                 f"{grant} was granted on {job.tuned_model}, but the service does not list it",
-                "somebody may be changing permissions at the same time: run it again",
+                "permissions may be changed elsewhere at the same time: run it again",
             )
     for permission in held.values():
         if permission.grant.role is not Role.OWNER:
-            tell(Event(EventKind.UNEXPECTED_PERMISSION, job, grant=str(permission.grant)))
+            emit(Event(EventKind.UNEXPECTED_PERMISSION, job, grant=str(permission.grant)))
 
 
-async def transfer(job: Job, work: PreparedJob, target: Target, tell: EventHandler) -> Job:
-    """Hand the model over to whom the spec names, unless it is theirs.
+async def transfer(job: Job, work: PreparedJob, target: Target, emit: EventHandler) -> Job:
+    """Transfer the model to the spec's new owner, unless they own it already.
 
     Raises:
-        TunerError: The service names another owner than the one it has just accepted.
+        TunerError: After the transfer, the service names another owner.
     """
-    heir = work.spec.transfer_ownership
-    if not heir:
+    new_owner = work.spec.transfer_ownership
+    if not new_owner:
         return replace(job, phase=Phase.DONE)
-    if await _owner(job, target) == heir.casefold():
-        tell(Event(EventKind.ALREADY_TRANSFERRED, job, owner=heir))
-        return replace(job, phase=Phase.DONE, handed_to=heir)
-    tell(
+    if await _owner(job, target) == new_owner.casefold():
+        emit(Event(EventKind.ALREADY_TRANSFERRED, job, owner=new_owner))
+        return replace(job, phase=Phase.DONE, handed_to=new_owner)
+    emit(
         Event(
             EventKind.CHANGING,
             job,
             action="transfer",
-            what=f"{job.tuned_model} to {heir}",
+            what=f"{job.tuned_model} to {new_owner}",
             why=job.allowed,
         )
     )
     try:
-        await target.transfer(job.tuned_model, heir)
-    except (NotAllowed, RequestRefused):  # two of us at once: the slower one is a writer by now
-        if await _owner(job, target) != heir.casefold():
+        await target.transfer(job.tuned_model, new_owner)
+    except (NotAllowed, RequestRefused):  # another run may have transferred it at the same time
+        if await _owner(job, target) != new_owner.casefold():
             raise
-    if await _owner(job, target) != heir.casefold():
+    if await _owner(job, target) != new_owner.casefold():
         raise TunerError(
-            f"{job.tuned_model} was transferred to {heir}, but the service names another owner",
-            "look with `tuner permissions list`, then run it again",
+            f"{job.tuned_model} was transferred to {new_owner}, but the service names another owner",
+            "check `tuner permissions list`, then run it again",
         )
-    tell(Event(EventKind.TRANSFERRED, job, owner=heir))
-    return replace(job, phase=Phase.DONE, handed_to=heir)
+    emit(Event(EventKind.TRANSFERRED, job, owner=new_owner))
+    return replace(job, phase=Phase.DONE, handed_to=new_owner)
 
 
-async def listed(job: Job, target: Target) -> tuple[Permission, ...]:
-    """Who has access, in the end; after a transfer the service may show that to the owner only."""
+async def final_permissions(job: Job, target: Target) -> tuple[Permission, ...]:
+    """Return the final permissions; empty if only the new owner may list them."""
     try:
         return tuple(await target.permissions(job.tuned_model))
     except (NotAllowed, RequestRefused):
@@ -120,7 +120,7 @@ async def listed(job: Job, target: Target) -> tuple[Permission, ...]:
 
 
 async def _owner(job: Job, target: Target) -> str:
-    """The owner's address in lower case, empty when the service does not say."""
+    """The owner's e-mail address in lower case; empty if the service does not list it."""
     held = await target.permissions(job.tuned_model)
     owners = [p.grant.email_address for p in held if p.grant.role is Role.OWNER]
     return owners[0].casefold() if owners else ""

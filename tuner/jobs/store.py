@@ -1,6 +1,6 @@
-"""The local store: a bookmark for every job, in one SQLite file.
+"""The local store: the state of every job, in one SQLite file.
 
-It may be deleted at any time: the service is asked what is true before anything is changed.
+It may be deleted at any time: every step reads the service's state before it changes anything.
 """
 
 from __future__ import annotations
@@ -28,34 +28,33 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "SavedJob", "Store", "open_store"]
 
 BUSY_S = 30.0
-# every commit is on disk before it counts; a test that commits a million times may say OFF
+# every commit is synced to disk; tests with a million commits set OFF
 SYNCHRONOUS = "FULL"
 
 
-def nothing(_moment: str) -> None:
-    """What is done around a transaction, but for tests."""
+def no_hook(_moment: str) -> None:
+    """Do nothing around a transaction; tests use hooks."""
 
 
 class Database:
-    """An open ledger file; one that was deleted meanwhile is begun anew.
+    """An open SQLite file; created again if it is deleted while in use.
 
     Attributes:
-        explained: Around what SQLite, or a bookmark that is none, may complain of: as a TunerError.
+        explained: A context that turns errors of SQLite, and invalid content, into TunerError.
 
     Raises:
-        TunerError: From every method: the file is damaged, full, not to be written, or comes from
-            a newer tuner.
+        TunerError: From every method: the file is damaged, full, not writable, or of a newer version.
     """
 
-    def __init__(self, path: Path, around: Callable[[str], None] = nothing) -> None:
-        """Open the file, making it when there is none.
+    def __init__(self, path: Path, around: Callable[[str], None] = no_hook) -> None:
+        """Open or create the file.
 
-        ``around`` is called with ``begin`` before a transaction, ``commit`` before and
-        ``committed`` after its commit: the moments a process may die at.
+        ``around`` is called with ``begin``, ``commit`` and ``committed`` around a transaction and its
+        commit: the moments at which tests kill the process.
         """
         self.path = path
         self.explained = _Explained(path, (sqlite3.Error, OSError, ValueError, KeyError, TypeError))
-        self._complaints = _Explained(path, (sqlite3.Error, OSError))
+        self._sqlite_errors = _Explained(path, (sqlite3.Error, OSError))
         self._around = around
         self._db: sqlite3.Connection
         self._open()
@@ -66,13 +65,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing: committed at the end, undone when anything is raised."""
+        """Commit at the end of the block, or roll back if it raises."""
         self._around("begin")
         with self.explained:
             self._reopen()
             self._db.execute("BEGIN IMMEDIATE")
         try:
-            with self._complaints:
+            with self._sqlite_errors:
                 yield self._db
             self._around("commit")
             with self.explained:
@@ -84,14 +83,14 @@ class Database:
         self._around("committed")
 
     def query(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """What a query finds, outside of any transaction."""
+        """Return the rows of a query, outside of any transaction."""
         with self.explained:
             self._reopen()
             return self._db.execute(query, tuple(values)).fetchall()
 
     def _open(self) -> None:
         with self.explained:
-            # made with the file's own mode: it holds names of people and what models answered
+            # readable by the owner only: it has e-mail addresses and answers of models
             self.path.touch(mode=0o600)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             self._identity = _identity(self.path)
@@ -118,30 +117,29 @@ class Database:
             )
 
     def _reopen(self) -> None:
-        """SQLite writes on to a file that was deleted, and nobody would ever read it."""
+        """Open the file again if it was deleted; SQLite would continue with the deleted one."""
         if _identity(self.path) != self._identity:
             self._db.close()
             self._open()
 
 
 class _Explained:
-    """A block whose errors of some kinds are raised as one TunerError; may be entered many times."""
+    """A reusable context that turns errors of some types into TunerError."""
 
     def __init__(self, path: Path, kinds: tuple[type[Exception], ...]) -> None:
         self._path, self._kinds = path, kinds
 
     def __enter__(self) -> None:
-        """Nothing is prepared."""
+        pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Raise the error that is meant."""
         if isinstance(error, self._kinds):
             raise _explain(self._path, error) from error
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 -- before every query, and three times as fast
+        found = os.stat(path)  # noqa: PTH116 -- called before every query; three times as fast
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
@@ -150,19 +148,19 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _explain(path: Path, error: Exception) -> TunerError:
     if isinstance(error, OSError) or "readonly" in str(error):
         return TunerError(
-            f"the ledger {path} cannot be written: {error}",
+            f"the store {path} cannot be written: {error}",
             "make the file and its folder writable, or set TUNER_HOME to another folder",
         )
     return TunerError(
-        f"the ledger {path} cannot be used: {error}",
-        "free some disk space if it is full; if it is damaged move it away and run again: "
-        "the service knows what was tuned, nothing happens twice",
+        f"the store {path} cannot be used: {error}",
+        "free disk space if the disk is full; if the file is damaged, move it away and run again: "
+        "the service knows what was tuned, nothing is done twice",
     )
 
 
 VERSION = 3
 
-_BOOKMARKS = """
+_FIRST = """
 CREATE TABLE job (
     target TEXT NOT NULL,
     tuned_model TEXT NOT NULL,
@@ -241,18 +239,18 @@ _BODY = "UPDATE job SET body = ? WHERE target = ? AND tuned_model = ?"
 
 
 def version(db: sqlite3.Connection) -> int:
-    """The version of the tables of an open file; 0 for a new one."""
+    """Return the schema version of an open file; 0 for a new one."""
     found: int = db.execute("PRAGMA user_version").fetchone()[0]
     return found
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring the tables up to ``VERSION``; to be called inside a transaction, all or nothing."""
+    """Upgrade the tables to ``VERSION``, inside a transaction of the caller."""
     found = version(db)
     if found >= VERSION:
         return
     if found == 0:
-        db.execute(_BOOKMARKS)
+        db.execute(_FIRST)
     if found < 2:  # noqa: PLR2004
         for table in _SECOND:
             db.execute(table)
@@ -271,13 +269,13 @@ def _upgrade_evaluations(db: sqlite3.Connection) -> None:
 
 
 def _second_evaluation(
-    db: sqlite3.Connection, whose: tuple[str, str], first: dict[str, Any]
+    db: sqlite3.Connection, key: tuple[str, str], first: dict[str, Any]
 ) -> dict[str, Any]:
-    """Version 1 had the rows inside the evaluation, and no other metric than the exact match."""
+    """Version 1 had the rows inside the evaluation, and only the metric exact_match."""
     digest, rows = first["digest"], first["rows"]
     db.executemany(
         "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
-        [(*whose, digest, place, json.dumps(row)) for place, row in enumerate(rows)],
+        [(*key, digest, place, json.dumps(row)) for place, row in enumerate(rows)],
     )
     return {
         "digest": digest,
@@ -297,36 +295,26 @@ VALUES (?, ?, ?, ?, ?, ?)
 
 @dataclass(frozen=True, slots=True)
 class SavedJob:
-    """A job and when it was last written down, seconds since 1970."""
+    """A job and the time it was saved, in seconds since 1970."""
 
     job: Job
     updated: float
 
 
 class Store(Database):
-    """An open ledger; use it as a context manager.
-
-    Raises:
-        TunerError: From every method: the file is damaged, cannot be written, or comes from a
-            newer tuner.
-    """
+    """The open store; a context manager. Raises TunerError from every method, as ``Database``."""
 
     def __init__(
-        self, path: Path, clock: Callable[[], float], around: Callable[[str], None] = nothing
+        self, path: Path, clock: Callable[[], float], around: Callable[[str], None] = no_hook
     ) -> None:
-        """Open the file, making it when there is none; ``clock`` gives seconds since 1970.
-
-        ``around`` is told of the moments of every transaction, as ``Database`` says.
-        """
+        """Open or create the file; ``clock`` gives seconds since 1970."""
         super().__init__(path, around)
         self._clock = clock
 
     def __enter__(self) -> Self:
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self.close()
 
     def save(self, job: Job, notifications: Sequence[Notification] = ()) -> Job:
@@ -362,12 +350,12 @@ class Store(Database):
             self._save_holder(db, scope, name)
 
     def find(self, where: str, tuned_model: str) -> Job | None:
-        """The bookmark of one tuned model on one target (``Job.where``)."""
+        """Return the job of a tuned model on a target (``Job.where``), or None."""
         found = self._select("WHERE target = ? AND tuned_model = ?", (where, tuned_model))
         return found[0].job if found else None
 
     def jobs(self, *named: str) -> list[SavedJob]:
-        """All bookmarks, the latest first; or those with a job's name, model id or model name."""
+        """Return all jobs, latest first, or those with these names, model IDs or model names."""
         if not named:
             return self._select("", ())
         marks = ", ".join("?" * len(named))
@@ -376,7 +364,7 @@ class Store(Database):
         return self._select(where, (*named, *named, *full))
 
     def forget(self, job: Job) -> None:
-        """Remove a bookmark; the service keeps what it has."""
+        """Delete a job from the store; the service is not changed."""
         with self.transaction() as db:
             db.execute(
                 "DELETE FROM job WHERE target = ? AND tuned_model = ?",
@@ -385,11 +373,11 @@ class Store(Database):
             forget_answers(db, job)
 
     def evaluation_rows(self, job: Job) -> tuple[ScoredRow, ...]:
-        """The held-out rows of its evaluation as both models answered them; none when not kept."""
+        """Return the stored rows of a job's evaluation."""
         return rows_of(self, job)
 
     def with_rows(self, job: Job) -> Job:
-        """``job`` with the held-out rows of its evaluation, which an earlier run may have asked."""
+        """Return ``job`` with the stored rows of its evaluation."""
         if job.evaluation is None or job.evaluation.rows:
             return job
         return replace(job, evaluation=replace(job.evaluation, rows=self.evaluation_rows(job)))
@@ -408,7 +396,7 @@ class Store(Database):
             )
 
     def answers(self, where: str) -> StoredAnswers:
-        """What the models of one target (``Job.where``) answered so far."""
+        """Return the stored answers of the models of a target (``Job.where``)."""
         return StoredAnswers(self, where)
 
     def _save_holder(self, db: sqlite3.Connection, scope: str, name: str) -> None:
@@ -427,12 +415,12 @@ class Store(Database):
 
 
 def open_store() -> Store:
-    """This person's own."""
+    """Open the store in TUNER_HOME."""
     return Store(home.ledger_file(), time.time)
 
 
 def _body(job: Job) -> dict[str, Any]:
-    """What is written of a job beside the columns; asdict would copy every part of every part."""
+    """The job as JSON; asdict would copy all nested values."""
     body = {name: getattr(job, name) for name in _JOB}
     body["target"] = _target(job.target)
     if job.evaluation is not None:
@@ -469,61 +457,57 @@ def _evaluation(known: dict[str, Any] | None) -> Evaluation | None:
 
 _ROW = tuple(each.name for each in fields(ScoredRow))
 _KEEP = "INSERT OR REPLACE INTO answer (target, model, prompt, text) VALUES (?, ?, ?, ?)"
-_AT_ONCE = 500  # SQLite takes 32,766 values in a statement, older ones 999
+_MAX_VALUES = 500  # older versions of SQLite take 999 values per statement
 
 
 class StoredAnswers:
-    """The answers of one target's models, as ``tuner.evaluation.answering.AnswerCache`` wants them.
-
-    Both methods raise TunerError as ``Database`` does.
-    """
+    """The stored answers of a target's models; an ``AnswerCache``."""
 
     def __init__(self, store: Database, where: str) -> None:
-        """``where`` is the target, as ``Job.where`` says it."""
         self._store, self._where = store, where
 
-    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
-        """Those of these questions that ``model`` has answered, with the answers."""
-        wanted = list(questions)
+    def find(self, model: str, prompts: Iterable[str]) -> dict[str, str]:
+        """Return the known answers of ``model``, by prompt."""
+        wanted = list(prompts)
         found: dict[str, str] = {}
-        for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
+        for start in range(0, len(wanted), _MAX_VALUES):
+            some = wanted[start : start + _MAX_VALUES]
             marks = ", ".join("?" * len(some))
-            query = f"SELECT prompt, text FROM answer WHERE target = ? AND model = ? AND prompt IN ({marks})"  # noqa: S608 -- marks are question marks
+            query = f"SELECT prompt, text FROM answer WHERE target = ? AND model = ? AND prompt IN ({marks})"  # noqa: S608 -- marks are prompt marks
             found.update(self._store.query(query, (self._where, model, *some)))
         return found
 
     async def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        """Write answers down, by question, in one transaction."""
-        rows = [(self._where, model, question, text) for question, text in answers.items()]
+        """Store answers by prompt, in one transaction."""
+        rows = [(self._where, model, prompt, text) for prompt, text in answers.items()]
         with self._store.transaction() as db:
             db.executemany(_KEEP, rows)
 
 
 def keep_rows(db: sqlite3.Connection, job: Job) -> None:
-    """Keep the rows of a fresh evaluation, and of no other; part of the save of ``job``."""
-    evaluation, whose = job.evaluation, (job.where, job.tuned_model)
+    """Store the rows of a new evaluation, and delete those of others."""
+    evaluation, key = job.evaluation, (job.where, job.tuned_model)
     if evaluation is None:
-        db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
+        db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", key)
         return
-    its = (*whose, evaluation.digest)
+    full_key = (*key, evaluation.digest)
     known = db.execute(
-        "SELECT 1 FROM judged WHERE target = ? AND tuned_model = ? AND digest = ? LIMIT 1", its
+        "SELECT 1 FROM judged WHERE target = ? AND tuned_model = ? AND digest = ? LIMIT 1", full_key
     )
     if known.fetchone() or not evaluation.rows:
         return
-    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
+    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", key)
     db.executemany(
         "INSERT INTO judged (target, tuned_model, digest, position, body) VALUES (?, ?, ?, ?, ?)",
         [
-            (*its, place, json.dumps({name: getattr(row, name) for name in _ROW}))
+            (*full_key, place, json.dumps({name: getattr(row, name) for name in _ROW}))
             for place, row in enumerate(evaluation.rows)
         ],
     )
 
 
 def rows_of(store: Database, job: Job) -> tuple[ScoredRow, ...]:
-    """The held-out rows of a job's evaluation as both models answered them; none when not kept."""
+    """Return the stored rows of a job's evaluation."""
     if job.evaluation is None:
         return ()
     found = store.query(
@@ -536,7 +520,7 @@ def rows_of(store: Database, job: Job) -> tuple[ScoredRow, ...]:
 
 
 def forget_answers(db: sqlite3.Connection, job: Job) -> None:
-    """Remove what a job's model answered; what its base answered serves other jobs."""
-    whose = (job.where, job.tuned_model)
-    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", whose)
-    db.execute("DELETE FROM answer WHERE target = ? AND model LIKE ? || '@%'", whose)
+    """Delete the answers of a job's model; those of its base model serve other jobs."""
+    key = (job.where, job.tuned_model)
+    db.execute("DELETE FROM judged WHERE target = ? AND tuned_model = ?", key)
+    db.execute("DELETE FROM answer WHERE target = ? AND model LIKE ? || '@%'", key)

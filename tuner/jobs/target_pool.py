@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from tuner.jobs.poller import POLL_S, QUICKEST_S, Poller
+from tuner.jobs.poller import MIN_POLL_S, POLL_S, Poller
 from tuner.targets import open_target
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class TargetPool:
             config, RateLimit(config.requests_per_second, pace.now, pace.sleep)
         )
         pace = replace(pace, poll_s=POLL_S[config.kind])
-        poller = Poller(cast("Target", ThrottledTarget(raw, rate)), pace, QUICKEST_S[config.kind])
+        poller = Poller(cast("Target", ThrottledTarget(raw, rate)), pace, MIN_POLL_S[config.kind])
         self._pollers.append(poller)
         return OpenTarget(raw, rate, poller, pace.now)
 
