@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.asking import ANSWERED, EMBEDDER, said
-from tests.server.room import open_room, refusal
+from tests.server.room import refusal
 from tuner.engine import Form
 from tuner.server.handlers import answers
 from tuner.server.handlers.answers import WEIGHTS, WORD_WEIGHTS, Match
@@ -18,37 +18,34 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("has_embedder", [True, False])
-async def test_an_answer_names_the_passages_it_rests_on(tmp_path, has_embedder):
-    async with open_room(tmp_path) as room:
-        room.engine.answer = "the rat"
-        if has_embedder:
-            room.engine.base_models[answers.EMBEDDER] = EMBEDDER
-        response = await room.call("GenerateAnswer", **ANSWERED)
-        assert text_of_answer(response) == "the rat"
-        assert 0.5 < response.answerable_probability <= 1
-        assert sources(response) == ["rat"]
-        (prompt,) = room.engine.prompts
-        assert "A rat ate the cheese" in prompt.turns[-1].text
-        assert (prompt.temperature, prompt.form) == (0, None)
-        room.engine.answer = "Kings wore purple robes"
-        assert sources(await room.call("GenerateAnswer", **ANSWERED)) == []
+async def test_an_answer_names_the_passages_it_rests_on(room, has_embedder):
+    room.engine.answer = "the rat"
+    if has_embedder:
+        room.engine.base_models[answers.EMBEDDER] = EMBEDDER
+    response = await room.call("GenerateAnswer", **ANSWERED)
+    assert text_of_answer(response) == "the rat"
+    assert 0.5 < response.answerable_probability <= 1
+    assert sources(response) == ["rat"]
+    (prompt,) = room.engine.prompts
+    assert "A rat ate the cheese" in prompt.turns[-1].text
+    assert (prompt.temperature, prompt.form) == (0, None)
+    room.engine.answer = "Kings wore purple robes"
+    assert sources(await room.call("GenerateAnswer", **ANSWERED)) == []
 
 
-async def test_an_extractive_answer_is_held_to_the_sentences_and_names_where_it_stands(tmp_path):
-    async with open_room(tmp_path) as room:
-        room.engine.answer = "the cheese at ten"
-        asked = ANSWERED | {"answer_style": "EXTRACTIVE"}
-        assert sources(await room.call("GenerateAnswer", **asked)) == ["rat"]
-        (prompt,) = room.engine.prompts
-        assert prompt.form == Form(sources=("A rat ate the cheese at ten",))
+async def test_an_extractive_answer_is_held_to_the_sentences_and_names_where_it_stands(room):
+    room.engine.answer = "the cheese at ten"
+    asked = ANSWERED | {"answer_style": "EXTRACTIVE"}
+    assert sources(await room.call("GenerateAnswer", **asked)) == ["rat"]
+    (prompt,) = room.engine.prompts
+    assert prompt.form == Form(sources=("A rat ate the cheese at ten",))
 
 
-async def test_a_question_that_no_passage_answers_is_answered_with_little_confidence(tmp_path):
-    async with open_room(tmp_path) as room:
-        asked = ANSWERED | {"contents": [said("Who wrote the opera Tosca?")]}
-        response = await room.call("GenerateAnswer", **asked)
-        assert response.answerable_probability < 0.1
-        assert text_of_answer(response)
+async def test_a_question_that_no_passage_answers_is_answered_with_little_confidence(room):
+    asked = ANSWERED | {"contents": [said("Who wrote the opera Tosca?")]}
+    response = await room.call("GenerateAnswer", **asked)
+    assert response.answerable_probability < 0.1
+    assert text_of_answer(response)
 
 
 def sources(response):
@@ -77,10 +74,9 @@ def text_of_answer(response):
         ),
     ],
 )
-async def test_a_question_without_what_it_needs_is_refused(tmp_path, field, changes):
-    async with open_room(tmp_path) as room:
-        refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
-        assert [each.field for each in refused.violations] == [field]
+async def test_a_question_without_what_it_needs_is_refused(room, field, changes):
+    refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
+    assert [each.field for each in refused.violations] == [field]
 
 
 DATA = Path(__file__).parents[3] / "datasets" / "questions.jsonl"

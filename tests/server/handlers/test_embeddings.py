@@ -7,62 +7,57 @@ import math
 import pytest
 
 from tests.server.asking import EMBEDDER, TINY, said
-from tests.server.room import open_room, refusal
+from tests.server.room import refusal
 from tuner.server.api_errors import Code
 from tuner.server.handlers.embeddings import shortened
 
 pytestmark = pytest.mark.slow
 
 
-async def test_embeddings_are_cut_and_brought_back_to_length_one(tmp_path):
-    async with open_room(tmp_path) as room:
-        asked = {"model": EMBEDDER, "content": said("hello there")}
-        whole = (await room.call("EmbedContent", **asked)).embedding.values
-        short = (await room.call("EmbedContent", **asked, output_dimensionality=4)).embedding
-        assert len(whole) == 12
-        assert list(short.values) == pytest.approx(shortened(whole, 4))
-        assert math.hypot(*short.values) == pytest.approx(1, abs=1e-6)
-        for size in (0, 13):
-            refused = await refusal(room, "EmbedContent", **asked, output_dimensionality=size)
-            assert refused.violations[0].field == "output_dimensionality"
+async def test_embeddings_are_cut_and_brought_back_to_length_one(room):
+    asked = {"model": EMBEDDER, "content": said("hello there")}
+    whole = (await room.call("EmbedContent", **asked)).embedding.values
+    short = (await room.call("EmbedContent", **asked, output_dimensionality=4)).embedding
+    assert len(whole) == 12
+    assert list(short.values) == pytest.approx(shortened(whole, 4))
+    assert math.hypot(*short.values) == pytest.approx(1, abs=1e-6)
+    for size in (0, 13):
+        refused = await refusal(room, "EmbedContent", **asked, output_dimensionality=size)
+        assert refused.violations[0].field == "output_dimensionality"
 
 
-async def test_a_batch_is_embedded_in_order_by_one_model(tmp_path):
-    async with open_room(tmp_path) as room:
-        texts = ["tree", "sea", "stone"]
-        requests = [{"model": EMBEDDER, "content": said(text)} for text in texts]
-        batch = await room.call("BatchEmbedContents", model=EMBEDDER, requests=requests)
-        for each, request in zip(batch.embeddings, requests, strict=True):
-            assert (await room.call("EmbedContent", **request)).embedding == each
-        requests[1]["model"] = TINY
-        fields = {"model": EMBEDDER, "requests": requests}
-        refused = await refusal(room, "BatchEmbedContents", **fields)
-        assert refused.violations[0].field == "requests[1].model"
+async def test_a_batch_is_embedded_in_order_by_one_model(room):
+    texts = ["tree", "sea", "stone"]
+    requests = [{"model": EMBEDDER, "content": said(text)} for text in texts]
+    batch = await room.call("BatchEmbedContents", model=EMBEDDER, requests=requests)
+    for each, request in zip(batch.embeddings, requests, strict=True):
+        assert (await room.call("EmbedContent", **request)).embedding == each
+    requests[1]["model"] = TINY
+    fields = {"model": EMBEDDER, "requests": requests}
+    refused = await refusal(room, "BatchEmbedContents", **fields)
+    assert refused.violations[0].field == "requests[1].model"
 
 
 @pytest.mark.parametrize(("count", "text"), [(101, "x"), (1, "")])
-async def test_too_many_texts_or_none_are_not_embedded(tmp_path, count, text):
-    async with open_room(tmp_path) as room:
-        requests = [{"model": EMBEDDER, "content": said(text)}] * count
-        fields = {"model": EMBEDDER, "requests": requests}
-        refused = await refusal(room, "BatchEmbedContents", **fields)
-        field = "requests" if text else "requests[0].content"
-        assert [each.field for each in refused.violations] == [field]
+async def test_too_many_texts_or_none_are_not_embedded(room, count, text):
+    requests = [{"model": EMBEDDER, "content": said(text)}] * count
+    fields = {"model": EMBEDDER, "requests": requests}
+    refused = await refusal(room, "BatchEmbedContents", **fields)
+    field = "requests" if text else "requests[0].content"
+    assert [each.field for each in refused.violations] == [field]
 
 
-async def test_a_title_belongs_to_a_document(tmp_path):
-    async with open_room(tmp_path) as room:
-        asked = {"model": EMBEDDER, "content": said("sea"), "title": "stone"}
-        refused = await refusal(room, "EmbedContent", **asked)
-        assert refused.violations[0].field == "title"
-        titled = await room.call("EmbedContent", **asked, task_type="RETRIEVAL_DOCUMENT")
-        plain = await room.call("EmbedContent", model=EMBEDDER, content=said("sea"))
-        assert titled != plain
+async def test_a_title_belongs_to_a_document(room):
+    asked = {"model": EMBEDDER, "content": said("sea"), "title": "stone"}
+    refused = await refusal(room, "EmbedContent", **asked)
+    assert refused.violations[0].field == "title"
+    titled = await room.call("EmbedContent", **asked, task_type="RETRIEVAL_DOCUMENT")
+    plain = await room.call("EmbedContent", model=EMBEDDER, content=said("sea"))
+    assert titled != plain
 
 
-async def test_a_model_that_lacks_a_method_says_which_it_has(tmp_path):
-    async with open_room(tmp_path) as room:
-        refused = await refusal(room, "EmbedContent", model=TINY, content=said("x"))
-        assert "it supports generateContent" in refused.message
-        fields = {"model": EMBEDDER, "contents": [said("x")]}
-        assert (await refusal(room, "GenerateContent", **fields)).code == Code.INVALID_ARGUMENT
+async def test_a_model_that_lacks_a_method_says_which_it_has(room):
+    refused = await refusal(room, "EmbedContent", model=TINY, content=said("x"))
+    assert "it supports generateContent" in refused.message
+    fields = {"model": EMBEDDER, "contents": [said("x")]}
+    assert (await refusal(room, "GenerateContent", **fields)).code == Code.INVALID_ARGUMENT

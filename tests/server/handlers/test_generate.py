@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.server.asking import EMBEDDER, TINY, said
-from tests.server.room import open_room, refusal
+from tests.server.room import refusal
 from tuner.engine import EngineError, Form, Piece, Score, Turn
 from tuner.server.api_errors import Code
 from tuner.server.handlers.generate import merged
@@ -23,246 +23,152 @@ def text_of(response):
     return "".join(part.text for part in response.candidates[0].content.parts)
 
 
-async def test_an_answer_says_how_it_ended_and_what_it_took(tmp_path):
-    async with open_room(tmp_path) as room:
-        response = await room.call("GenerateContent", **ASKED)
-        assert text_of(response) == "one two three"
-        assert response.candidates[0].finish_reason == FINISH.STOP
-        usage = response.usage_metadata
-        assert (usage.prompt_token_count, usage.candidates_token_count) == (3, 3)
-        assert usage.total_token_count == 6
-        assert response.model_version == "tiny-001"
-        config = {"max_output_tokens": 2}
-        response = await room.call("GenerateContent", **ASKED, generation_config=config)
-        assert response.candidates[0].finish_reason == FINISH.MAX_TOKENS
+async def test_an_answer_says_how_it_ended_and_what_it_took(room):
+    response = await room.call("GenerateContent", **ASKED)
+    assert text_of(response) == "one two three"
+    assert response.candidates[0].finish_reason == FINISH.STOP
+    usage = response.usage_metadata
+    assert (usage.prompt_token_count, usage.candidates_token_count) == (3, 3)
+    assert usage.total_token_count == 6
+    assert response.model_version == "tiny-001"
+    config = {"max_output_tokens": 2}
+    response = await room.call("GenerateContent", **ASKED, generation_config=config)
+    assert response.candidates[0].finish_reason == FINISH.MAX_TOKENS
 
 
-async def test_a_stream_comes_in_pieces_that_make_the_whole(tmp_path):
-    async with open_room(tmp_path) as room:
-        chunks = await room.call("StreamGenerateContent", **ASKED)
-        assert [text_of(chunk) for chunk in chunks] == ["one ", "two ", "three"]
-        reasons = [chunk.candidates[0].finish_reason for chunk in chunks]
-        assert reasons == [0, 0, FINISH.STOP]
-        assert chunks[-1].usage_metadata.total_token_count == 6
-        assert len({chunk.response_id for chunk in chunks}) == 1
+async def test_a_stream_has_pieces_with_the_tokens_so_far(room):
+    chunks = await room.call("StreamGenerateContent", **ASKED)
+    assert [text_of(chunk) for chunk in chunks] == ["one ", "two ", "three"]
+    assert [chunk.candidates[0].finish_reason for chunk in chunks] == [0, 0, FINISH.STOP]
+    assert len({chunk.response_id for chunk in chunks}) == 1
+    usages = [chunk.usage_metadata for chunk in chunks]
+    assert [usage.prompt_token_count for usage in usages] == [3, 3, 3]
+    assert [usage.candidates_token_count for usage in usages] == [1, 2, 3]
+    assert [usage.total_token_count for usage in usages] == [4, 5, 6]
+    assert usages[0].prompt_tokens_details[0].token_count == 3
 
 
-async def test_every_piece_says_what_was_read_and_written_so_far(tmp_path):
-    async with open_room(tmp_path) as room:
-        chunks = await room.call("StreamGenerateContent", **ASKED)
-        usages = [chunk.usage_metadata for chunk in chunks]
-        assert [usage.prompt_token_count for usage in usages] == [3, 3, 3]
-        assert [usage.candidates_token_count for usage in usages] == [1, 2, 3]
-        assert [usage.total_token_count for usage in usages] == [4, 5, 6]
-        assert usages[0].prompt_tokens_details[0].token_count == 3
+async def test_candidates_come_side_by_side_and_each_ends_once(room):
+    config = {"candidate_count": 3}
+    chunks = await room.call("StreamGenerateContent", **ASKED, generation_config=config)
+    found = [chunk.candidates[0] for chunk in chunks]
+    assert [each.index for each in found] == [0, 1, 2] * 3
+    ends = [each.index for each in found if each.finish_reason]
+    assert sorted(ends) == [0, 1, 2]
+    assert chunks[-1].usage_metadata.candidates_token_count == 9
+    texts = dict.fromkeys(range(3), "")
+    for each in found:
+        texts[each.index] += each.content.parts[0].text
+    assert set(texts.values()) == {"one two three"}
 
 
-async def test_candidates_come_side_by_side_and_each_ends_once(tmp_path):
-    async with open_room(tmp_path) as room:
-        config = {"candidate_count": 3}
-        chunks = await room.call("StreamGenerateContent", **ASKED, generation_config=config)
-        found = [chunk.candidates[0] for chunk in chunks]
-        assert [each.index for each in found] == [0, 1, 2] * 3
-        ends = [each.index for each in found if each.finish_reason]
-        assert sorted(ends) == [0, 1, 2]
-        assert chunks[-1].usage_metadata.candidates_token_count == 9
-        texts = dict.fromkeys(range(3), "")
-        for each in found:
-            texts[each.index] += each.content.parts[0].text
-        assert set(texts.values()) == {"one two three"}
+async def test_log_probabilities_are_given_token_by_token(room):
+    best = Score("a", 1, -0.5), Score("b", 2, -1.0)
+
+    async def generate(_prompt):
+        yield Piece("a", "", 3, 1, (Score("a", 1, -0.5, best),))
+        yield Piece("b", "STOP", 3, 2, (Score("b", 2, -1.5, best),))
+
+    room.engine.generate = generate
+    whole = (await room.call("GenerateContent", **ASKED)).candidates[0]
+    assert whole.avg_logprobs == pytest.approx(-1.0)
+    assert [each.token for each in whole.logprobs_result.chosen_candidates] == ["a", "b"]
+    top = whole.logprobs_result.top_candidates[1].candidates
+    assert [(each.token_id, each.log_probability) for each in top] == [(1, -0.5), (2, -1.0)]
+    assert whole.logprobs_result.log_probability_sum == pytest.approx(-2.0)
+    first, last = await room.call("StreamGenerateContent", **ASKED)
+    assert first.candidates[0].avg_logprobs == 0
+    assert last.candidates[0].avg_logprobs == pytest.approx(-1.0)
+    assert len(last.candidates[0].logprobs_result.chosen_candidates) == 1
 
 
-async def test_log_probabilities_are_given_token_by_token(tmp_path):
-    async with open_room(tmp_path) as room:
-        best = Score("a", 1, -0.5), Score("b", 2, -1.0)
+async def test_a_form_that_became_too_much_is_told(room):
+    async def generate(_prompt):
+        yield Piece("{", "OTHER", 3, 1)
 
-        async def generate(_prompt):
-            yield Piece("a", "", 3, 1, (Score("a", 1, -0.5, best),))
-            yield Piece("b", "STOP", 3, 2, (Score("b", 2, -1.5, best),))
-
-        room.engine.generate = generate
-        whole = (await room.call("GenerateContent", **ASKED)).candidates[0]
-        assert whole.avg_logprobs == pytest.approx(-1.0)
-        assert [each.token for each in whole.logprobs_result.chosen_candidates] == ["a", "b"]
-        top = whole.logprobs_result.top_candidates[1].candidates
-        assert [(each.token_id, each.log_probability) for each in top] == [(1, -0.5), (2, -1.0)]
-        assert whole.logprobs_result.log_probability_sum == pytest.approx(-2.0)
-        first, last = await room.call("StreamGenerateContent", **ASKED)
-        assert first.candidates[0].avg_logprobs == 0
-        assert last.candidates[0].avg_logprobs == pytest.approx(-1.0)
-        assert len(last.candidates[0].logprobs_result.chosen_candidates) == 1
+    room.engine.generate = generate
+    found = (await room.call("GenerateContent", **ASKED)).candidates[0]
+    assert found.finish_reason == FINISH.OTHER
+    assert "simplify" in found.finish_message
 
 
-async def test_a_form_that_became_too_much_is_told(tmp_path):
-    async with open_room(tmp_path) as room:
-
-        async def generate(_prompt):
-            yield Piece("{", "OTHER", 3, 1)
-
-        room.engine.generate = generate
-        found = (await room.call("GenerateContent", **ASKED)).candidates[0]
-        assert found.finish_reason == FINISH.OTHER
-        assert "simplify" in found.finish_message
-
-
-async def test_everything_asked_for_reaches_the_engine(tmp_path):
-    async with open_room(tmp_path) as room:
-        config = {"temperature": 0.5, "top_p": 0.75, "top_k": 3, "seed": 11}
-        config |= {"stop_sequences": ["END"], "max_output_tokens": 9}
-        config |= {"presence_penalty": 0.5, "frequency_penalty": -0.25}
-        config |= {"response_logprobs": True, "logprobs": 2}
-        config |= {"response_mime_type": "application/json", "response_schema": {"type_": 3}}
-        await room.call(
-            "GenerateContent",
-            model=TINY,
-            contents=[said("a"), said("b", "model"), said("c")],
-            system_instruction={"parts": [{"text": "be "}, {"text": "brief"}]},
-            generation_config=config,
-        )
-        (prompt,) = room.engine.prompts
-        assert prompt.turns == (Turn("user", "a"), Turn("model", "b"), Turn("user", "c"))
-        assert prompt.system_instruction == "be brief"
-        assert (prompt.temperature, prompt.top_p, prompt.top_k) == (0.5, 0.75, 3)
-        assert (prompt.seed, prompt.max_output_tokens) == (11, 9)
-        assert prompt.stop_sequences == ("END",)
-        assert (prompt.presence_penalty, prompt.frequency_penalty) == (0.5, -0.25)
-        assert prompt.logprobs == 2
-        assert prompt.form == Form(json_schema='{"type": "integer"}')
+async def test_everything_asked_for_reaches_the_engine(room):
+    config = {"temperature": 0.5, "top_p": 0.75, "top_k": 3, "seed": 11}
+    config |= {"stop_sequences": ["END"], "max_output_tokens": 9}
+    config |= {"presence_penalty": 0.5, "frequency_penalty": -0.25}
+    config |= {"response_logprobs": True, "logprobs": 2}
+    config |= {"response_mime_type": "application/json", "response_schema": {"type_": 3}}
+    await room.call(
+        "GenerateContent",
+        model=TINY,
+        contents=[said("a"), said("b", "model"), said("c")],
+        system_instruction={"parts": [{"text": "be "}, {"text": "brief"}]},
+        generation_config=config,
+    )
+    (prompt,) = room.engine.prompts
+    assert prompt.turns == (Turn("user", "a"), Turn("model", "b"), Turn("user", "c"))
+    assert prompt.system_instruction == "be brief"
+    assert (prompt.temperature, prompt.top_p, prompt.top_k) == (0.5, 0.75, 3)
+    assert (prompt.seed, prompt.max_output_tokens) == (11, 9)
+    assert prompt.stop_sequences == ("END",)
+    assert (prompt.presence_penalty, prompt.frequency_penalty) == (0.5, -0.25)
+    assert prompt.logprobs == 2
+    assert prompt.form == Form(json_schema='{"type": "integer"}')
 
 
-async def test_a_tuned_model_answers_with_its_own_weights_and_sampling(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.tuned(temperature=0.25, top_p=0.5, top_k=7)
-        asked = {"model": "tunedModels/m", "contents": [said("a")]}
-        response = await room.call("GenerateContent", **asked)
-        assert response.model_version == "tunedModels/m"
-        await room.call("GenerateContent", **asked, generation_config={"temperature": 0})
-        tuned, greedy = room.engine.prompts
-        assert (tuned.temperature, tuned.top_p, tuned.top_k) == (0.25, 0.5, 7)
-        assert tuned.adapter.is_dir()
-        assert greedy.temperature == 0
-        assert greedy.top_p == 0.5
+async def test_a_tuned_model_answers_with_its_own_weights_and_sampling(room):
+    await room.tuned(temperature=0.25, top_p=0.5, top_k=7)
+    asked = {"model": "tunedModels/m", "contents": [said("a")]}
+    response = await room.call("GenerateContent", **asked)
+    assert response.model_version == "tunedModels/m"
+    await room.call("GenerateContent", **asked, generation_config={"temperature": 0})
+    tuned, greedy = room.engine.prompts
+    assert (tuned.temperature, tuned.top_p, tuned.top_k) == (0.25, 0.5, 7)
+    assert tuned.adapter.is_dir()
+    assert greedy.temperature == 0
+    assert greedy.top_p == 0.5
 
 
-async def test_candidates_are_drawn_with_seeds_of_their_own(tmp_path):
-    async with open_room(tmp_path) as room:
-        config = {"candidate_count": 3, "seed": 5}
-        response = await room.call("GenerateContent", **ASKED, generation_config=config)
-        assert [each.index for each in response.candidates] == [0, 1, 2]
-        assert [prompt.seed for prompt in room.engine.prompts] == [5, 6, 7]
-        assert response.usage_metadata.candidates_token_count == 9
+async def test_candidates_are_drawn_with_seeds_of_their_own(room):
+    config = {"candidate_count": 3, "seed": 5}
+    response = await room.call("GenerateContent", **ASKED, generation_config=config)
+    assert [each.index for each in response.candidates] == [0, 1, 2]
+    assert [prompt.seed for prompt in room.engine.prompts] == [5, 6, 7]
+    assert response.usage_metadata.candidates_token_count == 9
 
 
-@pytest.mark.parametrize(
-    ("field", "request_fields"),
-    [
-        ("tools", {"tools": [{"google_search": {}}]}),
-        ("tool_config", {"tool_config": {"function_calling_config": {"mode": "ANY"}}}),
-        ("cached_content", {"cached_content": "cachedContents/c"}),
-        ("contents", {"contents": []}),
-        ("contents[0].role", {"contents": [said("x", "system")]}),
-        ("contents[1].role", {"contents": [said("x"), said("y", "model")]}),
-        ("contents[0].parts", {"contents": [{"role": "user"}]}),
-        (
-            "contents[0].parts[0].inline_data",
-            {"contents": [{"parts": [{"inline_data": {"mime_type": "image/png"}}]}]},
-        ),
-        (
-            "contents[0].parts[0].file_data",
-            {"contents": [{"parts": [{"file_data": {"file_uri": "u"}}]}]},
-        ),
-        (
-            "contents[0].parts[0].thought",
-            {"contents": [{"parts": [{"text": "x", "thought": True}]}]},
-        ),
-        (
-            "system_instruction.parts[0].inline_data",
-            {"system_instruction": {"parts": [{"inline_data": {"mime_type": "image/png"}}]}},
-        ),
-        (
-            "safety_settings[0].threshold",
-            {"safety_settings": [{"category": 7, "threshold": "BLOCK_LOW_AND_ABOVE"}]},
-        ),
-    ],
-)
-async def test_what_cannot_be_honoured_is_refused_by_name(tmp_path, field, request_fields):
-    async with open_room(tmp_path) as room:
-        refused = await refusal(room, "GenerateContent", **ASKED | request_fields)
-        assert refused.code == Code.INVALID_ARGUMENT
+async def test_tokens_are_counted_for_contents_or_a_whole_request(room):
+    counted = await room.call("CountTokens", **ASKED)
+    assert counted.total_tokens == 3
+    whole = {**ASKED, "system_instruction": {"parts": [{"text": "be brief"}]}}
+    fields = {"model": TINY, "generate_content_request": whole}
+    assert (await room.call("CountTokens", **fields)).total_tokens == 5
+    refused = await refusal(room, "CountTokens", **ASKED | fields)
+    assert refused.violations[0].field == "contents"
+    wrong = {
+        "model": ("generate_content_request.model", EMBEDDER),
+        "tools": ("generate_content_request.tools", [{"google_search": {}}]),
+    }
+    for name, (field, value) in wrong.items():
+        fields["generate_content_request"] = whole | {name: value}
+        refused = await refusal(room, "CountTokens", **fields)
         assert [each.field for each in refused.violations] == [field]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("temperature", 2.5),
-        ("top_p", 0),
-        ("top_k", 0),
-        ("max_output_tokens", 0),
-        ("max_output_tokens", 1_000_000),
-        ("candidate_count", 9),
-        ("stop_sequences", ["a"] * 6),
-        ("stop_sequences", [""]),
-        ("response_mime_type", "application/xml"),
-        ("response_modalities", ["IMAGE"]),
-        ("presence_penalty", 2.5),
-        ("frequency_penalty", -2.5),
-        ("logprobs", 3),
-        ("thinking_config", {"thinking_budget": 1}),
-        ("media_resolution", "MEDIA_RESOLUTION_LOW"),
-    ],
-)
-async def test_a_generation_config_is_checked_field_by_field(tmp_path, field, value):
-    async with open_room(tmp_path) as room:
-        config = {field: value}
-        refused = await refusal(room, "GenerateContent", **ASKED, generation_config=config)
-        assert [each.field for each in refused.violations] == [f"generation_config.{field}"]
-
-
-async def test_settings_that_ask_for_nothing_are_fine(tmp_path):
-    async with open_room(tmp_path) as room:
-        config = {"response_mime_type": "text/plain", "response_modalities": ["TEXT"]}
-        config |= {"presence_penalty": 0.0, "response_logprobs": False}
-        safety = [{"category": 7, "threshold": "BLOCK_NONE"}]
-        fields = {"generation_config": config, "safety_settings": safety}
-        await room.call("GenerateContent", **ASKED, **fields)
-
-
-async def test_tokens_are_counted_for_contents_or_a_whole_request(tmp_path):
-    async with open_room(tmp_path) as room:
-        counted = await room.call("CountTokens", **ASKED)
-        assert counted.total_tokens == 3
-        whole = {**ASKED, "system_instruction": {"parts": [{"text": "be brief"}]}}
-        fields = {"model": TINY, "generate_content_request": whole}
-        assert (await room.call("CountTokens", **fields)).total_tokens == 5
-        refused = await refusal(room, "CountTokens", **ASKED | fields)
-        assert refused.violations[0].field == "contents"
-        wrong = {
-            "model": ("generate_content_request.model", EMBEDDER),
-            "tools": ("generate_content_request.tools", [{"google_search": {}}]),
-        }
-        for name, (field, value) in wrong.items():
-            fields["generate_content_request"] = whole | {name: value}
-            refused = await refusal(room, "CountTokens", **fields)
-            assert [each.field for each in refused.violations] == [field]
 
 
 @pytest.mark.parametrize(
     ("is_request", "code"), [(True, Code.INVALID_ARGUMENT), (False, Code.UNAVAILABLE)]
 )
-async def test_an_engine_that_refuses_is_told_from_one_that_fails(tmp_path, is_request, code):
-    async with open_room(tmp_path) as room:
+async def test_an_engine_that_refuses_is_told_from_one_that_fails(room, is_request, code):
+    async def count_tokens(_prompt):
+        raise EngineError("too long", is_request=is_request)
 
-        async def count_tokens(_prompt):
-            raise EngineError("too long", is_request=is_request)
-
-        room.engine.count_tokens = count_tokens
-        refused = await refusal(room, "CountTokens", **ASKED)
-        assert (refused.code, refused.message) == (code, "too long")
+    room.engine.count_tokens = count_tokens
+    refused = await refusal(room, "CountTokens", **ASKED)
+    assert (refused.code, refused.message) == (code, "too long")
 
 
-async def counting(count, turns, closed, name=""):
-    """Count, each time when it is told to."""
+async def counting(count, turns, closed, name=0):
+    """Yield numbers, one for each item in ``turns``."""
     try:
         for number in range(count):
             await turns.get()
@@ -271,43 +177,34 @@ async def counting(count, turns, closed, name=""):
         closed.append(name)
 
 
-def test_items_come_as_they_are_made_and_not_stream_by_stream():
-    async def go():
-        turns, closed = [asyncio.Queue(), asyncio.Queue()], []
-        streams = merged([counting(2, turn, closed) for turn in turns])
-        seen = []
-        for next_one in (1, 0, 0, 1):
-            turns[next_one].put_nowait(None)
-            seen.append(await anext(streams))
-        assert [each async for each in streams] == []
-        return seen
-
-    assert asyncio.run(go()) == [(1, 0), (0, 0), (0, 1), (1, 1)]
+async def test_merged_streams_yield_items_as_they_come():
+    turns = [asyncio.Queue(), asyncio.Queue()]
+    streams = merged([counting(2, turn, []) for turn in turns])
+    seen = []
+    for number in (1, 0, 0, 1):
+        turns[number].put_nowait(None)
+        seen.append(await anext(streams))
+    assert seen == [(1, 0), (0, 0), (0, 1), (1, 1)]
+    assert [each async for each in streams] == []
 
 
-def test_closing_ends_every_stream_at_once():
-    async def go():
-        turns, closed = [asyncio.Queue() for _ in range(3)], []
-        streams = merged([counting(9, turn, closed, n) for n, turn in enumerate(turns)])
-        turns[1].put_nowait(None)
-        await anext(streams)
-        await streams.aclose()
-        return closed
-
-    assert sorted(asyncio.run(go())) == [0, 1, 2]
+async def test_closing_merged_streams_closes_each():
+    turns, closed = [asyncio.Queue() for _ in range(3)], []
+    streams = merged([counting(9, turn, closed, n) for n, turn in enumerate(turns)])
+    turns[1].put_nowait(None)
+    await anext(streams)
+    await streams.aclose()
+    assert sorted(closed) == [0, 1, 2]
 
 
-def test_a_failure_is_raised_and_ends_the_others():
+async def test_an_error_of_one_merged_stream_closes_the_others():
     async def failing():
         yield "a"
         raise KeyError("b")
 
-    async def go():
-        closed = []
-        streams = merged([failing(), counting(9, asyncio.Queue(), closed)])
-        assert await anext(streams) == (0, "a")
-        with pytest.raises(KeyError):
-            await anext(streams)
-        return closed
-
-    assert asyncio.run(go()) == [""]
+    closed = []
+    streams = merged([failing(), counting(9, asyncio.Queue(), closed)])
+    assert await anext(streams) == (0, "a")
+    with pytest.raises(KeyError):
+        await anext(streams)
+    assert closed == [0]

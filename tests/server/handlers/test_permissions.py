@@ -43,113 +43,105 @@ async def roles(room):
         ({"role": "READER"}, "grantee_type"),
     ],
 )
-async def test_a_permission_that_makes_no_sense_is_refused(tmp_path, permission, field):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        fields = {"parent": NAME, "permission": permission}
-        refused = await refusal(room, "CreatePermission", **fields)
-        assert [each.field for each in refused.violations] == [f"permission.{field}"]
+async def test_a_permission_that_makes_no_sense_is_refused(room, permission, field):
+    await room.create()
+    fields = {"parent": NAME, "permission": permission}
+    refused = await refusal(room, "CreatePermission", **fields)
+    assert [each.field for each in refused.violations] == [f"permission.{field}"]
 
 
-async def test_a_grantee_has_one_permission_whatever_the_case_of_the_address(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        made = await grant(room, grantee_type="USER", email_address="Ana@x.org", role="READER")
-        assert made.name.rpartition("/")[2].isalnum()
-        again = {"grantee_type": "USER", "email_address": "ana@X.org", "role": "WRITER"}
-        refused = await refusal(room, "CreatePermission", parent=NAME, permission=again)
-        assert refused.code == Code.ALREADY_EXISTS
-        await grant(room, grantee_type="GROUP", email_address="ana@x.org", role="READER")
+async def test_a_grantee_has_one_permission_whatever_the_case_of_the_address(room):
+    await room.create()
+    made = await grant(room, grantee_type="USER", email_address="Ana@x.org", role="READER")
+    assert made.name.rpartition("/")[2].isalnum()
+    again = {"grantee_type": "USER", "email_address": "ana@X.org", "role": "WRITER"}
+    refused = await refusal(room, "CreatePermission", parent=NAME, permission=again)
+    assert refused.code == Code.ALREADY_EXISTS
+    await grant(room, grantee_type="GROUP", email_address="ana@x.org", role="READER")
 
 
-async def test_only_the_role_of_a_permission_changes(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        made = await grant(room, grantee_type="USER", email_address="a@x.org", role="READER")
-        made.role = Permission.WRITER
-        made.email_address = "b@x.org"
-        changed = await room.call("UpdatePermission", permission=made)
-        assert (changed.email_address, changed.role) == ("a@x.org", Permission.WRITER)
-        mask = {"paths": ["email_address"]}
-        refused = await refusal(room, "UpdatePermission", permission=made, update_mask=mask)
-        assert refused.violations[0].field == "permission.email_address"
-        made.role = Permission.OWNER
-        refused = await refusal(room, "UpdatePermission", permission=made)
-        assert "TransferOwnership" in refused.message
+async def test_only_the_role_of_a_permission_changes(room):
+    await room.create()
+    made = await grant(room, grantee_type="USER", email_address="a@x.org", role="READER")
+    made.role = Permission.WRITER
+    made.email_address = "b@x.org"
+    changed = await room.call("UpdatePermission", permission=made)
+    assert (changed.email_address, changed.role) == ("a@x.org", Permission.WRITER)
+    mask = {"paths": ["email_address"]}
+    refused = await refusal(room, "UpdatePermission", permission=made, update_mask=mask)
+    assert refused.violations[0].field == "permission.email_address"
+    made.role = Permission.OWNER
+    refused = await refusal(room, "UpdatePermission", permission=made)
+    assert "TransferOwnership" in refused.message
 
 
-async def test_the_owners_permission_neither_changes_nor_goes(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        (own,) = (await room.call("ListPermissions", parent=NAME)).permissions
-        refused = await refusal(room, "DeletePermission", name=own.name)
-        assert refused.code == Code.FAILED_PRECONDITION
-        own.role = Permission.READER
-        refused = await refusal(room, "UpdatePermission", permission=own)
-        assert refused.code == Code.FAILED_PRECONDITION
-        assert await roles(room) == {"owner@localhost": "OWNER"}
+async def test_the_owners_permission_neither_changes_nor_goes(room):
+    await room.create()
+    (own,) = (await room.call("ListPermissions", parent=NAME)).permissions
+    refused = await refusal(room, "DeletePermission", name=own.name)
+    assert refused.code == Code.FAILED_PRECONDITION
+    own.role = Permission.READER
+    refused = await refusal(room, "UpdatePermission", permission=own)
+    assert refused.code == Code.FAILED_PRECONDITION
+    assert await roles(room) == {"owner@localhost": "OWNER"}
 
 
 @pytest.mark.parametrize("had_a_role", [True, False])
-async def test_a_transfer_makes_the_old_owner_a_writer(tmp_path, had_a_role):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        if had_a_role:
-            await grant(room, grantee_type="USER", email_address="lead@x.org", role="READER")
-        await room.call("TransferOwnership", name=NAME, email_address="Lead@x.org")
-        found = {email.lower(): role for email, role in (await roles(room)).items()}
-        assert found == {"owner@localhost": "WRITER", "lead@x.org": "OWNER"}
+async def test_a_transfer_makes_the_old_owner_a_writer(room, had_a_role):
+    await room.create()
+    if had_a_role:
+        await grant(room, grantee_type="USER", email_address="lead@x.org", role="READER")
+    await room.call("TransferOwnership", name=NAME, email_address="Lead@x.org")
+    found = {email.lower(): role for email, role in (await roles(room)).items()}
+    assert found == {"owner@localhost": "WRITER", "lead@x.org": "OWNER"}
 
 
-async def test_a_transfer_to_the_owner_changes_nothing(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        await room.call("TransferOwnership", name=NAME, email_address="owner@localhost")
-        assert await roles(room) == {"owner@localhost": "OWNER"}
-        refused = await refusal(room, "TransferOwnership", name=NAME, email_address="lead")
-        assert refused.violations[0].field == "email_address"
+async def test_a_transfer_to_the_owner_changes_nothing(room):
+    await room.create()
+    await room.call("TransferOwnership", name=NAME, email_address="owner@localhost")
+    assert await roles(room) == {"owner@localhost": "OWNER"}
+    refused = await refusal(room, "TransferOwnership", name=NAME, email_address="lead")
+    assert refused.violations[0].field == "email_address"
 
 
-async def test_what_is_not_there_is_not_found(tmp_path):
-    async with open_room(tmp_path) as room:
-        await room.create()
-        name = f"{NAME}/permissions/none"
-        for method in ("GetPermission", "DeletePermission"):
-            assert (await refusal(room, method, name=name)).code == Code.NOT_FOUND
-        permission = {"name": name, "role": "READER"}
-        refused = await refusal(room, "UpdatePermission", permission=permission)
-        assert refused.code == Code.NOT_FOUND
-        refused = await refusal(room, "GetPermission", name=f"{NAME}/permissions/UPPER")
-        assert refused.code == Code.INVALID_ARGUMENT
+async def test_what_is_not_there_is_not_found(room):
+    await room.create()
+    name = f"{NAME}/permissions/none"
+    for method in ("GetPermission", "DeletePermission"):
+        assert (await refusal(room, method, name=name)).code == Code.NOT_FOUND
+    permission = {"name": name, "role": "READER"}
+    refused = await refusal(room, "UpdatePermission", permission=permission)
+    assert refused.code == Code.NOT_FOUND
+    refused = await refusal(room, "GetPermission", name=f"{NAME}/permissions/UPPER")
+    assert refused.code == Code.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("who", ["writer", "group writer"])
-async def test_a_writer_can_raise_nobody_to_owner_nor_touch_the_owner(tmp_path, who):
-    async with open_room(tmp_path) as room:
-        key = (await make_keys(room))[who]
-        name = (await set_up(room, "m", who))["MODEL"]
-        before = await granted(room, name)
-        own = {"email_address": EMAILS[who], "grantee_type": "USER", "role": "OWNER"}
-        attempts = [
-            ("CreatePermission", {"parent": name, "permission": own}, "INVALID_ARGUMENT"),
-            (
-                "TransferOwnership",
-                {"name": name, "email_address": EMAILS[who]},
-                "PERMISSION_DENIED",
-            ),
-            ("DeleteTunedModel", {"name": name}, "PERMISSION_DENIED"),
-        ]
-        for permission, (email, _) in before.items():
-            raised = {"permission": {"name": permission, "role": "OWNER"}}
-            attempts.append(("UpdatePermission", raised, "INVALID_ARGUMENT"))
-            if email == EMAILS["owner"]:
-                lowered = {"permission": {"name": permission, "role": "READER"}}
-                attempts.append(("UpdatePermission", lowered, "FAILED_PRECONDITION"))
-                attempts.append(("DeletePermission", {"name": permission}, "FAILED_PRECONDITION"))
-        for method, fields, code in attempts:
-            refused = await outcome(room, method, key, fields)
-            assert refused.code.name == code, (method, fields)
-        assert await granted(room, name) == before
+async def test_a_writer_can_raise_nobody_to_owner_nor_touch_the_owner(room, who):
+    key = (await make_keys(room))[who]
+    name = (await set_up(room, "m", who))["MODEL"]
+    before = await granted(room, name)
+    own = {"email_address": EMAILS[who], "grantee_type": "USER", "role": "OWNER"}
+    attempts = [
+        ("CreatePermission", {"parent": name, "permission": own}, "INVALID_ARGUMENT"),
+        (
+            "TransferOwnership",
+            {"name": name, "email_address": EMAILS[who]},
+            "PERMISSION_DENIED",
+        ),
+        ("DeleteTunedModel", {"name": name}, "PERMISSION_DENIED"),
+    ]
+    for permission, (email, _) in before.items():
+        raised = {"permission": {"name": permission, "role": "OWNER"}}
+        attempts.append(("UpdatePermission", raised, "INVALID_ARGUMENT"))
+        if email == EMAILS["owner"]:
+            lowered = {"permission": {"name": permission, "role": "READER"}}
+            attempts.append(("UpdatePermission", lowered, "FAILED_PRECONDITION"))
+            attempts.append(("DeletePermission", {"name": permission}, "FAILED_PRECONDITION"))
+    for method, fields, code in attempts:
+        refused = await outcome(room, method, key, fields)
+        assert refused.code.name == code, (method, fields)
+    assert await granted(room, name) == before
 
 
 async def granted(room, name):
@@ -158,31 +150,29 @@ async def granted(room, name):
     return {each.name: (each.email_address, each.role) for each in found.permissions}
 
 
-async def test_a_writer_may_step_down_and_leave(tmp_path):
-    async with open_room(tmp_path) as room:
-        writer = (await make_keys(room))["writer"]
-        name = (await set_up(room, "m", "writer"))["MODEL"]
-        own = next(
-            permission
-            for permission, (email, _) in (await granted(room, name)).items()
-            if email == "writer@x.org"
-        )
-        await room.call("DeletePermission", key=writer, name=own)
-        refused = await outcome(room, "GetTunedModel", writer, {"name": name})
-        assert refused.reason == "HIDDEN_OR_MISSING"
+async def test_a_writer_may_step_down_and_leave(room):
+    writer = (await make_keys(room))["writer"]
+    name = (await set_up(room, "m", "writer"))["MODEL"]
+    own = next(
+        permission
+        for permission, (email, _) in (await granted(room, name)).items()
+        if email == "writer@x.org"
+    )
+    await room.call("DeletePermission", key=writer, name=own)
+    refused = await outcome(room, "GetTunedModel", writer, {"name": name})
+    assert refused.reason == "HIDDEN_OR_MISSING"
 
 
-async def test_a_group_cannot_own_and_a_member_can(tmp_path):
-    async with open_room(tmp_path) as room:
-        keys = await make_keys(room)
-        name = (await set_up(room, "m", "owner"))["MODEL"]
-        to_group = {"name": name, "email_address": "Team@x.org"}
-        refused = await outcome(room, "TransferOwnership", keys["owner"], to_group)
-        assert (refused.code, refused.violations[0].field) == (3, "email_address")
-        await room.call("TransferOwnership", name=name, email_address="member@x.org")
-        for who, code in (("owner", Code.PERMISSION_DENIED), ("group reader", None)):
-            refused = await outcome(room, "DeleteTunedModel", keys[who], {"name": name})
-            assert (refused and refused.code) == code
+async def test_a_group_cannot_own_and_a_member_can(room):
+    keys = await make_keys(room)
+    name = (await set_up(room, "m", "owner"))["MODEL"]
+    to_group = {"name": name, "email_address": "Team@x.org"}
+    refused = await outcome(room, "TransferOwnership", keys["owner"], to_group)
+    assert (refused.code, refused.violations[0].field) == (3, "email_address")
+    await room.call("TransferOwnership", name=name, email_address="member@x.org")
+    for who, code in (("owner", Code.PERMISSION_DENIED), ("group reader", None)):
+        refused = await outcome(room, "DeleteTunedModel", keys[who], {"name": name})
+        assert (refused and refused.code) == code
 
 
 async def test_of_two_transfers_at_once_one_happens(tmp_path):
@@ -198,11 +188,10 @@ async def test_of_two_transfers_at_once_one_happens(tmp_path):
         assert [isinstance(each, ApiError) for each in results].count(True) == 1
 
 
-async def test_a_model_deleted_while_it_is_shared_is_hidden(tmp_path):
-    async with open_room(tmp_path) as room:
-        request = METHODS[FULL_NAMES["CreatePermission"]].request(
-            parent="tunedModels/gone", permission={"grantee_type": "EVERYONE", "role": "READER"}
-        )
-        with pytest.raises(ApiError) as caught:  # as after a check that found it
-            await permissions.create_permission(room.service, LOCAL_OWNER, request)
-        assert caught.value.reason == "HIDDEN_OR_MISSING"
+async def test_a_model_deleted_while_it_is_shared_is_hidden(room):
+    request = METHODS[FULL_NAMES["CreatePermission"]].request(
+        parent="tunedModels/gone", permission={"grantee_type": "EVERYONE", "role": "READER"}
+    )
+    with pytest.raises(ApiError) as caught:  # as after a check that found it
+        await permissions.create_permission(room.service, LOCAL_OWNER, request)
+    assert caught.value.reason == "HIDDEN_OR_MISSING"

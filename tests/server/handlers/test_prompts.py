@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.server.asking import ANSWERED, EMBEDDER, TINY, said
-from tests.server.room import open_room, refusal
+from tests.server.room import refusal
 from tuner.server.api_errors import Code
 from tuner.server.messages import raw
 
@@ -108,11 +108,10 @@ def call(kind, name, value):
 
 
 @pytest.mark.parametrize("kind", SERVED)
-async def test_every_field_is_honoured_or_refused_by_name(tmp_path, kind):
-    async with open_room(tmp_path) as room:
-        for field in raw(kind).DESCRIPTOR.fields:
-            if field.name not in ELSEWHERE.get(kind, ()):
-                await tried(room, kind, field)
+async def test_every_field_is_honoured_or_refused_by_name(room, kind):
+    for field in raw(kind).DESCRIPTOR.fields:
+        if field.name not in ELSEWHERE.get(kind, ()):
+            await tried(room, kind, field)
 
 
 async def tried(room, kind, field):
@@ -137,10 +136,51 @@ async def tried(room, kind, field):
         {"generation_config": {"thinking_config": {"include_thoughts": False}}},
         {"generation_config": {"speech_config": {}, "image_config": {}, "media_resolution": 0}},
         {"contents": [{"parts": [{"text": "x", "thought": False, "thought_signature": b""}]}]},
-        {"safety_settings": [{"category": 7}]},
+        {"safety_settings": [{"category": 7}, {"category": 7, "threshold": "BLOCK_NONE"}]},
+        {"generation_config": {"response_mime_type": "text/plain", "response_logprobs": False}},
     ],
 )
-async def test_what_asks_for_nothing_is_let_through(tmp_path, fields):
-    async with open_room(tmp_path) as room:
-        asked = {"model": TINY, "contents": [said("x")]} | fields
-        assert (await room.call("GenerateContent", **asked)).candidates
+async def test_what_asks_for_nothing_is_let_through(room, fields):
+    asked = {"model": TINY, "contents": [said("x")]} | fields
+    assert (await room.call("GenerateContent", **asked)).candidates
+
+
+IMAGE = {"parts": [{"inline_data": {"mime_type": "image/png"}}]}
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("contents", {"contents": []}),
+        ("contents[0].role", {"contents": [said("x", "system")]}),
+        ("contents[1].role", {"contents": [said("x"), said("y", "model")]}),
+        ("contents[0].parts", {"contents": [{"role": "user"}]}),
+        ("contents[0].parts[0].inline_data", {"contents": [IMAGE]}),
+        ("system_instruction.parts[0].inline_data", {"system_instruction": IMAGE}),
+        ("safety_settings[0].threshold", {"safety_settings": [{"threshold": 1}]}),
+        ("generation_config.temperature", {"generation_config": {"temperature": 2.5}}),
+        ("generation_config.top_p", {"generation_config": {"top_p": 0}}),
+        ("generation_config.top_k", {"generation_config": {"top_k": 0}}),
+        ("generation_config.max_output_tokens", {"generation_config": {"max_output_tokens": 0}}),
+        (
+            "generation_config.max_output_tokens",
+            {"generation_config": {"max_output_tokens": 10**6}},
+        ),
+        ("generation_config.candidate_count", {"generation_config": {"candidate_count": 9}}),
+        ("generation_config.stop_sequences", {"generation_config": {"stop_sequences": ["a"] * 6}}),
+        ("generation_config.stop_sequences", {"generation_config": {"stop_sequences": [""]}}),
+        (
+            "generation_config.response_modalities",
+            {"generation_config": {"response_modalities": [2]}},
+        ),
+        ("generation_config.presence_penalty", {"generation_config": {"presence_penalty": 2.5}}),
+        ("generation_config.frequency_penalty", {"generation_config": {"frequency_penalty": -2.5}}),
+        ("generation_config.logprobs", {"generation_config": {"logprobs": 3}}),
+    ],
+)
+async def test_an_invalid_value_is_refused_by_name(room, field, fields):
+    refused = await refusal(
+        room, "GenerateContent", **{"model": TINY, "contents": [said("x")]} | fields
+    )
+    assert refused.code == Code.INVALID_ARGUMENT
+    assert [each.field for each in refused.violations] == [field]

@@ -199,22 +199,7 @@ def prepare(connection: Connection, name: str, before_upgrade: Callable[[int], N
         alembic_version_table.create(connection, checkfirst=True)
         connection.execute(alembic_version_table.delete())
         connection.execute(alembic_version_table.insert().values(version_num=str(found)))
-        upgrade(connection)
-
-
-def upgrade(connection: Connection, to: int = VERSION) -> None:
-    """Run the migrations from Alembic's current version, or from no tables, to another version."""
-    from alembic.migration import MigrationContext
-    from alembic.operations import Operations
-    from alembic.script import ScriptDirectory
-
-    context = MigrationContext.configure(connection)
-    scripts = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
-    steps = scripts.iterate_revisions(str(to), context.get_current_revision() or "base")
-    with Operations.context(context):
-        for step in reversed(list(steps)):
-            step.module.upgrade()
-    context.stamp(scripts, str(to))
+        _upgrade(connection, found)
 
 
 def claim_folder(connection: Connection, folder: Path, *, is_sqlite: bool) -> str:
@@ -243,3 +228,17 @@ def _version(connection: Connection, name: str) -> int | None:
         what = f"{name}: another program has its tables there (schema {found or 'unknown'})"
         raise StoreFailed(what, "choose a database that only tuner uses")
     return int(found)
+
+
+def _upgrade(connection: Connection, found: int) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.script import ScriptDirectory
+
+    context = MigrationContext.configure(connection)
+    scripts = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
+    steps = scripts.iterate_revisions(str(VERSION), str(found))
+    with Operations.context(context):
+        for step in reversed(list(steps)):
+            step.module.upgrade()
+    context.stamp(scripts, str(VERSION))
