@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE ?= configs/quickstart.yaml
 
-.PHONY: install demo test unit sdk-table check bench fuzz soak clean
+.PHONY: install demo test test-rest test-all unit sdk-table check bench fuzz soak clean
 
 install: .venv/.local  ## tuner with the tuning service in the box
 
@@ -12,8 +12,15 @@ demo: .venv/.local  ## tune a real model on real data, evaluate it, share it, ha
 	$(BIN)/tuner validate $(EXAMPLE)
 	$(BIN)/tuner run $(EXAMPLE)
 
-test: .venv/.dev  ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: .venv/.dev  ## the tests to run before every commit
+	$(TEST) -m "not rest"
+
+test-rest: .venv/.dev  ## the others: most seeds, bombs, documentation blocks, SDK journeys, PostgreSQL
+	$(TEST) -m rest
+
+test-all: test test-rest  ## every test
 
 unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
 	$(BIN)/python -m pytest -n 2 -m "not slow and not model" --ignore tests/engine --ignore tests/sdk

@@ -1,10 +1,11 @@
-"""Fixtures that more than one room uses."""
+"""Fixtures shared by all tests, and the choice of tests for `make test` and `make test-rest`."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,13 +14,34 @@ from tests.fakes import one_target, postgresql
 from tuner import targets
 from tuner.jobs import runner, store
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine proves nothing wrong
-settings.load_profile("unhurried")
+settings.register_profile("no deadline", deadline=None)  # the machine may be busy
+settings.load_profile("no deadline")
+
+REST = (
+    "configs/",
+    "crash/test_disk_full.py",
+    "crash/test_kill_in_recovery.py",
+    "crash/test_service_kill.py",
+    "data/test_bombs.py",
+    "fuzz/",
+    "sdk/",
+)
+"""Tests that `make test` leaves out, besides those of PostgreSQL, slow ones of docs/, and marked ones."""
 
 
 def pytest_configure():
-    """What is loaded and collected stays to the end: it is not looked through for garbage, now or later."""
+    """Exclude what is loaded until the end of collection from garbage collection, which saves time."""
     gc.disable()
+
+
+def pytest_collection_modifyitems(items):
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root).as_posix()
+        is_slow_page = path.startswith("docs/") and item.get_closest_marker("slow")
+        needs_postgres = "postgres" in item.fixturenames or "postgresql" in item.name
+        if path.startswith(REST) or is_slow_page or needs_postgres:
+            item.add_marker(pytest.mark.rest)
 
 
 def pytest_collection_finish():
@@ -44,7 +66,7 @@ def spec(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def files_unsynced():
-    """No test takes the power away, and all else that is written is in the kernel's hands."""
+    """Skip syncing files to disk: no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "SYNCHRONOUS", "OFF")
         patch.setattr(os, "fsync", lambda _: None)
@@ -52,7 +74,7 @@ def files_unsynced():
 
 
 def pytest_runtest_teardown():
-    """`tuner serve` sends the log of its whole process to a stderr that ends with the test."""
+    """Remove the log handler of `tuner serve`, whose stderr ends with the test."""
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
         root.removeHandler(handler)
@@ -60,6 +82,6 @@ def pytest_runtest_teardown():
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A PostgreSQL of this session's own; `postgresql.new_database` gives an empty database in it."""
+    """A PostgreSQL server for this test session; `postgresql.new_database` creates a database in it."""
     with postgresql.running() as server:
         yield server

@@ -14,7 +14,7 @@ from tests.crash.ends import KEPT, LOST, broken, what_is_wrong
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("what", ["job", "pipeline"])
+@pytest.mark.parametrize("what", ["job", pytest.param("pipeline", marks=pytest.mark.rest)])
 @pytest.mark.timeout(600)
 def test_a_kill_at_any_moment_changes_nothing_but_the_time(world, what):
     undisturbed = world(what, (), KEPT)
