@@ -39,8 +39,8 @@ def main() -> None:
         compare(_commands(Path(folder)), rounds)
 
 
-def compare(commands: dict[str, list[str]], rounds: int) -> None:
-    """Print the best time of each, and how many times the first command's it is."""
+def compare(commands: dict[str, list[str]], rounds: int) -> dict[str, float]:
+    """Print the best time of each, and return how many times the first command's it is."""
     for command in commands.values():
         _seconds(command)  # the first run writes bytecode and fills the disk cache
     times = {name: [] for name in commands}
@@ -52,6 +52,7 @@ def compare(commands: dict[str, list[str]], rounds: int) -> None:
     print(f"\n{'command':38} {'best ms':>8} {'x':>6}")
     for name, seconds in best.items():
         print(f"{name:38} {1000 * seconds:8.0f} {seconds / best[first]:6.2f}")
+    return {name: seconds / best[first] for name, seconds in best.items()}
 
 
 def light_commands(folder: Path) -> dict[str, list[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import random
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Chance:
         return " ".join(self.random.choices(self.words, k=self.random.randint(3, 8)))
 
 
-def rows(seed: int, count: int) -> Iterator[tuple[str, str]]:
+def rows(seed: int, count: int = sys.maxsize) -> Iterator[tuple[str, str]]:
     """Some 200 and 60 characters each; no input twice."""
     chance = Chance(seed)
     for number in range(count):
@@ -73,15 +75,21 @@ def rows(seed: int, count: int) -> Iterator[tuple[str, str]]:
         yield f"{chance.text(phrases)} {number}", chance.text(2)
 
 
-def write(path: Path, examples: Iterable[tuple[str, str]]) -> None:
-    """As CSV."""
+def write(path: Path, examples: Iterable[tuple[str, str]], mib: float = math.inf) -> int:
+    """Write examples as CSV until there are no more or the file is so large; return how many."""
+    count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["text_input", "output"])
-        writer.writerows(examples)
+        size = writer.writerow(["text_input", "output"])
+        for example in examples:
+            if size >= mib * 2**20:
+                break
+            size += writer.writerow(example)
+            count += 1
+    return count
 
 
-def faulty(seed: int, count: int) -> Iterator[tuple[str, str]]:
+def faulty(seed: int, count: int = sys.maxsize) -> Iterator[tuple[str, str]]:
     """The same, of 1,000 rows some 5 there before, 5 in conflict with an earlier one, 2 empty, 1 too long."""
     chance = random.Random(seed)
     earlier: list[tuple[str, str]] = []

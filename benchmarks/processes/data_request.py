@@ -25,7 +25,7 @@ def ours(path: Path, *ignored: str) -> Callable[[], bytes]:
     from tuner.targets.protos import create_request, serialized
     from tuner.types import NewTunedModel
 
-    limits = replace(TARGETS["gemini"].limits, request_bytes=None)  # a million rows exceed it
+    limits = replace(TARGETS["gemini"].limits, request_bytes=None)  # 64 MiB exceed it
 
     def encode() -> bytes:
         checks = Checks(limits, ignore=set(ignored))

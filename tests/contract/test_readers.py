@@ -1,4 +1,4 @@
-"""What every reader does, whatever the format: text reaches the model exactly as written."""
+"""Behaviour of every reader: texts are unchanged, whatever the format."""
 
 import gzip
 import json
@@ -61,13 +61,13 @@ def rows_of(path, columns=USUAL, **options):
     return list(read_rows(Source((path,), columns, **options)))
 
 
-def test_a_format_is_a_container_or_a_shape():
+def test_a_format_is_a_file_format_or_a_record_format():
     assert ("auto", *READERS, *RECORD_FORMATS) == FORMATS
     assert set(READERS) - {"dataset"} == set(WRITERS) - {"tsv"}
 
 
 @CONTAINERS
-def test_a_text_reaches_the_model_exactly_as_written(tmp_path, name):
+def test_texts_that_other_tools_convert_are_unchanged(tmp_path, name):
     rows = [Example(text, "x") for text in TEXTS] + [Example("y", text) for text in TEXTS]
 
     assert rows_of(make(tmp_path, name, rows)) == rows
@@ -77,7 +77,7 @@ def test_a_text_reaches_the_model_exactly_as_written(tmp_path, name):
 @CONTAINERS
 @settings(max_examples=25, deadline=None)
 @given(rows=ANY)
-def test_so_does_any_text_at_all(tmp_path_factory, name, rows):
+def test_any_text_is_unchanged(tmp_path_factory, name, rows):
     assert rows_of(make(tmp_path_factory.getbasetemp(), name, rows)) == rows
 
 
@@ -85,7 +85,9 @@ def test_so_does_any_text_at_all(tmp_path_factory, name, rows):
 @pytest.mark.parametrize("shape", RECORD_FORMATS)
 @settings(max_examples=25, deadline=None)
 @given(rows=ANY, system=st.text(max_size=3))
-def test_and_in_any_shape_with_the_system_text_in_front(tmp_path_factory, shape, rows, system):
+def test_any_text_is_unchanged_in_any_record_format_and_the_system_text_precedes_it(
+    tmp_path_factory, shape, rows, system
+):
     folder = tmp_path_factory.getbasetemp()
     prefix = f"{system}\n\n" if system else ""
     # an empty input leaves nothing for a joined text of two columns to be parted by
@@ -103,7 +105,7 @@ def test_and_in_any_shape_with_the_system_text_in_front(tmp_path_factory, shape,
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WRITERS))
 @pytest.mark.parametrize("shape", RECORD_FORMATS)
-def test_every_container_holds_every_shape_or_says_that_it_does_not(tmp_path, name, shape):
+def test_every_file_format_holds_every_record_format_or_is_refused(tmp_path, name, shape):
     rows = [Example("a\r\n", "b"), Example('"', "")]
     if WRITERS[name].is_flat and not RECORD_FORMATS[shape].is_flat:
         with pytest.raises(DatasetError, match="has no place for the messages"):
@@ -113,14 +115,14 @@ def test_every_container_holds_every_shape_or_says_that_it_does_not(tmp_path, na
 
 
 @CONTAINERS
-def test_columns_go_by_the_names_given(tmp_path, name):
+def test_columns_may_have_other_names(tmp_path, name):
     columns = Columns("the question", "Antwort")
 
     assert rows_of(make(tmp_path, name, [("1", "2")], columns), columns) == [Example("1", "2")]
 
 
 @CONTAINERS
-def test_a_missing_column_is_a_problem_that_names_those_there(tmp_path, name):
+def test_a_missing_column_is_a_problem_that_names_the_present_ones(tmp_path, name):
     path = make(tmp_path, name, [("1", "2")])
 
     (problem,) = rows_of(path, Columns("text_input", "outptu"))
@@ -131,7 +133,7 @@ def test_a_missing_column_is_a_problem_that_names_those_there(tmp_path, name):
 
 
 @CONTAINERS
-def test_lines_count_from_one_and_rise(tmp_path, name):
+def test_lines_are_counted_from_one(tmp_path, name):
     path = make(tmp_path, name, [(f"{n}", "x") for n in range(50)])
     lines = [row.line for row in rows_of(path)]
 
@@ -150,7 +152,7 @@ def test_lines_count_from_one_and_rise(tmp_path, name):
         st.tuples(st.text('a"\\\n\r\t, é🙂\x00', max_size=5), st.text()), min_size=1, max_size=3
     )
 )
-def test_every_character_of_every_text_is_where_it_is_said_to_be(tmp_path_factory, name, rows):
+def test_every_character_of_every_text_has_its_place(tmp_path_factory, name, rows):
     path = make(tmp_path_factory.getbasetemp(), name, rows)
     lines = path.read_bytes().decode().split("\n")
     written = {'"': '"\\', "\\": "\\", "\n": "\n\\", "\r": "\\\r", "\t": "\\\t"}
@@ -168,7 +170,7 @@ def test_every_character_of_every_text_is_where_it_is_said_to_be(tmp_path_factor
 
 
 @CONTAINERS
-def test_the_format_is_told_by_content_whatever_the_name(tmp_path, name):
+def test_the_format_is_detected_from_the_content(tmp_path, name):
     path = make(tmp_path, name, [("1", "2"), ("3", "4")])
     kind = "csv" if name == "tsv" else name
     for other in ("data", "data.txt", "data.jsonl", "data.json"):
@@ -181,7 +183,7 @@ def test_the_format_is_told_by_content_whatever_the_name(tmp_path, name):
 
 
 @TEXT
-def test_text_may_be_compressed_and_have_a_mark(tmp_path, name):
+def test_text_may_be_compressed_and_have_a_byte_order_mark(tmp_path, name):
     path = make(tmp_path, name, [("1", "2")])
     path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + path.read_bytes()))
 
@@ -200,7 +202,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, name):
 
 
 @CONTAINERS
-def test_rows_are_read_as_they_are_asked_for(tmp_path, name):
+def test_rows_are_read_lazily(tmp_path, name):
     path = make(tmp_path, name, [("1", "2")] * 5_000)
     rows = read_rows(Source((path,)))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from array import array
+from bisect import bisect_right
 from collections import Counter
+from heapq import nlargest
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data.holdout import rank
@@ -36,6 +38,8 @@ _MIN_ESTIMATE = 0.35
 _MAX_COMPARED = 20
 """Candidates that are compared exactly, the most similar by their sketches first."""
 _SEED = 1
+_CHUNK_TEXTS = 1000
+"""Texts whose shingles are in memory at once."""
 _WORD = re.compile(r"\w+")
 _SYMBOL = re.compile(
     r"[^\w\s.,;:!?\"'()«»¿¡\u2018-\u201f\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]"
@@ -48,7 +52,10 @@ _DELETE_LEAK = "delete one of the two rows, or the evaluation looks better than 
 
 def normalize(text: str) -> str:
     """Return a text in lower case with single spaces between its words."""
-    return " ".join(text.casefold().split())
+    folded = text.casefold()
+    if "  " in folded or not folded.isprintable():  # of white space, only the space is printable
+        return " ".join(folded.split())
+    return folded.strip(" ")
 
 
 class DuplicateCheck:
@@ -63,7 +70,8 @@ class DuplicateCheck:
 
     def __init__(self, ignore: Collection[str] = frozenset()) -> None:
         self._ignore = frozenset(ignore)
-        self._places: list[tuple[str, int]] = []
+        self._paths: dict[int, str] = {}
+        self._lines = array("q")
         self._hashes: tuple[array[int], array[int]] = (array("q"), array("q"))
         self._first_of_key: dict[int, int] = {}
         self._first_of_variant: dict[tuple[int, str, int], int] = {}
@@ -75,18 +83,20 @@ class DuplicateCheck:
     def start_held_out(self) -> None:
         """Treat the rows from here on as held out: an input of the training set is a leak."""
         if self._held_out_from is None:
-            self._held_out_from = len(self._places)
+            self._held_out_from = len(self._lines)
 
     def add(self, batch: Batch) -> Iterator[Problem]:
         """Yield the rows of a batch whose input occurred before."""
         if self._ignore >= _EXACT_RULES | _NEAR_RULES:
             return
+        start, is_exact = len(self._lines), "similar-case" in self._ignore
+        self._paths[start] = batch.path
+        self._lines.extend(batch.lines)
+        self._hashes[0].extend(map(hash, batch.text_inputs))
+        self._hashes[1].extend(map(hash, batch.outputs))
         for index, text_input in enumerate(batch.text_inputs):
-            row = len(self._places)
-            self._places.append((batch.path, batch.lines[index]))
-            self._hashes[0].append(hash(text_input))
-            self._hashes[1].append(hash(batch.outputs[index]))
-            key = text_input if "similar-case" in self._ignore else normalize(text_input)
+            row = start + index
+            key = text_input if is_exact else normalize(text_input)
             first = self._first_of_key.setdefault(hash(key), row)
             if first != row and text_input.strip():  # an empty input is reported elsewhere
                 self._reported.add(row)
@@ -108,7 +118,7 @@ class DuplicateCheck:
             for row, earlier, similarity in self._near.pairs():
                 if row not in self._reported:
                     self.similar_pairs.append((row, earlier))
-                    place = self._name(earlier, self._places[row][0])
+                    place = self._name(earlier, self._place(row)[0])
                     what = f"the text_input is nearly the same as that of {place}"
                     fix = "delete one of the two, unless the difference matters"
                     yield self._near_problem(row, what, similarity, fix, "near-duplicate")
@@ -155,11 +165,16 @@ class DuplicateCheck:
         share = f"{int(similarity * 100)}% of their five-character pieces are the same"
         if similarity == 1:
             share = "they differ only in case, punctuation or repetition, if at all"
-        return Problem(*self._places[row], 0, f"{what}: {share}", fix, rule, "warning")
+        return Problem(*self._place(row), 0, f"{what}: {share}", fix, rule, "warning")
+
+    def _place(self, row: int) -> tuple[str, int]:
+        """Return path and line of a row."""
+        starts = [*self._paths]
+        return self._paths[starts[bisect_right(starts, row) - 1]], self._lines[row]
 
     def _name(self, row: int, here: str = "") -> str:
         """``line 12`` for a row of the file ``here``, ``other.csv:12`` otherwise."""
-        path, line = self._places[row]
+        path, line = self._place(row)
         return f"line {line}" if path == here else f"{path}:{line}"
 
 
@@ -225,32 +240,42 @@ class _Index:
         self._template = _template_shingles(self._long)
         self._rows = [self.first_rows[text] for text in self._long]
         self._number = {row: number for number, row in enumerate(self._rows)}
-        rare = (_shingles(text) - self._template for text in self._long)
-        self._sketches: list[RMinHash] = RMinHash.from_token_sets(rare, _PERMUTATIONS, _SEED)
+        self._sketches: list[RMinHash] = []
         self._lsh = RMinHashLSH(NEAR_THRESHOLD, _PERMUTATIONS, _BANDS)
-        self._lsh.insert_many(self._sketches)
+        self._of_template: set[int] = set()
+        for start in range(0, len(self._long), _CHUNK_TEXTS):
+            texts = self._long[start : start + _CHUNK_TEXTS]
+            rare = [_shingles(text) - self._template for text in texts]
+            self._of_template.update(start + at for at, each in enumerate(rare) if not each)
+            sketches = RMinHash.from_token_sets(rare, _PERMUTATIONS, _SEED)
+            self._lsh.insert_many(sketches, start)
+            self._sketches += sketches
 
     def nearest(self, row: int, before: int) -> tuple[int, float] | None:
         """The most similar row before ``before``, and its similarity; the first of equals."""
         number = self._number.get(row)
-        if number is None:
+        if number is None or number in self._of_template:
             return None
-        sketch, shingles = self._sketches[number], _shingles(self._long[number])
-        rare = shingles - self._template
+        sketch, sketches, rows = self._sketches[number], self._sketches, self._rows
+        last = min(row, before)
         estimates = [
-            (sketch.jaccard(self._sketches[other]), -other)
-            for other in (self._lsh.query(sketch) if rare else ())
-            if self._rows[other] < min(row, before)
+            (sketch.jaccard(sketches[other]), -other)
+            for other in self._lsh.query(sketch)
+            if rows[other] < last
         ]
+        candidates = [each for each in estimates if each[0] >= _MIN_ESTIMATE]
+        if not candidates:
+            return None
+        shingles = _shingles(self._long[number])
+        rare = shingles - self._template
         best: tuple[float, int] = (0.0, 0)
-        for estimate, other in sorted(estimates, reverse=True)[:_MAX_COMPARED]:
-            if estimate < _MIN_ESTIMATE:
-                break
+        for _, other in nlargest(_MAX_COMPARED, candidates):
             others = _shingles(self._long[-other])
             similarity = _jaccard(shingles, others)
-            rare_similarity = _jaccard(rare, others - self._template)
-            if similarity >= NEAR_THRESHOLD and rare_similarity > _RARE_THRESHOLD:
-                best = max(best, (similarity, -self._rows[-other]))
+            if similarity < max(NEAR_THRESHOLD, best[0]):
+                continue
+            if _jaccard(rare, others - self._template) > _RARE_THRESHOLD:
+                best = max(best, (similarity, -rows[-other]))
         return (-best[1], best[0]) if best[0] else None
 
 

@@ -1,4 +1,4 @@
-"""What records of other tools become, and what is said of those that are no examples."""
+"""Records of other tools: the examples they become, and what is wrong with those that are none."""
 
 import json
 
@@ -64,7 +64,7 @@ ASKED, ANSWERED = said("user", "Q"), said("assistant", "A")
         ({"instruction": "", "input": "Q", "output": "A"}, "Q"),
     ],
 )  # fmt: skip
-def test_a_record_becomes_a_question_and_its_answer(tmp_path, record, text_input):
+def test_a_record_becomes_an_example(tmp_path, record, text_input):
     assert rows(tmp_path, record, record) == [Example(text_input, "A")] * 2
 
 
@@ -79,7 +79,7 @@ def test_a_record_becomes_a_question_and_its_answer(tmp_path, record, text_input
         {"system": "S", "history": [["Q", "A"]], "instruction": "R", "output": "B"},
     ],
 )  # fmt: skip
-def test_several_turns_are_refused_or_an_example_for_every_answer(tmp_path, record):
+def test_several_turns_are_refused_or_expanded_to_an_example_per_answer(tmp_path, record):
     (problem,) = rows(tmp_path, record)
     assert problem.rule == "multi-turn"
     assert "multi_turn: expand" in problem.fix
@@ -90,7 +90,7 @@ def test_several_turns_are_refused_or_an_example_for_every_answer(tmp_path, reco
     ]
 
 
-def test_an_answer_of_no_weight_is_there_for_those_after_it_alone(tmp_path):
+def test_an_answer_of_weight_0_is_only_context(tmp_path):
     first = said("assistant", "A", weight=0)
     record = chat(ASKED, first, said("user", "R"), said("assistant", "B"))
 
@@ -127,7 +127,7 @@ def test_an_answer_of_no_weight_is_there_for_those_after_it_alone(tmp_path):
         ({"x": 1}, "there is no key 'messages'; there is 'x'", "{"),
     ],
 )  # fmt: skip
-def test_what_is_no_question_and_answer_is_said_where_it_is(tmp_path, record, what, mark):
+def test_a_problem_with_messages_has_its_place(tmp_path, record, what, mark):
     good, problem = rows(tmp_path, chat(ASKED, ANSWERED), record)
 
     assert good == Example("Q", "A")
@@ -153,7 +153,7 @@ def test_what_is_no_question_and_answer_is_said_where_it_is(tmp_path, record, wh
         ({"instruction": "Q", "output": "A", "history": [["x"]]}, "a turn of history is not"),
     ],
 )  # fmt: skip
-def test_so_it_is_in_the_other_shapes(tmp_path, record, what):
+def test_a_problem_with_another_record_format_is_reported(tmp_path, record, what):
     (problem,) = rows(tmp_path, record)
 
     assert isinstance(problem, Problem)
@@ -161,14 +161,14 @@ def test_so_it_is_in_the_other_shapes(tmp_path, record, what):
     assert problem.column
 
 
-def test_the_columns_that_are_named_and_the_format_go_before_what_keys_look_like(tmp_path):
+def test_a_named_format_takes_precedence_over_the_keys(tmp_path):
     record = {**chat(ASKED, ANSWERED), "text_input": "q", "output": "a"}
 
     assert rows(tmp_path, record) == [Example("q", "a")]
     assert rows(tmp_path, record, format="openai") == [Example("Q", "A")]
 
 
-def test_a_character_of_a_joined_text_is_found_in_the_part_it_comes_from(tmp_path):
+def test_a_character_of_a_joined_text_has_the_place_of_its_part(tmp_path):
     path = tmp_path / "rows.jsonl"
     record = chat(said("system", 'S"\n'), said("user", "Q\u20ac\U0001f600!"), ANSWERED)
     path.write_text(json.dumps(record))

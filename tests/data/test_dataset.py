@@ -1,4 +1,4 @@
-"""Several files and patterns, and what is said when there are none."""
+"""Files, patterns and saved folders as sources, and the problems of those that cannot be read."""
 
 import json
 import os
@@ -29,11 +29,11 @@ def inputs(folder, *paths):
     return [text for batch in batches for text in batch.text_inputs]
 
 
-def test_files_of_different_formats_are_read_in_the_order_they_are_named(folder):
+def test_files_of_different_formats_are_read_in_the_given_order(folder):
     assert inputs(folder, "b.csv", "sub/c[1].json", "a.jsonl") == ["b", "c", "a"]
 
 
-def test_a_pattern_means_the_files_it_matches_sorted_and_each_once(folder):
+def test_a_pattern_matches_files_in_sorted_order_and_each_once(folder):
     assert inputs(folder, "b.csv", "*") == ["b", "a"]
     assert inputs(folder, "**/*.js*") == ["a", "c"]
     assert list(files([folder / "?.csv", folder / "sub/../b.csv"])) == [folder / "b.csv"]
@@ -43,7 +43,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
     assert matching(folder / "sub/c[1].json") == [folder / "sub/c[1].json"]
 
 
-def test_a_path_that_means_nothing_names_the_nearest(folder):
+def test_a_missing_path_is_reported_with_the_nearest_file(folder):
     assert explain_missing(folder / "bb.csv") == (
         f"{folder}/bb.csv does not exist",
         f"did you mean {folder}/b.csv?",
@@ -52,7 +52,7 @@ def test_a_path_that_means_nothing_names_the_nearest(folder):
     assert "is a folder" in explain_missing(folder / "sub")[0]
 
 
-def test_a_spec_may_name_a_list_of_them_relative_to_itself(folder):
+def test_a_spec_may_list_paths_relative_to_itself(folder):
     spec = folder / "sub/spec.yaml"
     spec.write_text(SPEC + "[../b.csv, ../*.jsonl]\nevaluation:\n  path: [c*.json]\n")
 
@@ -61,7 +61,7 @@ def test_a_spec_may_name_a_list_of_them_relative_to_itself(folder):
     assert [each.text_input for each in material.examples] == ["b", "a"]
 
 
-def test_a_path_of_the_list_that_is_not_there_is_said_where_it_stands_in_the_spec(folder):
+def test_a_missing_path_of_a_list_has_its_place_in_the_spec(folder):
     spec = folder / "spec.yaml"
     spec.write_text(SPEC + "\n    - b.csv\n    - bb.csv\n    - '*.tsv'\n")
 
@@ -73,7 +73,7 @@ def test_a_path_of_the_list_that_is_not_there_is_said_where_it_stands_in_the_spe
 
 
 @pytest.mark.slow
-def test_a_folder_that_datasets_saved_is_read_and_of_several_splits_train(tmp_path):
+def test_a_folder_saved_by_datasets_is_read_and_of_several_splits_train(tmp_path):
     pa = pytest.importorskip("pyarrow")
     for split in ("train", "test"):
         (tmp_path / "saved" / split).mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_a_folder_that_datasets_saved_is_read_and_of_several_splits_train(tmp_pa
         ({"state.json": '{"_indices_data_files": [1]}'}, "only `datasets` can read"),
     ],
 )
-def test_a_folder_that_cannot_be_read_says_why(tmp_path, files, what):
+def test_a_folder_that_cannot_be_read_is_reported_with_the_reason(tmp_path, files, what):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
 
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path, files, what):
     assert problem.fix
 
 
-def test_a_pipe_is_not_looked_into(tmp_path):
+def test_a_pipe_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
 
     (problem,) = [
@@ -127,7 +127,7 @@ def test_a_pipe_is_not_looked_into(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json"])
-def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_whole(tmp_path, name):
+def test_a_file_written_to_while_it_is_read_is_reported(tmp_path, name):
     path = tmp_path / name
     write(path, [Example(f"question {n}", "answer") for n in range(30_000)])
     batches = read(Source((path,)))
@@ -142,7 +142,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_taken_for_whole(tmp_p
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_no_copy_is_made_of_a_file_that_is_written_to_meanwhile(tmp_path, name):
+def test_a_file_written_to_while_it_is_read_is_not_repaired(tmp_path, name):
     path = tmp_path / name
     write(path, [Example(f"question {n}", "answer") for n in range(100)])
     rows = repair(Source((path,)), path.suffix[1:])

@@ -1,4 +1,4 @@
-"""Files that are written: what they may be called, what they can hold, and when they stay away."""
+"""Written files: their names, what they can hold, and when none is written."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def refused(*args, **options):
         ("x.json", b'[\n{"q": "a", "a;b": "b"}\n]\n'),
     ],
 )
-def test_the_name_says_how_to_write(tmp_path, name, content):
+def test_the_suffix_determines_the_format(tmp_path, name, content):
     assert write(tmp_path / name, ROWS, columns=Columns("q", "a;b")) == 1
 
     assert (tmp_path / name).read_bytes() == content
@@ -42,7 +42,7 @@ def test_equal_examples_give_equal_files_even_compressed(tmp_path):
     assert (tmp_path / "a/x.csv.gz").read_bytes() == (tmp_path / "b/x.csv.gz").read_bytes()
 
 
-def test_a_file_of_no_examples_still_names_its_columns(tmp_path):
+def test_a_file_without_examples_has_a_header(tmp_path):
     write(tmp_path / "x.csv", [])
     write(tmp_path / "x.json", [])
 
@@ -50,12 +50,12 @@ def test_a_file_of_no_examples_still_names_its_columns(tmp_path):
     assert (tmp_path / "x.json").read_text() == "[]\n"
 
 
-def test_a_name_that_says_nothing_is_refused(tmp_path):
+def test_a_name_without_a_known_suffix_needs_a_format(tmp_path):
     assert "does not say how" in refused(tmp_path / "x.dat", ROWS).what
     assert write(tmp_path / "x.dat", ROWS, "csv") == 1
 
 
-def test_a_file_that_is_there_is_written_over_only_by_force(tmp_path):
+def test_an_existing_file_is_overwritten_only_with_force(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mine")
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_there_is_written_over_only_by_force(tmp_path):
     assert write(path, ROWS, force=True) == 1
 
 
-def test_an_input_is_never_written_over_under_whatever_name(tmp_path):
+def test_an_input_is_never_overwritten_under_any_name(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mine")
     (tmp_path / "link.csv").symlink_to(path)
@@ -75,7 +75,7 @@ def test_an_input_is_never_written_over_under_whatever_name(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_a_folder_and_a_path_that_is_not_there_are_refused(tmp_path):
+def test_a_folder_and_a_missing_path_are_refused(tmp_path):
     (tmp_path / "x.csv").mkdir()
 
     assert "is a folder" in refused(tmp_path / "x.csv", ROWS).what
@@ -84,7 +84,7 @@ def test_a_folder_and_a_path_that_is_not_there_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz"])
 @pytest.mark.parametrize("text", ["\ud83d", "a\udc00"])
-def test_half_of_a_surrogate_pair_is_refused_where_utf_8_is_all_there_is(tmp_path, name, text):
+def test_csv_cannot_hold_half_of_a_surrogate_pair(tmp_path, name, text):
     problem = refused(tmp_path / name, [Example("a", "b"), Example("a", text, 9)])
 
     assert problem.what.startswith("row 2 (read from line 9): output holds half of a surrogate")
@@ -101,7 +101,7 @@ def test_json_escapes_it_but_not_two_that_would_become_one_character(tmp_path):
     )
 
 
-def test_what_goes_wrong_on_the_way_leaves_nothing_behind(tmp_path):
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     def rows():
         yield ROWS[0]
         raise RuntimeError

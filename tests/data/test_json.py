@@ -1,5 +1,6 @@
-"""Arrays of JSON, right and wrong, on one line and on many."""
+"""JSON Lines, and JSON arrays on one line or on many: their rows, and what is wrong with others."""
 
+import gzip
 import json
 import tracemalloc
 
@@ -14,9 +15,9 @@ AB = Columns("a", "b")
 X, Y = '{"a": "x", "b": "1"}', '{"a": "y", "b": "2"}'
 
 
-def look(tmp_path, content, **options):
-    """The rows, and the places of what is wrong with others."""
-    path = tmp_path / "x.json"
+def read_all(tmp_path, content, name="x.json", **options):
+    """Return (text_input, line) of the rows, and (line, column, rule, message) of the problems."""
+    path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     found = list(read_rows(Source((path,), AB, **options)))
     problems = [each for each in found if not isinstance(each, Example)]
@@ -36,9 +37,9 @@ def look(tmp_path, content, **options):
         (f"[{X},{Y}]".encode("utf-16"), [1, 1]),
     ],
 )
-def test_rows_have_the_line_that_their_brace_is_on(tmp_path, content, lines):
+def test_a_row_of_an_array_has_the_line_of_its_brace(tmp_path, content, lines):
     encoding = "utf-16" if isinstance(content, bytes) else "utf-8"
-    rows, problems = look(tmp_path, content, encoding=encoding, format="json")
+    rows, problems = read_all(tmp_path, content, encoding=encoding, format="json")
 
     assert rows == [("x", lines[0]), ("y", lines[1])]
     assert problems == []
@@ -68,15 +69,15 @@ def test_rows_have_the_line_that_their_brace_is_on(tmp_path, content, lines):
          "byte 0xe9 at offset 30 of the file is not UTF-8"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_and_costs_no_other_row(tmp_path, content, where, what):
-    rows, problems = look(tmp_path, content, format="json")
+def test_a_problem_in_an_array_has_its_place_and_costs_no_other_row(tmp_path, content, where, what):
+    rows, problems = read_all(tmp_path, content, format="json")
 
     assert [name for name, _ in rows] == ["x", "y"]
     assert [problem[:2] for problem in problems] == [where]
     assert what in problems[0][3]
 
 
-def test_the_messages_of_a_broken_row_are_not_taken_for_rows(tmp_path):
+def test_messages_in_a_malformed_row_are_not_read_as_rows(tmp_path):
     turns = '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]'
     content = f'[{{"messages": {turns}}}, {{"messages" {turns}}}, {{"messages": {turns}}}]'
     path = tmp_path / "x.json"
@@ -89,13 +90,13 @@ def test_the_messages_of_a_broken_row_are_not_taken_for_rows(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
-def test_it_does_not_matter_in_what_pieces_a_file_is_read(tmp_path, monkeypatch, size):
+def test_the_size_of_the_blocks_read_does_not_matter(tmp_path, monkeypatch, size):
     monkeypatch.setattr(encoding, "BLOCK_BYTES", size)
     monkeypatch.setattr(json_module, "BLOCK_BYTES", size)
     monkeypatch.setattr(json_module, "_NEAR_END_CHARS", 64)
     content = f'[{X}, 12345, -1.5e+10, true, "\u20ac\\u20ac", {{"a": "\u20ac", "b": null}},\n{Y},'
 
-    rows, problems = look(tmp_path, content, format="json")
+    rows, problems = read_all(tmp_path, content, format="json")
 
     assert rows == [("x", 1), ("y", 2)]
     assert [each[:2] for each in problems] == [(1, 24), (1, 31), (1, 41), (1, 47), (1, 74), (2, 22)]
@@ -104,7 +105,7 @@ def test_it_does_not_matter_in_what_pieces_a_file_is_read(tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_row_that_is_too_large_is_not_kept(tmp_path, monkeypatch):
+def test_a_row_that_is_too_large_is_not_kept_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(json_module, "MAX_ROW_BYTES", 2**17)
     for module in (encoding, json_module):
         monkeypatch.setattr(module, "BLOCK_BYTES", 2**14)
@@ -123,9 +124,7 @@ def test_a_row_that_is_too_large_is_not_kept(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_cut_gzip_file_says_so(tmp_path):
-    import gzip
-
+def test_a_truncated_gzip_file_is_reported(tmp_path):
     path = tmp_path / "x.json.gz"
     content = f"[{','.join([X] * 1000)}]".encode()
     path.write_bytes(gzip.compress(content)[:-12])
@@ -137,9 +136,7 @@ def test_a_cut_gzip_file_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_each(
-    tmp_path, monkeypatch
-):
+def test_many_undecodable_bytes_are_placed_in_linear_time(tmp_path, monkeypatch):
     row = b'{"a": "\xc3\xa9\xff", "b": "1"}'
     counted = []
     size = json_module._Text.size
@@ -147,9 +144,53 @@ def test_many_bytes_that_are_no_text_are_placed_without_counting_the_file_for_ea
         json_module._Text, "size", lambda self, text: counted.append(len(text)) or size(self, text)
     )
     content = b"[" + b",\n".join([row] * 20_000) + b"]"
-    _, problems = look(tmp_path, content)
+    _, problems = read_all(tmp_path, content)
 
     offsets = [what.split("offset ")[1].split(" ")[0] for *_, what in problems]
     step = len(row) + 2
     assert offsets == [f"{at:,}" for at in range(10, 10 + 20_000 * step, step)]
     assert sum(counted) <= 2 * len(content)
+
+
+def test_json_lines_may_have_blank_lines_a_byte_order_mark_and_other_keys(tmp_path):
+    content = '\ufeff{"a": "x", "b": "y", "c": [1]}\r\n\r\n  {"b": "2", "a": "1"}'
+
+    assert read_all(tmp_path, content, "x.jsonl") == ([("x", 1), ("1", 3)], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "what"),
+    [
+        ('{"a": "x", "b": 7}', "2:17", "b is a number (7) where a text is needed"),
+        ('{"a": "x", "b": 1.0}', "2:17", "b is a number (1.0) where a text is needed"),
+        ('{"a": "x", "b": NaN}', "2:17", "b is a number (NaN) where a text is needed"),
+        ('{"a": "x", "b": -Infinity}', "2:17", "b is a number (-Infinity) where a text is needed"),
+        ('{"a": "x", "b":  true}', "2:18", "b is true or false (true) where a text is needed"),
+        ('{"a": "x", "b": null}', "2:17", "b is null where a text is needed"),
+        ('{"a": ["x"], "b": "y"}', "2:7", "a is a list where a text is needed"),
+        ('{"c": [{"a": "]"}, 7], "a": {"x": 1}, "b": "y"}', "2:29",
+         "a is an object where a text is needed"),
+        ('  {"a": "x"}', "2:3", "there is no key 'b'; there is 'a'"),
+        ('{"a": "x", "b": "y", "\\u0061" : "z"}', "2:22", "the key 'a' is there twice"),
+        ('{"a": "x", "b": "\\":", "a" : "z"}', "2:24", "the key 'a' is there twice"),
+        ('{"a": "x", "b": "y", "c": {"d": 1, "d": 2}}', "2:36", "the key 'd' is there twice"),
+        ('["x", "y"]', "2:1", "is a list where an object is needed"),
+        ('"x"', "2:1", "is a text where an object is needed"),
+        ('{"a": "x", "b": "y"', "2:20", "is not JSON: expecting ',' delimiter"),
+        ("{'a': 'x'}", "2:2", "is not JSON: expecting property name enclosed in double quotes"),
+        ('{"a": "x", "b": "y"} {}', "2:22", "is not JSON: extra data"),
+        ('{"a": "x", "b": "a\tb"}', "2:19", "is not JSON: invalid control character at"),
+        ('{"a": "[", "b": ' + "[" * 100_000, "2:515", "is nested too deep to be read"),
+        ('{"a": "9", "b": -1' + "0" * 5000 + "}", "2:17", "a number has more than 4,300 digits"),
+        (b'{"a": "\xe9", "b": "y"}', "2:8", "byte 0xe9 at offset 28 of the file is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_problem_in_json_lines_has_its_place_and_costs_no_other_line(tmp_path, line, where, what):
+    line = line if isinstance(line, bytes) else line.encode()
+    good = b'{"a": "x", "b": "y"}\n'
+
+    rows, [(*place, _, message)] = read_all(tmp_path, good + line + b"\n" + good, "x.jsonl")
+
+    assert rows == [("x", 1), ("x", 3)]
+    assert "{}:{}".format(*place) == where
+    assert message == what
