@@ -1,4 +1,4 @@
-"""The blocks of a page: what a reader would run, and what the page says they print."""
+"""The code blocks of a page: run them as a reader would, and compare their output with the page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def blocks(page):
 
 
 def run(block, home, folder=ROOT):
-    """Run a block as a user in a clone with an active environment would; its output and code."""
+    """Run a block as a user in a clone with an active environment would; return output and exit code."""
     environment = os.environ | {"TUNER_HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}"}
     if block.kind == "python":
         command = [sys.executable, "-c", block.text]
-    else:  # .venv counts as made, and the one we run in stands in its place
+    else:  # make uses this environment and does not create .venv
         made = f"make -o .venv/.local BIN={shlex.quote(BIN)} "
         command = ["bash", "-ec", block.text.replace("make ", made)]
     done = subprocess.run(
@@ -49,25 +49,25 @@ def run(block, home, folder=ROOT):
 
 
 def check(page, home, folder=ROOT):
-    """Every block of a page does what the page says, in its order."""
-    said = ""
+    """Run the blocks of a page in order; each text block must be in the output of the block before it."""
+    output = ""
     for block in blocks(page):
         if block.kind in ("sh", "python"):
-            said, code = run(block, home, folder)
-            assert code == block.code, f"{block.text}\n{said}"
+            output, code = run(block, home, folder)
+            assert code == block.code, f"{block.text}\n{output}"
         elif block.kind == "text":
-            lines = {shape(line) for line in said.splitlines()}
+            lines = {shape(line) for line in output.splitlines()}
             missing = [line for line in block.text.splitlines() if shape(line) not in lines]
-            assert not missing, said
+            assert not missing, output
 
 
 def shape(line):
-    """A line but for its numbers, which differ from machine to machine, and the digests in ids."""
+    """Return a line without numbers and digests in IDs, which differ from machine to machine."""
     return re.sub(r"\d+(\.\d+)?", "#", re.sub(r"-[0-9a-f]{10}\b", "-MODEL", line.strip()))
 
 
 def stop_service(home):
-    """End the service that ``target: local`` has started there."""
+    """Stop the service that ``target: local`` started."""
     run(Block("sh", 0, "tuner serve --stop"), home)
 
 

@@ -1,4 +1,4 @@
-"""docs/guarantees.md names tests that there are, and a promise without one is none."""
+"""docs/guarantees.md: every promise names tests that exist, and the figures are those of the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def names_in(path):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
-def test_a_promise_is_shown_by_tests_that_there_are(row):
+def test_every_promise_names_tests_that_exist(row):
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[1])
 
     assert named

@@ -1,4 +1,4 @@
-"""docs/notify.md: what it shows of bodies and signatures is what is sent."""
+"""docs/notify.md: bodies, signatures and limits on the page match the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shown(kind):
     return [block.text for block in blocks(PAGE) if block.kind == kind]
 
 
-def test_the_body_on_the_page_has_the_fields_of_one_that_is_sent():
+def test_the_body_on_the_page_has_the_fields_that_are_sent():
     notice = notifications(JOB, (Notify(url="https://x"),))[-1]
 
     theirs, ours = json.loads(shown("json")[0]), json.loads(notice.body)
@@ -34,7 +34,7 @@ def test_the_body_on_the_page_has_the_fields_of_one_that_is_sent():
     assert list(theirs["scores"]) == list(ours["scores"])
 
 
-def test_the_audit_line_on_the_page_has_the_fields_of_one_that_is_written(tmp_path):
+def test_the_audit_line_on_the_page_has_the_fields_that_are_written(tmp_path):
     AuditLog(tmp_path / "a").write("intended", Change("local", "m", "grant", "ana", "the gate"))
 
     assert list(json.loads(shown("json")[1])) == list(json.loads((tmp_path / "a").read_text()))
@@ -49,7 +49,7 @@ def test_the_audit_line_on_the_page_has_the_fields_of_one_that_is_written(tmp_pa
         (b"key", b"{}", 301, False),
     ],
 )
-def test_the_receiver_on_the_page_takes_what_we_sign_and_nothing_else(key, body, age_s, accepted):
+def test_the_receiver_on_the_page_accepts_our_signature_only(key, body, age_s, accepted):
     (code,) = shown("python")
     names = {}
     exec(code, names)  # noqa: S102 -- the page's own block
@@ -69,7 +69,7 @@ def test_the_numbers_on_the_page_are_those_of_the_code():
     assert f"up to {notify.MAX_RETRY_AFTER_S / 60:.0f} minutes" in text
 
 
-def test_the_lock_on_the_other_page_has_the_keys_of_one_that_is_written(tmp_path):
+def test_the_lock_file_in_docs_provenance_has_the_keys_that_are_written(tmp_path):
     from tuner.jobs.lockfile import describe
 
     page = Path(ROOT / "docs/provenance.md")

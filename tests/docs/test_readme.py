@@ -1,4 +1,4 @@
-"""Every block of the README does what the README says, in its order, with the real model."""
+"""README.md: every block prints what the page shows, with the real model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def home(tmp_path):
 @pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.timeout(1200)
-def test_every_block_runs_and_prints_what_it_says(home):
+def test_every_block_prints_what_the_page_shows(home):
     check(README, home)
 
 
-def test_every_spec_is_a_good_one(tmp_path):
+def test_every_spec_is_valid(tmp_path):
     specs = [block.text for block in blocks(README) if block.kind == "yaml"]
     for number, text in enumerate(specs):
         path = tmp_path / f"{number}.yaml"
@@ -33,12 +33,12 @@ def test_every_spec_is_a_good_one(tmp_path):
     assert specs
 
 
-def test_it_is_short_and_starts_with_a_command():
+def test_it_is_short_and_starts_with_make_demo():
     lines = README.read_text().splitlines()
 
     assert len(lines) <= 150
     assert any(line == "make demo" for line in lines[:15])
 
 
-def test_every_link_leads_somewhere():
+def test_no_link_is_broken():
     assert broken_links(README) == []
