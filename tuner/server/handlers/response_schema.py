@@ -1,7 +1,7 @@
-"""What an answer is to look like, as a request says it, as the engine's Form.
+"""The output format of a generation_config, as the engine's Form.
 
-Google's Schema is a part of OpenAPI's and becomes JSON Schema. Titles, descriptions, examples and
-defaults bind nobody in either; the model does not see them.
+Google's Schema, a subset of OpenAPI's, becomes JSON Schema. Titles, descriptions, examples and defaults
+constrain nothing; the model does not see them.
 """
 
 from __future__ import annotations
@@ -23,22 +23,14 @@ JSON_SCHEMAS = ("response_json_schema", "response_json_schema_ordered")
 SCHEMAS = ("response_schema", *JSON_SCHEMAS)
 _ANY_JSON = {"anyOf": [{"type": "object"}, {"type": "array"}]}
 _KEYWORDS = {
-    "pattern": "pattern",
-    "minimum": "minimum",
-    "maximum": "maximum",
-    "min_length": "minLength",
-    "max_length": "maxLength",
-    "min_items": "minItems",
-    "max_items": "maxItems",
-    "min_properties": "minProperties",
-    "max_properties": "maxProperties",
+    *("pattern", "minimum", "maximum", "min_length", "max_length"),
+    *("min_items", "max_items", "min_properties", "max_properties"),
 }
-_SPOKEN = {"title", "description", "example", "default"}
-_STRUCTURE = {
+_SUPPORTED = _KEYWORDS | {
     *("type_", "format_", "nullable", "enum", "items", "any_of"),
     *("properties", "required", "property_ordering"),
+    *("title", "description", "example", "default"),
 }
-_SUPPORTED = {*_KEYWORDS, *_SPOKEN, *_STRUCTURE}
 _TYPES = ("", "string", "number", "integer", "boolean", "array", "object", "null")
 _FORMATS: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("", "enum", "float", "double")},
@@ -55,11 +47,11 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 def parse_form(config: Message, field: str, wrong: list[Violation]) -> Form | None:
-    """The form that a generation_config asks for; what it cannot ask for is added to ``wrong``."""
+    """Return the form, None for plain text; append a violation to ``wrong`` per invalid field."""
     kind = config.response_mime_type or TEXT
     given = [name for name in SCHEMAS if config.HasField(name)]
     if kind not in {TEXT, JSON, ENUM}:
-        what = f"must be {TEXT}, {JSON} or {ENUM}; only text comes out of these models"
+        what = f"must be {TEXT}, {JSON} or {ENUM}; these models return text only"
         wrong.append(Violation(f"{field}response_mime_type", what))
     elif kind == TEXT and given:
         what = f"needs response_mime_type {JSON} or {ENUM}"
@@ -68,46 +60,42 @@ def parse_form(config: Message, field: str, wrong: list[Violation]) -> Form | No
         what = f"excludes {given[0]}: give one of them"
         wrong += [Violation(f"{field}{name}", what) for name in given[1:]]
     elif kind != TEXT:
-        schema = _given(config, given[0], f"{field}{given[0]}", wrong) if given else None
+        schema = _read_schema(config, given[0], f"{field}{given[0]}", wrong) if given else None
         return _form(kind, schema, f"{field}{(*given, SCHEMAS[0])[0]}", wrong)
     return None
 
 
-def translated(schema: Message, field: str, wrong: list[Violation]) -> dict[str, Any]:
-    """The JSON Schema of one of Google's; what has no counterpart is added to ``wrong``."""
+def _translate(schema: Message, field: str, wrong: list[Violation]) -> dict[str, Any]:
+    """Return the JSON Schema of a Schema."""
     wrong += unsupported_fields(schema, _SUPPORTED, f"{field}.")
     found: dict[str, Any] = {"type": _TYPES[schema.type_]} if schema.type_ else {}
-    found |= _format(schema, field, wrong)
-    for each, value in schema.ListFields():
-        if each.name in _KEYWORDS:
-            found[_KEYWORDS[each.name]] = value
-    if schema.enum:
-        found["enum"] = list(schema.enum)
-    if schema.HasField("items"):
-        found["items"] = translated(schema.items, f"{field}.items", wrong)
-    if schema.any_of:
-        places = ((f"{field}.any_of[{at}]", each) for at, each in enumerate(schema.any_of))
-        found["anyOf"] = [translated(each, place, wrong) for place, each in places]
-    if schema.properties or schema.required or schema.property_ordering:
-        found |= _properties(schema, field, wrong)
-    return {"anyOf": [found, {"type": "null"}]} if schema.nullable else found
-
-
-def _format(schema: Message, field: str, wrong: list[Violation]) -> dict[str, Any]:
     if schema.format_ not in _FORMATS:
         what = f"is {schema.format_!r}, and must be one of {', '.join(filter(None, _FORMATS))}"
         wrong.append(Violation(f"{field}.format", what))
-    return _FORMATS.get(schema.format_, {})
+    found |= _FORMATS.get(schema.format_, {})
+    for each, value in schema.ListFields():
+        if each.name in _KEYWORDS:
+            found[each.json_name] = value
+    if schema.enum:
+        found["enum"] = list(schema.enum)
+    if schema.HasField("items"):
+        found["items"] = _translate(schema.items, f"{field}.items", wrong)
+    if schema.any_of:
+        places = ((f"{field}.any_of[{at}]", each) for at, each in enumerate(schema.any_of))
+        found["anyOf"] = [_translate(each, place, wrong) for place, each in places]
+    if schema.properties or schema.required or schema.property_ordering:
+        found |= _properties(schema, field, wrong)
+    return {"anyOf": [found, {"type": "null"}]} if schema.nullable else found
 
 
 def _properties(schema: Message, field: str, wrong: list[Violation]) -> dict[str, Any]:
     for list_name in ("required", "property_ordering"):
         unknown = [name for name in getattr(schema, list_name) if name not in schema.properties]
         if unknown:
-            what = f"names {', '.join(unknown)}, which properties lacks"
+            what = f"names {', '.join(unknown)}, which are not in properties"
             wrong.append(Violation(f"{field}.{list_name}", what))
     inner = {
-        name: translated(schema.properties[name], f"{field}.properties[{name!r}]", wrong)
+        name: _translate(schema.properties[name], f"{field}.properties[{name!r}]", wrong)
         for name in _ordered(schema.properties, schema.property_ordering)
         if name in schema.properties
     }
@@ -118,12 +106,12 @@ def _properties(schema: Message, field: str, wrong: list[Violation]) -> dict[str
     }
 
 
-def _given(config: Message, name: str, field: str, wrong: list[Violation]) -> Any:
+def _read_schema(config: Message, name: str, field: str, wrong: list[Violation]) -> Any:
     schema = getattr(config, name)
     if name not in JSON_SCHEMAS:
-        return translated(schema, field, wrong)
+        return _translate(schema, field, wrong)
     try:
-        return _in_order(json_format.MessageToDict(schema))
+        return _normalized(json_format.MessageToDict(schema))
     except (ValueError, json_format.SerializeToJsonError):
         wrong.append(Violation(field, "holds a number that JSON does not have"))
     return None
@@ -143,15 +131,15 @@ def _form(kind: str, schema: Any, field: str, wrong: list[Violation]) -> Form | 
     return None
 
 
-def _in_order(schema: Any) -> Any:
-    """A JSON Schema as it was sent, its properties in one order: protobuf remembers none."""
+def _normalized(schema: Any) -> Any:
+    """Return a JSON Schema with ordered properties and integers: protobuf keeps neither."""
     if isinstance(schema, list):
-        return [_in_order(each) for each in schema]
+        return [_normalized(each) for each in schema]
     if isinstance(schema, float) and schema.is_integer():
-        return int(schema)  # protobuf's Value knows only doubles, and maxItems is no 3.0
+        return int(schema)
     if not isinstance(schema, dict):
         return schema
-    found = {key: _in_order(value) for key, value in schema.items()}
+    found = {key: _normalized(value) for key, value in schema.items()}
     if isinstance(properties := found.get("properties"), dict):
         first = found.pop("propertyOrdering", [])
         names = _ordered(properties, first if isinstance(first, list) else [])
@@ -160,5 +148,4 @@ def _in_order(schema: Any) -> Any:
 
 
 def _ordered(names: Any, first: Any) -> list[str]:
-    """Names in the order asked for, the others by the alphabet."""
     return list(dict.fromkeys([*first, *sorted(names)]))

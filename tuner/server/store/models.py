@@ -119,22 +119,18 @@ def list_uids(connection: Connection) -> set[str]:
 
 
 def with_snapshots(
-    connection: Connection, names: Sequence[str], after: int = 0
+    connection: Connection, names: Sequence[str]
 ) -> list[tuple[ModelRow, list[SnapshotRow]]]:
-    """Return the models that exist, in the order of ``names``, with their snapshots after a step."""
+    """Return the models that exist, in the order of ``names``, with their snapshots."""
     select = sa.select(*_COLUMNS).where(model_table.c.name.in_(names))
     rows = {row.name: row for row in (ModelRow(*found) for found in connection.execute(select))}
-    snapshots = _snapshots(connection, names, after)
+    snapshots = _snapshots(connection, names)
     return [(rows[name], snapshots[name]) for name in names if name in rows]
 
 
-def _snapshots(
-    connection: Connection, names: Sequence[str], after: int = 0
-) -> dict[str, list[SnapshotRow]]:
+def _snapshots(connection: Connection, names: Sequence[str]) -> dict[str, list[SnapshotRow]]:
     table = snapshot_table.c
-    select = sa.select(table.model, *_SNAPSHOT_COLUMNS).where(
-        table.model.in_(names), table.step > after
-    )
+    select = sa.select(table.model, *_SNAPSHOT_COLUMNS).where(table.model.in_(names))
     found: dict[str, list[SnapshotRow]] = {name: [] for name in names}
     for name, *values in connection.execute(select.order_by(table.model, table.step)):
         found[name].append(SnapshotRow(*values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from tuner.server.store.schema import operation_table, permission_table, queue_t
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Select
 
     from tuner.server.store.models import ModelRow, SnapshotRow
 
@@ -35,12 +35,12 @@ class OperationRow:
     snapshots: tuple[SnapshotRow, ...]
 
 
-def find(connection: Connection, name: str, after: int = 0) -> OperationRow | None:
-    """Return an operation with its snapshots after a step; None if there is none or it was deleted."""
+def find(connection: Connection, name: str) -> OperationRow | None:
+    """Return an operation; None if there is none or it was deleted."""
     table = operation_table.c
     select = sa.select(operation_table).where(table.name == name, table.forgotten.is_(False))
-    found = connection.execute(select).first()
-    return None if found is None else _rows(connection, [found], after)[0]
+    found = _rows(connection, select)
+    return found[0][1] if found else None
 
 
 def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
@@ -63,9 +63,7 @@ def page(  # noqa: PLR0913, PLR0917  (a query is its arguments)
         select = select.where(table.done.is_(done))
     if before:
         select = select.where(table.position < before)
-    found = connection.execute(select.order_by(table.position.desc()).limit(size)).all()
-    rows = _rows(connection, found)
-    return [(each.position, row) for each, row in zip(found, rows, strict=True)]
+    return _rows(connection, select.order_by(table.position.desc()).limit(size))
 
 
 def counts(connection: Connection, now_ms: int) -> dict[str, int]:
@@ -87,20 +85,22 @@ def hide(connection: Connection, name: str) -> None:
     connection.execute(sa.update(operation_table).where(which).values(forgotten=True))
 
 
-def _rows(
-    connection: Connection, found: Sequence[Row[tuple[object, ...]]], after: int = 0
-) -> list[OperationRow]:
-    with_snapshots = models.with_snapshots(connection, [each.model for each in found], after)
+def _rows(connection: Connection, select: Select[Any]) -> list[tuple[int, OperationRow]]:
+    found = connection.execute(select).all()
+    with_snapshots = models.with_snapshots(connection, [each.model for each in found])
     return [
-        OperationRow(
-            each.name,
-            each.total_steps,
-            each.completed_steps,
-            each.done,
-            each.error_code,
-            each.error_message,
-            model,
-            tuple(snapshots),
+        (
+            each.position,
+            OperationRow(
+                each.name,
+                each.total_steps,
+                each.completed_steps,
+                each.done,
+                each.error_code,
+                each.error_message,
+                model,
+                tuple(snapshots),
+            ),
         )
         for each, (model, snapshots) in zip(found, with_snapshots, strict=True)
     ]

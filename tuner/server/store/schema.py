@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
 
 VERSION = 2
 WEIGHTS_FOLDER = "tunings"
@@ -41,14 +42,21 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = MetaData()
 
 
+def _columns(kind: type[TypeEngine[Any]], *names: str) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=False) for name in names]
+
+
+def _unique(*names: str) -> list[Column[Any]]:
+    return [Column(name, String, nullable=False, unique=True) for name in names]
+
+
 def _position() -> Column[int]:
     """An increasing number: the order of rows, and what page tokens hold."""
     return Column("position", Integer, primary_key=True, autoincrement=True)
 
 
-def _model_name(*, unique: bool = False) -> Column[str]:
-    key = ForeignKey("model.name", ondelete="CASCADE")
-    return Column("model", String, key, nullable=False, unique=unique, index=not unique)
+def _of_model(**kwargs: Any) -> Column[str]:
+    return Column("model", String, ForeignKey("model.name", ondelete="CASCADE"), **kwargs)
 
 
 # Alembic creates the same table.
@@ -63,23 +71,16 @@ model_table = Table(
     "model",
     metadata,
     _position(),
-    Column("name", String, nullable=False, unique=True),
-    # Names the folder of the weights: unlike the name, it is never used again after a deletion.
-    Column("uid", String, nullable=False, unique=True),
-    Column("base_model", String, nullable=False),
-    Column("source", String, nullable=False),
-    Column("display_name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("search_text", Text, nullable=False),
-    Column("temperature", Float, nullable=False),
-    Column("top_p", Float, nullable=False),
-    Column("top_k", Integer, nullable=False),
-    Column("state", String, nullable=False),
-    Column("epoch_count", Integer, nullable=False),
-    Column("batch_size", Integer, nullable=False),
-    Column("learning_rate", Float, nullable=False),
-    Column("create_ms", BigInteger, nullable=False),
-    Column("update_ms", BigInteger, nullable=False),
+    # The uid names the folder of the weights: unlike the name, it is never reused after a deletion.
+    *_unique("name", "uid"),
+    *_columns(String, "base_model", "source"),
+    *_columns(Text, "display_name", "description", "search_text"),
+    *_columns(Float, "temperature", "top_p"),
+    *_columns(Integer, "top_k"),
+    *_columns(String, "state"),
+    *_columns(Integer, "epoch_count", "batch_size"),
+    *_columns(Float, "learning_rate"),
+    *_columns(BigInteger, "create_ms", "update_ms"),
     Column("start_ms", BigInteger),
     Column("complete_ms", BigInteger),
     sqlite_autoincrement=True,
@@ -89,39 +90,37 @@ operation_table = Table(
     "operation",
     metadata,
     _position(),
-    Column("name", String, nullable=False, unique=True),
-    _model_name(unique=True),
-    Column("total_steps", Integer, nullable=False),
-    Column("completed_steps", Integer, nullable=False),
-    Column("done", Boolean, nullable=False),
-    Column("error_code", Integer, nullable=False),
-    Column("error_message", Text, nullable=False),
+    *_unique("name"),
+    _of_model(nullable=False, unique=True),
+    *_columns(Integer, "total_steps", "completed_steps"),
+    *_columns(Boolean, "done"),
+    *_columns(Integer, "error_code"),
+    *_columns(Text, "error_message"),
     # DeleteOperation hides the operation; the tuning goes on.
-    Column("forgotten", Boolean, nullable=False),
+    *_columns(Boolean, "forgotten"),
     sqlite_autoincrement=True,
 )
 
 snapshot_table = Table(
     "snapshot",
     metadata,
-    Column("model", String, ForeignKey("model.name", ondelete="CASCADE"), primary_key=True),
+    _of_model(primary_key=True),
     Column("step", Integer, primary_key=True),
-    Column("epoch", Integer, nullable=False),
-    Column("mean_loss", Float, nullable=False),
-    Column("compute_ms", BigInteger, nullable=False),
+    *_columns(Integer, "epoch"),
+    *_columns(Float, "mean_loss"),
+    *_columns(BigInteger, "compute_ms"),
 )
 
 permission_table = Table(
     "permission",
     metadata,
     _position(),
-    _model_name(),
-    Column("id", String, nullable=False),
-    Column("grantee_type", String, nullable=False),
-    Column("email_address", Text, nullable=False),
+    _of_model(nullable=False, index=True),
+    *_columns(String, "id", "grantee_type"),
+    *_columns(Text, "email_address"),
     # Type and case-folded address, for comparison.
     Column("grantee", Text, nullable=False, index=True),
-    Column("role", String, nullable=False),
+    *_columns(String, "role"),
     UniqueConstraint("model", "id"),
     UniqueConstraint("model", "grantee"),
     sqlite_autoincrement=True,
@@ -131,15 +130,15 @@ queue_table = Table(
     "queue",
     metadata,
     _position(),
-    _model_name(unique=True),
-    Column("uid", String, nullable=False, unique=True),
+    _of_model(nullable=False, unique=True),
+    *_unique("uid"),
     # The id of the API key that created it, for quotas: the model may get another owner meanwhile.
     Column("key", String, nullable=False, index=True),
     # Every claim increments it; a write that names an older one is refused.
-    Column("epoch", Integer, nullable=False),
-    Column("lease_until_ms", BigInteger, nullable=False),
-    Column("parent_uid", String, nullable=False),
-    Column("examples", LargeBinary, nullable=False),
+    *_columns(Integer, "epoch"),
+    *_columns(BigInteger, "lease_until_ms"),
+    *_columns(String, "parent_uid"),
+    *_columns(LargeBinary, "examples"),
     sqlite_autoincrement=True,
 )
 
@@ -147,10 +146,9 @@ key_table = Table(
     "key",
     metadata,
     Column("id", String, primary_key=True),
-    Column("email_address", Text, nullable=False),
-    Column("salt", LargeBinary, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("create_ms", BigInteger, nullable=False),
+    *_columns(Text, "email_address"),
+    *_columns(LargeBinary, "salt", "digest"),
+    *_columns(BigInteger, "create_ms"),
     Column("revoke_ms", BigInteger),
 )
 
@@ -159,7 +157,7 @@ group_table = Table(
     "user_group",
     metadata,
     Column("email_address", Text, primary_key=True),
-    Column("create_ms", BigInteger, nullable=False),
+    *_columns(BigInteger, "create_ms"),
 )
 
 member_table = Table(
