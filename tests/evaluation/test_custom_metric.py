@@ -16,7 +16,7 @@ from tests.fakes.target import FakeTarget
 from tuner.errors import InvalidInput, SpecError
 from tuner.evaluation import custom_metric
 from tuner.evaluation.answering import EMPTY_CACHE
-from tuner.evaluation.custom_metric import CustomMetric, NoScoreError, code_of
+from tuner.evaluation.custom_metric import CustomMetric, NoScoreError, code_digest
 from tuner.evaluation.metrics import scorer
 from tuner.evaluation.scorer import Scorer
 from tuner.jobspec.prepared_job import prepare_job
@@ -89,11 +89,11 @@ def test_a_metric_that_is_not_there_is_said_with_its_place(tmp_path, kind, what)
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        ("1.5", "gave 1.5"),
-        ("-0.1", "gave -0.1"),
-        ("float('nan')", "gave nan"),
-        ("'1'", "gave '1'"),
-        ("None", "gave None"),
+        ("1.5", "returned 1.5"),
+        ("-0.1", "returned -0.1"),
+        ("float('nan')", "returned nan"),
+        ("'1'", "returned '1'"),
+        ("None", "returned None"),
         ("1 / 0", "raised ZeroDivisionError"),
     ],
 )
@@ -108,10 +108,10 @@ def test_other_code_has_another_digest(tmp_path):
     digests = []
     for body in ("1", "0", "1"):
         written(tmp_path, f"def grade(a, b): return {body}")
-        digests.append(code_of("grading:grade", tmp_path))
+        digests.append(code_digest("grading:grade", tmp_path))
 
     assert digests[0] == digests[2] != digests[1]
-    assert code_of("operator:eq", tmp_path) == ""
+    assert code_digest("operator:eq", tmp_path) == ""
 
 
 def test_what_a_metric_prints_or_reads_is_its_own_affair(tmp_path, capfd):
@@ -132,31 +132,31 @@ def test_the_code_as_it_is_now_gives_the_score(tmp_path):
 
 @pytest.mark.parametrize(
     ("body", "how"),
-    [("os._exit(3)", "it ended with code 3"), ("os.kill(os.getpid(), 9)", "it ended by SIGKILL")],
+    [("os._exit(3)", "exit code 3"), ("os.kill(os.getpid(), 9)", "SIGKILL")],
 )
 def test_a_metric_that_ends_its_process_is_said(tmp_path, body, how):
     compare = written(tmp_path, f"import os\ndef grade(a, b): {body}")("grading:grade")
 
-    with pytest.raises(NoScoreError, match=f"grading:grade took its process with it: {how}"):
+    with pytest.raises(NoScoreError, match=f"grading:grade ended its process: {how}"):
         compare("a", "b")
 
 
 def test_a_metric_that_never_comes_to_an_end_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(custom_metric, "LONGEST_S", 0.3)
+    monkeypatch.setattr(custom_metric, "MAX_SCORE_S", 0.3)
     code = "def grade(a, b):\n    while a:\n        pass\n    return 1"
     compare = written(tmp_path, code)("grading:grade")
 
-    with pytest.raises(NoScoreError, match=r"grading:grade was not done after 0\.3 s"):
+    with pytest.raises(NoScoreError, match=r"grading:grade did not finish within 0\.3 s"):
         compare("a", "b")
-    monkeypatch.setattr(custom_metric, "LONGEST_S", 60.0)
+    monkeypatch.setattr(custom_metric, "MAX_SCORE_S", 60.0)
     assert compare("", "b") == 1
 
 
 def test_a_module_that_is_never_imported_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(custom_metric, "LONGEST_IMPORT_S", 0.3)
+    monkeypatch.setattr(custom_metric, "MAX_IMPORT_S", 0.3)
     compare = written(tmp_path, "while True: pass")
 
-    with pytest.raises(SpecError, match=r"module grading was not imported after 0\.3 s"):
+    with pytest.raises(SpecError, match=r"import of module grading did not finish within 0\.3 s"):
         compare("grading:grade")("a", "b")
 
 
@@ -177,7 +177,7 @@ def test_a_row_that_a_metric_fails_at_is_named_with_its_file_and_line(spec):
 def test_the_loop_goes_on_beside_a_slow_metric_and_whoever_stops_it_waits_for_nothing(
     spec, monkeypatch
 ):
-    monkeypatch.setattr(custom_metric, "LONGEST_S", 200.0)
+    monkeypatch.setattr(custom_metric, "MAX_SCORE_S", 200.0)
     (spec.parent / "grading.py").write_text(STUCK)
     examiner, rows = examined(spec)
 
@@ -208,7 +208,7 @@ def test_a_score_that_was_closed_begins_no_process(tmp_path):
     with closing(CustomMetric("operator:eq", tmp_path)) as compare:
         pass
 
-    with pytest.raises(SpecError, match="it ended by SIGKILL"):
+    with pytest.raises(SpecError, match="SIGKILL"):
         compare("a", "a")
 
 

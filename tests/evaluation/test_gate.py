@@ -11,7 +11,7 @@ from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import job_of, with_spec
 from tuner.errors import InvalidInput, NotFound, Unavailable
 from tuner.evaluation import gate
-from tuner.evaluation.answering import CONCURRENCY, EMPTY_CACHE, KEPT_AT_ONCE
+from tuner.evaluation.answering import CONCURRENCY, EMPTY_CACHE, SAVE_EVERY_ANSWERS
 from tuner.job import Evaluation, Interval
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.jobspec.schema import GateSpec, MetricSpec
@@ -26,7 +26,7 @@ JOB = job_of(WORK)
 def test_the_answer_may_be_as_long_as_any_right_one(output):
     rows = [Example("", "x"), Example("", output)]
 
-    assert gate.answer_tokens(rows) >= len(output.encode())
+    assert gate.generation_config(rows).max_output_tokens >= len(output.encode())
 
 
 class Slow(FakeTarget):
@@ -169,7 +169,7 @@ def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
     result = evaluated(target, work=MANY, answers=memory)
 
     assert result == evaluated(knowing_many(), work=MANY)
-    lost_at_most = KEPT_AT_ONCE + CONCURRENCY
+    lost_at_most = SAVE_EVERY_ANSWERS + CONCURRENCY
     assert target.calls.count("generate") <= 400 + lives * lost_at_most
     assert memory.written < 20
 
@@ -179,7 +179,7 @@ def test_no_more_answers_wait_to_be_written_than_a_crash_may_lose():
 
     evaluated(knowing_many(), work=MANY, answers=memory)
 
-    assert memory.largest <= KEPT_AT_ONCE
+    assert memory.largest <= SAVE_EVERY_ANSWERS
 
 
 def test_an_error_of_the_service_loses_no_answer_at_all():
@@ -265,7 +265,7 @@ def test_a_metric_of_one_s_own_that_fails_names_the_row(tmp_path):
     work = replace(work, spec=replace(work.spec, path=tmp_path / "job.yaml"))
     work = replace(work, holdout=tuple(row._replace(line=at) for at, row in enumerate(ROWS, 2)))
 
-    with pytest.raises(InvalidInput, match=r"gave 2, not a number from 0 to 1, .* line 3"):
+    with pytest.raises(InvalidInput, match=r"returned 2, not a number from 0 to 1, .* line 3"):
         evaluated(answering(["x"] * 3, ["y"] * 3), work=work)
 
 
@@ -300,17 +300,17 @@ def scored(tuned, base, count=100, interval=None):
         (
             scored(0.6, 0.5, interval=Interval(0.0, 0.2)),
             GateSpec(better_than_base=True, significant=True),
-            ["0.000 to 0.200 with 95 % confidence, it must lie above 0"],
+            ["0.000 to 0.200 with 95 % confidence, it must be above 0"],
         ),
         (
             scored(0.7, 0.5, interval=Interval(0.04, 0.3)),
             GateSpec(better_than_base=True, significant=True, better_by=0.05),
-            ["it must lie above 0.05"],
+            ["it must be above 0.05"],
         ),
         (
             scored(1.0, 0.0, count=1),
             GateSpec(better_than_base=True, significant=True),
-            ["1 held-out row says nothing of chance"],
+            ["1 held-out row is too few"],
         ),
     ],
 )

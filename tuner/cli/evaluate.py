@@ -139,7 +139,7 @@ async def _compared(
     from tuner.jobs.target_pool import Connections
 
     async with Connections() as connections:
-        return await compare.compared(jobs, work, connections.get, answers, tell)
+        return await compare.compare_models(jobs, work, connections.get, answers, tell)
 
 
 def _metric(work: PreparedJob) -> str:
@@ -290,7 +290,7 @@ def _differing(work: PreparedJob, standings: Sequence[ModelScore]) -> list[dict[
             "line": row.line,
             "text_input": row.text_input,
             "expected": row.output,
-            **{standing.job.title: standing.said[at] for standing in standings},
+            **{standing.job.title: standing.answers[at] for standing in standings},
         }
         for at, (row, each) in enumerate(zip(work.holdout, scores, strict=True))
         if len(set(each)) > 1

@@ -1,4 +1,4 @@
-"""Answers of models to many prompts at once; a cached answer is not requested again."""
+"""Request the answers of models to many prompts; a cached answer is not requested again."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from tuner.targets.retry import jittered
 from tuner.types import State
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        Awaitable,
-        Callable,
-        Collection,
-        Coroutine,
-        Iterable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from tuner.targets import Target
     from tuner.types import GenerationConfig, TunedModel
@@ -32,13 +24,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONCURRENCY = 32
-KEPT_AT_ONCE = 64
-KEPT_AFTER_S = 1.0
-LONGEST_WAIT_S = 60.0
+SAVE_EVERY_ANSWERS = 64
+SAVE_EVERY_S = 1.0
+MAX_BACKOFF_S = 60.0
 
 
 class AnswerCache(Protocol):
-    """Stores answers by model and question."""
+    """Stores answers by model and question, see ``question``."""
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
         """Return the known answers of ``model`` to these questions."""
@@ -50,12 +42,12 @@ class AnswerCache(Protocol):
 class EmptyCache:
     """Stores nothing: every question is sent to its model."""
 
-    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 -- as the protocol says
-        """Nothing."""
+    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 -- the protocol has it
+        """Return no answers."""
         return {}
 
     async def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        """Forget them."""
+        """Do nothing."""
 
 
 EMPTY_CACHE = EmptyCache()
@@ -64,79 +56,74 @@ EMPTY_CACHE = EmptyCache()
 class NoCache:
     """Ignores the answers of earlier runs, and stores those of this run."""
 
-    def __init__(self, kept: AnswerCache) -> None:
-        """``kept`` takes the new answers in place of the old ones."""
-        self._kept = kept
-        self._heard: set[tuple[str, str]] = set()
+    def __init__(self, cache: AnswerCache) -> None:
+        self._cache = cache
+        self._new: set[tuple[str, str]] = set()
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
-        """Of these questions those that were answered since."""
-        return self._kept.find(model, [each for each in questions if (model, each) in self._heard])
+        """Return the answers that were saved through this object."""
+        return self._cache.find(model, [each for each in questions if (model, each) in self._new])
 
     async def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        """Write answers down."""
-        await self._kept.keep(model, answers)
-        self._heard |= {(model, question) for question in answers}
+        """Save answers, replacing those of earlier runs."""
+        await self._cache.keep(model, answers)
+        self._new |= {(model, question) for question in answers}
 
 
-async def ask(  # noqa: PLR0913, PLR0917 -- who, what, how, where from, where to
+async def ask(  # noqa: PLR0913, PLR0917 -- a request, its cache and its progress
     target: Target,
     model: str,
     prompts: Sequence[str],
     config: GenerationConfig,
-    answers: AnswerCache,
-    tell: Callable[[int], None],
-    who: str = "",
+    cache: AnswerCache,
+    on_answers: Callable[[int], None],
+    model_identity: str = "",
 ) -> list[str]:
-    """What ``model`` answers to each of ``prompts``, "" where it gives no text.
+    """Return the answer of ``model`` to each prompt, "" if it generates no text.
 
-    What was answered before is taken from ``answers``; new answers are kept there, ``KEPT_AT_ONCE``
-    or those of ``KEPT_AFTER_S`` seconds at a time, so that a crash loses no more. All that ask one
-    target share ``CONCURRENCY`` calls, and two that ask one model wait for each other's answers.
-    ``tell`` is called with the number of prompts that were just answered; ``who`` is the model's
-    identity where it is known.
+    New answers are saved in ``cache`` every ``SAVE_EVERY_ANSWERS`` answers or ``SAVE_EVERY_S``
+    seconds, so a crash loses few. All calls to one target share ``CONCURRENCY`` requests; calls for
+    one model run one after another, so that the second finds the answers of the first.
+
+    Args:
+        target: Where the model is.
+        model: Its name.
+        prompts: May repeat; each different one is requested once.
+        config: The same for all prompts.
+        cache: Searched first.
+        on_answers: Called with the number of prompts just answered.
+        model_identity: As ``identity`` returns it, if the caller has it already.
 
     Raises:
-        TunerError: As the target's; a spent quota is waited for instead, however long it takes.
+        TunerError: From the target; an exhausted quota is waited for, without limit.
     """
-    who = who or await identity(target, model)
+    model_identity = model_identity or await identity(target, model)
     keys = [question(prompt, config) for prompt in prompts]
     times = Counter(keys)
-    shared = _shared(target.address)
-    async with shared.turns[who]:
-        found = answers.find(who, set(keys))
-        _told(tell, sum(key in found for key in keys))
-        left = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}
+    limits = _LIMITS.setdefault(asyncio.get_running_loop(), defaultdict(_Limits))[target.address]
+    async with limits.model_locks[model_identity]:
+        answers = cache.find(model_identity, times)
+        if answers:
+            on_answers(sum(times[key] for key in answers))
+        missing = {
+            key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in answers
+        }
+        queue, saver = iter(missing.items()), _Saver(cache, model_identity)
 
-        async def answer(key: str) -> str:
-            async with shared.permits:
-                return await _patiently(target, model, left[key], config)
+        async def work() -> None:
+            for key, prompt in queue:
+                async with limits.requests:
+                    answers[key] = await _generate(target, model, prompt, config)
+                await saver.add(key, answers[key])
+                on_answers(times[key])
 
-        notebook = _Notebook(answers, who, found)
-        await _fill(notebook, left, answer, lambda key: tell(times[key]))
-    return [found[key] for key in keys]
-
-
-async def _fill(
-    notebook: _Notebook,
-    keys: Collection[str],
-    answer: Callable[[str], Awaitable[str]],
-    told: Callable[[str], None],
-) -> None:
-    """Write down the answer to each, and what is in already when one of them fails."""
-    queue = iter(keys)
-
-    async def work() -> None:
-        for key in queue:
-            await notebook.write(key, await answer(key))
-            told(key)
-
-    try:
-        await run_all(work() for _ in range(min(CONCURRENCY, len(keys))))
-    except (Exception, asyncio.CancelledError):
-        await notebook.keep()
-        raise
-    await notebook.keep()
+        try:
+            await run_all(work() for _ in range(min(CONCURRENCY, len(missing))))
+        except (Exception, asyncio.CancelledError):
+            await saver.save()
+            raise
+        await saver.save()
+    return [answers[key] for key in keys]
 
 
 def question(prompt: str, config: GenerationConfig) -> str:
@@ -146,17 +133,18 @@ def question(prompt: str, config: GenerationConfig) -> str:
 
 
 async def identity(target: Target, model: str) -> str:
-    """A name for what answers: a model deleted and tuned again under its id is another one.
+    """Return a name that differs for a model that was deleted and tuned again under the same ID.
 
     Raises:
-        NotFinished, TuningFailed: It cannot answer, not yet or never.
-        TunerError: As the target's.
+        NotFinished: It is still tuning.
+        TuningFailed: It cannot answer.
+        TunerError: From the target.
     """
     if not names.is_tuned_model(model):
         return model
     found = await target.tuned_model(model)
     if found.state is State.CREATING:
-        raise NotFinished(f"{model} is still tuning", "`tuner status` says how far it is")
+        raise NotFinished(f"{model} is still tuning", "`tuner status` shows its progress")
     if found.state is State.FAILED:
         raise TuningFailed(f"the tuning of {model} failed", "`tuner retry` tunes it again")
     return identity_of(found)
@@ -167,67 +155,58 @@ def identity_of(model: TunedModel) -> str:
     return f"{model.name}@{model.create_time}"
 
 
-class _Notebook:
-    """Collects new answers and writes them to the cache in groups."""
-
-    def __init__(self, answers: AnswerCache, who: str, found: dict[str, str]) -> None:
-        self._answers, self._who, self._found = answers, who, found
-        self._new: dict[str, str] = {}
-        self._since = time.monotonic()
-
-    async def write(self, key: str, answer: str) -> None:
-        self._found[key] = self._new[key] = answer
-        if len(self._new) >= KEPT_AT_ONCE or time.monotonic() - self._since >= KEPT_AFTER_S:
-            await self.keep()
-
-    async def keep(self) -> None:
-        new, self._new, self._since = self._new, {}, time.monotonic()
-        if new:
-            await self._answers.keep(self._who, new)
-
-
-class _Shared:
-    """The limits that all callers of one target share."""
-
-    def __init__(self) -> None:
-        self.permits = asyncio.Semaphore(CONCURRENCY)
-        self.turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-
-_LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, _Shared]] = (
-    WeakKeyDictionary()
-)
-
-
-def _shared(address: str) -> _Shared:
-    loop = asyncio.get_running_loop()
-    return _LOOPS.setdefault(loop, defaultdict(_Shared))[address]
-
-
-async def _patiently(target: Target, model: str, prompt: str, config: GenerationConfig) -> str:
-    """Generate an answer, and wait while the quota is exhausted."""
-    wait_s = 1.0
-    while True:
-        try:
-            return (await target.generate(model, prompt, config)).text
-        except Unavailable as error:
-            if not error.is_quota:
-                raise
-            told_s, doubled_s = error.retry_after_s, jittered(wait_s)
-        await asyncio.sleep(doubled_s if told_s is None else told_s)
-        wait_s = min(wait_s * 2, LONGEST_WAIT_S)
-
-
-def _told(tell: Callable[[int], None], count: int) -> None:
-    if count:
-        tell(count)
-
-
 async def run_all(coroutines: Iterable[Coroutine[None, None, T]]) -> list[T]:
-    """Return the results of all; the first error cancels the others and is raised as it is."""
+    """Return the results of all; the first error cancels the others and is raised unwrapped."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+class _Saver:
+    """Collects new answers and saves them in groups."""
+
+    def __init__(self, cache: AnswerCache, model: str) -> None:
+        self._cache, self._model = cache, model
+        self._new: dict[str, str] = {}
+        self._saved_at = time.monotonic()
+
+    async def add(self, key: str, answer: str) -> None:
+        self._new[key] = answer
+        age_s = time.monotonic() - self._saved_at
+        if len(self._new) >= SAVE_EVERY_ANSWERS or age_s >= SAVE_EVERY_S:
+            await self.save()
+
+    async def save(self) -> None:
+        new, self._new, self._saved_at = self._new, {}, time.monotonic()
+        if new:
+            await self._cache.keep(self._model, new)
+
+
+class _Limits:
+    """What all calls to one target share."""
+
+    def __init__(self) -> None:
+        self.requests = asyncio.Semaphore(CONCURRENCY)
+        self.model_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+
+_LIMITS: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, _Limits]] = (
+    WeakKeyDictionary()
+)
+
+
+async def _generate(target: Target, model: str, prompt: str, config: GenerationConfig) -> str:
+    """Generate an answer; wait while the quota is exhausted."""
+    backoff_s = 1.0
+    while True:
+        try:
+            return (await target.generate(model, prompt, config)).text
+        except Unavailable as error:
+            if not error.is_quota:
+                raise
+            wait_s = error.retry_after_s
+        await asyncio.sleep(jittered(backoff_s) if wait_s is None else wait_s)
+        backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)

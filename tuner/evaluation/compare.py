@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner import names
@@ -29,14 +28,14 @@ class ModelScore(NamedTuple):
 
     Attributes:
         job: Names the model and its target.
-        said: Its answers, one a row.
-        scores: How good each is, from 0 to 1, by the metric of the rows' spec.
-        difference: Of the mean score, to the first model's; 0 for that one.
-        interval: Of the difference; None for the first model, and for less than two rows.
+        answers: One per row.
+        scores: One per row, from 0 to 1, by the metric of the rows' spec.
+        difference: Mean score minus that of the first model.
+        interval: 95 % interval of the difference; None for the first model and for a single row.
     """
 
     job: Job
-    said: Sequence[str]
+    answers: Sequence[str]
     scores: Sequence[float]
     difference: float = 0.0
     interval: Interval | None = None
@@ -47,68 +46,49 @@ class ModelScore(NamedTuple):
         return sum(self.scores) / len(self.scores)
 
 
-async def compared(
+async def compare_models(
     jobs: Sequence[Job],
     work: PreparedJob,
-    open_: OpenTarget,
-    answers: Callable[[str], AnswerCache],
-    tell: EventHandler,
+    open_target: OpenTarget,
+    cache_of: Callable[[str], AnswerCache],
+    emit: EventHandler,
 ) -> list[ModelScore]:
     """Send the held-out rows of ``work`` to each job's model, and score the answers by its metric.
 
-    Args:
-        jobs: Whose models to ask; base models are told the task as the spec's own base is.
-        work: Where rows, metric and instructions come from.
-        open_: Opens a target.
-        answers: What the models of a target (``Job.where``) answered so far.
-        tell: Hears of every answer.
-
-    Returns:
-        One score per job, in the order of ``jobs``.
+    Base models get the prompts that the spec's own base model gets. ``cache_of`` returns the answers of
+    a target (``Job.where``). The scores are in the order of ``jobs``.
 
     Raises:
         TunerError: As ``answering.ask`` and ``Scorer``.
     """
+
+    async def answers_of(job: Job) -> list[str]:
+        is_tuned = names.is_tuned_model(job.tuned_model)
+        prompts = [row.text_input for row in work.holdout] if is_tuned else gate.base_prompts(work)
+        count = gate.answer_counter(job, len(prompts), emit)
+        config, cache = gate.generation_config(work.holdout), cache_of(job.where)
+        target = await open_target(job.target)
+        return await answering.ask(target, job.tuned_model, prompts, config, cache, count)
+
     first = jobs[0]
-    target = await open_(first.target)
-    scorer = Scorer(gate.metric_of(work), work, target, answers(first.where))
-    said = await answering.run_all(_answered(job, work, open_, answers, tell) for job in jobs)
+    scorer = Scorer(
+        gate.metric_of(work), work, await open_target(first.target), cache_of(first.where)
+    )
+    answers = await answering.run_all(answers_of(job) for job in jobs)
     scores = await scorer.scores(
         work.holdout,
-        said,
-        lambda done, total: tell(Event(EventKind.JUDGING, first, done=done, total=total)),
+        answers,
+        lambda done, total: emit(Event(EventKind.JUDGING, first, done=done, total=total)),
     )
-    standings = map(ModelScore, jobs, said, scores)
-    against = partial(_against, scores[0], gate.digest(work))
-    return await asyncio.to_thread(lambda: [against(each) for each in standings])
+    found = list(map(ModelScore, jobs, answers, scores))
+    seed = gate.digest(work)
+    return found[:1] + await asyncio.to_thread(
+        lambda: [_compared_with(scores[0], each, seed) for each in found[1:]]
+    )
 
 
-async def _answered(
-    job: Job,
-    work: PreparedJob,
-    open_: OpenTarget,
-    answers: Callable[[str], AnswerCache],
-    tell: EventHandler,
-) -> list[str]:
-    is_tuned = names.is_tuned_model(job.tuned_model)
-    prompts = [row.text_input for row in work.holdout] if is_tuned else gate.base_prompts(work)
-    done = 0
-
-    def count(answered: int) -> None:
-        nonlocal done
-        done += answered
-        tell(Event(EventKind.EVALUATING, job, done=done, total=len(prompts)))
-
-    config = gate.settings(work.holdout)
-    target, kept = await open_(job.target), answers(job.where)
-    return await answering.ask(target, job.tuned_model, prompts, config, kept, count)
-
-
-def _against(first: Sequence[float], seed: str, standing: ModelScore) -> ModelScore:
-    if standing.scores is first:
-        return standing
-    differences = [score - its for score, its in zip(standing.scores, first, strict=True)]
-    return standing._replace(
-        difference=sum(differences) / len(differences),
-        interval=gate.interval(differences, seed),
+def _compared_with(baseline: Sequence[float], model: ModelScore, seed: str) -> ModelScore:
+    differences = [score - base for score, base in zip(model.scores, baseline, strict=True)]
+    return model._replace(
+        difference=sum(differences) / len(differences), interval=gate.interval(differences, seed)
     )

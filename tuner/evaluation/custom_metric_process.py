@@ -1,6 +1,6 @@
-"""The process in which a metric of the user's own runs: a line with two texts in, a line with its score out.
+"""The subprocess that runs a custom metric: a line with two texts in, a line with a score out.
 
-It is run by its path and imports nothing of tuner; ``custom_metric`` is at the other end.
+``custom_metric`` starts it by its path; it imports nothing of tuner.
 """
 
 from __future__ import annotations
@@ -18,88 +18,90 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_Reply = dict[str, Any]
+    Reply = dict[str, Any]
+
+MAX_TEXT = 300
 
 
 def main(name: str, attribute: str, file: str, folder: str) -> None:
-    """Import the module, answer the first line with what is wrong with it, and the others with scores."""
-    lines, out = _kept_apart()
+    """Import the module, then answer ``null`` with import errors and two texts with their score."""
+    requests, replies = _redirect_streams()
     sys.path.insert(0, folder)
-    found, reply = _found(name, attribute, file)
+    function, error = _load_function(name, attribute, file)
     while True:
-        question = json.loads(lines.get())
-        answer = reply if question is None or found is None else _scored(found, question, file)
-        out.write(f"{json.dumps(answer)}\n")
-        out.flush()
+        texts = json.loads(requests.get())
+        reply = error if texts is None or function is None else _score(function, texts, file)
+        replies.write(f"{json.dumps(reply)}\n")
+        replies.flush()
 
 
-def _kept_apart() -> tuple[SimpleQueue[str], TextIO]:
-    """The lines that come in, and where answers go: what the metric reads or prints is none of them."""
-    lines: SimpleQueue[str] = SimpleQueue()
-    into, out = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+def _redirect_streams() -> tuple[SimpleQueue[str], TextIO]:
+    """Return the requests and the stream for replies; the metric reads nothing and prints to stderr."""
+    requests: SimpleQueue[str] = SimpleQueue()
+    stdin, stdout = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
 
     def read() -> None:
-        for line in into:
-            lines.put(line)
-        os._exit(0)  # whoever asked is gone, and the metric may be at it for ever
+        for line in stdin:
+            requests.put(line)
+        os._exit(0)  # the parent has ended, and the metric may never return
 
     threading.Thread(target=read, daemon=True).start()
-    return lines, out
+    return requests, stdout
 
 
-def _found(name: str, attribute: str, file: str) -> tuple[Callable[..., object] | None, _Reply]:
+def _load_function(
+    name: str, attribute: str, file: str
+) -> tuple[Callable[..., object] | None, Reply]:
     try:
-        found: Any = _loaded(name, file) if file else importlib.import_module(name)
+        found: Any = _load_file(name, file) if file else importlib.import_module(name)
     except ImportError as error:
-        return None, {"wrong": f"module {name} cannot be imported: {error}", "where": False}
-    except BaseException as error:  # noqa: BLE001 -- even SystemExit: its last words are ours to pass on
-        what = f"module {name} fails when it is imported: {_said(error)}"
-        return None, {"wrong": what, "where": True}
+        return None, {"error": f"module {name} cannot be imported: {error}"}
+    except BaseException as error:  # noqa: BLE001 -- also SystemExit: the user sees its message
+        what = f"module {name} fails when it is imported: {_describe(error)}"
+        return None, {"error": what, "has_traceback": True}
     for part in attribute.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        return None, {"wrong": f"module {name} has no function {attribute}", "where": False}
+        return None, {"error": f"module {name} has no function {attribute}"}
     return found, {}
 
 
-def _loaded(name: str, file: str) -> object:
-    """By its file: what is installed may have the same name."""
+def _load_file(name: str, file: str) -> object:
+    """Import by path: an installed module may have the same name."""
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no module")
+        raise ImportError(f"{file} is not a module")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(name, module)
     spec.loader.exec_module(module)
     return module
 
 
-def _scored(found: Callable[..., object], texts: list[str], file: str) -> _Reply:
+def _score(function: Callable[..., object], texts: list[str], file: str) -> Reply:
     try:
-        given = found(*texts)
-        if not isinstance(given, SupportsFloat) or not 0 <= float(given) <= 1:
-            return {"wrong": f"gave {_short(repr(given))}, not a number from 0 to 1"}
-        return {"score": float(given)}
+        score = function(*texts)
+        if not isinstance(score, SupportsFloat) or not 0 <= float(score) <= 1:
+            return {"error": f"returned {_shorten(repr(score))}, not a number from 0 to 1"}
+        return {"score": float(score)}
     except BaseException as error:  # noqa: BLE001 -- as above
-        return {"wrong": f"raised {_said(error)}{_where(error, file)}"}
+        frames = [
+            each for each in traceback.extract_tb(error.__traceback__) if each.filename == file
+        ]
+        where = f" in {file}:{frames[-1].lineno}" if frames else ""
+        return {"error": f"raised {_describe(error)}{where}"}
 
 
-def _said(error: BaseException) -> str:
-    return _short(f"{type(error).__name__}: {error}".removesuffix(": "))
+def _describe(error: BaseException) -> str:
+    return _shorten(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def _where(error: BaseException, file: str) -> str:
-    """The last place in the metric's own file that the error came through."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
-    return f" in {file}:{frames[-1].lineno}" if frames else ""
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 300 else f"{text[:299]}…"  # noqa: PLR2004 -- characters, some three lines
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    sys.path[:] = given.pop("path")
-    main(**given)
+    arguments = json.loads(sys.argv[1])
+    sys.path[:] = arguments.pop("path")
+    main(**arguments)

@@ -1,10 +1,10 @@
-"""AnswerCache judged by a model: one at a time, by a rubric, not knowing who answered."""
+"""A model as judge: it grades one answer at a time by a rubric, without knowing which model answered."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.errors import TunerError
@@ -12,16 +12,17 @@ from tuner.evaluation import answering
 from tuner.types import GenerationConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tuner.evaluation.answering import AnswerCache
     from tuner.jobspec.schema import MetricSpec
     from tuner.targets import Target
 
-LOWEST, HIGHEST = 1, 5
+MIN_SCORE, MAX_SCORE = 1, 5
 CONFIG = GenerationConfig(temperature=0.0, max_output_tokens=16)
-_PLAINLY = "Answer with SCORE: and a digit only."
-_FRAME = """\
+_REMINDER = "Answer with SCORE: and a digit only."
+# part of the cache's keys: with another text every judgement is requested again
+_TEMPLATE = """\
 You judge one answer to one input, by this rubric:
 
 {rubric}
@@ -43,7 +44,7 @@ the best."""
 
 
 class Case(NamedTuple):
-    """One answer to be judged; ``line`` is its row's, for people."""
+    """One answer to judge; ``line`` is that of its row, for error messages."""
 
     prompt: str
     expected: str
@@ -51,111 +52,82 @@ class Case(NamedTuple):
     line: int = 0
 
 
-async def judged(
+async def judge_answers(
     target: Target,
     spec: MetricSpec,
     cases: Sequence[Case],
-    answers: AnswerCache,
-    tell: Callable[[int], None] = lambda _: None,
+    cache: AnswerCache,
+    on_answers: Callable[[int], None] = lambda _: None,
 ) -> list[float]:
-    """How good each answer is by ``spec.rubric``, from 0 to 1, as ``spec.model`` sees it.
+    """Return the score of each answer by ``spec.rubric``, from 0 to 1, as ``spec.model`` grades it.
 
-    The judge is asked greedily, about each different case once, in an order that tells nothing of
-    who answered; one that gives no score is asked once more, more plainly. ``tell`` hears how many
-    judgements came in.
+    The judge generates greedily and sees each different case once, in an order independent of which
+    model answered. If its reply has no score, it is requested once more with a reminder.
+    ``on_answers`` is called with the number of new judgements.
 
     Raises:
-        TunerError: A judgement cannot be read, or as ``answering.ask``.
+        TunerError: A reply has no score, or as ``answering.ask``.
     """
-    different = {case._replace(line=0): case.line for case in cases}
-    prompts = {case: question(spec.rubric, case) for case in different}
-    async with _bench(target, spec, answers) as (bench, kept):
-        said = await _asked(bench, spec.model, prompts, kept, tell)
-        unread = {
-            case: f"{prompts[case]}\n\n{_PLAINLY}"
-            for case, reply in said.items()
-            if score(reply) is None
-        }
-        said |= await _asked(bench, spec.model, unread, kept, lambda _: None)
-    scores = {case: score(reply) for case, reply in said.items()}
-    for case, given in scores.items():
-        if given is None:
-            raise _no_score(spec.model, different[case], said[case])
+    lines = {case._replace(line=0): case.line for case in cases}
+    prompts = {case: prompt_for(spec.rubric, case) for case in lines}
+    async with AsyncExitStack() as stack:
+        if spec.target:
+            from tuner.targets import open_target
+
+            target = await stack.enter_async_context(open_target(spec.target))
+        identity = await answering.identity(target, spec.model)
+        if spec.target:  # two targets may have models of the same name
+            identity = f"{target.address}/{identity}"
+
+        async def request(
+            prompts: Mapping[Case, str], on_answers: Callable[[int], None]
+        ) -> dict[Case, str]:
+            order = sorted(
+                prompts, key=lambda case: hashlib.sha256(prompts[case].encode()).digest()
+            )
+            texts = [prompts[case] for case in order]
+            replies = await answering.ask(
+                target, spec.model, texts, CONFIG, cache, on_answers, identity
+            )
+            return dict(zip(order, replies, strict=True))
+
+        replies = await request(prompts, on_answers)
+        unclear = [case for case, reply in replies.items() if parse_score(reply) is None]
+        if unclear:
+            reminders = {case: f"{prompts[case]}\n\n{_REMINDER}" for case in unclear}
+            replies |= await request(reminders, lambda _: None)
+    scores = {case: parse_score(reply) for case, reply in replies.items()}
+    for case, score in scores.items():
+        if score is None:
+            row = f"line {lines[case]}" if lines[case] else "a held-out row"
+            raise TunerError(
+                f"the judge {spec.model} gave no score for {row}, but {replies[case][:40]!r}",
+                "use another judge, or describe in the rubric what 1 and 5 mean",
+            )
     return [scores[case._replace(line=0)] or 0.0 for case in cases]
 
 
-def question(rubric: str, case: Case) -> str:
-    """What the judge is asked about one case."""
-    mark = _fence([rubric, *case[:3]])
-    texts = {name: f"{mark}\n{getattr(case, name)}\n{mark}" for name in Case._fields[:3]}
-    return _FRAME.format(rubric=rubric, **texts)
+def prompt_for(rubric: str, case: Case) -> str:
+    """Return the prompt that asks the judge about one case."""
+    fence = _fence([rubric, *case[:3]])
+    texts = {name: f"{fence}\n{getattr(case, name)}\n{fence}" for name in Case._fields[:3]}
+    return _TEMPLATE.format(rubric=rubric, **texts)
 
 
-def score(reply: str) -> float | None:
-    """The share that a reply gives, from 0 to 1; None when it gives none, or two that differ."""
+def parse_score(reply: str) -> float | None:
+    """Return the score in a reply, scaled to 0 to 1; None without one, or with two that differ."""
     found = set(re.findall(r"SCORE\W{0,5}(\d+(?:\.\d+)?)", reply, re.IGNORECASE))
     if not found and re.fullmatch(r"\W*\d+\W*", reply):
         found = set(re.findall(r"\d+", reply))
     if len(found) != 1:
         return None
     number = float(found.pop())
-    if not number.is_integer() or not LOWEST <= number <= HIGHEST:
+    if not number.is_integer() or not MIN_SCORE <= number <= MAX_SCORE:
         return None
-    return (number - LOWEST) / (HIGHEST - LOWEST)
+    return (number - MIN_SCORE) / (MAX_SCORE - MIN_SCORE)
 
 
 def _fence(texts: Iterable[str]) -> str:
-    """Longer than any run of backticks in the texts, so that none of them can end it."""
+    """Return more backticks than any run in the texts, so that no text can close the fence."""
     runs = (len(run) for text in texts for run in re.findall("`+", text))
     return "`" * max(3, 1 + max(runs, default=0))
-
-
-async def _asked(
-    target: Target,
-    model: str,
-    prompts: Mapping[Case, str],
-    answers: AnswerCache,
-    tell: Callable[[int], None],
-) -> dict[Case, str]:
-    order = sorted(prompts, key=lambda case: hashlib.sha256(prompts[case].encode()).digest())
-    if not order:
-        return {}
-    said = await answering.ask(
-        target, model, [prompts[case] for case in order], CONFIG, answers, tell
-    )
-    return dict(zip(order, said, strict=True))
-
-
-@asynccontextmanager
-async def _bench(
-    target: Target, spec: MetricSpec, answers: AnswerCache
-) -> AsyncIterator[tuple[Target, AnswerCache]]:
-    """Open the judge's target: the job's, or the one that the metric names."""
-    if spec.target is None:
-        yield target, answers
-        return
-    from tuner.targets import open_target
-
-    async with open_target(spec.target) as its_own:
-        yield its_own, _Elsewhere(answers, its_own.address)
-
-
-class _Elsewhere:
-    """The same cache with keys of another target: two models may have one name."""
-
-    def __init__(self, answers: AnswerCache, where: str) -> None:
-        self._answers, self._where = answers, where
-
-    def find(self, model: str, questions: Iterable[str]) -> dict[str, str]:
-        return self._answers.find(f"{self._where}/{model}", questions)
-
-    async def keep(self, model: str, answers: Mapping[str, str]) -> None:
-        await self._answers.keep(f"{self._where}/{model}", answers)
-
-
-def _no_score(model: str, line: int, reply: str) -> TunerError:
-    row = f"line {line}" if line else "a held-out row"
-    return TunerError(
-        f"the judge {model} gave no score for {row}, but {reply[:40]!r}",
-        "run it again with another judge, or a rubric that says what 1 and 5 mean",
-    )
