@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.one_target import OneTarget
 from tuner.__main__ import run
-from tuner.jobs import lockfile
+from tuner.jobs import lockfile, verify
 from tuner.types import Grant, Hyperparameters, Role, State
 
 pytestmark = pytest.mark.slow  # whole runs, one a test
@@ -109,6 +109,12 @@ def test_what_changed_on_the_disk_is_named(locked, capsys, change, facts, offlin
     assert run(["verify", str(spec), "--json", *offline]) == 1
 
     assert set(facts) <= set(different(capsys)) <= {*facts, "held-out rows"}
+
+
+def test_the_name_of_a_data_file_is_shown_unchanged(tmp_path):
+    locked = {"path": "my_rows.csv", "sha256": "0" * 64, "bytes": 3}
+
+    assert verify._of_file(locked, tmp_path / "my_rows.csv").what == "my_rows.csv sha256"
 
 
 def test_how_much_a_file_has_grown_is_said(locked, capsys):

@@ -176,7 +176,7 @@ def on_disk(found: Found, now: PreparedJob | InvalidInput) -> list[Row]:
 
 
 def _of_file(locked: Entry, path: Path) -> Row:
-    row = _row(f"{locked['path']} sha256", locked["sha256"], sha256(path), _short)
+    row = _row("", locked["sha256"], sha256(path), _short)._replace(what=f"{locked['path']} sha256")
     if row.same is False and path.is_file():
         more = path.stat().st_size - locked["bytes"]
         return row._replace(now=f"{row.now} ({abs(more)} bytes {'more' if more >= 0 else 'less'})")
