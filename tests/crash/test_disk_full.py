@@ -40,7 +40,7 @@ def test_a_service_without_room_refuses_loses_nothing_and_goes_on_when_there_is_
             with pytest.raises(ServiceUnavailable, match=r"service\.db: .*(full|I/O)"):
                 await create(clients, "n", retry=None)
             line = next(line for line in service.process.stderr if "waits for disk space" in line)
-            assert "no room left on the disk" in json.loads(line)["reason"]
+            assert "no space left on the disk" in json.loads(line)["reason"]
             await watcher.look(clients)
             assert not watcher.is_done
             make_room(service.process.pid)

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer, pre_tokenizers
 
 from tuner.engine import EngineError
-from tuner.engine.durable import silent
+from tuner.engine.base_models import silent
 from tuner.engine.gguf_models import convert
 
 WIDTH, INNER, HEADS, KEY_HEADS = 64, 96, 4, 2

@@ -16,15 +16,24 @@ import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.engine import KNOWN_BASE_MODELS, EngineError
-from tuner.engine.durable import Progress, make_folder, silent
+from tuner.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tuner.engine import BaseModel
+
+
+Progress: TypeAlias = "Callable[[str, int, int], None]"
+"""Called with an activity, how much is done, and the total; 0 of 0 if unknown."""
+
+
+def silent(what: str, done: int, total: int, /) -> None:
+    """Ignore progress."""
+
 
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 RAW_PROGRESS_SINCE = (24, 1)  # the pip that has --progress-bar=raw
@@ -94,7 +103,7 @@ def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> 
     Args:
         model: Its ``source`` says where it comes from.
         models_folder: Where downloaded and converted models are kept.
-        progress: Called with an activity, how much is done, and the total (0 of 0: unknown).
+        progress: Called while the model is downloaded and converted.
 
     Raises:
         EngineError: The model cannot be obtained; the text gives the reason and a fix.

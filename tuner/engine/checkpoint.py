@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from tuner.engine import durable, train
+from tuner.engine import train
 from tuner.engine.lora import Adapter
 from tuner.engine.train import Moments
+from tuner.files import write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def save_checkpoint(folder: Path, progress: Progress) -> None:
         for name, tensor in members.items()
     }
     about = {"step": progress.step, "config": progress.adapter.config}
-    durable.write(folder / CHECKPOINT_FILE, save(tensors, {"about": json.dumps(about)}))
+    write_atomic(folder / CHECKPOINT_FILE, save(tensors, {"about": json.dumps(about)}))
 
 
 def load_checkpoint(folder: Path) -> Progress | None:

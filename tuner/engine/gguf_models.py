@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tuner.engine.durable import Progress
+    from tuner.engine.base_models import Progress
 
 CONTROL_TOKEN = 3
 LAYER_PARTS = {

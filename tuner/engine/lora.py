@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from tuner.engine import EngineError
-from tuner.engine.durable import make_folder
+from tuner.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

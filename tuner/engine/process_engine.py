@@ -18,7 +18,6 @@ from tuner.engine import (
     Step,
     WorkerDied,
     child_process,
-    durable,
     task_folder,
 )
 
@@ -69,7 +68,7 @@ class ProcessEngine:
                 f"{task.base_model} cannot be tuned here; use one of: {', '.join(able)}",
                 is_request=True,
             )
-        with durable.needs_room(folder):
+        with task_folder.needs_space(folder):
             task_folder.write_task(folder, task, model, self.models_folder)
         if self.adapter(folder).exists():
             for step in task_folder.steps(folder):

@@ -11,14 +11,16 @@ worker.log               standard error of the worker
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.engine import EngineError, Step, TuningTask, child_process, durable
+from tuner.engine import EngineError, NoRoom, Step, TuningTask, child_process
+from tuner.files import write_atomic
 from tuner.types import Example
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ EXAMPLES = "examples.jsonl"
 STEPS = "steps.jsonl"
 LOG = "worker.log"
 ADAPTER = "adapter"
+LOCK = "lock"
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOCATION_KEYS = ("base_model", "models_folder")  # where files are does not determine the weights
 
 
@@ -56,8 +60,8 @@ def write_task(folder: Path, task: TuningTask, model: BaseModel, models_folder: 
     }
     if (folder / TASK).exists() and _identity(_json(folder / TASK)) != _identity(about):
         raise EngineError(f"{folder} holds another tuning task; give each task its own folder")
-    durable.write(folder / EXAMPLES, examples)
-    durable.write(folder / TASK, json.dumps(about, indent=2).encode())
+    write_atomic(folder / EXAMPLES, examples)
+    write_atomic(folder / TASK, json.dumps(about, indent=2).encode())
 
 
 def read_task(folder: Path) -> tuple[TuningTask, BaseModel, Path]:
@@ -82,7 +86,7 @@ def machine(folder: Path, threads: int, dtype: str) -> tuple[int, str]:
     """Return the thread count and dtype of the task's first start; record these if it is the first."""
     file = folder / "machine.json"
     if not file.exists():
-        durable.write(file, json.dumps({"threads": threads, "dtype": dtype}).encode())
+        write_atomic(file, json.dumps({"threads": threads, "dtype": dtype}).encode())
     about = _json(file)
     return about["threads"], about["dtype"]
 
@@ -99,19 +103,19 @@ def steps(folder: Path) -> Iterator[Step]:
 def append_steps(folder: Path, done: Sequence[Step]) -> IO[bytes]:
     """Open the file of steps after ``done``; later steps, whose work was lost, are removed."""
     lines = b"".join(child_process.encode(asdict(step)) for step in done)
-    durable.write(folder / STEPS, lines)
+    write_atomic(folder / STEPS, lines)
     return (folder / STEPS).open("ab")
 
 
-def try_lock(folder: Path) -> IO[str] | None:
-    """Lock the folder until the returned file is closed or the process dies; None if it is locked."""
-    file = (folder / "lock").open("a")
+@contextmanager
+def needs_space(folder: Path) -> Iterator[None]:
+    """Raise NoRoom if the disk becomes full inside the block."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise NoRoom(f"there is no space left on the disk of {folder}") from error
+        raise
 
 
 def _json(path: Path) -> dict[str, Any]:

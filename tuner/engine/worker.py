@@ -25,7 +25,6 @@ from tuner.engine import (
     batches,
     checkpoint,
     child_process,
-    durable,
     lora,
     models,
     task_folder,
@@ -33,6 +32,7 @@ from tuner.engine import (
 from tuner.engine.base_models import pull
 from tuner.engine.chat import open_chat
 from tuner.engine.train import TrainingPlan, train
+from tuner.files import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def tune(folder: Path, config: WorkerConfig) -> None:
 def _acquire_lock(folder: Path, stop: threading.Event, stack: contextlib.ExitStack) -> bool:
     """Wait until no other worker uses the folder; return False if stopped before."""
     while not stop.is_set():
-        if lock := task_folder.try_lock(folder):
+        if lock := try_lock(folder / task_folder.LOCK):
             stack.enter_context(lock)
             return True
         stop.wait(LOCK_RETRY_S)
@@ -147,7 +147,7 @@ def main() -> None:
             replies.send(**message)
 
     try:
-        with durable.needs_room(folder):
+        with task_folder.needs_space(folder):
             tune(folder, WorkerConfig(report, stop, checkpoint_s))
     except NoRoom as error:
         report(error=str(error), is_full=True)
