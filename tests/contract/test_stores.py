@@ -71,7 +71,7 @@ def at_once(stores, work):
         return list(pool.map(one, stores, count()))
 
 
-def test_of_many_who_make_the_same_model_one_does(tmp_path, url, store):
+def test_one_of_many_concurrent_creations_succeeds(tmp_path, url, store):
     def create(each, number):
         add(each, model(uid=f"u{number}"), f"tunedModels/m/operations/u{number}")
 
@@ -82,14 +82,14 @@ def test_of_many_who_make_the_same_model_one_does(tmp_path, url, store):
     assert store.run(queue.count) == 1
 
 
-def test_of_many_who_claim_a_task_one_gets_it(tmp_path, url, store):
+def test_one_of_many_workers_gets_a_task(tmp_path, url, store):
     add(store)
     with others(tmp_path, url) as stores:
         answers = at_once(stores, lambda each, _: each.run(queue.claim, 10, LEASE_MS))
     assert sum(each is not None for each in answers) == 1
 
 
-def test_many_tasks_are_claimed_once_each_by_whoever_comes(tmp_path, url, store):
+def test_many_workers_claim_each_task_once(tmp_path, url, store):
     for number in range(TOGETHER):
         add(store, model(f"tunedModels/m{number}", f"u{number}"), f"o{number}")
     with others(tmp_path, url) as stores:
@@ -97,7 +97,7 @@ def test_many_tasks_are_claimed_once_each_by_whoever_comes(tmp_path, url, store)
     assert {each.model.uid for each in answers} == {f"u{n}" for n in range(TOGETHER)}
 
 
-def test_of_many_transfers_by_one_owner_one_happens(tmp_path, url, store):
+def test_one_of_many_concurrent_transfers_succeeds(tmp_path, url, store):
     add(store)
 
     def transfer(each, number):
@@ -111,7 +111,7 @@ def test_of_many_transfers_by_one_owner_one_happens(tmp_path, url, store):
     assert sorted(row.role for row in rows) == ["OWNER", "WRITER"]
 
 
-def test_of_many_who_share_with_one_grantee_one_does(tmp_path, url, store):
+def test_one_of_many_permissions_for_a_grantee_is_created(tmp_path, url, store):
     add(store)
 
     def share(each, number):
@@ -141,9 +141,7 @@ def test_a_tuning_ends_once_whether_it_is_cancelled_or_succeeds(tmp_path, url, s
     assert (row.error_code == 0) == (row.model.state == "ACTIVE")
 
 
-def test_a_reader_who_follows_the_pages_misses_nothing_that_is_added_meanwhile(
-    tmp_path, url, store
-):
+def test_pages_miss_nothing_that_is_added_meanwhile(tmp_path, url, store):
     add(store)
 
     def share(each, number):
@@ -169,7 +167,7 @@ def test_a_reader_who_follows_the_pages_misses_nothing_that_is_added_meanwhile(
     assert len(set(seen)) == len(seen)
 
 
-def test_a_worker_thought_dead_can_write_nothing_from_its_own_process(tmp_path, url, store):
+def test_a_worker_with_an_expired_claim_cannot_write_from_another_process(tmp_path, url, store):
     add(store)
     dead = store.run(queue.claim, 0, LEASE_MS)
     with closing(open_store(tmp_path, url)) as other:
@@ -196,7 +194,7 @@ def test_a_search_finds_the_same_models_whatever_the_case(store):
         assert found == [each for each in reversed(texts) if word.casefold() in each.casefold()]
 
 
-def test_what_goes_in_comes_out_again(store):
+def test_rows_are_read_as_they_were_written(store):
     add(store)
     claim = store.run(queue.claim, 5, LEASE_MS)
     store.run(queue.record, claim, [step(1, 0.1 + 0.2), step(2, 1e-300)], 9)
@@ -211,7 +209,7 @@ def test_what_goes_in_comes_out_again(store):
     assert store.run(permissions.groups_of, "ana@x.org") == ("team@x.org",)
 
 
-def test_a_deleted_model_takes_everything_about_it_along(store):
+def test_deleting_a_model_deletes_everything_about_it(store):
     add(store)
     claim = store.run(queue.claim, 0, LEASE_MS)
     store.run(queue.record, claim, [step(1)], 9)
@@ -234,7 +232,7 @@ def test_a_failed_change_leaves_nothing_behind(store):
     assert store.run(models.find, NAME) is None
 
 
-def test_a_second_service_on_a_database_is_refused_and_told_who_has_it(
+def test_a_second_service_on_a_database_is_refused_with_the_name_of_the_first(
     tmp_path, postgres, monkeypatch
 ):
     monkeypatch.setattr("tuner.server.store.postgresql.LOCK_PATIENCE_S", 0.2)

@@ -1,4 +1,4 @@
-"""Answers from passages, their sources, and whether the passages answer at all."""
+"""Answers from passages, their sources, and the probability that passages answer a question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("has_embedder", [True, False])
-async def test_an_answer_names_the_passages_it_rests_on(room, has_embedder):
+async def test_an_answer_names_its_sources(room, has_embedder):
     room.engine.answer = "the rat"
     if has_embedder:
         room.engine.base_models[answers.EMBEDDER] = EMBEDDER
@@ -33,7 +33,7 @@ async def test_an_answer_names_the_passages_it_rests_on(room, has_embedder):
     assert sources(await room.call("GenerateAnswer", **ANSWERED)) == []
 
 
-async def test_an_extractive_answer_is_held_to_the_sentences_and_names_where_it_stands(room):
+async def test_an_extractive_answer_quotes_a_passage_and_names_it(room):
     room.engine.answer = "the cheese at ten"
     asked = ANSWERED | {"answer_style": "EXTRACTIVE"}
     assert sources(await room.call("GenerateAnswer", **asked)) == ["rat"]
@@ -41,7 +41,7 @@ async def test_an_extractive_answer_is_held_to_the_sentences_and_names_where_it_
     assert prompt.form == Form(sources=("A rat ate the cheese at ten",))
 
 
-async def test_a_question_that_no_passage_answers_is_answered_with_little_confidence(room):
+async def test_a_question_that_no_passage_answers_has_a_low_probability(room):
     asked = ANSWERED | {"contents": [said("Who wrote the opera Tosca?")]}
     response = await room.call("GenerateAnswer", **asked)
     assert response.answerable_probability < 0.1
@@ -74,7 +74,7 @@ def text_of_answer(response):
         ),
     ],
 )
-async def test_a_question_without_what_it_needs_is_refused(room, field, changes):
+async def test_an_invalid_question_is_refused_by_field(room, field, changes):
     refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
     assert [each.field for each in refused.violations] == [field]
 
@@ -92,7 +92,7 @@ def chance(question, *passages):
     return answers.probability(matches, WORD_WEIGHTS)
 
 
-def test_questions_that_passages_answer_are_told_from_those_they_do_not_by_words_alone():
+def test_words_alone_distinguish_answerable_questions():
     topics = [json.loads(line) for line in DATA.read_text("utf-8").splitlines()]
     chances = {
         kind: [chance(question, topic["passage"]) for topic in topics for question in topic[kind]]
@@ -103,14 +103,14 @@ def test_questions_that_passages_answer_are_told_from_those_they_do_not_by_words
     assert sum(yes > no for yes, no in pairs) / len(pairs) > 0.8
 
 
-def test_a_passage_that_answers_counts_wherever_it_stands():
+def test_the_order_of_passages_does_not_matter():
     question = "Which rat ate the cheese?"
 
     assert chance(question, RAT, TREE) == chance(question, TREE, RAT) > 0.9
     assert chance(question, TREE) < 0.1
 
 
-def test_a_sentence_is_compared_by_itself():
+def test_sentences_are_compared_one_by_one():
     axes = {"cheese?": [1.0, 0.0], "A rat ate the cheese at ten.": [0.6, 0.8]}
 
     async def embed(texts):
@@ -130,11 +130,11 @@ def test_a_sentence_is_compared_by_itself():
         ("  ", []),
     ],
 )
-def test_sentences_end_where_a_reader_says_so(passage, parts):
+def test_passages_are_split_into_sentences(passage, parts):
     assert answers.sentences(passage) == parts
 
 
-def test_an_answer_rests_on_what_says_the_same_and_on_nothing_else():
+def test_sources_are_the_passages_close_to_the_best_match():
     same, near, far = Match(0.9, 1.0), Match(0.85, 0.9), Match(0.3, 0.2)
 
     assert answers.find_sources([same, far], WEIGHTS) == [True, False]
@@ -142,12 +142,12 @@ def test_an_answer_rests_on_what_says_the_same_and_on_nothing_else():
     assert answers.find_sources([far, far], WEIGHTS) == [False, False]
 
 
-def test_a_short_answer_is_taken_with_its_question():
+def test_a_short_answer_is_compared_together_with_its_question():
     assert answers.claim("When did it rain?", "1957") == "When did it rain? 1957"
     assert answers.claim("q", "Herons eat marsh frogs") == "Herons eat marsh frogs"
 
 
-def test_only_the_sentences_nearest_to_a_question_are_quoted():
+def test_only_the_best_sentences_may_be_quoted():
     parts = ["Ada opened the bakery.", "The bakery started with twelve people.", "It rains."]
     matches = [Match(0.8, 0.5), Match(0.5, 0.9), Match(0.1, 0.0)]
     assert answers.quotable(parts, matches, WEIGHTS) == parts[:2]

@@ -14,7 +14,7 @@ from tuner.server.handlers.embeddings import shortened
 pytestmark = pytest.mark.slow
 
 
-async def test_embeddings_are_cut_and_brought_back_to_length_one(room):
+async def test_shortened_embeddings_have_length_one(room):
     asked = {"model": EMBEDDER, "content": said("hello there")}
     whole = (await room.call("EmbedContent", **asked)).embedding.values
     short = (await room.call("EmbedContent", **asked, output_dimensionality=4)).embedding
@@ -39,7 +39,7 @@ async def test_a_batch_is_embedded_in_order_by_one_model(room):
 
 
 @pytest.mark.parametrize(("count", "text"), [(101, "x"), (1, "")])
-async def test_too_many_texts_or_none_are_not_embedded(room, count, text):
+async def test_too_many_texts_or_an_empty_one_are_refused(room, count, text):
     requests = [{"model": EMBEDDER, "content": said(text)}] * count
     fields = {"model": EMBEDDER, "requests": requests}
     refused = await refusal(room, "BatchEmbedContents", **fields)
@@ -47,7 +47,7 @@ async def test_too_many_texts_or_none_are_not_embedded(room, count, text):
     assert [each.field for each in refused.violations] == [field]
 
 
-async def test_a_title_belongs_to_a_document(room):
+async def test_a_title_needs_the_task_type_of_a_document(room):
     asked = {"model": EMBEDDER, "content": said("sea"), "title": "stone"}
     refused = await refusal(room, "EmbedContent", **asked)
     assert refused.violations[0].field == "title"
@@ -56,7 +56,7 @@ async def test_a_title_belongs_to_a_document(room):
     assert titled != plain
 
 
-async def test_a_model_that_lacks_a_method_says_which_it_has(room):
+async def test_an_unsupported_method_is_refused_with_the_supported_ones(room):
     refused = await refusal(room, "EmbedContent", model=TINY, content=said("x"))
     assert "it supports generateContent" in refused.message
     fields = {"model": EMBEDDER, "contents": [said("x")]}

@@ -23,7 +23,7 @@ def text_of(response):
     return "".join(part.text for part in response.candidates[0].content.parts)
 
 
-async def test_an_answer_says_how_it_ended_and_what_it_took(room):
+async def test_an_answer_has_a_finish_reason_and_token_counts(room):
     response = await room.call("GenerateContent", **ASKED)
     assert text_of(response) == "one two three"
     assert response.candidates[0].finish_reason == FINISH.STOP
@@ -48,7 +48,7 @@ async def test_a_stream_has_pieces_with_the_tokens_so_far(room):
     assert usages[0].prompt_tokens_details[0].token_count == 3
 
 
-async def test_candidates_come_side_by_side_and_each_ends_once(room):
+async def test_candidates_are_streamed_concurrently_and_each_ends_once(room):
     config = {"candidate_count": 3}
     chunks = await room.call("StreamGenerateContent", **ASKED, generation_config=config)
     found = [chunk.candidates[0] for chunk in chunks]
@@ -82,7 +82,7 @@ async def test_log_probabilities_are_given_token_by_token(room):
     assert len(last.candidates[0].logprobs_result.chosen_candidates) == 1
 
 
-async def test_a_form_that_became_too_much_is_told(room):
+async def test_a_schema_that_became_too_complex_is_reported(room):
     async def generate(_prompt):
         yield Piece("{", "OTHER", 3, 1)
 
@@ -92,7 +92,7 @@ async def test_a_form_that_became_too_much_is_told(room):
     assert "simplify" in found.finish_message
 
 
-async def test_everything_asked_for_reaches_the_engine(room):
+async def test_every_setting_reaches_the_engine(room):
     config = {"temperature": 0.5, "top_p": 0.75, "top_k": 3, "seed": 11}
     config |= {"stop_sequences": ["END"], "max_output_tokens": 9}
     config |= {"presence_penalty": 0.5, "frequency_penalty": -0.25}
@@ -129,7 +129,7 @@ async def test_a_tuned_model_answers_with_its_own_weights_and_sampling(room):
     assert greedy.top_p == 0.5
 
 
-async def test_candidates_are_drawn_with_seeds_of_their_own(room):
+async def test_candidates_have_consecutive_seeds(room):
     config = {"candidate_count": 3, "seed": 5}
     response = await room.call("GenerateContent", **ASKED, generation_config=config)
     assert [each.index for each in response.candidates] == [0, 1, 2]
@@ -158,7 +158,9 @@ async def test_tokens_are_counted_for_contents_or_a_whole_request(room):
 @pytest.mark.parametrize(
     ("is_request", "code"), [(True, Code.INVALID_ARGUMENT), (False, Code.UNAVAILABLE)]
 )
-async def test_an_engine_that_refuses_is_told_from_one_that_fails(room, is_request, code):
+async def test_a_request_that_the_engine_refuses_differs_from_a_failure_of_the_engine(
+    room, is_request, code
+):
     async def count_tokens(_prompt):
         raise EngineError("too long", is_request=is_request)
 

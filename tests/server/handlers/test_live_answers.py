@@ -1,4 +1,4 @@
-"""The real inference process behind the gRPC door: what comes when, and what stops when nobody listens."""
+"""Answers of a real inference process over gRPC: when pieces arrive, and what cancelling stops."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def whole(channel, text="x", **config):
     return [each.content.parts[0].text for each in response.candidates]
 
 
-def test_pieces_arrive_as_they_are_made_and_who_leaves_stops_the_work(service):
+def test_pieces_arrive_as_they_are_produced_and_cancelling_stops_the_engine(service):
     async def go():
         call = stream(service.channel, max_output_tokens=2000, candidate_count=3)
         first = await call.read()
@@ -72,7 +72,7 @@ def test_pieces_arrive_as_they_are_made_and_who_leaves_stops_the_work(service):
     service.run(go())
 
 
-def test_a_seed_gives_the_same_text_whoever_else_asks(service):
+def test_a_seed_gives_the_same_text_beside_other_requests(service):
     async def go():
         config = {"seed": 5, "temperature": 1.0, "max_output_tokens": 24}
         (alone,) = await whole(service.channel, **config)
@@ -85,7 +85,7 @@ def test_a_seed_gives_the_same_text_whoever_else_asks(service):
     service.run(go())
 
 
-def test_json_keeps_to_the_schema_through_every_part(service):
+def test_json_follows_the_schema(service):
     async def go():
         digit = {"type_": "INTEGER", "minimum": 0, "maximum": 9}
         schema = {"type_": "ARRAY", "min_items": 1, "max_items": 3, "items": digit}
@@ -103,7 +103,7 @@ def test_json_keeps_to_the_schema_through_every_part(service):
     service.run(go())
 
 
-def test_tokens_are_counted_as_an_answer_counts_them(service):
+def test_count_tokens_agrees_with_the_usage_of_an_answer(service):
     async def go():
         asked = Request(model=TINY, contents=[said("x"), said("y", "model"), said("é")])
         asked.system_instruction.parts.add().text = "be brief"

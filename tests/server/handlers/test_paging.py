@@ -5,19 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.server.principals import make_keys, outcome, set_up
-from tests.server.room import new_model, open_room, refusal
+from tests.server.room import new_model, refusal
 from tuner.server.api_errors import Code
 from tuner.server.handlers import paging
 
 pytestmark = pytest.mark.slow
 
 
-async def listed(room, key=None, **fields):
-    found = await room.call("ListTunedModels", key=key, page_size=100, **fields)
-    return [each.name.removeprefix("tunedModels/") for each in found.tuned_models]
-
-
-async def test_pages_go_through_everything_once_even_while_models_come_and_go(room):
+async def test_pages_skip_and_repeat_nothing_while_models_are_added_and_deleted(room):
     for n in range(5):
         await room.create(f"m{n}")
     first = await room.call("ListTunedModels", page_size=2)
@@ -48,7 +43,7 @@ def changed(token):
         ("ListOperations", "operations", {"name": "tunedModels/-"}),
     ],
 )
-async def test_a_page_ends_where_an_answer_would_be_too_large(
+async def test_a_page_ends_before_the_response_gets_too_large(
     room, monkeypatch, method, field, about
 ):
     for number in range(5):
@@ -65,7 +60,7 @@ async def test_a_page_ends_where_an_answer_would_be_too_large(
         assert found == list(whole)
 
 
-async def test_a_page_token_belongs_to_its_question_and_its_caller(room):
+async def test_a_page_token_is_refused_for_another_query_or_caller(room):
     room.key = await room.make_key("ana@x.org")
     other = await room.make_key("bob@x.org")
     for n in range(3):
@@ -82,35 +77,36 @@ async def test_a_page_token_belongs_to_its_question_and_its_caller(room):
     assert refused.violations[0].field == "page_size"
 
 
-async def test_a_filter_finds_by_role_and_by_words(tmp_path):
-    async def share(room, name, **permission):
+async def test_a_filter_selects_by_role_and_by_words(room):
+    ana, bob = await room.make_key("ana@x.org"), await room.make_key("bob@x.org")
+    room.key = ana
+    await room.create("own", display_name="Größe 100%", description="cats and dogs")
+    await room.create("written", display_name="under_score")
+    await room.create("read")
+    await room.create("public", display_name="public thing")
+    for name, permission in [
+        ("written", {"grantee_type": "USER", "email_address": "BOB@x.org", "role": "WRITER"}),
+        ("read", {"grantee_type": "USER", "email_address": "bob@x.org", "role": "READER"}),
+        ("public", {"grantee_type": "EVERYONE", "role": "READER"}),
+    ]:
         await room.call("CreatePermission", parent=f"tunedModels/{name}", permission=permission)
-
-    async with open_room(tmp_path) as room:
-        ana, bob = await room.make_key("ana@x.org"), await room.make_key("bob@x.org")
-        room.key = ana
-        await room.create("own", display_name="Größe 100%", description="cats and dogs")
-        await room.create("written", display_name="under_score")
-        await room.create("read")
-        await room.create("public", display_name="public thing")
-        await share(room, "written", grantee_type="USER", email_address="BOB@x.org", role="WRITER")
-        await share(room, "read", grantee_type="USER", email_address="bob@x.org", role="READER")
-        await share(room, "public", grantee_type="EVERYONE", role="READER")
-        assert await listed(room) == ["public", "read", "written", "own"]
-        assert await listed(room, filter="GRÖSSE") == ["own"]
-        assert await listed(room, filter="dogs cats") == ["own"]
-        assert await listed(room, filter='"cats and"') == ["own"]
-        assert await listed(room, filter="dogs birds") == []
-        assert await listed(room, filter="100%") == ["own"]
-        assert await listed(room, filter="_") == ["written"]
-        assert await listed(room, bob) == ["read", "written"]
-        assert await listed(room, bob, filter="writers:me") == ["written"]
-        assert await listed(room, bob, filter="readers:me") == ["read"]
-        assert await listed(room, bob, filter="owner:me") == []
-        assert await listed(room, bob, filter="readers:everyone") == ["public"]
-        assert await listed(room, ana, filter="owner:me public") == ["public"]
-        refused = await refusal(room, "ListTunedModels", filter="owner:ana@x.org")
-        assert "owner:me" in refused.message
+    for key, text, expected in [
+        (ana, "", ["public", "read", "written", "own"]),
+        *((ana, text, ["own"]) for text in ("GRÖSSE", "dogs cats", '"cats and"', "100%")),
+        (ana, "dogs birds", []),
+        (ana, "_", ["written"]),
+        (ana, "owner:me public", ["public"]),
+        (bob, "", ["read", "written"]),
+        (bob, "writers:me", ["written"]),
+        (bob, "readers:me", ["read"]),
+        (bob, "owner:me", []),
+        (bob, "readers:everyone", ["public"]),
+    ]:
+        found = await room.call("ListTunedModels", key=key, page_size=100, filter=text)
+        names = [each.name.removeprefix("tunedModels/") for each in found.tuned_models]
+        assert names == expected, text
+    refused = await refusal(room, "ListTunedModels", filter="owner:ana@x.org")
+    assert "owner:me" in refused.message
 
 
 async def test_models_are_listed_in_pages_by_name(room):
@@ -141,7 +137,7 @@ async def test_operations_are_listed_by_model_and_for_all(room):
     assert refused.violations[0].field == "filter"
 
 
-async def test_what_no_database_takes_is_a_wrong_field_and_no_outage(room):
+async def test_text_that_no_database_stores_is_an_invalid_field(room):
     await room.tuned("m")
     name = "tunedModels/m"
     permission = {"email_address": "a\0@x.org", "role": "READER"}
@@ -157,23 +153,19 @@ async def test_what_no_database_takes_is_a_wrong_field_and_no_outage(room):
         assert refused.code == Code.INVALID_ARGUMENT, method
 
 
-async def test_a_page_token_of_anothers_list_is_worth_nothing(room):
+async def test_a_page_token_gives_no_access_to_the_list_of_another_caller(room):
     keys = await make_keys(room)
     for model_id in ("m", "n"):
         await set_up(room, model_id, "reader")
-    tokens = {
-        method: (await room.call(method, page_size=1, **fields)).next_page_token
-        for method, fields in (
-            ("ListTunedModels", {}),
-            ("ListOperations", {"name": "tunedModels/-"}),
-            ("ListPermissions", {"parent": "tunedModels/m"}),
-        )
+    lists = {
+        "ListTunedModels": {},
+        "ListOperations": {"name": "tunedModels/-"},
+        "ListPermissions": {"parent": "tunedModels/m"},
     }
-    for who in ("writer", "stranger"):
-        for method, token in tokens.items():
-            fields = {"page_size": 1, "page_token": token}
-            fields |= {"name": "tunedModels/-"} if method == "ListOperations" else {}
-            fields |= {"parent": "tunedModels/m"} if method == "ListPermissions" else {}
-            refused = await outcome(room, method, keys[who], fields)
+    for method, fields in lists.items():
+        page = await room.call(method, page_size=1, **fields)
+        request = fields | {"page_size": 1, "page_token": page.next_page_token}
+        for who in ("writer", "stranger"):
+            refused = await outcome(room, method, keys[who], request)
             is_hidden = who == "stranger" and method == "ListPermissions"
             assert refused.reason == ("HIDDEN_OR_MISSING" if is_hidden else "INVALID_FIELD")

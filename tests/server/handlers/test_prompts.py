@@ -11,8 +11,8 @@ from tuner.server.messages import raw
 
 pytestmark = pytest.mark.slow
 
-# A field, and a value that is served: what is not here must be refused.
-SERVED = {
+# Supported fields, each with a valid value: all others must be refused.
+SUPPORTED = {
     "GenerateContentRequest": {
         "model": TINY,
         "system_instruction": said("be brief"),
@@ -48,7 +48,7 @@ SERVED = {
         "safety_settings": [{"category": 7, "threshold": "OFF"}],
     },
 }
-# Served beside others only, each tried in a test of its own.
+# Supported only together with others; they have tests elsewhere.
 ELSEWHERE = {
     "GenerationConfig": {
         "logprobs",
@@ -61,8 +61,8 @@ ELSEWHERE = {
 }
 
 
-def something(field):
-    """A value that asks for something."""
+def non_default(field):
+    """Return a value that is not the default."""
     if field.message_type is not None:
         inner = field.message_type._concrete_class()
         fill(inner)
@@ -76,19 +76,19 @@ def something(field):
 def fill(message):
     for field in message.DESCRIPTOR.fields:
         if field.message_type is None and not field.is_repeated:
-            setattr(message, field.name, something(field))
+            setattr(message, field.name, non_default(field))
             return
     field = message.DESCRIPTOR.fields[0]
     if field.message_type.GetOptions().map_entry:
         getattr(message, field.name)["x"].SetInParent()
     elif field.is_repeated:
-        getattr(message, field.name).extend(something(field))
+        getattr(message, field.name).extend(non_default(field))
     else:
-        getattr(message, field.name).CopyFrom(something(field))
+        getattr(message, field.name).CopyFrom(non_default(field))
 
 
 def call(kind, name, value):
-    """The method that takes a message of this kind, with one field of it set; and where that stands."""
+    """Return the method that takes a message of this kind, its request, and the path of the field."""
     one = {name: value}
     match kind:
         case "GenerationConfig":
@@ -107,19 +107,19 @@ def call(kind, name, value):
     return "GenerateContent", {"model": TINY, "contents": [said("x")]} | one, name
 
 
-@pytest.mark.parametrize("kind", SERVED)
-async def test_every_field_is_honoured_or_refused_by_name(room, kind):
+@pytest.mark.parametrize("kind", SUPPORTED)
+async def test_every_field_is_supported_or_refused_by_name(room, kind):
     for field in raw(kind).DESCRIPTOR.fields:
         if field.name not in ELSEWHERE.get(kind, ()):
-            await tried(room, kind, field)
+            await check_field(room, kind, field)
 
 
-async def tried(room, kind, field):
-    if field.name in SERVED[kind]:
-        method, fields, _ = call(kind, field.name, SERVED[kind][field.name])
+async def check_field(room, kind, field):
+    if field.name in SUPPORTED[kind]:
+        method, fields, _ = call(kind, field.name, SUPPORTED[kind][field.name])
         await room.call(method, **fields)
         return
-    method, fields, place = call(kind, field.name, something(field))
+    method, fields, place = call(kind, field.name, non_default(field))
     refused = await refusal(room, method, **fields)
     assert refused.code == Code.INVALID_ARGUMENT
     assert place in [each.field for each in refused.violations]
@@ -140,11 +140,17 @@ async def tried(room, kind, field):
         {"generation_config": {"response_mime_type": "text/plain", "response_logprobs": False}},
     ],
 )
-async def test_what_asks_for_nothing_is_let_through(room, fields):
+async def test_fields_with_default_values_are_accepted(room, fields):
     asked = {"model": TINY, "contents": [said("x")]} | fields
     assert (await room.call("GenerateContent", **asked)).candidates
 
 
+INVALID_SETTINGS = [
+    *(("temperature", 2.5), ("top_p", 0), ("top_k", 0), ("candidate_count", 9), ("logprobs", 3)),
+    *(("max_output_tokens", 0), ("max_output_tokens", 10**6), ("response_modalities", [2])),
+    *(("stop_sequences", ["a"] * 6), ("stop_sequences", [""])),
+    *(("presence_penalty", 2.5), ("frequency_penalty", -2.5)),
+]
 IMAGE = {"parts": [{"inline_data": {"mime_type": "image/png"}}]}
 
 
@@ -158,29 +164,14 @@ IMAGE = {"parts": [{"inline_data": {"mime_type": "image/png"}}]}
         ("contents[0].parts[0].inline_data", {"contents": [IMAGE]}),
         ("system_instruction.parts[0].inline_data", {"system_instruction": IMAGE}),
         ("safety_settings[0].threshold", {"safety_settings": [{"threshold": 1}]}),
-        ("generation_config.temperature", {"generation_config": {"temperature": 2.5}}),
-        ("generation_config.top_p", {"generation_config": {"top_p": 0}}),
-        ("generation_config.top_k", {"generation_config": {"top_k": 0}}),
-        ("generation_config.max_output_tokens", {"generation_config": {"max_output_tokens": 0}}),
-        (
-            "generation_config.max_output_tokens",
-            {"generation_config": {"max_output_tokens": 10**6}},
+        *(
+            (f"generation_config.{name}", {"generation_config": {name: value}})
+            for name, value in INVALID_SETTINGS
         ),
-        ("generation_config.candidate_count", {"generation_config": {"candidate_count": 9}}),
-        ("generation_config.stop_sequences", {"generation_config": {"stop_sequences": ["a"] * 6}}),
-        ("generation_config.stop_sequences", {"generation_config": {"stop_sequences": [""]}}),
-        (
-            "generation_config.response_modalities",
-            {"generation_config": {"response_modalities": [2]}},
-        ),
-        ("generation_config.presence_penalty", {"generation_config": {"presence_penalty": 2.5}}),
-        ("generation_config.frequency_penalty", {"generation_config": {"frequency_penalty": -2.5}}),
-        ("generation_config.logprobs", {"generation_config": {"logprobs": 3}}),
     ],
 )
 async def test_an_invalid_value_is_refused_by_name(room, field, fields):
-    refused = await refusal(
-        room, "GenerateContent", **{"model": TINY, "contents": [said("x")]} | fields
-    )
+    fields = {"model": TINY, "contents": [said("x")]} | fields
+    refused = await refusal(room, "GenerateContent", **fields)
     assert refused.code == Code.INVALID_ARGUMENT
     assert [each.field for each in refused.violations] == [field]

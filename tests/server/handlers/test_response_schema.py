@@ -27,7 +27,7 @@ def schema_of(**schema):
     return json.loads(form.json_schema) if isinstance(form, Form) else form
 
 
-def test_a_schema_of_googles_becomes_a_json_schema():
+def test_a_schema_becomes_a_json_schema():
     found = schema_of(
         type_="OBJECT",
         properties={
@@ -57,7 +57,7 @@ def test_a_schema_of_googles_becomes_a_json_schema():
 
 
 @pytest.mark.parametrize("field", [*Schema.DESCRIPTOR.fields], ids=lambda field: field.name)
-def test_every_field_of_a_schema_is_read_or_binds_nobody(field):
+def test_every_field_of_a_schema_is_translated_or_an_annotation(field):
     values = {"type_": "STRING", "format_": "date", "nullable": True, "pattern": "a"}
     values |= {"enum": ["a"], "items": {}, "any_of": [{}], "properties": {"a": {}}}
     values |= {"required": ["a"], "property_ordering": ["a"]}
@@ -71,7 +71,7 @@ def test_every_field_of_a_schema_is_read_or_binds_nobody(field):
     assert (found == {}) == binds_nobody
 
 
-def test_a_schema_that_cannot_be_is_told_place_by_place():
+def test_every_problem_of_a_schema_is_reported_with_its_place():
     found = schema_of(
         type_="OBJECT",
         properties={"a": {"type_": "STRING", "format_": "zebra"}},
@@ -86,7 +86,7 @@ def test_a_schema_that_cannot_be_is_told_place_by_place():
     ]
 
 
-def test_properties_of_a_json_schema_stand_in_one_order():
+def test_properties_of_a_json_schema_are_ordered():
     properties = {name: {} for name in "cab"}
     content = {"type": "object", "minProperties": 1, "properties": properties}
     schema = value(content | {"propertyOrdering": ["c"]})
@@ -99,7 +99,7 @@ def test_properties_of_a_json_schema_stand_in_one_order():
         assert "propertyOrdering" not in found
 
 
-def test_a_whole_number_in_a_json_schema_stays_whole():
+def test_integers_in_a_json_schema_stay_integers():
     limits = {"type": "array", "maxItems": 3, "items": {"enum": [1, 2.5]}}
     form = read(response_mime_type="application/json", response_json_schema=value(limits))
 
@@ -121,7 +121,7 @@ def test_json_without_a_schema_is_an_object_or_an_array():
         {"response_json_schema": value({"enum": ["a", "b"]})},
     ],
 )
-def test_a_choice_is_made_among_the_texts_of_an_enum(schema):
+def test_an_enum_gives_choices(schema):
     assert read(response_mime_type="text/x.enum", **schema) == Form(choices=("a", "b"))
 
 
@@ -159,7 +159,7 @@ def test_a_choice_is_made_among_the_texts_of_an_enum(schema):
         ),
     ],
 )
-def test_what_makes_no_form_is_refused_by_name(fields, wrong):
+def test_an_invalid_form_is_refused_by_name(fields, wrong):
     assert list(read(**fields)) == [wrong]
 
 

@@ -25,7 +25,7 @@ HYPER = "tuned_model.tuning_task.hyperparameters."
         (1000, {"learning_rate_multiplier": 0.5}, (5, 16, 0.0001)),
     ],
 )
-async def test_what_a_request_leaves_open_is_resolved_as_documented(room, rows, asked, expected):
+async def test_hyperparameters_have_the_documented_defaults(room, rows, asked, expected):
     room.engine.stop_at = 1
     operation = await room.create(rows=rows, hyperparameters=asked)
     await room.engine.waits.wait()
@@ -103,14 +103,14 @@ async def test_an_id_outside_the_rules_is_refused(room, model_id):
         (f"{HYPER}learning_rate_multiplier", {"hyperparameters": {"learning_rate_multiplier": -1}}),
     ],
 )
-async def test_a_wrong_field_is_named(room, field, changes):
+async def test_an_invalid_field_is_named(room, field, changes):
     refused = await refusal(room, "CreateTunedModel", **new_model("m", **changes))
     assert refused.code == Code.INVALID_ARGUMENT
     assert [each.field for each in refused.violations] == [field]
     assert field in refused.message
 
 
-async def test_everything_wrong_is_said_at_once(room):
+async def test_all_problems_are_reported_at_once(room):
     request = new_model("A", display_name="x" * 41, top_p=2, base_model="models/none")
     request["tuned_model"].tuning_task.training_data.examples.examples[1].output = ""
     refused = await refusal(room, "CreateTunedModel", **request)
@@ -135,7 +135,7 @@ async def test_a_taken_id_is_refused_and_changes_nothing(room):
     assert len(room.engine.tasks) == 1
 
 
-async def test_a_model_that_is_not_ready_can_neither_be_tuned_further_nor_answer(room):
+async def test_a_model_that_is_not_active_cannot_be_tuned_further_or_answer(room):
     room.engine.stop_at = 1
     await room.create("parent")
     source = {"tuned_model": "tunedModels/parent"}
@@ -148,7 +148,7 @@ async def test_a_model_that_is_not_ready_can_neither_be_tuned_further_nor_answer
     assert refused.code == Code.FAILED_PRECONDITION
 
 
-async def test_sampling_left_open_is_the_base_models(room):
+async def test_unset_sampling_is_the_base_models(room):
     await room.tuned(temperature=0.25)
     model = await room.call("GetTunedModel", name="tunedModels/m")
     assert (model.temperature, model.top_p) == (0.25, 1.0)
@@ -184,7 +184,7 @@ async def test_without_a_mask_the_fields_that_are_set_are_changed(room):
     assert refused.violations[0].field == "tuned_model.base_model"
 
 
-async def test_a_mask_may_name_what_the_service_sets_and_what_stays_the_same(room):
+async def test_a_mask_may_name_output_only_and_unchanged_fields(room):
     await room.tuned()
     model = await room.call("GetTunedModel", name=NAME)
     model.description = "new"
@@ -200,14 +200,14 @@ async def test_a_mask_may_name_what_the_service_sets_and_what_stays_the_same(roo
         *("reader_project_numbers", "colour"),
     ],
 )
-async def test_what_cannot_be_changed_is_refused_by_name(room, path):
+async def test_a_field_that_cannot_be_changed_is_refused_by_name(room, path):
     await room.tuned()
     refused = await refusal(room, "UpdateTunedModel", **update({}, path))
     assert refused.code == Code.INVALID_ARGUMENT
     assert refused.violations[0].field == f"tuned_model.{path}"
 
 
-async def test_hyperparameters_other_than_those_tuned_with_are_refused(room):
+async def test_an_update_cannot_change_hyperparameters(room):
     model = (await room.tuned()).name.partition("/operations")[0]
     task = (await room.call("GetTunedModel", name=model)).tuning_task
     await room.call("UpdateTunedModel", **update({"tuning_task": task}, "tuning_task"))

@@ -1,4 +1,4 @@
-"""The database goes away, fills up or is taken under a running service, and comes back."""
+"""Outages of the database under a running service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def short_timeouts(monkeypatch):
     monkeypatch.setattr("tuner.server.store.postgresql.LOCK_PATIENCE_S", 0.2)
     monkeypatch.setattr(scheduler, "WRITE_RETRY_S", 0.05)
     monkeypatch.setattr(scheduler, "POLL_S", 0.05)
@@ -30,38 +30,35 @@ def steps_of(operation):
     return [each.step for each in metadata.snapshots]
 
 
-def test_a_tuning_goes_on_while_the_database_is_away_and_is_written_down_when_it_is_back(
+async def test_a_tuning_goes_on_during_an_outage_and_is_recorded_after_it(
     tmp_path, postgres, caplog
 ):
-    async def go():
-        engine = FakeEngine(stop_at=3)
-        database = postgresql.new_database(postgres)
-        async with open_room(tmp_path, engine, database) as room:
-            operation = await room.create()
-            await engine.waits.wait()
-            await room.until(operation.name, lambda found: steps_of(found) == [1, 2])
-            postgres.stop()
-            try:
-                refused = await refusal(room, "GetTunedModel", name="tunedModels/m")
-                engine.go_on.set()
-                while "cannot write a tuning" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
-                    await asyncio.sleep(0.01)
-            finally:
-                postgres.start()
-            assert refused.code == Code.UNAVAILABLE
-            assert "secret" not in refused.message
-            (retry,) = [d for d in to_status(refused).details if "RetryInfo" in d.type_url]
-            assert retry.value
-            found = await room.ended(operation.name)
-            assert steps_of(found) == [1, 2, 3, 4, 5]
-            assert len(engine.tasks) == 1
-
-    asyncio.run(go())
+    engine = FakeEngine(stop_at=3)
+    database = postgresql.new_database(postgres)
+    async with open_room(tmp_path, engine, database) as room:
+        operation = await room.create()
+        await engine.waits.wait()
+        await room.until(operation.name, lambda found: steps_of(found) == [1, 2])
+        postgres.stop()
+        try:
+            refused = await refusal(room, "GetTunedModel", name="tunedModels/m")
+            engine.go_on.set()
+            while "cannot write a tuning" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
+                await asyncio.sleep(0.01)
+        finally:
+            postgres.start()
+        assert refused.code == Code.UNAVAILABLE
+        assert "secret" not in refused.message
+        (retry,) = [d for d in to_status(refused).details if "RetryInfo" in d.type_url]
+        assert retry.value
+        found = await room.ended(operation.name)
+        assert steps_of(found) == [1, 2, 3, 4, 5]
+        assert len(engine.tasks) == 1
     assert "Traceback" not in caplog.text
     assert "secret" not in caplog.text
 
 
-async def test_calls_work_again_as_soon_as_a_cut_connection_can_be_made_anew(tmp_path, postgres):
+async def test_calls_succeed_after_connections_are_terminated(tmp_path, postgres):
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'tuner on'"
     )
@@ -76,9 +73,7 @@ async def test_calls_work_again_as_soon_as_a_cut_connection_can_be_made_anew(tmp
         ]
 
 
-async def test_a_service_whose_database_another_one_took_meanwhile_writes_nothing_and_leaves(
-    tmp_path, postgres
-):
+async def test_a_service_that_lost_its_database_to_another_cannot_write(tmp_path, postgres):
     database = postgresql.new_database(postgres)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
     engine = FakeEngine(stop_at=2)

@@ -1,4 +1,4 @@
-"""Databases of other versions: taken over whole, refused whole, never anything between."""
+"""Databases of older versions are upgraded, those of newer versions refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dump(path):
         return "\n".join(connection.iterdump())
 
 
-def test_a_database_of_the_first_version_is_taken_over_whole(old):
+def test_a_database_of_version_1_is_upgraded_with_all_its_data(old):
     with closing(open_store(old, exclusive=True)) as store:
         assert store.tunings == old / "tunings"
         done = store.run(operations.find, "tunedModels/done/operations/uiddone")
@@ -59,7 +59,7 @@ def test_a_database_of_the_first_version_is_taken_over_whole(old):
         assert claim.examples == (Example("1", "2"), Example("a\u2028b", "ü"))
 
 
-def test_the_groups_that_old_keys_named_are_groups_now(old):
+def test_groups_named_by_old_keys_become_groups(old):
     with closing(open_store(old, exclusive=True)) as store:
         found = {row.email_address: row.members for row in store.run(permissions.list_groups)}
         assert found == {
@@ -81,7 +81,7 @@ def test_a_copy_of_the_old_file_is_kept(old):
     assert (old / "service.db.schema-1").stat().st_mode & 0o077 == 0
 
 
-def test_a_new_name_is_not_the_position_of_a_removed_one(old):
+def test_positions_are_not_reused_after_an_upgrade(old):
     with closing(open_store(old, exclusive=True)) as store:
         row = store.run(models.find, "tunedModels/done")
         store.run(models.insert, type(row)(**{**as_dict(row), "name": "tunedModels/n", "uid": "n"}))
@@ -105,13 +105,13 @@ def test_an_upgraded_database_has_the_declared_tables(old):
     assert set(found) - {"sqlite_sequence"} == set(schema.metadata.tables)
 
 
-def test_the_newest_step_is_the_version_this_tuner_knows():
+def test_there_is_a_migration_for_every_version():
     steps = {path.stem for path in schema.MIGRATIONS.glob("version_*.py")}
     assert steps == {f"version_{number}" for number in range(1, schema.VERSION + 1)}
 
 
 @pytest.mark.parametrize("said", ["99", "ae1027a6acf"])
-def test_a_schema_we_do_not_know_is_refused_in_one_line_and_left_alone(tmp_path, said):
+def test_an_unknown_version_is_refused_in_one_line_and_not_changed(tmp_path, said):
     open_store(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "service.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [said])
@@ -124,7 +124,7 @@ def test_a_schema_we_do_not_know_is_refused_in_one_line_and_left_alone(tmp_path,
     assert dump(tmp_path / "service.db") == before
 
 
-def test_keys_leave_the_tables_of_a_running_older_service_alone(old):
+def test_key_commands_do_not_upgrade_under_a_running_older_service(old):
     before = dump(old / "service.db")
     with lifecycle.service_lock(old), pytest.raises(StoreFailed, match="running service") as caught:
         open_store(old)

@@ -1,7 +1,7 @@
 """Transactions on the service's database, with a cache of what was read.
 
-Functions ``f(connection, ...)`` in the modules beside this one hold the SQL. They run here, each in a
-transaction of its own, in a thread.
+The SQL is in functions ``f(connection, ...)`` of the other modules of this package. Each runs here in
+one transaction, in a thread.
 """
 
 from __future__ import annotations

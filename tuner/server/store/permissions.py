@@ -166,7 +166,7 @@ def delete_group(connection: Connection, group: str) -> bool:
 
 
 def add_members(connection: Connection, group: str, people: Sequence[str], now_ms: int) -> None:
-    """Add people to a group that exists. Raises MemberExists; then nobody is added."""
+    """Add people to a group that exists. Raises MemberExists; then none is added."""
     for person in people:
         row = {"email_address": person.casefold(), "create_ms": now_ms}
         try:

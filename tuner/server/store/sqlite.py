@@ -76,7 +76,7 @@ def _engine(path: Path, begin: str, foreign_keys: str = "ON") -> Engine:
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
 
     def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun by the listener below
+        connection.isolation_level = None  # the listener below begins transactions
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
