@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,6 +16,7 @@ from google.ai import generativelanguage_v1beta as gl
 from tests.fakes.certificates import authority_and_pairs
 from tests.fakes.grpc_server import Script, serving
 from tuner.errors import InvalidInput, NotAllowed
+from tuner.targets import TARGETS
 from tuner.targets.auth import (
     GOOGLE,
     GOOGLE_MTLS,
@@ -205,3 +207,10 @@ async def _run(endpoint: str, environment: dict[str, str], tmp_path: Path) -> st
     )
     output, _ = await process.communicate()
     return output.decode()
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_the_function_that_opens_a_target_exists(kind):
+    module, _, function = TARGETS[kind].opener.partition(":")
+
+    assert callable(getattr(import_module(module), function))

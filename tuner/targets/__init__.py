@@ -131,7 +131,7 @@ TARGETS = {
         "the tuning service in the box, on this machine, started when needed",
     ),
     "gemini": Kind(
-        "tuner.targets.google:open_gemini",
+        "tuner.targets.google:open_google",
         Limits(40_000, 5_000, 4 * 1024 * 1024),
         "generativelanguage.googleapis.com, or any endpoint that speaks v1beta",
         MappingProxyType(
