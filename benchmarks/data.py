@@ -1,6 +1,6 @@
 """What checking and encoding examples costs, compared with the obvious alternatives.
 
-    python benchmarks/data.py [request check near validate] [--mib 64] [--near-rows 20000] [--rounds 1]
+    python benchmarks/data.py [request check near validate] [--mib 64] [--near-rows 100000] [--rounds 1]
 
     request   a CSV file to the bytes of CreateTunedModelRequest: ours checked, the others' not
     check     the same findings about repetitions, conflicts, leaks and lengths as a pydantic model a row
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--mib", type=int, default=64, help="size of the CSV file")
-    parser.add_argument("--near-rows", type=int, default=20_000)
+    parser.add_argument("--near-rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     for part in options.parts:

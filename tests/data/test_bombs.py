@@ -174,7 +174,7 @@ def test_a_hundred_thousand_columns_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        (",".join(map(str, range(100_000))), ["1:* no-column"] * 2),
+        (",".join(map(str, range(100_000))), [*["1:* no-column"] * 2, "2:* ragged-row"]),
         ("x" * 17 * MIB, ["1:* row-too-large"]),
     ],
     ids=["columns", "size"],

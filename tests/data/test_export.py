@@ -51,7 +51,7 @@ def test_a_file_without_examples_has_a_header(tmp_path):
 
 
 def test_a_name_without_a_known_suffix_needs_a_format(tmp_path):
-    assert "does not say how" in refused(tmp_path / "x.dat", ROWS).what
+    assert "names no format" in refused(tmp_path / "x.dat", ROWS).what
     assert write(tmp_path / "x.dat", ROWS, "csv") == 1
 
 

@@ -14,13 +14,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.data.dataset import BATCH_ROWS, Batch, Columns, problems_only
-from tuner.data.encoding import MAX_ROW_BYTES, Block, read_blocks
-from tuner.data.record_formats import (
-    SEPARATOR,
-    detect_record_format,
-    joined,
-    missing_columns,
-)
+from tuner.data.encoding import MAX_ROW_BYTES, Block, line_and_column, read_blocks, too_large
+from tuner.data.record_formats import SEPARATOR, detect_record_format, joined, missing_columns
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
@@ -312,7 +307,7 @@ class _Scanner:
         elif stop - at <= MAX_ROW_BYTES and not is_last:
             return None
         elif stop - at > MAX_ROW_BYTES and not self._contains_rows(at, stop):
-            rows.problems.append(_too_large(table.path, self._line))
+            rows.problems.append(too_large(table.path, self._line))
             self._is_skipping = True
             after = stop
         else:
@@ -332,7 +327,7 @@ class _Scanner:
         table, text, cells = self._table, self._text, row.cells
         line_end = self._line_end(at)
         if row.end - at > MAX_ROW_BYTES:
-            rows.problems.append(_too_large(table.path, self._line))
+            rows.problems.append(too_large(table.path, self._line))
         elif row.width == 1 and not _unquoted(text[slice(*cells[0])]).strip():
             pass  # a blank line
         elif row.width == table.width:
@@ -343,7 +338,7 @@ class _Scanner:
             return self._report_error(rows, at, _RowError(_UNCLOSED, opened, opened), row.end)
         else:
             place = cells[table.width][0] if row.width > table.width else cells[-1][1]
-            position = _line_and_column(text, at, self._line, place)
+            position = line_and_column(text, place, self._line, start=at)
             rows.problems.append(_ragged(table.path, position, row, table.width))
         return row.end
 
@@ -399,12 +394,7 @@ def _scan_row(
 ) -> _ScannedRow:
     """Find the cells of the row at ``start`` by the rules of ``csv.reader(strict=True)``.
 
-    Args:
-        text: The text that holds the row.
-        start: The index of the row's first character.
-        delimiter: Separates the cells.
-        end: Nothing from here on is scanned.
-        most: How many cells are returned; all are counted.
+    Nothing from ``end`` on is scanned; at most ``most`` cells are returned, but all are counted.
     """
     stop = len(text) if end is None else end
     bare_cell = _bare_cell(delimiter)
@@ -441,12 +431,6 @@ def _cell_texts(text: str, row: _ScannedRow) -> list[str]:
     return [_unquoted(text[start:end]) for start, end in row.cells]
 
 
-def _line_and_column(text: str, at: int, line: int, place: int) -> tuple[int, int]:
-    """Return the place of a character of the row that begins at ``at``, on ``line``."""
-    before = text.rfind("\n", at, place)
-    return line + text.count("\n", at, place), place - (before if before >= 0 else at - 1)
-
-
 def _locator(table: _Table, text: str, first_line: int, lines: Sequence[int]) -> Locate:
     """Return a ``locate`` for rows of a text that begins on ``first_line``."""
     line_starts = cache(lambda: [0, *(each.end() for each in _NEWLINE.finditer(text))])
@@ -458,7 +442,7 @@ def _locator(table: _Table, text: str, first_line: int, lines: Sequence[int]) ->
         cell = cells[table.output]
         if field == "text_input":
             cell, offset = _cell_at(text, [cells[index] for index in table.inputs], offset)
-        return _line_and_column(text, at, line, _index_in_cell(text, cell, offset))
+        return line_and_column(text, _index_in_cell(text, cell, offset), line, start=at)
 
     return locate
 
@@ -490,7 +474,8 @@ def _index_in_cell(text: str, cell: Span, offset: int) -> int:
 
 def _malformed(path: str, text: str, at: int, line: int, error: _RowError) -> Problem:
     """Return the problem of the row that begins at ``at``, on ``line``."""
-    return Problem(path, *_line_and_column(text, at, line, error.at), *error.why, "bad-csv")
+    place = line_and_column(text, error.at, line, start=at)
+    return Problem(path, *place, *error.why, "bad-csv")
 
 
 def _ragged(path: str, place: tuple[int, int], row: _ScannedRow, width: int) -> Problem:
@@ -500,9 +485,3 @@ def _ragged(path: str, place: tuple[int, int], row: _ScannedRow, width: int) -> 
         fix = "put quotes around a cell that holds a delimiter"
         fix += ': "a, b", with no space before the quote'
     return Problem(path, *place, what, fix, "ragged-row")
-
-
-def _too_large(path: str, line: int) -> Problem:
-    what = f"a row of more than {MAX_ROW_BYTES // 2**20} MiB"
-    fix = "delete it: no model takes a text that long; perhaps a quote in it is never closed"
-    return Problem(path, line, 1, what, fix, "row-too-large")

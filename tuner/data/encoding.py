@@ -1,4 +1,4 @@
-"""Decode text files in blocks of whole lines, and guess the encoding of bytes that do not decode."""
+"""Decode text files in blocks of whole lines, and guess the encoding of undecodable bytes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SYNTAX = '\n,;\t"{}'
 _SAMPLE_BYTES = 2**16
 """Bytes from which an encoding is guessed, which takes a tenth of a second."""
 _LIKELY_ENCODINGS = (
@@ -149,7 +150,7 @@ def open_pieces(
         if other:
             raise OtherEncodingError(other)
         whole = chain([first], pieces)
-        if _extends_ascii(encoding):
+        if _SYNTAX.encode(encoding) == _SYNTAX.encode("ascii"):  # lines can be split undecoded
             yield whole, encoding
         else:
             yield _as_utf8(whole, encoding, broken), "utf-8"
@@ -167,6 +168,25 @@ def without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest = iter(pieces)
     yield next(rest, b"").removeprefix(_UTF8_MARK)
     yield from rest
+
+
+def too_large(path: str, line: int, column: int = 1) -> Problem:
+    """Return the problem of a row or line that is too large."""
+    what = f"a row of more than {MAX_ROW_BYTES // 2**20} MiB"
+    fix = (
+        "delete it: no model takes a text that long; perhaps a closing quote or line end is missing"
+    )
+    return Problem(path, line, column, what, fix, "row-too-large")
+
+
+def line_and_column(
+    text: str, at: int, line: int, column: int = 1, start: int = 0
+) -> tuple[int, int]:
+    """Return the place of ``text[at]``, where ``text[start]`` is at a line and column."""
+    newlines = text.count("\n", start, at)
+    if newlines:
+        return line + newlines, at - text.rfind("\n", start, at)
+    return line, column + at - start
 
 
 def detect_bom(start: bytes) -> str:
@@ -195,19 +215,12 @@ def guess_encoding(start: bytes) -> str:
 
 def is_text_encoding(encoding: str) -> bool:
     """Whether an encoding of that name exists and can be decoded in pieces."""
-    text = '\n,;\t"{}'
     try:
         decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-        read = [decoder.decode(bytes([byte])) for byte in text.encode(encoding)]
+        read = [decoder.decode(bytes([byte])) for byte in _SYNTAX.encode(encoding)]
     except (LookupError, ValueError, TypeError):
         return False
-    return "".join(read) == text
-
-
-def _extends_ascii(encoding: str) -> bool:
-    """Whether lines can be split before they are decoded."""
-    text = '\n,;\t"{}'
-    return text.encode(encoding) == text.encode("ascii")
+    return "".join(read) == _SYNTAX
 
 
 def _as_utf8(pieces: Iterable[bytes], encoding: str, broken: list[str]) -> Iterator[bytes]:
@@ -228,7 +241,7 @@ def _numbered_blocks(
     for raw, size in _whole_lines(pieces):
         mark = len(_UTF8_MARK) if not offset and raw.startswith(_UTF8_MARK) else 0
         if not raw:
-            block = Block.of_problem(_too_large(path, line), b"\n")
+            block = Block.of_problem(too_large(path, line), b"\n")
         else:
             block = Block(path, raw[mark:], line, offset + mark, encoding)
         offset += size
@@ -282,12 +295,6 @@ def _whole_lines(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
         held.append(piece[cut:])
     if size > MAX_ROW_BYTES or any(held):
         yield b"".join(held), size
-
-
-def _too_large(path: str, line: int) -> Problem:
-    what = f"a line of more than {MAX_ROW_BYTES // 2**20} MiB"
-    fix = "delete it: no model takes a text that long; perhaps a line end is missing"
-    return Problem(path, line, 1, what, fix, "row-too-large")
 
 
 def _decode_lines(

@@ -8,6 +8,7 @@ import os
 import re
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from tuner.data.dataset import USUAL, files
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
     Keys = Sequence[str]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""JSON can escape one half, but two that follow each other would be read as one character."""
 _TO_QUOTE = re.compile(r'[",;|\t\r\n\0]|^\s|\s$')
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _encode_ascii = json.JSONEncoder().encode
 
 
 class Writer(NamedTuple):
-    """One row of the table: where the code is, and the names of its files.
+    """A row of ``WRITERS``: ``module:function``, and the usual suffixes.
 
-    The function takes ``(file, keys, records)``: a binary file, and mappings that have those keys;
-    it writes one after the other. ``is_flat``: a record may hold nothing but texts.
+    The function takes ``(file, keys, records)``: a binary file, and mappings that have those keys.
+    ``is_flat``: a record may hold nothing but texts.
     """
 
     function: str
@@ -62,76 +65,55 @@ def write(  # noqa: PLR0913 -- what, where to, and how
     inputs: Iterable[Path] = (),
     system: str = "",
 ) -> int:
-    """Write examples one by one, atomic_file, and put the file in its place when it is complete.
+    """Write examples one by one, and give the file its name when it is complete.
 
     Args:
         path: Ends in ``.gz`` to be compressed. Its folder must be there.
         examples: Taken one at a time; they may come from a reader.
-        format: A key of ``WRITERS``, or a shape: ``openai``, ``vertex`` ... in the container that
-            ``path`` is named for, else JSON Lines. ``auto`` goes by the name alone.
-        columns: The names of the two columns or keys, where a shape has none of its own.
-        force: Whether a file that is there may be written over.
-        inputs: Files, or patterns, that must not be written over, not even then.
-        system: For the shapes that have a place for it: the instruction of every example.
+        format: A key of ``WRITERS``, or a record format (``openai``, ``vertex``...) in the file
+            format that the suffix of ``path`` names, else JSON Lines. ``auto`` goes by the suffix.
+        columns: The names of the two columns or keys, where a record format has none.
+        force: Whether an existing file may be overwritten.
+        inputs: Files, or patterns, that are never overwritten.
+        system: Instruction of every example, for the record formats that have a place for it.
 
     Returns:
         How many examples were written.
 
     Raises:
-        DatasetError: The file is there, is an input, cannot be written, or its format cannot hold
+        DatasetError: The file exists, is an input, cannot be written, or its format cannot hold
             one of the texts; nothing is left behind.
     """
     check_free(path, force, inputs)
-    container, shape = _container_and_format(path, format)
-    counted = _Counted(path, container, examples)
-    keys, records = records_of(counted, shape, columns, system)
+    container, record_format = _container_and_format(path, format)
+    count = 0
+
+    def checked() -> Iterator[Example]:
+        nonlocal count
+        for count, each in enumerate(examples, 1):
+            _check_surrogates(path, container, each, count)
+            yield each
+
+    keys, records = records_of(checked(), record_format, columns, system)
     module, _, function = WRITERS[container].function.partition(":")
     with atomic_file(path) as file:
         getattr(import_module(module), function)(file, keys, records)
-    return counted.count
+    return count
 
 
 def write_page(path: Path, text: str, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Write a text for people, e.g. a report, as UTF-8; refuses what ``write`` refuses."""
+    """Write a text, e.g. a report, as UTF-8; what ``write`` refuses is refused."""
     check_free(path, force, inputs)
     with atomic_file(path) as file:
         file.write(text.encode("utf-8", "replace"))
 
 
-class _Counted:
-    """Examples on their way to a file, looked through for what it cannot hold."""
-
-    def __init__(self, path: Path, container: str, examples: Iterable[Example]) -> None:
-        self.count = 0
-        self._path = path
-        self._container = container
-        self._examples = examples
-        # JSON can escape one half, but two that follow each other would be read as one character
-        self._bad = (
-            re.compile("[\ud800-\udbff][\udc00-\udfff]") if "json" in container else _SURROGATE
-        )
-
-    def __iter__(self) -> Iterator[Example]:
-        for each in self._examples:
-            self.count += 1
-            for name, text in (("text_input", each.text_input), ("output", each.output)):
-                if not text.isascii() and self._bad.search(text):
-                    raise DatasetError([self._refused(name, each.line)])
-            yield each
-
-    def _refused(self, name: str, line: int) -> Problem:
-        row = f"row {self.count:,}" + (f" (read from line {line:,})" if line else "")
-        what = f"{row}: {name} holds half of a surrogate pair, which {self._container} cannot hold"
-        fix = "write the character itself, or delete the row"
-        return Problem(str(self._path), 0, 0, what, fix, "not-unicode")
-
-
 def check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
-    """Refuse, with a DatasetError, a name that is in use and must stay what it is."""
+    """Raise DatasetError if a path may not be written to."""
     if not path.exists():
         return
     if any(each.exists() and path.samefile(each) for each in files(inputs)):
-        what, fix = "is what is read, and is never written over", "name another file"
+        what, fix = "is one of the inputs, which are never written over", "name another file"
     elif path.is_dir():
         what, fix = "is a folder, not a file", f"name a file in it, e.g. {path / 'examples.jsonl'}"
     elif not force:
@@ -141,11 +123,21 @@ def check_free(path: Path, force: bool, inputs: Iterable[Path]) -> None:
     raise DatasetError([Problem(str(path), 0, 0, what, fix, "file-exists")])
 
 
+def _check_surrogates(path: Path, container: str, example: Example, count: int) -> None:
+    bad = _SURROGATE_PAIR if "json" in container else _SURROGATE
+    for name, text in (("text_input", example.text_input), ("output", example.output)):
+        if not text.isascii() and bad.search(text):
+            row = f"row {count:,}" + (f" (read from line {example.line:,})" * bool(example.line))
+            what = f"{row}: {name} holds half of a surrogate pair, which {container} cannot hold"
+            fix = "write the character itself, or delete the row"
+            raise DatasetError([Problem(str(path), 0, 0, what, fix, "not-unicode")])
+
+
 def _container_and_format(path: Path, wanted: str) -> tuple[str, str]:
-    """Container and shape of a file to be written.
+    """Return the file format and the record format to write.
 
     Raises:
-        DatasetError: The name says nothing, or the container cannot hold the shape.
+        DatasetError: The suffix is unknown, or the file format cannot hold the record format.
     """
     if wanted in WRITERS:
         return wanted, PLAIN
@@ -155,7 +147,7 @@ def _container_and_format(path: Path, wanted: str) -> tuple[str, str]:
     if wanted == "auto":
         if named:
             return named, PLAIN
-        what = "its name does not say how to write it"
+        what = "its suffix names no format"
         fix = "end it in .csv, .tsv, .jsonl, .json, .parquet or .arrow, or say --to-format"
         raise DatasetError([Problem(str(path), 0, 0, what, fix, "no-format")])
     container = named or "jsonl"
@@ -168,7 +160,7 @@ def _container_and_format(path: Path, wanted: str) -> tuple[str, str]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that gets the name ``path`` when it is complete, and goes when it is not."""
+    """Open a file that gets the name ``path`` when it is complete, and is deleted if it is not."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as raw, _packed(raw, path) as file:
@@ -184,7 +176,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _packed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
-    """Compressed when the name says so; without a time in it, equal examples give equal files."""
+    """Compress if the suffix is .gz; without a time in it, equal examples give equal files."""
     if path.suffix.lower() != ".gz":
         yield raw
         return
@@ -192,24 +184,29 @@ def _packed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
         yield file  # type: ignore[misc] # a GzipFile writes like any binary file
 
 
-def as_csv(file: IO[bytes], keys: Keys, records: Iterable[Record]) -> None:
-    """Comma and newline; only a cell that needs quotes gets them."""
-    _rows(file, keys, records, ",")
+def as_csv(file: IO[bytes], keys: Keys, records: Iterable[Record], delimiter: str = ",") -> None:
+    """Write rows that end in a newline; only a cell that needs quotes gets them."""
+    for cells in chain([keys], (record.values() for record in records)):
+        row = (
+            '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
+            for text in cells
+        )
+        file.write((delimiter.join(row) + "\n").encode())
 
 
 def as_tsv(file: IO[bytes], keys: Keys, records: Iterable[Record]) -> None:
-    """Tab and newline; a cell that holds one of them is quoted as in CSV."""
-    _rows(file, keys, records, "\t")
+    """Write rows of cells separated by tabs, quoted as in CSV."""
+    as_csv(file, keys, records, "\t")
 
 
 def as_jsonl(file: IO[bytes], _keys: Keys, records: Iterable[Record]) -> None:
-    """An object a line."""
+    """Write an object per line."""
     for record in records:
         file.write(_object(record) + b"\n")
 
 
 def as_json(file: IO[bytes], _keys: Keys, records: Iterable[Record]) -> None:
-    """An array with an object a line."""
+    """Write an array with an object per line."""
     before = b"[\n"
     for record in records:
         file.write(before + _object(record))
@@ -217,22 +214,8 @@ def as_json(file: IO[bytes], _keys: Keys, records: Iterable[Record]) -> None:
     file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
 
 
-def _rows(file: IO[bytes], keys: Keys, records: Iterable[Record], delimiter: str) -> None:
-    file.write(_row(keys, delimiter))
-    for record in records:
-        file.write(_row(record.values(), delimiter))
-
-
-def _row(cells: Iterable[str], delimiter: str) -> bytes:
-    return (delimiter.join(map(_cell, cells)) + "\n").encode()
-
-
-def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
-
-
 def _object(record: Record) -> bytes:
-    """As itself, or in escapes where UTF-8 cannot hold it."""
+    """Encode a record, with escapes only where UTF-8 cannot hold it."""
     try:
         return _encode(record).encode()
     except UnicodeEncodeError:

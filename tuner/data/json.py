@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 from functools import partial
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from json.decoder import scanstring  # type: ignore[attr-defined] # typeshed leaves it out
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,9 +18,11 @@ from tuner.data.encoding import (
     BLOCK_BYTES,
     MAX_ROW_BYTES,
     OtherEncodingError,
+    line_and_column,
     open_pieces,
     other_encoding_problem,
     read_blocks,
+    too_large,
     without_mark,
 )
 from tuner.data.record_formats import (
@@ -138,14 +140,14 @@ class _JsonError(NamedTuple):
     at: int
     what: str
     fix: str
-    rule: str
+    rule: str = "bad-json"
 
 
 class _Rows:
     """Collects the rows of one file until a batch is full."""
 
     def __init__(self, path: Path, source: Source) -> None:
-        self._path = str(path)
+        self.path = str(path)
         self._source = source
         self._read: RecordReader | None = None
         self._clear()
@@ -163,7 +165,7 @@ class _Rows:
     def take(self) -> Batch:
         """Return what was collected, and start the next batch."""
         locate = partial(_locate, self._read, self._source, self._raw, self._lines)
-        batch = Batch(self._path, *self._texts, self._lines, self.problems, locate)
+        batch = Batch(self.path, *self._texts, self._lines, self.problems, locate)
         self._clear()
         return batch
 
@@ -200,8 +202,8 @@ class _Rows:
 
     def report(self, raw: str, place: tuple[int, int], error: _JsonError) -> None:
         """Take what is wrong with ``raw``, which begins at ``place``."""
-        line, column = _line_and_column(raw, error.at, *place)
-        self.problems.append(Problem(self._path, line, column, error.what, error.fix, error.rule))
+        line, column = line_and_column(raw, error.at, *place)
+        self.problems.append(Problem(self.path, line, column, error.what, error.fix, error.rule))
 
 
 def _locate(  # noqa: PLR0913, PLR0917 -- the columns of a batch come first
@@ -223,7 +225,7 @@ def _locate(  # noqa: PLR0913, PLR0917 -- the columns of a batch come first
     if offset:
         match = next(islice(_CHARACTER.finditer(raw, at), offset, None), None)
         at = match.start() if match else at
-    return _line_and_column(raw, at, lines[row], column)
+    return line_and_column(raw, at, lines[row], column)
 
 
 def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
@@ -234,9 +236,6 @@ def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
             return piece, min(offset, len(piece.text))
         offset = max(offset - len(piece.text), 0)
     return pieces[-1], offset
-
-
-# -- arrays ---------------------------------------------------------------------------------------
 
 
 class _Text:
@@ -287,7 +286,7 @@ class _Text:
     def move(self, to: int) -> None:
         """Move the cursor forward to ``part[to]``."""
         passed = self.part[self.at : to]
-        self.line, self.column = _line_and_column(passed, len(passed), *self.place)
+        self.line, self.column = line_and_column(passed, len(passed), *self.place)
         self.offset += self.size(passed)
         self.at = to
 
@@ -371,9 +370,9 @@ class _ArrayReader:
             fix = "delete it, or put its rows in the array"
             self._report("text after the end of the array", fix)
 
-    def _report(self, what: str, fix: str, rule: str = "bad-json") -> None:
+    def _report(self, what: str, fix: str) -> None:
         """Report a problem at the cursor."""
-        self._rows.report("", self._text.place, _JsonError(0, what, fix, rule))
+        self._rows.report("", self._text.place, _JsonError(0, what, fix))
 
     def _read_value(self) -> Literal["row", "gap", "nothing"]:
         """Add the value at the cursor, or report it; return what the cursor is behind.
@@ -418,8 +417,7 @@ class _ArrayReader:
         match = _FIRST_KEY.match(text.part, text.at)
         marks = [] if indent is None else [f"\n{indent}{{", "\n]"]
         if is_large:
-            what = f"a row of more than {MAX_ROW_BYTES // 2**20} MiB"
-            self._report(what, "delete it: no model takes a text that long", "row-too-large")
+            self._rows.problems.append(too_large(self._rows.path, *text.place))
         else:
             raw = text.part[text.at : text.at + error.at + 1]
             self._rows.report(raw, text.place, error)
@@ -448,26 +446,25 @@ def _value_at(text: _Text) -> tuple[object, int] | _JsonError:
     return value, end
 
 
-# -- errors and places ----------------------------------------------------------------------------
-
-
 def _json_error(error: Exception, raw: str) -> _JsonError:
     """Explain what the parser raised."""
     if isinstance(error, json.JSONDecodeError):
         return _malformed(error.msg, error.pos)
     fix = "keep the two texts and drop the rest"
     if isinstance(error, RecursionError):
-        at = _deep_index(raw, _NAMED_DEPTH)
-        return _JsonError(at, "is nested too deep to be read", fix, "bad-json")
+        levels = accumulate((each[0] in "{[") - (each[0] in "}]") for each in _TOKEN.finditer(raw))
+        deep = zip(_TOKEN.finditer(raw), levels, strict=True)
+        at = next((each.start() for each, level in deep if level >= _NAMED_DEPTH), 0)
+        return _JsonError(at, "is nested too deep to be read", fix)
     numbers = (match.start() for match in _LONG_NUMBER.finditer(raw) if match["digits"])
     what = f"a number has more than {_MAX_DIGITS:,} digits"
-    return _JsonError(next(numbers, 0), what, fix, "bad-json")
+    return _JsonError(next(numbers, 0), what, fix)
 
 
 def _malformed(message: str, at: int) -> _JsonError:
     fix = "write one whole object a row, keys and texts in double quotes"
     message = message[:1].lower() + message[1:].removesuffix(" starting at")
-    return _JsonError(at, f"is not JSON: {message}", fix, "bad-json")
+    return _JsonError(at, f"is not JSON: {message}", fix)
 
 
 def _repeated_key_error(value: Any, raw: str) -> _JsonError | None:
@@ -508,22 +505,6 @@ def _repeated_key(text: str) -> tuple[str, int] | None:
                 keys.add(key)
         before = found
     return None
-
-
-def _deep_index(text: str, depth: int) -> int:
-    """Return the bracket that opens level ``depth``; 0 if there is none."""
-    level = 0
-    for match in _TOKEN.finditer(text):
-        level += (match[0] in "{[") - (match[0] in "}]")
-        if level >= depth:
-            return match.start()
-    return 0
-
-
-def _line_and_column(text: str, at: int, line: int, column: int) -> tuple[int, int]:
-    """Return the place of ``text[at]``, where ``text`` itself begins at a line and column."""
-    lines = text.count("\n", 0, at)
-    return line + lines, (at - text.rfind("\n", 0, at)) if lines else column + at
 
 
 def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:

@@ -45,21 +45,14 @@ Role = Literal["system", "user", "model"]
 SEPARATOR = "\n\n"
 PLAIN = "plain"
 
-_OPENAI_ROLES: Roles = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "model",
-    "model": "model",
-}
 _VERTEX_ROLES: Roles = {"user": "user", "model": "model"}
+_OPENAI_ROLES: Roles = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "model", "model": "model",
+}  # fmt: skip
 _SHAREGPT_ROLES: Roles = {
     **_OPENAI_ROLES,
-    "human": "user",
-    "gpt": "model",
-    "chatgpt": "model",
-    "bot": "model",
-}
+    "human": "user", "gpt": "model", "chatgpt": "model", "bot": "model",
+}  # fmt: skip
 _TOOL_ROLES = frozenset(
     {"tool", "function", "observation", "function_call", "tool_call", "tool_response", "ipython"}
 )
@@ -129,9 +122,6 @@ class _Turn(NamedTuple):
     pieces: tuple[Piece, ...]
     path: KeyPath
     learned: bool = True
-
-
-# -- reading --------------------------------------------------------------------------------------
 
 
 def plain(record: Record, source: Source) -> list[Parts | RecordError]:
@@ -217,9 +207,6 @@ def sharegpt(record: Record, source: Source) -> list[Parts | RecordError]:
     return _examples_of(turns, ("conversations",), source.multi_turn)
 
 
-# -- writing --------------------------------------------------------------------------------------
-
-
 def _write_prompt(each: Example, system: str) -> Record:
     return {"prompt": joined(system, each.text_input), "completion": each.output}
 
@@ -293,9 +280,6 @@ def records_of(
 def joined(*texts: str) -> str:
     """Join the texts that are not empty by blank lines."""
     return SEPARATOR.join(filter(None, texts))
-
-
-# -- conversations --------------------------------------------------------------------------------
 
 
 def _examples_of(
@@ -456,9 +440,6 @@ def _history(pairs: object) -> Iterator[_Turn | RecordError]:
         else:
             what = "a turn of history is not a question and its answer"
             yield RecordError(at, what, 'write it as ["question", "answer"]')
-
-
-# -- errors ---------------------------------------------------------------------------------------
 
 
 def _texts(record: Record, keys: Sequence[str], errors: list[RecordError]) -> list[Piece]:
