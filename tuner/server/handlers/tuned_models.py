@@ -6,7 +6,7 @@ import asyncio
 import math
 import secrets
 import string
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tuner import names
 from tuner.server import messages
@@ -48,14 +48,6 @@ _NO_EXAMPLES = (
     "no example reached the service: set training_data.examples.examples (google-genai 1.47.0 to"
     " 3.4.0 drops the examples it is given; pass them through its http_options.extra_body)"
 )
-
-
-class Hyperparameters(NamedTuple):
-    """Resolved hyperparameters."""
-
-    epoch_count: int
-    batch_size: int
-    learning_rate: float
 
 
 async def create_tuned_model(service: Service, caller: Caller, request: Message) -> Message:
@@ -136,23 +128,6 @@ async def delete_tuned_model(service: Service, _caller: Caller, request: Message
     return messages.Empty()
 
 
-def resolve_hyperparameters(task: Message) -> Hyperparameters:
-    """Return the hyperparameters of a task, with defaults and the multiplier applied."""
-    wanted = task.hyperparameters
-    is_large = len(task.training_data.examples.examples) >= LARGE_DATASET_EXAMPLES
-    learning_rate = 0.0002 if is_large else 0.001
-    option = wanted.WhichOneof("learning_rate_option")
-    if option == "learning_rate":
-        learning_rate = shortest(wanted.learning_rate)
-    elif option:
-        learning_rate = shortest(learning_rate * shortest(wanted.learning_rate_multiplier))
-    return Hyperparameters(
-        wanted.epoch_count if wanted.HasField("epoch_count") else DEFAULT_EPOCHS,
-        wanted.batch_size if wanted.HasField("batch_size") else (16 if is_large else 4),
-        learning_rate,
-    )
-
-
 async def _get(service: Service, name: str) -> Message:
     found = await service.store.topic(name).read_cached(_find, name)
     if found is None:
@@ -184,7 +159,6 @@ async def _find_parent(service: Service, name: str) -> ModelRow | None:
 
 def _new_row(request: Message, base: BaseModel, parent: ModelRow | None, now_ms: int) -> ModelRow:
     wanted = request.tuned_model
-    hyperparameters = resolve_hyperparameters(wanted.tuning_task)
     return ModelRow(
         name=names.tuned_model(request.tuned_model_id or _new_id(wanted.display_name)),
         uid=random_id(24),
@@ -196,10 +170,28 @@ def _new_row(request: Message, base: BaseModel, parent: ModelRow | None, now_ms:
         top_p=float(_value(wanted, "top_p", base)),
         top_k=int(_value(wanted, "top_k", base)),
         state=State.CREATING,
-        **hyperparameters._asdict(),
+        **_hyperparameters(wanted.tuning_task),
         create_ms=now_ms,
         update_ms=now_ms,
     )
+
+
+def _hyperparameters(task: Message) -> dict[str, Any]:
+    """Return the hyperparameters of a task, with defaults and the multiplier applied."""
+    wanted = task.hyperparameters
+    is_large = len(task.training_data.examples.examples) >= LARGE_DATASET_EXAMPLES
+    learning_rate = 0.0002 if is_large else 0.001
+    option = wanted.WhichOneof("learning_rate_option")
+    if option == "learning_rate":
+        learning_rate = shortest(wanted.learning_rate)
+    elif option:
+        learning_rate = shortest(learning_rate * shortest(wanted.learning_rate_multiplier))
+    default_batch_size = 16 if is_large else 4
+    return {
+        "epoch_count": wanted.epoch_count if wanted.HasField("epoch_count") else DEFAULT_EPOCHS,
+        "batch_size": wanted.batch_size if wanted.HasField("batch_size") else default_batch_size,
+        "learning_rate": learning_rate,
+    }
 
 
 def _new_id(display_name: str) -> str:
