@@ -21,7 +21,7 @@ def test_a_second_service_on_the_same_home_is_refused_and_says_who_holds_it(tmp_
             check=False,
         )
         assert second.returncode == 5
-        assert f"process {service.process.pid} holds it" in second.stderr
+        assert f"process {service.process.pid}" in second.stderr
         assert service.address in second.stderr
 
 

@@ -71,8 +71,8 @@ async def identify(
     Raises:
         ApiError: UNAUTHENTICATED.
     """
-    topic = store.topic(CACHE_TOPIC)
-    if not requires_key and await topic.read_cached(permissions.count_keys) == 0:
+    keys = 1 if requires_key else await store.read_cached(permissions.count_keys, topic=CACHE_TOPIC)
+    if keys == 0:
         if _is_from_web_page(metadata):
             raise _unauthenticated("requests of a web page need an API key", "NO_KEY")
         return LOCAL_OWNER
@@ -80,11 +80,14 @@ async def identify(
     if not sent:
         raise _unauthenticated("this service requires an API key, and the call has none", "NO_KEY")
     parts = _KEY.fullmatch(sent)
-    row = await topic.read_cached(permissions.find_key, parts[1]) if parts else None
+    row = None
+    if parts:
+        row = await store.read_cached(permissions.find_key, parts[1], topic=CACHE_TOPIC)
     if parts is None or row is None or not _is_valid(row, parts[2]):
         raise _unauthenticated("the API key is not valid or was revoked", "API_KEY_INVALID")
-    own_groups = await topic.read_cached(permissions.groups_of, row.email_address)
-    return Caller(row.email_address, own_groups, row.id)
+    email = row.email_address
+    own_groups = await store.read_cached(permissions.groups_of, email, topic=CACHE_TOPIC)
+    return Caller(email, own_groups, row.id)
 
 
 def new_key(email_address: str, now_ms: int) -> tuple[str, KeyRow]:

@@ -135,8 +135,8 @@ async def authorize(service: Service, caller: Caller, method: Method, request: M
     name = _named_tuned_model(method, request)
     if method.role is None or not name:
         return
-    roles = await service.store.topic(name).read_cached(
-        permission_rows.list_roles, name, caller.grantees
+    roles = await service.store.read_cached(
+        permission_rows.list_roles, name, caller.grantees, topic=name
     )
     if not roles:
         raise hidden(name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.engine import Engine
-    from tuner.server.store.database import Store, Topic
+    from tuner.server.store.database import Store
     from tuner.server.store.queue import Claim
 
 LEASE_MS = 60_000
@@ -114,8 +114,8 @@ class TuningScheduler:
             self._new_task.clear()
             try:
                 # A write even if the queue is empty: a service that lost its database must notice.
-                claim = await self._store.topic("queue").write(
-                    queue.claim, self._now_ms(), LEASE_MS
+                claim = await self._store.write(
+                    queue.claim, self._now_ms(), LEASE_MS, topic="queue"
                 )
                 if claim is not None:
                     await self._supervise(claim)
@@ -167,7 +167,7 @@ class TuningScheduler:
         except (asyncio.CancelledError, StoreFailed):
             await _cancel(writer, tuning)
             with suppress(queue.ClaimLost, StoreFailed):  # otherwise the lease ends by itself
-                await self._topic(claim).write(queue.record, claim, steps, 0)
+                await self._store.write(queue.record, claim, steps, 0, topic=name)
             raise
         finally:
             await _cancel(writer, tuning)
@@ -224,16 +224,13 @@ class TuningScheduler:
         """Write, and retry while the database is down or full: the tuning continues meanwhile."""
         while True:
             try:
-                return await self._topic(claim).write(work, claim, *args)
+                return await self._store.write(work, claim, *args, topic=claim.model.name)
             except StoreInUse:
                 raise
             except StoreFailed as error:
                 extra = {"model": claim.model.name, "reason": str(error)}
                 log.error("cannot write a tuning's state", extra=extra)  # noqa: TRY400  (no bug)
                 await asyncio.sleep(WRITE_RETRY_S)
-
-    def _topic(self, claim: Claim) -> Topic:
-        return self._store.topic(claim.model.name)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -32,8 +32,8 @@ _DONE = {"": None, "done=true": True, "done:true": True, "done=false": False, "d
 
 async def get_operation(service: Service, _caller: Caller, request: Message) -> Message:
     """Return an operation, usually from the cache: google-generativeai polls without pauses."""
-    topic = service.store.topic(_model_of(request.name))
-    found = await topic.read_cached(_find, request.name)
+    model = _model_of(request.name)
+    found = await service.store.read_cached(_find, request.name, topic=model)
     if found is None:
         raise not_found(request.name)
     return found
@@ -73,7 +73,7 @@ async def cancel_operation(service: Service, _caller: Caller, request: Message) 
     model = request.name if is_model else _model_of(request.name)
     if not is_model and await service.store.read(operations.find, request.name) is None:
         raise not_found(request.name)
-    await service.store.topic(model).write(queue.cancel, model, CANCELLED, service.now_ms)
+    await service.store.write(queue.cancel, model, CANCELLED, service.now_ms, topic=model)
     row = await service.store.read(models.find, model)
     if row is not None:
         await service.scheduler.stop(row.uid)
@@ -85,7 +85,7 @@ async def delete_operation(service: Service, _caller: Caller, request: Message) 
     model = _model_of(request.name)
     if await service.store.read(operations.find, request.name) is None:
         raise not_found(request.name)
-    await service.store.topic(model).write(operations.hide, request.name)
+    await service.store.write(operations.hide, request.name, topic=model)
     return messages.Empty()
 
 

@@ -114,14 +114,14 @@ async def update_tuned_model(service: Service, _caller: Caller, request: Message
     base = service.engine.base_models.get(row.base_model)
     changes = _changes(request.tuned_model, list(request.update_mask.paths), row, base)
     if changes:
-        await service.store.topic(name).write(models.update, name, changes, service.now_ms)
+        await service.store.write(models.update, name, changes, service.now_ms, topic=name)
     return await _get(service, name)
 
 
 async def delete_tuned_model(service: Service, _caller: Caller, request: Message) -> Message:
     """Delete a model with its weights and permissions; cancel its tuning."""
     row = await service.store.read(models.find, request.name)
-    await service.store.topic(request.name).write(models.delete, request.name)
+    await service.store.write(models.delete, request.name, topic=request.name)
     if row is not None:
         await service.scheduler.stop(row.uid)
     await service.scheduler.remove_unused_folders()
@@ -129,7 +129,7 @@ async def delete_tuned_model(service: Service, _caller: Caller, request: Message
 
 
 async def _get(service: Service, name: str) -> Message:
-    found = await service.store.topic(name).read_cached(_find, name)
+    found = await service.store.read_cached(_find, name, topic=name)
     if found is None:
         raise hidden(name)
     return found

@@ -10,7 +10,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 
 from sqlalchemy.exc import DBAPIError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READER_THREADS = 4
 CACHE_S = 1.0
 
-P = ParamSpec("P")
+Args = TypeVarTuple("Args")
 T = TypeVar("T")
 Transaction: TypeAlias = "Connection"
 """The first argument of every function that the store runs."""
@@ -90,43 +90,41 @@ class Store:
         self._changed = asyncio.Event()
         self._lost: asyncio.Queue[StoreInUse] = asyncio.Queue()
 
-    def run(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def run(self, work: Callable[[Connection, *Args], T], *args: *Args) -> T:
         """Run a write transaction in this thread, for callers without an event loop."""
-        result: T = self._database.run(self._database.writer, work, *args, **kwargs)
+        result: T = self._database.run(self._database.writer, work, *args)
         return result
 
-    async def read(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read(self, work: Callable[[Connection, *Args], T], *args: *Args) -> T:
         """Run a read-only transaction."""
-        run, engine = self._database.run, self._database.reader
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: run(engine, work, *args, **kwargs))
+        run, loop = self._database.run, asyncio.get_running_loop()
+        result: T = await loop.run_in_executor(
+            self._readers, lambda: run(self._database.reader, work, *args)
+        )
+        return result
 
     async def write(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self, work: Callable[[Connection, *Args], T], *args: *Args, topic: str = ""
     ) -> T:
-        """Run a write transaction and drop everything cached."""
-        return await self.topic("").write(work, *args, **kwargs)
+        """Run a write transaction; it is completed even if the caller is cancelled meanwhile.
 
-    async def read_cached(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return what was read within the last second, unless there was a write since."""
-        return await self.topic("").read_cached(work, *args, **kwargs)
-
-    def topic(self, name: str) -> Topic:
-        """Limit a write's effect on the cache to one topic, usually a tuned model's name."""
-        return Topic(self, self._cache, name)
-
-    async def run_write(self, topic: str, write: Callable[[], T]) -> T:
-        """Queue a write; it is completed even if the caller is cancelled meanwhile."""
-        started = time.monotonic()
-        future = asyncio.get_running_loop().run_in_executor(self._writer, write)
+        Drops what is cached about ``topic``, usually a tuned model's name, or everything.
+        """
+        started, loop = time.monotonic(), asyncio.get_running_loop()
+        future = loop.run_in_executor(self._writer, lambda: self.run(work, *args))
         future.add_done_callback(lambda done: self._note_write(topic, started, done))
         return await asyncio.shield(future)
+
+    async def read_cached(
+        self, work: Callable[[Connection, *Args], T], *args: *Args, topic: str = ""
+    ) -> T:
+        """Return what was read within the last second, unless there was a write about ``topic``.
+
+        It expires because other processes, such as ``tuner keys``, change the same database.
+        """
+        key = (work, args)
+        result: T = await self._cache.get(topic, key, lambda: self.read(work, *args))
+        return result
 
     async def wait_for_write(self, timeout_s: float) -> None:
         """Return after the next write, or after ``timeout_s``."""
@@ -157,35 +155,6 @@ class Store:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StoreInUse):
             self._lost.put_nowait(error)
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """Reads and writes about one subject: a write drops only what is cached about that subject."""
-
-    _store: Store
-    _cache: ReadCache
-    _name: str
-
-    async def write(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a write transaction; it is completed even if the caller is cancelled meanwhile."""
-        run = self._store.run
-        return await self._store.run_write(self._name, lambda: run(work, *args, **kwargs))
-
-    async def read_cached(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return what was read within the last second, unless there was a write since.
-
-        It expires because other processes, such as ``tuner keys``, change the same database.
-        """
-        key = (work, args, *kwargs.items())
-        result: T = await self._cache.get(
-            self._name, key, lambda: self._store.read(work, *args, **kwargs)
-        )
-        return result
 
 
 class ReadCache:
