@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.one_target import SPEC, OneTarget, answers
 from tests.fakes.target import FakeTarget
 from tuner.__main__ import run as tuner
-from tuner.jobs.outcome import fitting
+from tuner.jobs.outcome import shorten_texts
 from tuner.jobspec.prepared_job import new_tuned_model, prepare_job
 from tuner.types import State
 
@@ -46,7 +46,7 @@ def test_a_later_run_shows_the_rows_that_an_earlier_one_asked(tuned, capsys):
 
     assert tuner(["run", str(tuned)]) == 0
 
-    assert "rows, as both models answered them" in capsys.readouterr().out
+    assert "held-out rows with the answers of both models" in capsys.readouterr().out
 
 
 def test_again_asks_every_row_of_both_models_once_more(tuned):
@@ -123,7 +123,7 @@ def test_answers_without_text_are_counted(tuned, capsys):
     tuner(["eval", "capitals"])
 
     rows = len(prepare_job(tuned).holdout)
-    assert f"base: {rows} without text, which count as wrong" in capsys.readouterr().out
+    assert f"base: {rows} empty answers, counted as wrong" in capsys.readouterr().out
 
 
 def test_any_model_can_be_asked_the_rows_of_a_spec(tuned, capsys):
@@ -140,10 +140,10 @@ def test_any_model_can_be_asked_the_rows_of_a_spec(tuned, capsys):
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        (["eval", "nobody"], "of a model say --data SPEC"),
+        (["eval", "nobody"], "for any other model add --data SPEC"),
         (["eval", "capitals", "--data", "nowhere.yaml"], "nowhere.yaml"),
         (["eval", "bare.yaml"], "no rows are held out"),
-        (["compare", "nobody", "capitals"], "of a model say --data SPEC"),
+        (["compare", "nobody", "capitals"], "for any other model add --data SPEC"),
     ],
 )
 def test_whom_or_what_to_ask_is_said_where_it_is_missing(tuned, capsys, monkeypatch, given, what):
@@ -179,7 +179,7 @@ def test_rows_that_models_differ_on_are_listed(tuned, capsys):
 def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
     row = {"line": 3, "text_input": "Translate.\n\n" + "word " * 40, "expected": "x" * 99}
 
-    assert fitting(row) == {
+    assert shorten_texts(row) == {
         "line": 3,
         "text_input": "word " * 11 + "word…",
         "expected": "x" * 23 + "…",
@@ -189,7 +189,7 @@ def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
 @pytest.mark.usefixtures("tuned")
 def test_models_that_score_alike_leave_nothing_to_list(capsys):
     assert tuner(["compare", "capitals", "capitals", "--rows"]) == 0
-    assert "alike on every row" in capsys.readouterr().err
+    assert "equal scores on every row" in capsys.readouterr().err
 
 
 def test_a_spec_that_was_never_run_is_said_to_be_so(spec, capsys):
@@ -197,7 +197,7 @@ def test_a_spec_that_was_never_run_is_said_to_be_so(spec, capsys):
 
     assert tuner(["eval", str(spec)]) == 2
 
-    assert f"fix: `tuner run {spec}` tunes it, if nobody did yet" in capsys.readouterr().err
+    assert f"fix: `tuner run {spec}` tunes it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("state", "code"), [(State.CREATING, 6), (State.FAILED, 1)])

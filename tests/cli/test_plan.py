@@ -320,7 +320,7 @@ def test_a_gate_that_is_raised_later_rejects_by_the_scores_kept_whoever_asks(fol
     for again in (folder, path, folder):
         capsys.readouterr()
         assert tuner(["run", str(again)]) == 3
-        assert "nothing more is done, what it was given before stays" in capsys.readouterr().err
+        assert "existing permissions are unchanged" in capsys.readouterr().err
         assert planned(capsys, folder, "--detailed-exitcode") == (code, items)
 
     path.write_text(path.read_text().replace("at_least: 1.0", "at_least: 0.5"))

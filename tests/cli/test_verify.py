@@ -36,7 +36,7 @@ def test_a_job_that_is_as_it_was_locked_is_said_so(locked, capsys):
         assert run(["verify", what]) == 0
 
         said = capsys.readouterr()
-        assert said.err.endswith("all is as it was locked\n")
+        assert said.err.endswith("no differences\n")
         assert said.out.splitlines()[0].split() == ["what", "lock", "now", "same"]
 
 
@@ -114,7 +114,7 @@ def test_what_changed_on_the_disk_is_named(locked, capsys, change, facts, offlin
 def test_the_name_of_a_data_file_is_shown_unchanged(tmp_path):
     locked = {"path": "my_rows.csv", "sha256": "0" * 64, "bytes": 3}
 
-    assert verify._of_file(locked, tmp_path / "my_rows.csv").what == "my_rows.csv sha256"
+    assert verify._file_fact(locked, tmp_path / "my_rows.csv").what == "my_rows.csv sha256"
 
 
 def test_how_much_a_file_has_grown_is_said(locked, capsys):
@@ -143,7 +143,7 @@ def test_a_model_that_is_hidden_since_its_transfer_is_no_difference(locked, caps
 
     assert run(["verify", str(spec)]) == 0
 
-    assert "hidden from you since it was handed over to lead@example.com" in capsys.readouterr().out
+    assert "hidden since its transfer to lead@example.com" in capsys.readouterr().out
     assert model
 
 
@@ -160,7 +160,7 @@ def test_offline_asks_nobody(locked):
 def test_what_is_not_locked_is_said_with_the_way_to_lock_it(capsys):
     assert run(["verify", "nobody"]) == 2
     assert capsys.readouterr().err == (
-        "error: nothing is locked of 'nobody'\n  fix: `tuner run SPEC` writes tuner.lock beside the "
+        "error: tuner.lock has no entry for 'nobody'\n  fix: `tuner run SPEC` writes tuner.lock beside the "
         "spec when a job ends; --lock FILE names another lock\n"
     )
 
@@ -253,7 +253,7 @@ def test_a_job_that_the_pipeline_no_longer_has_is_said_so(piped, capsys):
     assert run(["verify", str(piped), "--offline"]) == 1
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "the pipeline has no job grid[" in said
+    assert "the pipeline no longer has a job grid[" in said
 
 
 def test_what_was_hidden_when_it_was_locked_is_no_difference(locked, capsys):

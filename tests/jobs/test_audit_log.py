@@ -14,12 +14,12 @@ from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import WORK, job_of, right_answers
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
-from tuner.jobs.audit_log import AuditLog, Change
+from tuner.jobs.audit_log import AuditLog, audit_file, audited_by_hand
 from tuner.jobs.state_machine import advance
+from tuner.types import TargetConfig
 
 JOB = replace(job_of(WORK), allowed="the gate was met")
 GRANT = "ana@example.com (reader)"
-BY_HAND = Change("local", JOB.tuned_model, "grant", GRANT, "by hand")
 
 
 @pytest.fixture
@@ -111,18 +111,20 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
     assert "unrecorded" in raised.value.fix
 
 
-def test_a_change_made_by_hand_is_intended_then_done(path):
-    with AuditLog(path).around(BY_HAND):
-        assert [each["state"] for each in lines(path)] == ["intended"]
+def test_a_manual_change_is_recorded_as_intended_and_then_as_done_unless_it_fails(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path))
 
-    assert [each["state"] for each in lines(path)] == ["intended", "done"]
+    def record():
+        return audited_by_hand(TargetConfig(), FakeTarget(), JOB.tuned_model, "grant", GRANT)
 
-
-def test_a_change_that_was_refused_is_not_said_to_be_done(path):
-    with pytest.raises(TunerError), AuditLog(path).around(BY_HAND):
+    with pytest.raises(TunerError), record():
         raise TunerError("no")
+    with record():
+        assert [each["state"] for each in lines(audit_file())] == ["intended"] * 2
 
-    assert [each["state"] for each in lines(path)] == ["intended"]
+    assert [each["state"] for each in lines(audit_file())] == ["intended", "intended", "done"]
 
 
 class Watched(FakeTarget):

@@ -17,10 +17,10 @@ GATE = "more epochs, more or better data may help; `evaluation.require` is the g
 @pytest.mark.parametrize(
     ("changes", "fix"),
     [
-        ({"phase": Phase.FAILED}, "`tuner retry capitals` tunes it again, whole"),
+        ({"phase": Phase.FAILED}, "`tuner retry capitals` tunes it again from the start"),
         (
             {"phase": Phase.CANCELLED, "stopping": "the loss has not fallen"},
-            "change early_stopping or what is tuned; `tuner retry capitals` tunes it again, whole",
+            "change early_stopping or the data; `tuner retry capitals` tunes it again from the start",
         ),
         (
             {"phase": Phase.REJECTED},

@@ -110,7 +110,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     from tuner.cli.output import show
     from tuner.cli.subjects import find, find_model
     from tuner.formatting import format_floats
-    from tuner.jobs.outcome import fitting
+    from tuner.jobs.outcome import shorten_texts
     from tuner.jobs.store import open_store
 
     with open_store() as store:
@@ -122,7 +122,7 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     metric = _metric(first.work)
     shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
     if output == "table":
-        shown = list(map(fitting if rows else format_floats, shown))
+        shown = list(map(shorten_texts if rows else format_floats, shown))
     if shown or output != "table":
         show(shown, output)
     else:
@@ -260,9 +260,9 @@ def _silent(evaluation: Evaluation) -> dict[str, int]:
 
 def _show_rows(evaluation: Evaluation, output: str) -> None:
     from tuner.cli.output import show
-    from tuner.jobs.outcome import row_record, sample
+    from tuner.jobs.outcome import row_record, short_row
 
-    make = sample if output == "table" else row_record
+    make = short_row if output == "table" else row_record
     show([make(row) for row in evaluation.rows], output)
 
 

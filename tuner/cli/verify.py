@@ -11,7 +11,7 @@ from tuner.cli.options import output_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tuner.jobs.verify import Found, Row
+    from tuner.jobs.verify import Fact, LockedJob
 
 PATH = click.Path(exists=True, dir_okay=False)
 
@@ -43,19 +43,20 @@ def verify(what: str, file: str | None, *, offline: bool, output: str) -> int:
     return 1 if different else 0
 
 
-def _checked(found: Found, *, offline: bool) -> list[Row]:
+def _checked(found: LockedJob, *, offline: bool) -> list[Fact]:
     from tuner.cli.target_calls import call
-    from tuner.jobs.verify import load, on_disk, on_service, target_of
+    from tuner.jobs.verify import compare_with_disk, compare_with_service, load, target_of
     from tuner.pipelines.load import load_pipeline
 
     now = load(found, load_pipeline)
-    rows = on_disk(found, now)
+    rows = compare_with_disk(found, now)
     if offline:
         return rows
-    return [*call(target_of(found, now), lambda target: on_service(found.entry, target)), *rows]
+    target = target_of(found, now)
+    return [*call(target, lambda each: compare_with_service(found.entry, each)), *rows]
 
 
-def _record(found: Found, rows: list[Row]) -> dict[str, object]:
+def _record(found: LockedJob, rows: list[Fact]) -> dict[str, object]:
     return {
         "tuned_model": found.entry["tuned_model"],
         "lock": str(found.path),
@@ -64,7 +65,7 @@ def _record(found: Found, rows: list[Row]) -> dict[str, object]:
     }
 
 
-def _found(what: str, file: str | None) -> list[Found]:
+def _found(what: str, file: str | None) -> list[LockedJob]:
     """Find the entries in tuner.lock.
 
     Raises:
@@ -75,17 +76,17 @@ def _found(what: str, file: str | None) -> list[Found]:
 
     from tuner.errors import InvalidInput, Problem
     from tuner.jobs import lockfile
-    from tuner.jobs.verify import named, of_spec
+    from tuner.jobs.verify import find_locked_jobs, locked_jobs_of
 
     spec = Path(what)
     if spec.suffix in (".yaml", ".yml") and spec.is_file():
         path = Path(file) if file else spec.parent / lockfile.NAME
-        found = of_spec(spec, path)
+        found = locked_jobs_of(spec, path)
     else:
         usual = [Path(lockfile.NAME), Path("configs") / lockfile.NAME]
-        found = named(what, [Path(file)] if file else usual)
+        found = find_locked_jobs(what, [Path(file)] if file else usual)
         if not found and not file:
-            found = named(what, _known(what))
+            found = find_locked_jobs(what, _known(what))
     if not found:
         fix = "`tuner run SPEC` writes tuner.lock beside the spec when a job ends"
         fix += "; --lock FILE names another lock" if file is None else ""

@@ -1,8 +1,8 @@
-"""The event log and the audit log: files of one JSON object a line, which many processes append to.
+"""The event log and the audit log: files with one JSON object per line, for many processes.
 
-The audit log says who changed what, when, and why it was allowed. A line with the intention is on
-the disk before the service is called, and another follows once the change is made. Where a crash
-fell between the two, the next run finds the change made and records that.
+The audit log records who changed what, when, and why it was allowed. A line with the intended change
+is on disk before the service is called, and another follows once the change is made. After a crash
+between the two, the next run finds the change made and records that.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 MAX_LOG_BYTES = 20 * 1024 * 1024
 ROTATION_CHECK_EVENTS = 256
-# tests that write a million lines may turn the syncs off
-SYNC_TO_DISK = True
 
 
 def events_file() -> Path:
@@ -49,9 +47,9 @@ def audit_file() -> Path:
 
 
 class EventLog:
-    """Writes events to a log, without texts of examples; progress is a line a tenth.
+    """Writes events to a log, without texts of examples, and with ten lines of progress per job.
 
-    A full disk costs the log, not the run: one warning on stderr says so.
+    If the log cannot be written, the run continues, with one warning on stderr.
     """
 
     def __init__(
@@ -69,15 +67,12 @@ class EventLog:
         self._has_warned = False
 
     def __call__(self, event: Event) -> None:
-        """Write one line, unless it repeats the last one."""
+        """Write one line, unless the event repeats the last one."""
         if not self._throttle(event):
             return
         self._seq += 1
-        record = as_record(event, self._clock()) | {
-            "text": str(event),
-            "run": os.getpid(),
-            "seq": self._seq,
-        }
+        record = as_record(event, self._clock())
+        record |= {"text": str(event), "run": os.getpid(), "seq": self._seq}
         try:
             if self._seq % ROTATION_CHECK_EVENTS == 1:
                 rotate(self._path, MAX_LOG_BYTES)
@@ -109,7 +104,7 @@ class Change(NamedTuple):
 
 
 class AuditLog:
-    """Takes events and writes a line for every change, before it is made and after.
+    """Writes a line for every change, before and after it is made.
 
     Raises:
         TunerError: From every call: the line cannot be written, so nothing may be changed.
@@ -129,25 +124,17 @@ class AuditLog:
         """Write a line if the event is about a change."""
         job = event.job
         if event.kind is EventKind.CHANGING:
-            change = Change(
-                job.where, job.tuned_model, event["action"], event["what"], event["why"]
-            )
-            self.write("intended", change)
+            state, action, what, why = "intended", event["action"], event["what"], event["why"]
         elif event.kind in _AUDITED:
-            state, action, what, why = _AUDITED[event.kind]
-            self.write(
-                state,
-                Change(
-                    job.where,
-                    job.tuned_model,
-                    action,
-                    event.data.get(what, job.tuned_model),
-                    event.data.get(why, job.allowed if action in _NEEDS_GATE else ""),
-                ),
-            )
+            state, action, what_key, why_key = _AUDITED[event.kind]
+            what = event.data.get(what_key, job.tuned_model)
+            why = event.data.get(why_key, job.allowed if action in _NEEDS_GATE else "")
+        else:
+            return
+        self.write(state, Change(job.where, job.tuned_model, action, what, why))
 
     def write(self, state: str, change: Change) -> None:
-        """Append a line; an ``intended`` change of access is on the disk when this returns."""
+        """Append a line; an ``intended`` change of access is on disk when this returns."""
         record = {
             "time": format_time(self._clock()),
             "who": user_at_host(),
@@ -163,20 +150,12 @@ class AuditLog:
         except OSError as error:
             raise TunerError(
                 f"the audit log {self._path} cannot be written: {error.strerror}",
-                "nothing is shared, transferred or deleted unrecorded: free some disk space, or "
-                "make it writable",
+                "nothing is shared, transferred or deleted unrecorded: make it writable, or free disk space",
             ) from error
-
-    @contextmanager
-    def around(self, change: Change) -> Iterator[None]:
-        """Record a manual change: intended before the block, done after it unless it raises."""
-        self.write("intended", change)
-        yield
-        self.write("done", change)
 
 
 _NEEDS_GATE = ("grant", "change_role", "transfer")
-# state, action, and which of the event's data say what (else the model) and why (else ``allowed``)
+# state, action, and the keys of the event's data for what (else the model) and why (else ``allowed``)
 _AUDITED = {
     EventKind.SUBMITTED: ("done", "create", "", ""),
     EventKind.ALREADY_EXISTED: ("found", "create", "", ""),
@@ -197,15 +176,17 @@ _AUDITED = {
 def audited_by_hand(
     config: TargetConfig, target: Target, tuned_model: str, action: str, what: str
 ) -> Iterator[None]:
-    """Record the change that a person makes with a command inside this block.
+    """Record a command's change: ``intended`` before the block, ``done`` after it unless it raises.
 
     Raises:
-        TunerError: It cannot be recorded, so it must not be made.
+        TunerError: The change cannot be recorded, so it must not be made.
     """
     audit = AuditLog()
     audit.set_credentials(config.where, target.caller)
-    with audit.around(Change(config.where, tuned_model, action, what, "by hand")):
-        yield
+    change = Change(config.where, tuned_model, action, what, "by hand")
+    audit.write("intended", change)
+    yield
+    audit.write("done", change)
 
 
 @cache
@@ -221,10 +202,8 @@ def user_at_host() -> str:
 def append(path: Path, record: Mapping[str, object], *, durable: bool = False) -> None:
     """Append one line, whole or not at all, to a file that only its owner may read.
 
-    Args:
-        path: Created if missing, with its folder.
-        record: One object.
-        durable: The line survives a crash of the machine once this returns.
+    The file is created if missing, with its folder. With ``durable`` the line survives a crash of the
+    machine once this returns.
 
     Raises:
         OSError: The file cannot be written; its content is unchanged.
@@ -239,12 +218,12 @@ def append(path: Path, record: Mapping[str, object], *, durable: bool = False) -
         try:
             while line:
                 line = line[os.write(file, line) :]
-            if durable and SYNC_TO_DISK:
+            if durable:
                 os.fsync(file)
         except OSError:
             os.ftruncate(file, size)
             raise
-    if is_new and durable and SYNC_TO_DISK:
+    if is_new and durable:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the new file's name

@@ -1,4 +1,4 @@
-"""tuner.lock: beside the specs, what each of their jobs was made of and what its result was."""
+"""tuner.lock: a file beside the specs that records what each job was made of and its result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
@@ -25,12 +24,11 @@ from tuner.types import Phase
 from tuner.yaml_source import without_receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tuner.events.events import EventHandler
     from tuner.job import Evaluation, Job
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.jobspec.schema import JobSpec
     from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
@@ -50,20 +48,17 @@ async def lock_job(
     permissions: Sequence[Permission],
     emit: EventHandler,
 ) -> None:
-    """Write the entry of a finished job, as the service shows it; report NOT_LOCKED on failure.
+    """Write the entry of a finished job, as the service shows it; emit NOT_LOCKED on failure.
 
-    The entry is on the disk when this returns. A job started from Python has no entry.
+    A job started from Python has no entry.
     """
     if not _has_entry(job):
         return
     try:
-        model = await target.tuned_model(job.tuned_model)
-    except (NotAllowed, RequestRefused):  # it may be hidden after its transfer
-        model = None
-    except TunerError as error:
-        emit(Event(EventKind.NOT_LOCKED, job, why=error.what))
-        return
-    try:
+        try:
+            model = await target.tuned_model(job.tuned_model)
+        except (NotAllowed, RequestRefused):  # it may be hidden after its transfer
+            model = None
         write(job, work, model, permissions)
     except TunerError as error:
         emit(Event(EventKind.NOT_LOCKED, job, why=error.what))
@@ -81,9 +76,9 @@ def write(
     Args:
         job: In an end phase.
         work: What was sent.
-        model: As the service shows it; None if it is hidden, then what an earlier entry of this
-            model says of it is kept.
-        permissions: As the service lists them; empty if it does not.
+        model: As the service shows it; None if it is hidden, then the facts of an earlier entry of
+            the same model are kept.
+        permissions: As the service lists them; empty if they are hidden.
 
     Raises:
         TunerError: The file is damaged, or cannot be read or written.
@@ -96,7 +91,7 @@ def write(
 
 
 def stage_of(job: Job) -> str:
-    """Tell the jobs of one file apart: by title in a pipeline, else by label or ``--set`` values."""
+    """Return the second part of a job's key: its title in a pipeline, else label or ``--set`` values."""
     if is_pipeline(Path(job.spec)):
         return job.title
     return job.label or " ".join(without_receivers(job.overrides))
@@ -133,24 +128,28 @@ def entries(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(jobs, dict) or not all(isinstance(each, dict) for each in jobs.values()):
         raise SpecError([Problem(str(path), 0, 0, "it has no object `jobs` of entries", fix)])
     if document.get("version") != VERSION:
-        what = f"it has version {document.get('version')}, this tuner knows {VERSION}"
+        what = f"it has version {document.get('version')}, this tuner reads version {VERSION}"
         raise SpecError([Problem(str(path), 0, 0, what, "upgrade tuner")])
     return jobs
 
 
 def put(spec: Path, stage: str, new: Entry) -> None:
-    """Write an entry to the disk, atomically; other processes may write at the same time.
+    """Write an entry to disk, atomically; other processes may write at the same time.
 
     Raises:
         TunerError: The file is damaged, or cannot be read or written.
     """
     path = spec.parent / NAME
     try:
-        with _exclusive(spec.parent):
+        with _locked_folder(spec.parent):
             known = entries(path)
             jobs = known | {_key(spec, stage): json.loads(json.dumps(new))}
             if jobs != known:
-                _replace(path, jobs)
+                document = {
+                    "version": VERSION,
+                    "jobs": json.loads(json.dumps(jobs, sort_keys=True)),
+                }
+                _replace(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
         raise TunerError(
             f"{path} cannot be written: {error.strerror}", "make its folder writable"
@@ -161,31 +160,21 @@ def _key(spec: Path, stage: str) -> str:
     return f"{spec.name}#{stage}" if stage else spec.name
 
 
-def _replace(path: Path, jobs: Mapping[str, Entry]) -> None:
-    document = {"version": VERSION, "jobs": json.loads(json.dumps(jobs, sort_keys=True))}
-    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-    handle, temporary = tempfile.mkstemp(prefix=f".{NAME}.", dir=path.parent)
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{NAME}.{os.getpid()}")
     try:
-        with open(handle, "wb") as file:  # noqa: PTH123 -- mkstemp gives a number, not a path
+        with partial.open("wb") as file:
             file.write(text.encode("utf-8", "backslashreplace"))
             file.flush()
-            os.fchmod(handle, 0o666 & ~_umask())
-            os.fsync(handle)
-        Path(temporary).replace(path)
+            os.fsync(file.fileno())
+        partial.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
-@lru_cache
-def _umask() -> int:
-    now = os.umask(0o077)  # it can only be read by setting it
-    os.umask(now)
-    return now
-
-
 @contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
+def _locked_folder(folder: Path) -> Iterator[None]:
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX)
@@ -198,7 +187,9 @@ def describe(
     job: Job, work: PreparedJob, model: TunedModel | None, permissions: Sequence[Permission]
 ) -> dict[str, Any]:
     """Return the facts of a finished job; None for what is hidden or unknown."""
-    spec = work.spec
+    spec, folder = work.spec, Path(job.spec).parent
+    held_out = spec.evaluation.paths if spec.evaluation else ()
+    data = files([*spec.training_data.paths, *held_out])
     return {
         "job": job.name,
         "label": job.label,
@@ -207,7 +198,10 @@ def describe(
         "content": work.digest,
         "spec": sha256(Path(job.spec)),
         "overrides": without_receivers(job.overrides),
-        "data": _data_files(spec, Path(job.spec).parent),
+        "data": [
+            {"path": os.path.relpath(path, folder), "sha256": sha256(path), "bytes": _size(path)}
+            for path in data
+        ],
         "examples": {"tuned_on": len(work.examples), "held_out": len(work.holdout)},
         "seed": LOCAL_SEED if job.target.kind == "local" else None,
         "versions": {
@@ -229,16 +223,13 @@ def describe(
 
 
 def model_facts(model: TunedModel) -> dict[str, Any]:
-    """Return what the service shows of a model, to compare with later."""
+    """Return the facts of a model that the service shows and `tuner verify` compares."""
     last = model.snapshots[-1] if model.snapshots else None
+    hyperparameters = asdict(model.hyperparameters).items()
     return {
         "base_model": model.base_model,
         "tuned_model_source": model.tuned_model_source,
-        "hyperparameters": {
-            name: value
-            for name, value in asdict(model.hyperparameters).items()
-            if value is not None
-        },
+        "hyperparameters": {name: value for name, value in hyperparameters if value is not None},
         "display_name": model.display_name,
         "tuned": {
             "create_time": format_time(model.create_time) if model.create_time else None,
@@ -255,7 +246,6 @@ def permission_facts(permissions: Sequence[Permission]) -> list[dict[str, object
 
 
 def _results(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the scores of an evaluation by the metric of its gate."""
     metric, interval = evaluation.metric, evaluation.interval
     return {
         "metric": metric,
@@ -267,28 +257,28 @@ def _results(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _data_files(spec: JobSpec, folder: Path) -> list[dict[str, Any]]:
-    """Return the files of examples, by paths relative to ``folder``."""
-    held_out = spec.evaluation.paths if spec.evaluation else ()
-    return [
-        {"path": os.path.relpath(path, folder), "sha256": sha256(path), "bytes": _size(path)}
-        for path in files([*spec.training_data.paths, *held_out])
-    ]
-
-
 def sha256(path: Path) -> str | None:
-    """Return the digest of a file, or of a folder with its names; None if it is missing."""
+    """Return the digest of a file, or of a folder with its file names; None if it is missing."""
     try:
         if path.is_dir():
-            return _folder(path)
+            lines = (
+                f"{each.relative_to(path).as_posix()}\0{sha256(each)}\n" for each in _files(path)
+            )
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
         found = path.stat()
-        return _file(path, found.st_size, found.st_mtime_ns)
+        return _file_sha256(path, found.st_size, found.st_mtime_ns)
     except OSError:
         return None
 
 
+@lru_cache(maxsize=1024)
+def _file_sha256(path: Path, _bytes: int, _changed_ns: int) -> str:
+    """Hash a file once for all jobs of a run that use it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _size(path: Path) -> int | None:
-    """Return the bytes of a file or a folder; None if it is missing."""
     try:
         return (
             sum(each.stat().st_size for each in _files(path))
@@ -299,19 +289,5 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _files(folder: Path) -> Iterable[Path]:
+def _files(folder: Path) -> list[Path]:
     return sorted(each for each in folder.rglob("*") if each.is_file())
-
-
-def _folder(folder: Path) -> str:
-    whole = hashlib.sha256()
-    for each in _files(folder):
-        whole.update(f"{each.relative_to(folder).as_posix()}\0{sha256(each)}\n".encode())
-    return whole.hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _file(path: Path, _bytes: int, _changed_ns: int) -> str:
-    """Hash a file once for all jobs of a run that use it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

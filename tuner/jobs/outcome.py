@@ -1,4 +1,4 @@
-"""What became of a job, as plain data for the screen and for programs."""
+"""Outcomes of jobs, as plain data for the screen and for programs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from tuner.job import Evaluation, Job, ScoredRow
     from tuner.types import Permission
 
-SAMPLE_ROWS = 6
+MAX_SAMPLE_ROWS = 6
 EXIT_CODES_BY_WEIGHT = (1, 2, 4, 5, 3, 7, 6)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one job.
+    """The outcome of one job.
 
     Attributes:
-        job: As it stands in the end.
-        error: What stopped us on the way.
-        permissions: What the service lists in the end.
-        is_news: Whether something was done about it; False where it was found as it should be.
+        job: In its last state.
+        error: What ended the run early.
+        permissions: What the service lists at the end.
+        is_news: Whether the run changed anything; False if everything was as the spec says.
     """
 
     job: Job
@@ -39,29 +39,29 @@ class Outcome:
 
     @property
     def failure(self) -> TunerError | None:
-        """What to tell the user, None when all went well."""
+        """The error to show; None if the job succeeded or continues."""
         return self.error or failure(self.job)
 
 
 def failure(job: Job) -> TunerError | None:
-    """Why the job did not end well, with the way on; None when it did or goes on."""
+    """Return why a job failed, with a fix; None if it succeeded or continues."""
     what = f"{job.title}: {job.error}"
-    again = f"`tuner retry {quote(job.title)}` tunes it again, whole"
+    retry = f"`tuner retry {quote(job.title)}` tunes it again from the start"
     overrule = "`tuner run --force-share`"
     if not job.is_on_disk:
-        again = f"`tuner models delete {job.tuned_model}` and run it again"
+        retry = f"`tuner models delete {job.tuned_model}` and run it again"
         overrule = "force_share=True"
     if job.stopping:
-        again = f"change early_stopping or what is tuned; {again}"
+        retry = f"change early_stopping or the data; {retry}"
     match job.phase:
         case Phase.FAILED:
-            return TuningFailed(what, again)
+            return TuningFailed(what, retry)
         case Phase.CANCELLED:
-            return Cancelled(what, again)
+            return Cancelled(what, retry)
         case Phase.REJECTED:
-            done = "nothing more is done, what it was given before stays"
+            unchanged = "existing permissions are unchanged"
             return GateNotMet(
-                f"{what}; {done if job.allowed else 'nothing was shared or transferred'}",
+                f"{what}; {unchanged if job.allowed else 'nothing was shared or transferred'}",
                 "more epochs, more or better data may help; `evaluation.require` is the gate, and "
                 f"{overrule} overrules it",
             )
@@ -69,18 +69,13 @@ def failure(job: Job) -> TunerError | None:
             return None
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """The gravest code among the jobs', 0 when all went well."""
-    return gravest({outcome.failure.exit_code for outcome in outcomes if outcome.failure})
-
-
 def gravest(codes: Collection[int]) -> int:
-    """The one to end with; 0 without any."""
+    """Return the exit code of the worst failure; 0 without any."""
     return next((code for code in EXIT_CODES_BY_WEIGHT if code in codes), 0)
 
 
 def record(outcome: Outcome) -> dict[str, object]:
-    """One outcome, without the texts of examples."""
+    """Return one outcome, without the texts of examples."""
     job = outcome.job
     return {
         **summary(job),
@@ -91,36 +86,36 @@ def record(outcome: Outcome) -> dict[str, object]:
 
 
 def summary(job: Job) -> dict[str, object]:
-    """One line of ``tuner status``; scores are those of the job's metric, unrounded."""
-    scored = job.evaluation
+    """Return one row of ``tuner status``; scores are by the job's metric, unrounded."""
+    evaluation = job.evaluation
     return {
         "job": job.title,
         "phase": job.phase.value,
         "steps": f"{job.completed_steps}/{job.total_steps}" if job.total_steps else None,
         "loss": job.mean_loss,
-        "tuned": scored and scored.tuned[scored.metric],
-        "base": scored and scored.base[scored.metric],
+        "tuned": evaluation and evaluation.tuned[evaluation.metric],
+        "base": evaluation and evaluation.base[evaluation.metric],
         "target": job.where,
         "tuned_model": job.tuned_model,
     }
 
 
 def permission_rows(permissions: Sequence[Permission]) -> list[dict[str, object]]:
-    """Who has access, the owner first."""
+    """Return who has access, the owner first."""
     order = {"OWNER": 0, "WRITER": 1, "READER": 2}
-    listed = sorted(permissions, key=lambda permission: order[permission.grant.role])
+    grants = sorted((each.grant for each in permissions), key=lambda grant: order[grant.role])
     return [
         {
-            "role": permission.grant.role.value,
-            "grantee_type": permission.grant.grantee_type.value,
-            "email_address": permission.grant.email_address,
+            "role": grant.role.value,
+            "grantee_type": grant.grantee_type.value,
+            "email_address": grant.email_address,
         }
-        for permission in listed
+        for grant in grants
     ]
 
 
 def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
-    """Tuned and base side by side, by every metric of evaluations of the same rows."""
+    """Return the scores of base and tuned model, by every metric of evaluations of the same rows."""
     base = {metric: score for each in evaluations for metric, score in each.base.items()}
     tuned = {metric: score for each in evaluations for metric, score in each.tuned.items()}
     return [
@@ -134,53 +129,40 @@ def score_rows(*evaluations: Evaluation) -> list[dict[str, object]]:
 
 
 def difference(evaluation: Evaluation) -> str:
-    """By how much tuned is better than base, and how sure that is, in a line."""
+    """Return the difference between tuned and base model with its interval, on one line."""
     metric, interval = evaluation.metric, evaluation.interval
     by = f"difference of {metric} {format_number(evaluation.tuned[metric] - evaluation.base[metric])}"
     if interval is None:
         return by
-    how = f"paired bootstrap, {evaluation.count:,} rows"
-    return f"{by}, 95 % between {format_number(interval.low)} and {format_number(interval.high)} ({how})"
+    low, high = format_number(interval.low), format_number(interval.high)
+    return f"{by}, 95 % between {low} and {high} (paired bootstrap, {evaluation.count:,} rows)"
 
 
 def sample_rows(evaluation: Evaluation) -> list[dict[str, object]]:
-    """Some held-out rows as both models answered them, spread evenly over all."""
+    """Return a few held-out rows with both answers, spread evenly over all, shortened."""
     rows = evaluation.rows
-    step = max(1, len(rows) // SAMPLE_ROWS)
-    return [sample(row) for row in rows[::step][:SAMPLE_ROWS]]
+    step = max(1, len(rows) // MAX_SAMPLE_ROWS)
+    return [short_row(row) for row in rows[::step][:MAX_SAMPLE_ROWS]]
+
+
+def short_row(row: ScoredRow) -> dict[str, object]:
+    """Return the texts of a held-out row, shortened to fit on a line."""
+    keys = ("text_input", "expected", "base", "tuned")
+    return shorten_texts({key: getattr(row, key) for key in keys})
 
 
 def row_record(row: ScoredRow) -> dict[str, object]:
-    """A held-out row, whole."""
-    return {
-        "line": row.line,
-        "text_input": row.text_input,
-        "expected": row.expected,
-        "base": row.base,
-        "tuned": row.tuned,
-        "base_score": row.base_score,
-        "tuned_score": row.tuned_score,
-    }
+    """Return a held-out row with its answers and scores."""
+    keys = ("line", "text_input", "expected", "base", "tuned", "base_score", "tuned_score")
+    return {key: getattr(row, key) for key in keys}
 
 
-def sample(row: ScoredRow) -> dict[str, object]:
-    """A held-out row, as far as it fits into a line."""
-    return {
-        "text_input": _short(row.text_input.rpartition("\n")[2], 60),
-        "expected": _short(row.expected, 24),
-        "base": _short(row.base, 24),
-        "tuned": _short(row.tuned, 24),
-    }
+def shorten_texts(row: Mapping[str, object]) -> dict[str, object]:
+    """Shorten the texts of a row to fit on a line; of ``text_input`` the last line is shown."""
+    short = {key: text if key == "line" else _shorten(str(text), 24) for key, text in row.items()}
+    return short | {"text_input": _shorten(str(row["text_input"]).rpartition("\n")[2], 60)}
 
 
-def fitting(row: Mapping[str, object]) -> dict[str, object]:
-    """A row that models are compared on, its texts as far as they fit into a line."""
-    text = _short(str(row["text_input"]).rpartition("\n")[2], 60)
-    given = {key: value if key == "line" else _short(str(value), 24) for key, value in row.items()}
-    return {**given, "text_input": text}
-
-
-def _short(text: str, width: int) -> str:
-    """A text on one line, cut to ``width`` characters."""
+def _shorten(text: str, width: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,4 +1,4 @@
-"""What was locked of a job, held against what the service and the disk show now."""
+"""Compare what ``tuner.lock`` holds of a job with what the service and the disk have now."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tuner.targets import Target
-    from tuner.types import Permission, TunedModel
+    from tuner.types import TunedModel
 
     Entry = Mapping[str, Any]
     LoadPipeline = Callable[[Path, Sequence[str]], Any]
     """``load_pipeline`` of tuner.pipelines, which this layer does not import."""
 
-MISSING = "is not there"
+MISSING = "missing"
 
 
-class Row(NamedTuple):
-    """One fact: as it was locked and as it is now; ``same`` is None when nobody can say."""
+class Fact(NamedTuple):
+    """One fact as it was locked and as it is now; ``same`` is None if this cannot be known."""
 
     what: str
     lock: str
@@ -37,178 +37,152 @@ class Row(NamedTuple):
     same: bool | None
 
 
-class Found(NamedTuple):
-    """An entry of a ``tuner.lock``: the file, its key there, and what it holds."""
+class LockedJob(NamedTuple):
+    """An entry of a ``tuner.lock``: the file, the entry's key, and its content."""
 
     path: Path
     key: str
     entry: Entry
 
+    @property
+    def spec(self) -> Path:
+        """The spec or pipeline file of the job."""
+        return self.path.parent / self.key.partition("#")[0]
 
-def of_spec(spec: Path, path: Path) -> list[Found]:
-    """What is locked of a spec file's jobs, all its variants.
+
+def locked_jobs_of(spec: Path, path: Path) -> list[LockedJob]:
+    """Return the entries of a spec's jobs, with all variants, in the lock file ``path``.
 
     Raises:
-        TunerError: The lock is damaged, or cannot be read.
+        TunerError: The lock file is damaged, or cannot be read.
     """
     return [
-        Found(path, key, entry)
+        LockedJob(path, key, entry)
         for key, entry in lockfile.entries(path).items()
         if key.partition("#")[0] == spec.name and "tuned_model" in entry
     ]
 
 
-def named(text: str, paths: Sequence[Path]) -> list[Found]:
-    """What is locked of a job or model by that name, or model by that id, in the first such file.
+def find_locked_jobs(name: str, paths: Sequence[Path]) -> list[LockedJob]:
+    """Return the entries with this job or model name, or model ID, in the first lock file with one.
 
     Raises:
-        TunerError: A lock is damaged, or cannot be read.
+        TunerError: A lock file is damaged, or cannot be read.
     """
     for path in paths:
         found = [
-            Found(path, key, entry)
+            LockedJob(path, key, entry)
             for key, entry in lockfile.entries(path).items()
-            if entry.get("tuned_model") == tuned_model(text) or text in _titles(entry)
+            if entry.get("tuned_model") == tuned_model(name)
+            or name in (entry.get("job", ""), f"{entry.get('job', '')}[{entry.get('label', '')}]")
         ]
         if found:
             return found
     return []
 
 
-def _titles(entry: Entry) -> tuple[str, str]:
-    name, label = entry.get("job", ""), entry.get("label", "")
-    return name, f"{name}[{label}]"
-
-
-def spec_of(found: Found) -> Path:
-    """The spec file that an entry is about."""
-    return found.path.parent / found.key.partition("#")[0]
-
-
-def load(found: Found, load_pipeline: LoadPipeline) -> PreparedJob | InvalidInput:
-    """Return what the entry's job would be made of now, or why that cannot be read."""
-    spec, entry = spec_of(found), found.entry
+def load(locked: LockedJob, load_pipeline: LoadPipeline) -> PreparedJob | InvalidInput:
+    """Return the job as its files describe it now, or why they cannot be read."""
+    spec, entry = locked.spec, locked.entry
     try:
-        if is_pipeline(spec):
-            return _of_stage(entry, load_pipeline(spec, entry["overrides"]))
-        return prepare_job(spec, entry["overrides"])
+        if not is_pipeline(spec):
+            return prepare_job(spec, entry["overrides"])
+        name, label = entry["job"], entry["label"]
+        for stage in load_pipeline(spec, entry["overrides"]).stages:
+            if (stage.grouping, stage.label) == (name, label):
+                work = cast("PreparedJob", stage.work)
+                # the model that the stage was tuned from, which may be any variant of its source
+                return with_source(work, entry["tuned_model_source"]) if stage.source else work
     except InvalidInput as error:
         return error
+    what = f"the pipeline no longer has a job {f'{name}[{label}]' if label else name}"
+    return InvalidInput([Problem(str(spec), 0, 0, what)])
 
 
-def _of_stage(entry: Entry, pipeline: Any) -> PreparedJob:
-    """Return the job of the entry's stage, tuned further from the model that it was tuned from."""
-    for stage in pipeline.stages:
-        if (stage.grouping, stage.label) == (entry["job"], entry["label"]):
-            if not stage.source:
-                return cast("PreparedJob", stage.work)
-            return with_source(stage.work, entry["tuned_model_source"])
-    what = f"the pipeline has no job {_titles(entry)[bool(entry['label'])]} any more"
-    raise InvalidInput([Problem(str(pipeline.path), 0, 0, what)])
+def target_of(locked: LockedJob, now: PreparedJob | InvalidInput) -> TargetConfig:
+    """Return the target of the spec if it is still the locked one, else the locked one."""
+    spec = None
+    if isinstance(now, PreparedJob):
+        spec = now.spec
+    else:  # the spec may be valid although its data is not
+        try:
+            spec = read_partial_spec(locked.spec, locked.entry["overrides"]).spec
+        except InvalidInput:
+            spec = None
+    if spec and spec.target.where == locked.entry["target"]:
+        return spec.target
+    kind, _, endpoint = str(locked.entry["target"]).partition(":")
+    return TargetConfig(kind, endpoint)
 
 
-def target_of(found: Found, now: PreparedJob | InvalidInput) -> TargetConfig:
-    """Where to ask: as the spec says it by now, if it is the same place, else where the job ran."""
-    kind, _, endpoint = str(found.entry["target"]).partition(":")
-    asked = [now.spec.target] if isinstance(now, PreparedJob) else _of_spec(found)
-    same = [each for each in asked if each.where == found.entry["target"]]
-    return same[0] if same else TargetConfig(kind, endpoint)
-
-
-def _of_spec(found: Found) -> list[TargetConfig]:
-    """The target of a spec whose data cannot be read."""
-    try:
-        spec = read_partial_spec(spec_of(found), found.entry["overrides"]).spec
-    except InvalidInput:
-        return []
-    return [spec.target] if spec else []
-
-
-async def on_service(entry: Entry, target: Target) -> list[Row]:
-    """The model as the service shows it, against its lock.
+async def compare_with_service(entry: Entry, target: Target) -> list[Fact]:
+    """Compare the model on the service with its entry.
 
     Raises:
-        NotAllowed, Unavailable: The service as a whole refuses, or is away.
+        NotAllowed, Unavailable: The service as a whole refuses, or does not answer.
     """
     name = entry["tuned_model"]
     try:
         model = await target.tuned_model(name)
     except (NotAllowed, RequestRefused):
-        heir = entry["handed_to"]
-        if heir:
-            now = f"hidden from you since it was handed over to {heir}"
-            return [Row("model", name, now, None)]
+        if entry["handed_to"]:
+            return [Fact("model", name, f"hidden since its transfer to {entry['handed_to']}", None)]
         if Phase(entry["phase"]) is Phase.NOT_SELECTED:
-            return [
-                Row("model", name, f"{MISSING}, as is allowed for one that was not selected", None)
-            ]
-        return [Row("model", name, MISSING, same=False)]
+            return [Fact("model", name, f"{MISSING}; it was not selected and may be deleted", None)]
+        return [Fact("model", name, MISSING, same=False)]
+    facts = [*_model_facts(entry, model)]
     try:
-        permissions: Sequence[Permission] | None = await target.permissions(name)
+        now = permission_facts(await target.permissions(name))
     except (NotAllowed, RequestRefused):
-        permissions = None
-    return [*_of_model(entry, model), _of_access(entry, permissions)]
+        return [*facts, Fact("permissions", _people(entry["permissions"]), "hidden from you", None)]
+    return [*facts, _fact("permissions", entry["permissions"], now, _people)]
 
 
-def _of_model(entry: Entry, model: TunedModel) -> Iterator[Row]:
+def _model_facts(entry: Entry, model: TunedModel) -> Iterator[Fact]:
     now = model_facts(model)
-    is_there = model.state == "ACTIVE"
-    yield Row("model", entry["tuned_model"], f"there, {model.state}", is_there)
+    yield Fact("model", entry["tuned_model"], model.state, model.state == "ACTIVE")
     for key in ("base_model", "tuned_model_source", "hyperparameters", "display_name"):
         if entry[key] or now[key]:
-            yield _row(key, entry[key], now[key])
+            yield _fact(key.replace("_", " "), entry[key], now[key])
     for key, value in now["tuned"].items():
-        yield _row(key, (entry["tuned"] or {}).get(key), value)
+        yield _fact(key.replace("_", " "), (entry["tuned"] or {}).get(key), value)
 
 
-def _of_access(entry: Entry, permissions: Sequence[Permission] | None) -> Row:
-    if permissions is None:
-        return Row("permissions", _people(entry["permissions"]), "hidden from you", None)
-    return _row("permissions", entry["permissions"], permission_facts(permissions), _people)
+def compare_with_disk(locked: LockedJob, now: PreparedJob | InvalidInput) -> list[Fact]:
+    """Compare the spec, its data and the job that they describe with the entry; see ``load``."""
+    entry, spec = locked.entry, locked.spec
+    facts = [_fact("spec sha256", entry["spec"], sha256(spec), _short)]
+    facts += [_file_fact(each, spec.parent / each["path"]) for each in entry["data"]]
+    if isinstance(now, InvalidInput):
+        unreadable = f"cannot be read: {now.what}"
+        return [*facts, Fact("content", _short(entry["content"]), unreadable, same=False)]
+    facts.append(_fact("content", entry["content"], now.digest, _short))
+    counts = {"tuned_on": len(now.examples), "held_out": len(now.holdout)}
+    facts.append(_fact("examples", entry["examples"], counts))
+    if entry["results"] and now.holdout:
+        facts.append(_fact("held-out rows", entry["results"]["digest"], gate.digest(now), _short))
+    return facts
 
 
-def on_disk(found: Found, now: PreparedJob | InvalidInput) -> list[Row]:
-    """The spec, its data and what they make, against their lock; ``now`` is as ``load`` gave it."""
-    entry, spec = found.entry, spec_of(found)
-    rows = [_row("spec sha256", entry["spec"], sha256(spec), _short)]
-    rows += [_of_file(each, spec.parent / each["path"]) for each in entry["data"]]
-    return [*rows, *_of_content(entry, now)]
-
-
-def _of_file(locked: Entry, path: Path) -> Row:
-    row = _row("", locked["sha256"], sha256(path), _short)._replace(what=f"{locked['path']} sha256")
-    if row.same is False and path.is_file():
+def _file_fact(locked: Entry, path: Path) -> Fact:
+    fact = _fact(f"{locked['path']} sha256", locked["sha256"], sha256(path), _short)
+    if fact.same is False and path.is_file():
         more = path.stat().st_size - locked["bytes"]
-        return row._replace(now=f"{row.now} ({abs(more)} bytes {'more' if more >= 0 else 'less'})")
-    return row
-
-
-def _of_content(entry: Entry, work: PreparedJob | InvalidInput) -> Iterator[Row]:
-    if isinstance(work, InvalidInput):
-        now = f"cannot be read: {work.what}"
-        yield Row("content", _short(entry["content"]), now, same=False)
-        return
-    yield _row("content", entry["content"], work.digest, _short)
-    counts = {"tuned_on": len(work.examples), "held_out": len(work.holdout)}
-    yield _row("examples", entry["examples"], counts)
-    if entry["results"] and work.holdout:
-        yield _row("held-out rows", entry["results"]["digest"], gate.digest(work), _short)
-
-
-def _row(what: str, locked: Any, now: Any, said: Any = None) -> Row:
-    """What was not known when it was locked is no difference."""
-    words = said or _text
-    same = None if locked is None else locked == now
-    return Row(what.replace("_", " "), words(locked), words(now), same)
+        change = f"{abs(more)} bytes {'more' if more >= 0 else 'less'}"
+        return fact._replace(now=f"{fact.now} ({change})")
+    return fact
 
 
 def _text(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case dict():
-            return " ".join(f"{key}={each}" for key, each in sorted(value.items()))
-    return str(value)
+    if isinstance(value, dict):
+        return " ".join(f"{key}={each}" for key, each in sorted(value.items()))
+    return "" if value is None else str(value)
+
+
+def _fact(what: str, locked: Any, now: Any, text: Callable[[Any], str] = _text) -> Fact:
+    """Compare two values; one that was unknown when it was locked is no difference."""
+    same = None if locked is None else locked == now
+    return Fact(what, text(locked), text(now), same)
 
 
 def _short(digest: str | None) -> str:
