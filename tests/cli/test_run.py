@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.one_target import SPEC, OneTarget, answers
 from tuner.__main__ import run as tuner
-from tuner.cli import following
+from tuner.cli import job_runs
 from tuner.errors import Unavailable
 from tuner.types import Role
 
@@ -254,7 +254,7 @@ def test_a_bug_is_one_line_and_a_file(spec, capsys, monkeypatch):
 
 
 def test_a_ctrl_c_that_gets_lost_is_said_again(monkeypatch):
-    monkeypatch.setattr(following, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(job_runs, "CANCEL_RETRY_S", 0.0)
     lost = []
 
     async def work():
@@ -266,5 +266,5 @@ def test_a_ctrl_c_that_gets_lost_is_said_again(monkeypatch):
         await asyncio.sleep(60)
 
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(following._until_interrupted(work()))
+        asyncio.run(job_runs._until_interrupted(work()))
     assert lost == [True]

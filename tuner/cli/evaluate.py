@@ -14,7 +14,7 @@ from tuner.cli.options import output_option, set_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tuner.cli.subjects import Subject
+    from tuner.cli.eval_subjects import Subject
     from tuner.evaluation.answering import AnswerCache
     from tuner.evaluation.compare import ModelScore
     from tuner.events.events import Event
@@ -66,15 +66,15 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     JOB is the name of a job or of its tuned model; MODEL is any model, with --data. Nothing is changed
     or shared. Stored answers are reused.
     """
-    from tuner.cli.subjects import find, unless_never_tuned
+    from tuner.cli.eval_subjects import find_subject, suggest_run
     from tuner.jobs.store import open_store
 
     with open_store() as store:
-        found = find(subject, spec, store, overrides)
+        found = find_subject(subject, spec, store, overrides)
         own = [found.work] if gate or not kinds else []
         works = [*own, *(_by(found.work, kind) for kind in kinds)]
         answers = _memory(store, again=again)
-        with unless_never_tuned(found.job, store):
+        with suggest_run(found.job, store):
             evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
     misses = _misses(found.work, evaluations)
     if rows:
@@ -107,15 +107,15 @@ def compare(  # noqa: PLR0913 -- one parameter an option
     The rows are those of --data, or else of the first job's spec. Models are sorted by score; differences
     are relative to the first model named, with their 95 % interval. Nothing is changed.
     """
+    from tuner.cli.eval_subjects import find_job, find_subject
     from tuner.cli.output import show
-    from tuner.cli.subjects import find, find_model
     from tuner.formatting import format_floats
     from tuner.jobs.outcome import shorten_texts
     from tuner.jobs.store import open_store
 
     with open_store() as store:
-        first = find(subjects[0], spec, store, overrides)
-        jobs = [first.job, *(find_model(name, first.work, store) for name in subjects[1:])]
+        first = find_subject(subjects[0], spec, store, overrides)
+        jobs = [first.job, *(find_job(name, first.work, store) for name in subjects[1:])]
         click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
         answers = _memory(store, again=again)
         standings = asyncio.run(_compared(jobs, first.work, answers, _reporter(ctx)))

@@ -105,12 +105,12 @@ def resume(
 
     JOB is a job's name or its tuned model; default: all unfinished jobs.
     """
-    from tuner.cli.following import bookmarks, follow
+    from tuner.cli.job_runs import run_and_report, stored_jobs
     from tuner.jobs.store import open_store
 
     with open_store() as store:
-        found = on_disk(bookmarks(store, jobs, takes_all=True), are_named=bool(jobs))
-        return follow(ctx, _following(_of(found), [], store), _pace(timeout_s), output)
+        found = on_disk(stored_jobs(store, jobs, all_variants=True), are_named=bool(jobs))
+        return run_and_report(ctx, _following(_of(found), [], store), _pace(timeout_s), output)
 
 
 def _of(jobs: Sequence[Job]) -> Both:
@@ -141,7 +141,7 @@ class _Request(NamedTuple):
 
 def _follow(ctx: click.Context, request: _Request, pace: Timing, output: str) -> int:
     """Load the files, skip what is unchanged, and run the rest."""
-    from tuner.cli.following import follow
+    from tuner.cli.job_runs import run_and_report
     from tuner.cli.plan import load_all
     from tuner.jobs.store import open_store
 
@@ -152,7 +152,7 @@ def _follow(ctx: click.Context, request: _Request, pace: Timing, output: str) ->
         left, settled = _left_to_do(ctx, pairs, loaded, request)
         both = left, loaded.pipelines
         follows = _following(both, settled, store, force=request.force)
-        return follow(ctx, follows, pace, output)
+        return run_and_report(ctx, follows, pace, output)
 
 
 def _following(
@@ -228,11 +228,11 @@ def _pairs(works: Sequence[PreparedJob], store: Store, request: _Request) -> lis
 
 
 def _pace(timeout_s: float | None, *, detach: bool = False) -> Timing:
-    from tuner.cli.following import pace_until
+    from tuner.cli.job_runs import timing
     from tuner.types import Phase
 
     until = Phase.TUNE if detach else None
-    return pace_until(until, timeout_s)
+    return timing(timeout_s, until)
 
 
 @click.command()
@@ -249,7 +249,7 @@ def retry(
     and cancelled jobs. The failed model is deleted first. In a pipeline, only failed stages are tuned
     again; stages that waited for them follow.
     """
-    from tuner.cli.following import follow, pace_until
+    from tuner.cli.job_runs import run_and_report, timing
     from tuner.jobs.store import open_store
     from tuner.pipelines.run import RunOptions, run_all
 
@@ -260,7 +260,7 @@ def retry(
             return 0
         both = [_again(job) for job in found], pipelines_of(files)
         follows = partial(run_all, *both, store, RunOptions(retry=True))
-        return follow(ctx, follows, pace_until(None, timeout_s), output)
+        return run_and_report(ctx, follows, timing(timeout_s), output)
 
 
 def _all(store: Store) -> tuple[list[Job], Files]:
@@ -272,7 +272,7 @@ def _all(store: Store) -> tuple[list[Job], Files]:
 
 
 def _named(store: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
-    from tuner.cli.following import bookmarks
+    from tuner.cli.job_runs import stored_jobs
     from tuner.jobs.pipeline_store import find_pipeline
     from tuner.jobspec.files import is_pipeline
 
@@ -285,7 +285,7 @@ def _named(store: Store, names: Sequence[str]) -> tuple[list[Job], Files]:
         elif Path(name).is_file() and is_pipeline(Path(name)):
             files[name, ()] = None
         else:
-            jobs += bookmarks(store, [name])
+            jobs += stored_jobs(store, [name])
     _refuse_others(jobs)
     plain, more = split_pipelines(on_disk(jobs, are_named=True))
     return plain, files | more

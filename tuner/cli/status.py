@@ -71,7 +71,7 @@ def _called(name: str, store: Store) -> list[Job]:
     models = (name, f"tunedModels/{name}")
     mine = [job for job in found if name in (job.name, job.title) or job.tuned_model in models]
     if not mine:
-        from tuner.cli.following import UnknownJob
+        from tuner.cli.job_runs import UnknownJob
 
         what = f"there is no job or pipeline {name!r} in the local store"
         raise UnknownJob(what, "`tuner status` lists the jobs; `tuner run SPEC` starts one")
@@ -111,13 +111,13 @@ def cancel(ctx: click.Context, jobs: tuple[str, ...], *, output: str) -> int:
 def _watch(
     ctx: click.Context, jobs: tuple[str, ...], *, timeout_s: float | None, output: str, cancel: bool
 ) -> int:
-    from tuner.cli.following import bookmarks, follow, pace_until
+    from tuner.cli.job_runs import run_and_report, stored_jobs, timing
     from tuner.jobs.runner import watch_jobs
     from tuner.jobs.store import open_store
     from tuner.types import Phase
 
-    pace = pace_until(None, timeout_s)
     with open_store() as store:
-        found = bookmarks(store, jobs)
-        follows = partial(watch_jobs, found, store, cancel=cancel)
-        return follow(ctx, follows, pace, output, wanted=Phase.CANCELLED if cancel else None)
+        found = stored_jobs(store, jobs)
+        run = partial(watch_jobs, found, store, cancel=cancel)
+        expected = Phase.CANCELLED if cancel else None
+        return run_and_report(ctx, run, timing(timeout_s), output, expected=expected)
