@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.asking import ANSWERED, EMBEDDER, said
+from tests.server.handlers.requests import ANSWER_REQUEST, EMBEDDER, content
 from tests.server.room import refusal
 from tuner.engine import Form
 from tuner.server.handlers import answers
@@ -22,7 +22,7 @@ async def test_an_answer_names_its_sources(room, has_embedder):
     room.engine.answer = "the rat"
     if has_embedder:
         room.engine.base_models[answers.EMBEDDER] = EMBEDDER
-    response = await room.call("GenerateAnswer", **ANSWERED)
+    response = await room.call("GenerateAnswer", **ANSWER_REQUEST)
     assert text_of_answer(response) == "the rat"
     assert 0.5 < response.answerable_probability <= 1
     assert sources(response) == ["rat"]
@@ -30,20 +30,20 @@ async def test_an_answer_names_its_sources(room, has_embedder):
     assert "A rat ate the cheese" in prompt.turns[-1].text
     assert (prompt.temperature, prompt.form) == (0, None)
     room.engine.answer = "Kings wore purple robes"
-    assert sources(await room.call("GenerateAnswer", **ANSWERED)) == []
+    assert sources(await room.call("GenerateAnswer", **ANSWER_REQUEST)) == []
 
 
 async def test_an_extractive_answer_quotes_a_passage_and_names_it(room):
     room.engine.answer = "the cheese at ten"
-    asked = ANSWERED | {"answer_style": "EXTRACTIVE"}
-    assert sources(await room.call("GenerateAnswer", **asked)) == ["rat"]
+    request = ANSWER_REQUEST | {"answer_style": "EXTRACTIVE"}
+    assert sources(await room.call("GenerateAnswer", **request)) == ["rat"]
     (prompt,) = room.engine.prompts
     assert prompt.form == Form(sources=("A rat ate the cheese at ten",))
 
 
 async def test_a_question_that_no_passage_answers_has_a_low_probability(room):
-    asked = ANSWERED | {"contents": [said("Who wrote the opera Tosca?")]}
-    response = await room.call("GenerateAnswer", **asked)
+    request = ANSWER_REQUEST | {"contents": [content("Who wrote the opera Tosca?")]}
+    response = await room.call("GenerateAnswer", **request)
     assert response.answerable_probability < 0.1
     assert text_of_answer(response)
 
@@ -66,16 +66,16 @@ def text_of_answer(response):
         ("contents", {"contents": []}),
         (
             "inline_passages.passages",
-            {"inline_passages": {"passages": [{"id": "a", "content": said(" ")}]}},
+            {"inline_passages": {"passages": [{"id": "a", "content": content(" ")}]}},
         ),
         (
             "inline_passages.passages[0].id",
-            {"inline_passages": {"passages": [{"content": said("x")}]}},
+            {"inline_passages": {"passages": [{"content": content("x")}]}},
         ),
     ],
 )
 async def test_an_invalid_question_is_refused_by_field(room, field, changes):
-    refused = await refusal(room, "GenerateAnswer", **ANSWERED | changes)
+    refused = await refusal(room, "GenerateAnswer", **ANSWER_REQUEST | changes)
     assert [each.field for each in refused.violations] == [field]
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.server.asking import EMBEDDER, TINY, said
+from tests.server.handlers.requests import EMBEDDER, TINY, content
 from tests.server.room import refusal
 from tuner.engine import EngineError, Form, Piece, Score, Turn
 from tuner.server.api_errors import Code
@@ -16,7 +16,7 @@ from tuner.server.messages import Candidate
 pytestmark = pytest.mark.slow
 
 FINISH = Candidate.FinishReason
-ASKED = {"model": TINY, "contents": [said("one two three")]}
+REQUEST = {"model": TINY, "contents": [content("one two three")]}
 
 
 def text_of(response):
@@ -24,7 +24,7 @@ def text_of(response):
 
 
 async def test_an_answer_has_a_finish_reason_and_token_counts(room):
-    response = await room.call("GenerateContent", **ASKED)
+    response = await room.call("GenerateContent", **REQUEST)
     assert text_of(response) == "one two three"
     assert response.candidates[0].finish_reason == FINISH.STOP
     usage = response.usage_metadata
@@ -32,12 +32,12 @@ async def test_an_answer_has_a_finish_reason_and_token_counts(room):
     assert usage.total_token_count == 6
     assert response.model_version == "tiny-001"
     config = {"max_output_tokens": 2}
-    response = await room.call("GenerateContent", **ASKED, generation_config=config)
+    response = await room.call("GenerateContent", **REQUEST, generation_config=config)
     assert response.candidates[0].finish_reason == FINISH.MAX_TOKENS
 
 
 async def test_a_stream_has_pieces_with_the_tokens_so_far(room):
-    chunks = await room.call("StreamGenerateContent", **ASKED)
+    chunks = await room.call("StreamGenerateContent", **REQUEST)
     assert [text_of(chunk) for chunk in chunks] == ["one ", "two ", "three"]
     assert [chunk.candidates[0].finish_reason for chunk in chunks] == [0, 0, FINISH.STOP]
     assert len({chunk.response_id for chunk in chunks}) == 1
@@ -50,7 +50,7 @@ async def test_a_stream_has_pieces_with_the_tokens_so_far(room):
 
 async def test_candidates_are_streamed_concurrently_and_each_ends_once(room):
     config = {"candidate_count": 3}
-    chunks = await room.call("StreamGenerateContent", **ASKED, generation_config=config)
+    chunks = await room.call("StreamGenerateContent", **REQUEST, generation_config=config)
     found = [chunk.candidates[0] for chunk in chunks]
     assert [each.index for each in found] == [0, 1, 2] * 3
     ends = [each.index for each in found if each.finish_reason]
@@ -70,13 +70,13 @@ async def test_log_probabilities_are_given_token_by_token(room):
         yield Piece("b", "STOP", 3, 2, (Score("b", 2, -1.5, best),))
 
     room.engine.generate = generate
-    whole = (await room.call("GenerateContent", **ASKED)).candidates[0]
+    whole = (await room.call("GenerateContent", **REQUEST)).candidates[0]
     assert whole.avg_logprobs == pytest.approx(-1.0)
     assert [each.token for each in whole.logprobs_result.chosen_candidates] == ["a", "b"]
     top = whole.logprobs_result.top_candidates[1].candidates
     assert [(each.token_id, each.log_probability) for each in top] == [(1, -0.5), (2, -1.0)]
     assert whole.logprobs_result.log_probability_sum == pytest.approx(-2.0)
-    first, last = await room.call("StreamGenerateContent", **ASKED)
+    first, last = await room.call("StreamGenerateContent", **REQUEST)
     assert first.candidates[0].avg_logprobs == 0
     assert last.candidates[0].avg_logprobs == pytest.approx(-1.0)
     assert len(last.candidates[0].logprobs_result.chosen_candidates) == 1
@@ -87,7 +87,7 @@ async def test_a_schema_that_became_too_complex_is_reported(room):
         yield Piece("{", "OTHER", 3, 1)
 
     room.engine.generate = generate
-    found = (await room.call("GenerateContent", **ASKED)).candidates[0]
+    found = (await room.call("GenerateContent", **REQUEST)).candidates[0]
     assert found.finish_reason == FINISH.OTHER
     assert "simplify" in found.finish_message
 
@@ -101,7 +101,7 @@ async def test_every_setting_reaches_the_engine(room):
     await room.call(
         "GenerateContent",
         model=TINY,
-        contents=[said("a"), said("b", "model"), said("c")],
+        contents=[content("a"), content("b", "model"), content("c")],
         system_instruction={"parts": [{"text": "be "}, {"text": "brief"}]},
         generation_config=config,
     )
@@ -118,10 +118,10 @@ async def test_every_setting_reaches_the_engine(room):
 
 async def test_a_tuned_model_answers_with_its_own_weights_and_sampling(room):
     await room.tuned(temperature=0.25, top_p=0.5, top_k=7)
-    asked = {"model": "tunedModels/m", "contents": [said("a")]}
-    response = await room.call("GenerateContent", **asked)
+    request = {"model": "tunedModels/m", "contents": [content("a")]}
+    response = await room.call("GenerateContent", **request)
     assert response.model_version == "tunedModels/m"
-    await room.call("GenerateContent", **asked, generation_config={"temperature": 0})
+    await room.call("GenerateContent", **request, generation_config={"temperature": 0})
     tuned, greedy = room.engine.prompts
     assert (tuned.temperature, tuned.top_p, tuned.top_k) == (0.25, 0.5, 7)
     assert tuned.adapter.is_dir()
@@ -131,19 +131,19 @@ async def test_a_tuned_model_answers_with_its_own_weights_and_sampling(room):
 
 async def test_candidates_have_consecutive_seeds(room):
     config = {"candidate_count": 3, "seed": 5}
-    response = await room.call("GenerateContent", **ASKED, generation_config=config)
+    response = await room.call("GenerateContent", **REQUEST, generation_config=config)
     assert [each.index for each in response.candidates] == [0, 1, 2]
     assert [prompt.seed for prompt in room.engine.prompts] == [5, 6, 7]
     assert response.usage_metadata.candidates_token_count == 9
 
 
 async def test_tokens_are_counted_for_contents_or_a_whole_request(room):
-    counted = await room.call("CountTokens", **ASKED)
+    counted = await room.call("CountTokens", **REQUEST)
     assert counted.total_tokens == 3
-    whole = {**ASKED, "system_instruction": {"parts": [{"text": "be brief"}]}}
+    whole = {**REQUEST, "system_instruction": {"parts": [{"text": "be brief"}]}}
     fields = {"model": TINY, "generate_content_request": whole}
     assert (await room.call("CountTokens", **fields)).total_tokens == 5
-    refused = await refusal(room, "CountTokens", **ASKED | fields)
+    refused = await refusal(room, "CountTokens", **REQUEST | fields)
     assert refused.violations[0].field == "contents"
     wrong = {
         "model": ("generate_content_request.model", EMBEDDER),
@@ -165,7 +165,7 @@ async def test_a_request_that_the_engine_refuses_differs_from_a_failure_of_the_e
         raise EngineError("too long", is_request=is_request)
 
     room.engine.count_tokens = count_tokens
-    refused = await refusal(room, "CountTokens", **ASKED)
+    refused = await refusal(room, "CountTokens", **REQUEST)
     assert (refused.code, refused.message) == (code, "too long")
 
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tests.engine.places import tiny
-from tests.server.asking import TINY, said
+from tests.server.handlers.requests import TINY, content
 from tuner import engine
 from tuner.server.app import running
 from tuner.server.messages import PACKAGE, raw
@@ -45,16 +45,16 @@ def stream(channel, **config):
     call = channel.unary_stream(
         f"{SERVICE}/StreamGenerateContent", response_deserializer=Response.FromString
     )
-    asked = Request(model=TINY, contents=[said("x")], generation_config=config)
-    return call(asked.SerializeToString())
+    request = Request(model=TINY, contents=[content("x")], generation_config=config)
+    return call(request.SerializeToString())
 
 
 async def whole(channel, text="x", **config):
     call = channel.unary_unary(
         f"{SERVICE}/GenerateContent", response_deserializer=Response.FromString
     )
-    asked = Request(model=TINY, contents=[said(text)], generation_config=config)
-    response = await call(asked.SerializeToString())
+    request = Request(model=TINY, contents=[content(text)], generation_config=config)
+    response = await call(request.SerializeToString())
     return [each.content.parts[0].text for each in response.candidates]
 
 
@@ -62,7 +62,7 @@ def test_pieces_arrive_as_they_are_produced_and_cancelling_stops_the_engine(serv
     async def go():
         call = stream(service.channel, max_output_tokens=2000, candidate_count=3)
         first = await call.read()
-        assert first.usage_metadata.candidates_token_count < 200  # of 6000 that were asked for
+        assert first.usage_metadata.candidates_token_count < 200  # of 6000 that were request for
         assert len(service.process.inference.child.answers) == 3
         call.cancel()
         async with asyncio.timeout(30):
@@ -105,13 +105,13 @@ def test_json_follows_the_schema(service):
 
 def test_count_tokens_agrees_with_the_usage_of_an_answer(service):
     async def go():
-        asked = Request(model=TINY, contents=[said("x"), said("y", "model"), said("é")])
-        asked.system_instruction.parts.add().text = "be brief"
-        asked.generation_config.max_output_tokens = 1
+        request = Request(model=TINY, contents=[content("x"), content("y", "model"), content("é")])
+        request.system_instruction.parts.add().text = "be brief"
+        request.generation_config.max_output_tokens = 1
         answered = await service.channel.unary_unary(
             f"{SERVICE}/GenerateContent", response_deserializer=Response.FromString
-        )(asked.SerializeToString())
-        count = raw("CountTokensRequest")(model=TINY, generate_content_request=asked)
+        )(request.SerializeToString())
+        count = raw("CountTokensRequest")(model=TINY, generate_content_request=request)
         counted = await service.channel.unary_unary(
             f"{SERVICE}/CountTokens",
             response_deserializer=raw("CountTokensResponse").FromString,

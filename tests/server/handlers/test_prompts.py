@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.asking import ANSWERED, EMBEDDER, TINY, said
+from tests.server.handlers.requests import ANSWER_REQUEST, EMBEDDER, TINY, content
 from tests.server.room import refusal
 from tuner.server.api_errors import Code
 from tuner.server.messages import raw
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 SUPPORTED = {
     "GenerateContentRequest": {
         "model": TINY,
-        "system_instruction": said("be brief"),
-        "contents": [said("x")],
+        "system_instruction": content("be brief"),
+        "contents": [content("x")],
         "safety_settings": [{"category": 7, "threshold": "BLOCK_NONE"}],
         "generation_config": {"temperature": 0.5},
     },
@@ -38,11 +38,11 @@ SUPPORTED = {
     "Content": {"role": "user", "parts": [{"text": "x"}]},
     "EmbedContentRequest": {
         "model": EMBEDDER,
-        "content": said("x"),
+        "content": content("x"),
         "task_type": "CLUSTERING",
         "output_dimensionality": 3,
     },
-    "GenerateAnswerRequest": ANSWERED
+    "GenerateAnswerRequest": ANSWER_REQUEST
     | {
         "temperature": 0.5,
         "safety_settings": [{"category": 7, "threshold": "OFF"}],
@@ -92,7 +92,7 @@ def call(kind, name, value):
     one = {name: value}
     match kind:
         case "GenerationConfig":
-            fields = {"model": TINY, "contents": [said("x")], "generation_config": one}
+            fields = {"model": TINY, "contents": [content("x")], "generation_config": one}
             return "GenerateContent", fields, f"generation_config.{name}"
         case "Part":
             fields = {"model": TINY, "contents": [{"parts": [one]}]}
@@ -101,10 +101,10 @@ def call(kind, name, value):
             fields = {"model": TINY, "contents": [{"parts": [{"text": "x"}]} | one]}
             return "GenerateContent", fields, f"contents[0].{name}"
         case "EmbedContentRequest":
-            return "EmbedContent", {"model": EMBEDDER, "content": said("x")} | one, name
+            return "EmbedContent", {"model": EMBEDDER, "content": content("x")} | one, name
         case "GenerateAnswerRequest":
-            return "GenerateAnswer", ANSWERED | one, name
-    return "GenerateContent", {"model": TINY, "contents": [said("x")]} | one, name
+            return "GenerateAnswer", ANSWER_REQUEST | one, name
+    return "GenerateContent", {"model": TINY, "contents": [content("x")]} | one, name
 
 
 @pytest.mark.parametrize("kind", SUPPORTED)
@@ -141,8 +141,8 @@ async def check_field(room, kind, field):
     ],
 )
 async def test_fields_with_default_values_are_accepted(room, fields):
-    asked = {"model": TINY, "contents": [said("x")]} | fields
-    assert (await room.call("GenerateContent", **asked)).candidates
+    request = {"model": TINY, "contents": [content("x")]} | fields
+    assert (await room.call("GenerateContent", **request)).candidates
 
 
 INVALID_SETTINGS = [
@@ -158,8 +158,8 @@ IMAGE = {"parts": [{"inline_data": {"mime_type": "image/png"}}]}
     ("field", "fields"),
     [
         ("contents", {"contents": []}),
-        ("contents[0].role", {"contents": [said("x", "system")]}),
-        ("contents[1].role", {"contents": [said("x"), said("y", "model")]}),
+        ("contents[0].role", {"contents": [content("x", "system")]}),
+        ("contents[1].role", {"contents": [content("x"), content("y", "model")]}),
         ("contents[0].parts", {"contents": [{"role": "user"}]}),
         ("contents[0].parts[0].inline_data", {"contents": [IMAGE]}),
         ("system_instruction.parts[0].inline_data", {"system_instruction": IMAGE}),
@@ -171,7 +171,7 @@ IMAGE = {"parts": [{"inline_data": {"mime_type": "image/png"}}]}
     ],
 )
 async def test_an_invalid_value_is_refused_by_name(room, field, fields):
-    fields = {"model": TINY, "contents": [said("x")]} | fields
+    fields = {"model": TINY, "contents": [content("x")]} | fields
     refused = await refusal(room, "GenerateContent", **fields)
     assert refused.code == Code.INVALID_ARGUMENT
     assert [each.field for each in refused.violations] == [field]

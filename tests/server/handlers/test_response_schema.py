@@ -125,42 +125,28 @@ def test_an_enum_gives_choices(schema):
     assert read(response_mime_type="text/x.enum", **schema) == Form(choices=("a", "b"))
 
 
+TEXT = Schema(type_="STRING")
+NAN = struct_pb2.Value(number_value=float("nan"))
+
+
 @pytest.mark.parametrize(
-    ("fields", "wrong"),
+    ("kind", "fields", "wrong"),
     [
-        ({"response_mime_type": "text/html"}, "response_mime_type"),
-        ({"response_schema": Schema(type_="STRING")}, "response_schema"),
-        ({"response_mime_type": "text/x.enum"}, "response_schema.enum"),
+        ("text/html", {}, "response_mime_type"),
+        ("", {"response_schema": TEXT}, "response_schema"),
+        ("text/x.enum", {}, "response_schema.enum"),
+        ("text/x.enum", {"response_schema": Schema(enum=[""])}, "response_schema.enum"),
         (
-            {"response_mime_type": "text/x.enum", "response_schema": Schema(enum=[""])},
-            "response_schema.enum",
-        ),
-        (
-            {
-                "response_mime_type": "application/json",
-                "response_schema": Schema(type_="STRING"),
-                "response_json_schema": value({}),
-            },
+            "application/json",
+            {"response_schema": TEXT, "response_json_schema": value({})},
             "response_json_schema",
         ),
-        (
-            {
-                "response_mime_type": "application/json",
-                "response_json_schema": value("x"),
-            },
-            "response_json_schema",
-        ),
-        (
-            {
-                "response_mime_type": "application/json",
-                "response_json_schema": struct_pb2.Value(number_value=float("nan")),
-            },
-            "response_json_schema",
-        ),
+        ("application/json", {"response_json_schema": value("x")}, "response_json_schema"),
+        ("application/json", {"response_json_schema": NAN}, "response_json_schema"),
     ],
 )
-def test_an_invalid_form_is_refused_by_name(fields, wrong):
-    assert list(read(**fields)) == [wrong]
+def test_an_invalid_form_is_refused_by_name(kind, fields, wrong):
+    assert list(read(response_mime_type=kind, **fields)) == [wrong]
 
 
 def test_plain_text_has_no_form():

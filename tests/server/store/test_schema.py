@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,20 +41,14 @@ def test_a_database_of_version_1_is_upgraded_with_all_its_data(old):
     with closing(open_store(old, exclusive=True)) as store:
         assert store.tunings == old / "tunings"
         done = store.run(operations.find, "tunedModels/done/operations/uiddone")
-        assert (done.done, done.model.state, done.model.display_name) == (
-            True,
-            "ACTIVE",
-            "Größe uiddone",
-        )
+        assert done.done
+        assert (done.model.state, done.model.display_name) == ("ACTIVE", "Größe uiddone")
         assert [each.mean_loss for each in done.snapshots] == [0.5, 0.25]
         failed = store.run(operations.find, "tunedModels/failed/operations/uidfailed")
         assert (failed.error_code, failed.error_message) == (13, "the disk said no")
         rows = [row for _, row in store.run(permissions.page, "tunedModels/done", 0, 9)]
-        assert [(row.id, row.role) for row in rows] == [
-            ("ownerdone", "OWNER"),
-            ("team", "READER"),
-            ("all", "READER"),
-        ]
+        roles = [("ownerdone", "OWNER"), ("team", "READER"), ("all", "READER")]
+        assert [(row.id, row.role) for row in rows] == roles
         claim = store.run(queue.claim, 2_000_000_000_000, 1000)
         assert (claim.model.uid, claim.completed_steps) == ("uidrunning", 1)
         assert claim.examples == (Example("1", "2"), Example("a\u2028b", "ü"))
@@ -66,11 +61,8 @@ def test_groups_named_by_old_keys_become_groups(old):
             "lab@example.com": ("ana@example.com",),
             "team@example.com": ("ana@example.com", "ben@example.com"),
         }
-        assert [row.id for row in store.run(permissions.list_keys)] == [
-            "a" * 10,
-            "b" * 10,
-            "c" * 10,
-        ]
+        keys = [row.id for row in store.run(permissions.list_keys)]
+        assert keys == ["a" * 10, "b" * 10, "c" * 10]
         assert store.run(permissions.find_key, "a" * 10).salt == b"\x00\x01salt"
 
 
@@ -84,13 +76,9 @@ def test_a_copy_of_the_old_file_is_kept(old):
 def test_positions_are_not_reused_after_an_upgrade(old):
     with closing(open_store(old, exclusive=True)) as store:
         row = store.run(models.find, "tunedModels/done")
-        store.run(models.insert, type(row)(**{**as_dict(row), "name": "tunedModels/n", "uid": "n"}))
+        store.run(models.insert, replace(row, name="tunedModels/n", uid="n"))
         asked = "SELECT position FROM model WHERE uid = 'n'"
         assert store.run(lambda connection: connection.scalar(text(asked))) == 5
-
-
-def as_dict(row):
-    return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
 
 
 def differences(connection):
