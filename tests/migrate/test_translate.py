@@ -203,7 +203,7 @@ def test_an_axolotl_batch_is_the_product_and_half_an_epoch_a_whole_one(sample, t
     assert lines["evaluation.holdout"] == 0.05
     remarks = {remark.key: remark for remark in found.remarks}
     assert remarks["num_epochs"].why == "only whole numbers are possible: 3"
-    assert remarks["frobnicate"].why.startswith("not known here")
+    assert remarks["frobnicate"].why.startswith("unknown, and without effect")
     assert "datasets.1.path" in remarks
 
 

@@ -1,4 +1,4 @@
-"""Translates tuning jobs of other tools into specs; a module per vendor."""
+"""Translate tuning jobs of other tools into specs; a module per vendor."""
 
 from __future__ import annotations
 
@@ -17,17 +17,10 @@ if TYPE_CHECKING:
 
 
 class Vendor(NamedTuple):
-    """One kind of file that can be translated.
-
-    Attributes:
-        name: Shown to people.
-        module: Has ``translate(source)``, which fills a SourceConfig.
-        marks: Typical top-level keys; the vendor with most of them is chosen.
-    """
+    """A tool whose files can be translated; ``marks`` are its typical top-level keys."""
 
     name: str
-    module: str
-    marks: frozenset[str]
+    marks: str
 
 
 class Translation(NamedTuple):
@@ -35,10 +28,10 @@ class Translation(NamedTuple):
 
     Attributes:
         vendor: The tool the file is from.
-        lines: Of the spec, beside each the keys it came from.
-        same: What holds here without a line in the spec.
-        remarks: What has no counterpart, or changed its meaning.
-        steps: What to do before the first run, a command each where there is one.
+        lines: Of the spec; each notes the keys it was made from.
+        same: Keys that need no line in the spec, because they are the default here.
+        remarks: Keys without an equivalent, or with another meaning here.
+        steps: What to do before the first run, as commands where possible.
     """
 
     vendor: str
@@ -48,37 +41,30 @@ class Translation(NamedTuple):
     steps: tuple[str, ...]
 
 
-def _vendor(name: str, module: str, marks: str) -> Vendor:
-    return Vendor(name, f"tuner.migrate.{module}", frozenset(marks.split()))
-
-
 VENDORS = {
-    "openai": _vendor(
+    "openai": Vendor(
         "OpenAI",
-        "openai",
         "object training_file validation_file organization_id hyperparameters method "
         "integrations metadata result_files fine_tuned_model trained_tokens",
     ),
-    "together": _vendor(
+    "together": Vendor(
         "Together",
-        "together",
         "training_file validation_file n_epochs n_checkpoints n_evals learning_rate batch_size "
         "warmup_ratio lora lora_r lora_alpha lora_dropout train_on_inputs training_type "
         "training_method from_checkpoint from_hf_model model_output_name",
     ),
-    "axolotl": _vendor(
+    "axolotl": Vendor(
         "Axolotl",
-        "axolotl",
         "base_model datasets val_set_size num_epochs micro_batch_size sequence_len adapter "
         "load_in_8bit load_in_4bit sample_packing lora_r dataset_prepared_path",
     ),
-    "llamafactory": _vendor(
+    "llamafactory": Vendor(
         "LLaMA-Factory",
-        "llamafactory",
         "model_name_or_path stage do_train finetuning_type dataset dataset_dir template "
         "cutoff_len num_train_epochs per_device_train_batch_size val_size lora_rank",
     ),
 }
+"""By the name of the module that translates."""
 
 
 def translate(path: Path, spec_folder: Path, kind: str = "") -> Translation:
@@ -93,14 +79,14 @@ def translate(path: Path, spec_folder: Path, kind: str = "") -> Translation:
         SpecError: Every error in the file.
     """
     document = read_source(path)
-    vendor = VENDORS[kind or _detect(document)]
+    kind = kind or _detect(document)
     source = SourceConfig(document, spec_folder)
-    import_module(vendor.module).translate(source)
+    import_module(f"tuner.migrate.{kind}").translate(source)
     problems = [*document.problems, *source.problems]
     if problems:
         raise SpecError(sorted(problems))
     return Translation(
-        vendor.name,
+        VENDORS[kind].name,
         tuple(source.lines),
         tuple(source.same),
         tuple(source.remarks),
@@ -110,7 +96,7 @@ def translate(path: Path, spec_folder: Path, kind: str = "") -> Translation:
 
 def _detect(document: Document) -> str:
     keys = set(mapping_or_empty(document.value))
-    marks = {name: len(vendor.marks & keys) for name, vendor in VENDORS.items()}
+    marks = {name: len(keys & set(vendor.marks.split())) for name, vendor in VENDORS.items()}
     most = max(marks.values())
     kinds = [name for name, count in marks.items() if count == most]
     if most and len(kinds) == 1:

@@ -1,11 +1,13 @@
-"""A configuration of another tool while it is translated: its values, and what became of each key."""
+"""A configuration of another tool during its translation: its values, and the result for each key."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.errors import Problem, SpecError
@@ -14,7 +16,6 @@ from tuner.yaml_source import parse_document, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
     from typing import TypeAlias
 
     from tuner.jobspec.scaffold import Written
@@ -27,8 +28,8 @@ SERVICE_DECIDES = ("auto", "max")
 """Words that stand for a number the service chooses."""
 MAX_SHOWN = 40
 HIDDEN = "(not shown)"
-UNKNOWN = "not known here, and without effect: see its reference for what it does"
-EMPTY = "empty, so not set"
+UNKNOWN = "unknown, and without effect: see the reference of that tool"
+EMPTY = "empty, so it is not set"
 _SECRETS = ("api_key", "hub_token", "api_token", "auth_token", "secret", "password")
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -48,13 +49,13 @@ class Remark(NamedTuple):
 
 
 class SourceConfig:
-    """Gives the values of a source file and records what became of them.
+    """Gives the values of a source file and records the result for each key.
 
     Attributes:
         document: The file.
         spec_folder: Where the spec will be.
         lines, same, remarks, steps: As in Translation.
-        problems: Values that cannot be right.
+        problems: Invalid values.
     """
 
     def __init__(self, document: Document, spec_folder: Path) -> None:
@@ -66,6 +67,15 @@ class SourceConfig:
         self.steps: list[str] = []
         self.problems: list[Problem] = []
         self._done: set[KeyPath] = set()
+
+    def find_file(self, name: str) -> Path | None:
+        """Find a file relative to the source, or to the current folder, where such tools run."""
+        paths = (self.document.path.parent / name, Path(name)) if name else ()
+        return next((path for path in paths if path.is_file()), None)
+
+    def relative_to_spec(self, path: Path) -> str:
+        """Return ``path`` as the spec names it."""
+        return Path(os.path.relpath(path, self.spec_folder)).as_posix()
 
     def get(self, *at: str | int) -> Any:
         """Return the value at a path; None if there is none."""
@@ -80,7 +90,7 @@ class SourceConfig:
         return value
 
     def text(self, *at: str | int) -> str:
-        """Return a text; empty if there is none. Numbers are taken as they are written."""
+        """Return a text, or a number as text; empty if there is none."""
         value = self.get(*at)
         if isinstance(value, dict | list):
             self._add_problem(at, "is not text", "write one text")
@@ -88,7 +98,7 @@ class SourceConfig:
         return "" if value is None else str(value)
 
     def number(self, *at: str | int, zero: bool = False) -> float | None:
-        """Return a positive number, or also 0; None if the service is to choose it."""
+        """Return a positive number, or 0 with ``zero``; None if the service chooses it."""
         value = self.get(*at)
         if value in SERVICE_DECIDES:
             self.remark(at, "left out: the service chooses a value")
@@ -99,9 +109,8 @@ class SourceConfig:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-            self._add_problem(
-                at, f"is {_shown(value)!r} where a number is needed", "write a number"
-            )
+            what = f"is {_shown(value)!r} where a number is needed"
+            self._add_problem(at, what, "write a number")
             return None
         return number
 
@@ -112,18 +121,16 @@ class SourceConfig:
             self.remark(at, f"only whole numbers are possible: {math.ceil(number)}")
         return None if number is None else math.ceil(number)
 
-    def write(
-        self, key: str, value: Written, *origins: KeyPath, note: str = "", is_active: bool = True
-    ) -> None:
+    def write(self, key: str, value: Written, *origins: KeyPath, note: str = "") -> None:
         """Add a key to the spec; ``origins`` are the keys it was made from."""
         given = [origin for origin in origins if self.get(*origin) is not None]
         self._done.update(given)
         named = ", ".join(map(_dotted, given))
         note = ": ".join(filter(None, (named, note)))
-        self.lines.append(SpecLine(key, value, note, (), is_active))
+        self.lines.append(SpecLine(key, value, note))
 
     def keep(self, at: KeyPath, why: str) -> None:
-        """Record that a key holds here without a line in the spec."""
+        """Record that a key needs no line in the spec, because it is the default here."""
         if self.get(*at) is not None:
             self._done.add(at)
             self.same.append(self._remark(at, why))
@@ -135,7 +142,7 @@ class SourceConfig:
             self.remarks.append(self._remark(at, why))
 
     def remark_rest(self, reasons: Reasons) -> None:
-        """Add a remark for every key without a record: the first reason with a pattern that fits."""
+        """Add a remark for every other key: the first reason with a pattern that matches."""
         for at, value in self._unrecorded((), self.document.value):
             key = _dotted(at)
             found = (
@@ -180,7 +187,7 @@ def read_source(path: Path) -> Document:
     document = parse_document(path, text)
     value = document.value
     if not isinstance(value, dict):
-        fix = "save one job, or one configuration, in a file of its own"
+        fix = "save one job or one configuration in a file"
         raise SpecError([document.problem((), "is not a mapping of keys", fix, "bad-type")])
     jobs = value.get("data")
     if value.get("object") == "list" and isinstance(jobs, list):
