@@ -1,4 +1,4 @@
-"""What can happen to a row of a good file, and the place where it must then be found."""
+"""Mutations of a row of a good file, and the place where each must be found."""
 
 # ruff: noqa: ARG001 -- every mutation has the same signature
 
@@ -60,7 +60,7 @@ def lengthen(file: Written, row: Row, chance: Random) -> Mutant:
 
 
 def insert(what: str, rule: str) -> Mutation:
-    """What puts something in front of a word of either text."""
+    """Return a mutation that inserts something before a word of either text."""
 
     def inserted(file: Written, row: Row, chance: Random) -> Mutant:
         at = _word(file.text, _side(row, chance)[0], chance)
@@ -75,7 +75,7 @@ def swap_byte(file: Written, row: Row, chance: Random) -> Mutant:
 
 
 def _copy(file: Written, changed: str) -> tuple[str, int]:
-    """The file with a row once more at its end, and where the copy begins."""
+    """Return the file with a copy of a row at its end, and where the copy begins."""
     end = file.rows[-1].whole.end
     between = ",\n" if file.name.endswith(".json") else "\n"
     return _put(file.text, Span(end, end), between + changed), end + len(between)
@@ -110,7 +110,7 @@ def drop_cell(file: Written, row: Row, chance: Random) -> Mutant:
 
 
 def begin(before: str, after: str) -> Mutation:
-    """What makes a row begin so, with the defect between the two."""
+    """Return a mutation that changes the start of a row; the defect is between the two."""
 
     def begun(file: Written, row: Row, chance: Random) -> Mutant:
         text = _put(file.text, row.whole, _cells(file, before + after))
@@ -124,7 +124,7 @@ def _cells(file: Written, first: str) -> str:
 
 
 def value(what: str) -> Mutation:
-    """What puts something that is no text in the place of a text."""
+    """Return a mutation that replaces a text by another value."""
 
     def replaced(file: Written, row: Row, chance: Random) -> Mutant:
         start, end = _side(row, chance)[0]
@@ -146,7 +146,7 @@ def repeat_key(file: Written, row: Row, chance: Random) -> Mutant:
 
 
 def remove(what: str) -> Mutation:
-    """What takes the last of some punctuation before the output away."""
+    """Return a mutation that removes the last of some punctuation before the output."""
 
     def removed(file: Written, row: Row, chance: Random) -> Mutant:
         at = file.text.rindex(what, 0, row.output.start)
@@ -199,4 +199,4 @@ KINDS: dict[str, tuple[Mutation, tuple[str, ...]]] = {
     "no colon": (remove(":"), LINES),
     "no end": (cut, LINES),
 }
-"""What happens to a row: how it is done, and in which files it can."""
+"""Each mutation, and the files it applies to."""

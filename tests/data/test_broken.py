@@ -1,4 +1,4 @@
-"""Broken files written by hand, all of whose defects are found where they are; and good ones."""
+"""Handwritten broken files, whose every defect is found in its place, and good files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def declared(table):
-    """File name, how to read it, and what is said of it, of every line that is no comment."""
+    """Return file name, options and expectation of every line that is not a comment."""
     cases = []
     for line in (HERE / table).read_text().splitlines():
         if not line.startswith("#"):
@@ -23,8 +23,8 @@ def declared(table):
     return cases
 
 
-def look(path, options):
-    """The problems of a file, and how many good rows it has."""
+def read_and_check(path, options):
+    """Return the problems of a file, and its number of good rows."""
     how = {"encoding": "utf-8", "multi_turn": "refuse", "limits": "40000/5000"} | options
     text_input_chars, output_chars = map(int, how.pop("limits").split("/"))
     checks = Checks(Limits(text_input_chars, output_chars, None))
@@ -36,18 +36,18 @@ def look(path, options):
     return [each for each in problems if each.rule != "few-examples"], rows
 
 
-def said(problem):
-    """As the table writes it: ``3:7 rule``."""
+def shown(problem):
+    """Return a problem as the table writes it: ``3:7 rule``."""
     return f"{problem.line}:{problem.column} {problem.rule}"
 
 
 @pytest.mark.parametrize(("name", "options", "defects"), declared("broken/places.txt"))
-def test_every_defect_is_found_where_it_is_and_nothing_else(name, options, defects):
+def test_every_defect_is_found_in_its_place_and_nothing_else(name, options, defects):
     path, places = HERE / "broken" / name, defects.split(", ")
 
-    problems, _ = look(path, options)
+    problems, _ = read_and_check(path, options)
 
-    assert sorted(map(said, problems)) == sorted(places)
+    assert sorted(map(shown, problems)) == sorted(places)
     assert {each.path for each in problems} == {str(path)}
     assert all(each.what and each.fix for each in problems)
 
@@ -76,7 +76,7 @@ TABLES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", TABLES)
-def test_every_defect_of_a_table_is_found_in_its_row_and_nothing_else(tmp_path, what):
+def test_every_defect_of_a_parquet_or_arrow_file_is_found_in_its_row(tmp_path, what):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import feather, parquet
 
@@ -88,14 +88,14 @@ def test_every_defect_of_a_table_is_found_in_its_row_and_nothing_else(tmp_path, 
     feather.write_feather(table, tmp_path / "x.arrow")
 
     for path in tmp_path.iterdir():
-        problems, _ = look(path, {})
+        problems, _ = read_and_check(path, {})
 
-        assert sorted(map(said, problems)) == sorted(places)
+        assert sorted(map(shown, problems)) == sorted(places)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 3, 4, 60, -200, -5])
-def test_a_damaged_table_is_one_error(tmp_path, size):
+def test_a_damaged_parquet_file_is_one_error(tmp_path, size):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -103,7 +103,7 @@ def test_a_damaged_table_is_one_error(tmp_path, size):
     parquet.write_table(pa.table({"text_input": ["a"] * 9, "output": ["b"] * 9}), path)
     path.write_bytes(path.read_bytes()[:size])
 
-    problems, rows = look(path, {})
+    problems, rows = read_and_check(path, {})
 
     assert [(each.line, each.rule) for each in problems] == [(0, "bad-parquet")]
     assert rows == 0
@@ -111,7 +111,7 @@ def test_a_damaged_table_is_one_error(tmp_path, size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("offsets", [(0, 2**30, 1), (1, 0, 1)])
-def test_a_table_whose_texts_would_be_outside_of_it_is_one_error(tmp_path, offsets):
+def test_an_arrow_file_with_wrong_offsets_is_one_error(tmp_path, offsets):
     pa = pytest.importorskip("pyarrow")
     from array import array
 
@@ -121,19 +121,19 @@ def test_a_table_whose_texts_would_be_outside_of_it_is_one_error(tmp_path, offse
     with pa.ipc.new_file(str(tmp_path / "x.arrow"), batch.schema) as writer:
         writer.write_batch(batch)
 
-    problems, rows = look(tmp_path / "x.arrow", {})
+    problems, rows = read_and_check(tmp_path / "x.arrow", {})
 
     assert [(each.line, each.rule) for each in problems] == [(0, "bad-parquet")]
     assert rows == 0
 
 
 @pytest.mark.parametrize(("name", "options", "count"), declared("good/rows.txt"))
-def test_a_good_file_is_read_whole_and_nothing_is_found_in_it(name, options, count):
-    assert look(HERE / "good" / name, options) == ([], int(count))
+def test_a_good_file_has_no_problems(name, options, count):
+    assert read_and_check(HERE / "good" / name, options) == ([], int(count))
 
 
 @pytest.mark.parametrize(("folder", "table"), [("broken", "places.txt"), ("good", "rows.txt")])
-def test_every_file_is_in_its_table_once(folder, table):
+def test_every_file_is_listed_once(folder, table):
     names = [each.id for each in declared(f"{folder}/{table}")]
 
     assert [*sorted(names), table] == sorted(

@@ -1,4 +1,4 @@
-"""One thing happens to a good file: it is found where it happened, and nothing else is."""
+"""A mutation of a good file is found in its place, and nothing else is."""
 
 from random import Random
 
@@ -25,7 +25,7 @@ def found(path):
 
 
 @pytest.mark.parametrize("name", [*DELIMITERS, *SHAPES])
-def test_nothing_is_found_in_what_is_good(tmp_path, name):
+def test_a_good_file_has_no_problems(tmp_path, name):
     for seed in range(SEEDS):
         (tmp_path / name).write_bytes(good(name, Random(seed)).text.encode())
 
@@ -35,7 +35,7 @@ def test_nothing_is_found_in_what_is_good(tmp_path, name):
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, (_, names) in KINDS.items() for name in names]
 )
-def test_what_happened_is_found_where_it_happened_and_nothing_else(tmp_path, kind, name):
+def test_a_mutation_is_found_in_its_place_and_nothing_else(tmp_path, kind, name):
     mutate, _ = KINDS[kind]
     for seed in range(SEEDS):
         chance = Random(f"{kind} {name} {seed}")

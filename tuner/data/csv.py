@@ -110,7 +110,7 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         OSError: The file cannot be read.
     """
     blocks = read_blocks(path, source.encoding)
-    first = next(blocks, Block(str(path), b"", 1))
+    first = next(blocks, Block())
     header = _read_header(path, source.columns, first)
     if isinstance(header, Problem):
         yield problems_only(path, *([*first.problems.values()] or [header]))
@@ -142,7 +142,7 @@ def read_header(path: Path, source: Source) -> list[str]:
     Raises:
         OSError: The file cannot be read.
     """
-    first = next(read_blocks(path, source.encoding), Block(str(path), b"", 1))
+    first = next(read_blocks(path, source.encoding), Block())
     header = _read_header(path, source.columns, first)
     return [] if isinstance(header, Problem) else header.names
 
@@ -178,9 +178,9 @@ def _read_header(path: Path, columns: Columns, first: Block) -> _Header | Proble
     row = rows[delimiter]
     if row.error:
         return _malformed(str(path), text, start, line, row.error)
-    newlines = text.count("\n", 0, row.end)
-    rest = first.raw.split(b"\n", newlines)[newlines] if row.end < len(text) else b""
-    below = first.after(len(first.raw) - len(rest), newlines)
+    next_line = first.line + text.count("\n", 0, row.end)
+    problems = {bad: each for bad, each in first.problems.items() if bad >= next_line}
+    below = Block(text[row.end :], next_line, problems)
     return _Header(_cell_texts(text, row), row.width, line, delimiter, below)
 
 

@@ -6,15 +6,15 @@ import codecs
 import gzip
 import zlib
 from contextlib import contextmanager
-from functools import cached_property
 from io import StringIO
 from itertools import chain
-from typing import IO, TYPE_CHECKING
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 MAX_ROW_BYTES = 16 * 2**20
@@ -46,60 +46,24 @@ class OtherEncodingError(Exception):
     """The file starts like UTF-16 or UTF-32, whose name is the message, but is read as UTF-8."""
 
 
-class Block:
-    """Some lines of a file, decoded when their text is first used.
+class Block(NamedTuple):
+    """Some whole lines of a file.
 
     Attributes:
-        raw: Their bytes; a newline ends a line.
-        line: The number of the first, 1-based.
+        text: With replacement characters for what cannot be decoded; a newline ends a line.
+        line: The number of the first line, 1-based.
+        problems: What is wrong with lines that cannot be read, by line number.
     """
 
-    def __init__(
-        self, path: str, raw: bytes, line: int, offset: int = 0, encoding: str = "utf-8"
-    ) -> None:
-        """Take lines that begin at byte ``offset`` of the file, in an encoding that extends ASCII."""
-        self.raw, self.line = raw, line
-        self._path, self._offset, self._encoding = path, offset, encoding
-        self._unreadable: dict[int, Problem] = {}
-
-    @classmethod
-    def of_problem(cls, problem: Problem, raw: bytes = b"") -> Block:
-        """Return a block in place of a line that cannot be read."""
-        block = cls(problem.path, raw, problem.line)
-        block._unreadable = {problem.line: problem}
-        return block
-
-    @property
-    def text(self) -> str:
-        """Their text, with replacement characters for what cannot be decoded."""
-        return self._decoded[0]
-
-    @property
-    def problems(self) -> dict[int, Problem]:
-        """What is wrong with lines that cannot be read, by line number."""
-        return self._decoded[1]
-
-    def after(self, start: int, newlines: int) -> Block:
-        """Return the lines from byte ``start`` on, which has ``newlines`` line ends before it."""
-        offset = self._offset + start
-        block = Block(self._path, self.raw[start:], self.line + newlines, offset, self._encoding)
-        block._unreadable = self._unreadable
-        return block
-
-    @cached_property
-    def _decoded(self) -> tuple[str, dict[int, Problem]]:
-        text, problems = _decode_lines(
-            self._path, self.raw, self._encoding, self.line, self._offset
-        )
-        return text, {**problems, **self._unreadable}
+    text: str = ""
+    line: int = 1
+    problems: Mapping[int, Problem] = MappingProxyType({})
 
 
 def read_blocks(path: Path, encoding: str = "utf-8") -> Iterator[Block]:
     """Yield a file's text in order, with at most 20 MiB of it in memory.
 
-    Args:
-        path: The file, which may be gzipped, whatever its name.
-        encoding: Of its text; a byte-order mark is dropped.
+    The file may be gzipped, whatever its name; a byte-order mark is dropped.
 
     Raises:
         OSError: The file cannot be read.
@@ -109,7 +73,7 @@ def read_blocks(path: Path, encoding: str = "utf-8") -> Iterator[Block]:
         with open_pieces(path, encoding, broken) as (pieces, ascii_encoding):
             yield from _numbered_blocks(str(path), pieces, ascii_encoding, broken)
     except OtherEncodingError as error:
-        yield Block.of_problem(other_encoding_problem(path, error))
+        yield Block(problems={1: other_encoding_problem(path, error)})
 
 
 def read_lines(path: Path, encoding: str) -> Iterator[str]:
@@ -129,12 +93,10 @@ def read_lines(path: Path, encoding: str) -> Iterator[str]:
 def open_pieces(
     path: Path, encoding: str, broken: list[str]
 ) -> Iterator[tuple[Iterator[bytes], str]]:
-    """Yield a file's bytes in pieces, and their encoding: the given one, or UTF-8 made of it.
+    """Yield a file's bytes in pieces, and their encoding.
 
-    Args:
-        path: The file, which may be gzipped.
-        encoding: Of its text; one that does not extend ASCII is converted to UTF-8.
-        broken: Receives the reason if the file ends too early.
+    What is gzipped is decompressed; an encoding that does not extend ASCII is converted to UTF-8.
+    ``broken`` receives the reason if the file ends too early.
 
     Raises:
         OSError: The file cannot be read.
@@ -240,17 +202,16 @@ def _numbered_blocks(
     line, offset = 1, 0
     for raw, size in _whole_lines(pieces):
         mark = len(_UTF8_MARK) if not offset and raw.startswith(_UTF8_MARK) else 0
-        if not raw:
-            block = Block.of_problem(too_large(path, line), b"\n")
-        else:
-            block = Block(path, raw[mark:], line, offset + mark, encoding)
+        text, problems = "\n", {line: too_large(path, line)}
+        if raw:
+            text, problems = _decode_lines(path, raw[mark:], encoding, line, offset + mark)
         offset += size
-        if block.raw.endswith(b"\n") or not broken:
-            yield block
-        line += block.raw.count(b"\n")
+        if text.endswith("\n") or not broken:
+            yield Block(text, line, problems)
+        line += text.count("\n")
     if broken:  # the last line is cut off, and no row
         fix = "fetch the file again, or pack it again: only what is before this line was read"
-        yield Block.of_problem(Problem(path, line, 0, broken[0], fix, "unreadable"), b"\n")
+        yield Block("\n", line, {line: Problem(path, line, 0, broken[0], fix, "unreadable")})
 
 
 def _read_pieces(file: IO[bytes], broken: list[str]) -> Iterator[bytes]:

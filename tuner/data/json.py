@@ -77,10 +77,6 @@ def read_lines(path: Path, source: Source) -> Iterator[Batch]:
 
     Texts are unchanged. Blank lines are skipped; other keys are ignored, but none may be repeated.
 
-    Args:
-        path: One object a line.
-        source: Its columns are keys; both must hold texts.
-
     Raises:
         OSError: The file cannot be read.
     """
@@ -98,12 +94,8 @@ def read_lines(path: Path, source: Source) -> Iterator[Batch]:
 def read_array(path: Path, source: Source) -> Iterator[Batch]:
     """Yield the objects of an array in file order, with a batch and at most 16 MiB in memory.
 
-    The array may be on one line or on many. After invalid JSON it continues with the next row that
-    begins as the others do.
-
-    Args:
-        path: An array, or objects with nothing but space between them.
-        source: Its columns are keys; both must hold texts.
+    The array may be on one line or on many, or be missing, with nothing but space between the
+    objects. After invalid JSON it continues with the next row that begins as the others do.
 
     Raises:
         OSError: The file cannot be read.

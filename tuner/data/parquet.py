@@ -30,18 +30,15 @@ if TYPE_CHECKING:
     from tuner.data.record_formats import Record
 
 _OPTIONAL_KEYS = ("system", "input", "history", "tools", "systemInstruction", "system_instruction")
-"""Columns that a record_format may have besides those it is told by."""
-
-
+"""Columns of record formats besides those that identify them."""
 _DAMAGED = (ValueError, LookupError, MemoryError, SystemError, OSError)
-"""What pyarrow raises, beside its own exceptions, at bytes that are not what they were."""
+"""What pyarrow raises for damaged files, besides its own exceptions."""
 
 
 def read(path: Path, source: Source) -> Iterator[Batch]:
     """Yield the rows of a Parquet or Arrow file, some thousand in memory at a time.
 
-    A row's line is its number, from 1; it has no columns of characters. Cells that are null or
-    numbers are no texts.
+    A row's line is its number, from 1; its column is 0. Cells that are not texts are problems.
 
     Raises:
         OSError: The file cannot be read.
@@ -52,13 +49,17 @@ def read(path: Path, source: Source) -> Iterator[Batch]:
         except ModuleNotFoundError:
             yield problems_only(path, _not_installed(path))
             return
-        yield problems_only(path)  # a file with no rows has a name nevertheless
+        yield problems_only(path)  # names the file even if it is empty
         count = 0
         try:
             for batch in _record_batches(file, source):
-                if not count:
-                    yield problems_only(path, *_missing(path, batch.schema.names, source))
-                yield from _rows(path, batch, count, source)
+                names = batch.schema.names
+                record_format = detect_record_format(names, source) or PLAIN
+                if record_format == PLAIN and not set(source.columns) <= set(names):
+                    missing = missing_columns(str(path), 0, source.columns, names, "column")
+                    yield problems_only(path, *missing)
+                    return
+                yield _read_batch(path, batch, count, source)
                 count += batch.num_rows
         except (pa.ArrowException, *_DAMAGED) as error:
             said = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -88,7 +89,7 @@ def read_folder(path: Path, source: Source) -> Iterator[Batch]:
 
 
 def as_parquet(file: IO[bytes], keys: Sequence[str], records: Iterable[Record]) -> None:
-    """Snappy-compressed row groups of some thousand rows; texts as strings."""
+    """Write Parquet: Snappy-compressed row groups of some thousand rows."""
     pa = _arrow()
     import pyarrow.parquet as pq
 
@@ -99,7 +100,7 @@ def as_parquet(file: IO[bytes], keys: Sequence[str], records: Iterable[Record]) 
 
 
 def as_arrow(file: IO[bytes], keys: Sequence[str], records: Iterable[Record]) -> None:
-    """Arrow's file format, which Feather 2 is."""
+    """Write Arrow's file format, which is also Feather 2."""
     pa = _arrow()
     schema, batches = _tables(pa, keys, records)
     with pa.ipc.new_file(file, schema) as writer:
@@ -122,7 +123,7 @@ def _not_installed(path: object) -> Problem:
 
 
 def _tables(pa: Any, keys: Sequence[str], records: Iterable[Record]) -> tuple[Any, Iterator[Any]]:
-    """The schema that the first records show, and record batches of all of them."""
+    """Return the schema of the first records, and record batches of all of them."""
     rest = iter(records)
     first = list(islice(rest, BATCH_ROWS))
     if first:
@@ -161,13 +162,13 @@ def _record_batches(file: IO[bytes], source: Source) -> Iterator[Any]:
 
 def _sliced(batch: Any, source: Source) -> Iterator[Any]:
     some = batch.select(_needed(batch.schema.names, source))
-    some.validate(full=True)  # else an offset that is wrong may end the process
+    some.validate(full=True)  # a wrong offset could crash the process
     for start in range(0, batch.num_rows, BATCH_ROWS):
         yield some.slice(start, BATCH_ROWS)
 
 
 def _needed(names: Sequence[str], source: Source) -> list[str]:
-    """The columns worth reading; all of them where none is known, to be named in the complaint."""
+    """Return the columns to read; all of them if one is missing, to be named in the problem."""
     record_format = detect_record_format(names, source)
     keys = RECORD_FORMATS[record_format].keys if record_format in RECORD_FORMATS else source.columns
     if any(key not in names for key in keys):
@@ -176,44 +177,23 @@ def _needed(names: Sequence[str], source: Source) -> list[str]:
     return [name for name in names if name in keys or name in beside]
 
 
-def _missing(path: Path, names: Sequence[str], source: Source) -> Iterator[Problem]:
-    """What is said once, in place of a complaint for every row."""
-    if detect_record_format(names, source) in (PLAIN, ""):
-        yield from missing_columns(str(path), 0, source.columns, names, "column")
-
-
-def _rows(path: Path, batch: Any, before: int, source: Source) -> Iterator[Batch]:
-    """The rows of a record batch, of which ``before`` stand before it in the file."""
-    names = batch.schema.names
-    record_format = detect_record_format(names, source) or PLAIN
-    if record_format == PLAIN and any(name not in names for name in source.columns):
-        return
-    if record_format == PLAIN:
-        inputs, outputs = (batch.column(name).to_pylist() for name in source.columns)
-        if all(type(text) is str for texts in (inputs, outputs) for text in texts):
-            lines = range(before + 1, before + 1 + len(inputs))
-            yield Batch(str(path), inputs, outputs, lines, (), _at_row(lines))
-            return
-    texts: list[tuple[str, str]] = []
-    lines_of: list[int] = []
-    problems: list[Problem] = []
-    read = record_reader(record_format)
+def _read_batch(path: Path, batch: Any, before: int, source: Source) -> Batch:
+    """Return the rows of a record batch; ``before`` is the number of rows of earlier ones."""
+    read = record_reader(detect_record_format(batch.schema.names, source) or PLAIN)
+    inputs, outputs, lines, problems = [], [], [], []
     for line, record in enumerate(batch.to_pylist(), before + 1):
         for part in read(record, source):
             if isinstance(part, RecordError):
                 problems.append(Problem(str(path), line, 0, part.what, part.fix, part.rule))
             else:
-                texts.append((part.text_input, part.output))
-                lines_of.append(line)
-    columns = list(zip(*texts, strict=True)) or [(), ()]
-    yield Batch(str(path), columns[0], columns[1], lines_of, problems, _at_row(lines_of))
+                inputs.append(part.text_input)
+                outputs.append(part.output)
+                lines.append(line)
 
-
-def _at_row(lines: Sequence[int]) -> Any:
     def locate(row: int, field: Field, offset: int = 0) -> tuple[int, int]:  # noqa: ARG001 -- a row has no columns
         return lines[row], 0
 
-    return locate
+    return Batch(str(path), inputs, outputs, lines, problems, locate)
 
 
 def _files(path: Path) -> list[Path] | Problem:

@@ -458,11 +458,11 @@ def missing_columns(
     path: str, line: int, columns: Columns, present: Sequence[str], word: str
 ) -> Iterator[Problem]:
     """Yield a problem for each of ``columns`` that is missing; ``word`` is column or key."""
-    named = ", ".join(map(_quote_name, present[:_MAX_NAMES])) or "none"
-    more = len(present) - _MAX_NAMES
-    listed = f"{named} and {more} more" if more > 0 else named
-    for setting, name in columns._asdict().items():
+    for setting, name in zip(columns._fields, columns, strict=True):
         if name not in present:
+            listed = ", ".join(map(_quote_name, present[:_MAX_NAMES])) or "none"
+            if len(present) > _MAX_NAMES:
+                listed += f" and {len(present) - _MAX_NAMES} more"
             what, fix = (
                 f"there is no {word} {name!r}; there is {listed}",
                 _fix(setting, name, present),
