@@ -10,7 +10,7 @@ from tests.engine.places import EXAMPLES, tiny
 from tests.fakes.work import with_spec
 from tuner import tokens
 from tuner.cli.data_options import DataInput
-from tuner.cli.data_token_estimate import find_counter
+from tuner.cli.data_options import find_counter
 from tuner.data.dataset import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat
@@ -113,7 +113,7 @@ def test_only_the_service_on_this_machine_counts_with_the_files_here(
     path.write_text(json.dumps(spec))
     given = DataInput(Source((Path("x"),)), None, NO_LIMITS, "", base_model="models/x")
 
-    assert bool(find_counter(given._replace(draft=read_partial_spec(path)))) == found
+    assert bool(find_counter(given._replace(partial=read_partial_spec(path)))) == found
     assert find_counter(given) == "a counter"
 
 

@@ -68,9 +68,7 @@ class Document(NamedTuple):
     """A YAML file with its ``--set`` overrides.
 
     Attributes:
-        path: As the user named it.
         value: Plain dicts, lists and scalars; None when the file is empty.
-        keys: The location of each key.
         values: The location of each value, the whole document's at ``()``.
         problems: Errors found while reading: repeated keys, unset variables, tags.
     """
@@ -97,18 +95,13 @@ class Document(NamedTuple):
 def read_document(path: Path, environ: Mapping[str, str] | None = os.environ) -> Document:
     """Read a YAML file; without ``environ``, ``${NAME}`` stays text.
 
-    Raises:
-        SpecError: The file cannot be read or is not one YAML document: exactly one problem.
+    Raises SpecError with one problem if it cannot be read or is not one YAML document.
     """
     return parse_document(path, read_text(path), environ)
 
 
 def read_text(path: Path) -> str:
-    """Read a small UTF-8 file.
-
-    Raises:
-        SpecError: It cannot be read, is too large or is not UTF-8: exactly one problem.
-    """
+    """Read a small UTF-8 file. Raises SpecError with one problem."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -140,8 +133,7 @@ def parse_document(path: Path, text: str, environ: Mapping[str, str] | None = No
 def document_from_mapping(spec: Mapping[Any, Any]) -> Document:
     """Return the document of a dict with the keys of a spec file; its errors are in ``problems``.
 
-    Values are taken as they are: ``${NAME}`` stays text, and paths are relative to the current folder.
-    Each location names its key: ``spec: hyperparameters.epoch_count``.
+    ``${NAME}`` stays text, and paths are relative to the current folder.
     """
     locations: dict[KeyPath, SourceLocation] = {}
     problems: list[Problem] = []
@@ -185,8 +177,7 @@ def parse_key_path(dotted: str) -> KeyPath:
 def put_value(document: Document, at: KeyPath, value: Value, locations: Locations) -> Document:
     """Return ``document`` with ``value`` at ``at``; ``locations`` are those of the new value.
 
-    Raises:
-        SpecError: The value does not fit there: exactly one problem.
+    Raises SpecError if the value does not fit there.
     """
     own = locations.keys[at]
     parents = {at[:length]: own for length in range(1, len(at) + 1)}
@@ -245,7 +236,6 @@ class _Builder:
         self._open: list[yaml.Node] = []
 
     def parse(self, text: str, at: KeyPath = ()) -> Value:
-        """Return the value of ``text``, which belongs at ``at``. Raises SpecError."""
         try:
             self._refuse_depth(text)
             loader = _Loader(text)
@@ -387,7 +377,6 @@ def _apply_override(document: Document, setting: str, environ: Mapping[str, str]
 
 
 def _put(holder: Value, at: KeyPath, value: Value, own: SourceLocation) -> Value:
-    """Return a copy of ``holder`` with ``value`` at ``at``, creating the mappings above it."""
     if not at:
         return value
     key, rest = at[0], at[1:]
@@ -487,7 +476,6 @@ _REPORTED_AT_END = ("unexpected end of stream", "could not find expected ':'")
 
 
 def _syntax_problem(path: str, text: str, error: yaml.YAMLError) -> Problem:
-    """Return one clear problem; what is never closed is located at its beginning."""
     if isinstance(error, yaml.MarkedYAMLError):
         is_late = any(words in (error.problem or "") for words in _REPORTED_AT_END)
         mark = (error.context_mark if is_late else None) or error.problem_mark

@@ -11,10 +11,10 @@ LEAST = "job: j\nbase_model: models/m\ntraining_data: {path: a.csv}\n"
 
 
 def load_spec(path, overrides=()):
-    draft = read_partial_spec(path, overrides)
-    if draft.spec is None:
-        raise SpecError(draft.problems)
-    return draft.spec
+    partial = read_partial_spec(path, overrides)
+    if partial.spec is None:
+        raise SpecError(partial.problems)
+    return partial.spec
 
 
 def problems(tmp_path, text, *overrides):

@@ -82,17 +82,13 @@ def check(
 
 
 def _checks(given: DataInput) -> Checks:
+    from tuner.cli.data_options import find_counter
     from tuner.data.checks import Checks
 
-    if not given.draft or "long-example" in given.ignore:
-        return Checks(given.limits, given.instruction, given.ignore)
-    from tuner.cli.data_token_estimate import find_counter
-
-    counter = find_counter(given)
-    if counter is None:
-        return Checks(given.limits, given.instruction, given.ignore)
-
-    return Checks(given.limits, given.instruction, given.ignore, counter.totals, counter.limit)
+    is_counted = given.partial and "long-example" not in given.ignore
+    counter = find_counter(given) if is_counted else None
+    more = (counter.totals, counter.limit) if counter else ()
+    return Checks(given.limits, given.instruction, given.ignore, *more)
 
 
 def _problems(given: DataInput, checks: Checks) -> Iterator[Problem]:
@@ -111,70 +107,26 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 
 
 def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> set[str]:
-    """Print findings and return their severities.
-
-    Args:
-        problems: An iterator that runs the checks.
-        checks: Counts the rows.
-        output: ``table`` prints a summary at the end; ``json``, ``jsonl``, ``yaml`` and ``sarif`` print every
-            finding as it comes.
-    """
+    """Run the checks, print their findings (``table``: a summary), and return the severities."""
     from tuner.data.checks.report import ProblemTally
 
     tally = ProblemTally()
-    counted = _counted(problems, tally)
-    if output == "table":
-        for _ in counted:
-            pass
-        _show(tally, checks)
-    else:
-        for line in _lines(counted, tally, checks, output):
-            click.echo(line)
-    return {severity for _, severity in tally.counts}
-
-
-def _counted(problems: Iterable[Problem], tally: ProblemTally) -> Iterator[Problem]:
+    found: list[Problem] = []
     for problem in problems:
         tally.add(problem)
-        yield problem
-
-
-def _lines(
-    problems: Iterable[Problem], tally: ProblemTally, checks: Checks, output: str
-) -> Iterator[str]:
-    match output:
-        case "jsonl":
-            yield from (json.dumps(_record(each), ensure_ascii=False) for each in problems)
-        case "sarif":
-            yield from write_sarif(problems)
-        case "yaml":
-            yield from _yaml(problems, tally, checks)
-        case _:
-            yield from _document(problems, tally, checks)
-
-
-def _document(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
-    """One JSON object, with one problem per line."""
-    yield '{"problems": ['
-    comma = ""
-    for each in problems:
-        yield comma + json.dumps(_record(each), ensure_ascii=False)
-        comma = ","
-    yield f"], {json.dumps(_totals(tally, checks))[1:]}"
-
-
-def _yaml(problems: Iterable[Problem], tally: ProblemTally, checks: Checks) -> Iterator[str]:
-    """One YAML document."""
-    import yaml
-
-    for each in problems:
-        if tally.counts.total() == 1:
-            yield "problems:"
-        text: str = yaml.safe_dump([_record(each)], sort_keys=False, allow_unicode=True, width=1000)
-        yield text.rstrip("\n")
-    if not tally.counts:
-        yield "problems: []"
-    yield yaml.safe_dump(_totals(tally, checks), sort_keys=False).rstrip("\n")
+        if output != "table":
+            found.append(problem)
+    if output == "table":
+        _show(tally, checks)
+    elif output == "sarif":
+        click.echo(json.dumps(sarif_log(found)))
+    else:
+        records = [_record(each) for each in found]
+        show(
+            records if output == "jsonl" else {"problems": records, **_totals(tally, checks)},
+            output,
+        )
+    return {severity for _, severity in tally.counts}
 
 
 def _record(problem: Problem) -> dict[str, Any]:
@@ -211,7 +163,9 @@ def _show_summary(tally: ProblemTally, checks: Checks) -> None:
             "found": f"{count:,}",
             "not_shown": f"and {more[rule, severity]:,} more" if (rule, severity) in more else "",
         }
-        for (rule, severity), count in sorted(tally.counts.items(), key=_by_severity)
+        for (rule, severity), count in sorted(
+            tally.counts.items(), key=lambda item: (item[0][1], -item[1])
+        )
     ]
     if not more:
         rows = [{key: row[key] for key in row if key != "not_shown"} for row in rows]
@@ -223,11 +177,6 @@ def _show_summary(tally: ProblemTally, checks: Checks) -> None:
         click.echo("`-o json` lists all findings")
 
 
-def _by_severity(item: tuple[tuple[str, str], int]) -> tuple[str, int]:
-    (_, severity), count = item
-    return severity, -count
-
-
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
@@ -237,55 +186,31 @@ def _rows(count: int) -> str:
 @output_option
 def rules(*, markdown: bool, output: str) -> None:
     """List the rules that examples are checked for."""
-    from tuner.cli.output import show
-    from tuner.data.checks.rules import RULES
-
     if markdown:
-        click.echo("\n".join(_rules_table()))
+        click.echo("| rule | | what it finds |\n|---|---|---|")
+        for code, rule in RULES.items():
+            always = "" if rule.can_be_ignored else ", always"
+            click.echo(f"| `{code}` | {rule.severity}{always} | {rule.about}. |")
         return
+    names = ("severity", "can_be_ignored", "about")
     show(
         [
-            {
-                "rule": code,
-                "severity": rule.severity,
-                "can_be_ignored": rule.can_be_ignored,
-                "about": rule.about,
-            }
+            {"rule": code} | {name: getattr(rule, name) for name in names}
             for code, rule in RULES.items()
         ],
         output,
     )
 
 
-def _rules_table() -> Iterator[str]:
-    from tuner.data.checks.rules import RULES
-
-    yield "| rule | | what it finds |"
-    yield "|---|---|---|"
-    for code, rule in RULES.items():
-        always = "" if rule.can_be_ignored else ", always"
-        yield f"| `{code}` | {rule.severity}{always} | {rule.about}. |"
-
-
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _NUMBERS = {code: number for number, code in enumerate(RULES)}
 
 
-def write_sarif(problems: Iterable[Problem]) -> Iterator[str]:
-    """Yield the lines of a SARIF log with one run, one result per line.
+def sarif_log(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Return a SARIF log with one run.
 
     See https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
     """
-    yield f'{{"version": "2.1.0", "$schema": "{SCHEMA}", "runs": [{{"tool": {json.dumps(_tool())},'
-    yield '"columnKind": "unicodeCodePoints", "results": ['
-    comma = ""
-    for problem in problems:
-        yield comma + json.dumps(_result(problem))
-        comma = ","
-    yield "]}]}"
-
-
-def _tool() -> dict[str, Any]:
     rules = [
         {
             "id": code,
@@ -294,31 +219,25 @@ def _tool() -> dict[str, Any]:
         }
         for code, rule in RULES.items()
     ]
-    return {"driver": {"name": "tuner", "version": __version__, "rules": rules}}
+    run = {
+        "tool": {"driver": {"name": "tuner", "version": __version__, "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(problem) for problem in problems],
+    }
+    return {"version": "2.1.0", "$schema": SCHEMA, "runs": [run]}
 
 
 def _result(problem: Problem) -> dict[str, Any]:
     text = f"{problem.what}; {problem.fix}." if problem.fix else f"{problem.what}."
-    rule = {"ruleId": problem.rule}
-    number = {"ruleIndex": _NUMBERS[problem.rule]} if problem.rule in _NUMBERS else {}
-    location = {"physicalLocation": _location(problem)}
-    return (
-        rule
-        | number
-        | {
-            "level": problem.severity,
-            "message": {"text": text},
-            "locations": [location],
-        }
-    )
-
-
-def _location(problem: Problem) -> dict[str, Any]:
     path = Path(problem.path)
     uri = path.as_uri() if path.is_absolute() else quote(os.fsencode(path.as_posix()))
     location: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if problem.line:
-        location["region"] = {"startLine": problem.line}
-        if problem.column:
-            location["region"]["startColumn"] = problem.column
-    return location
+        column = {"startColumn": problem.column} if problem.column else {}
+        location["region"] = {"startLine": problem.line} | column
+    number = {"ruleIndex": _NUMBERS[problem.rule]} if problem.rule in _NUMBERS else {}
+    return {"ruleId": problem.rule, **number} | {
+        "level": problem.severity,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": location}],
+    }

@@ -296,6 +296,6 @@ def _row(path: Path, count: int, rows: int) -> dict[str, object]:
 
 def _wanted(given: DataInput, holdout: float | None, stratify: bool | None) -> tuple[float, bool]:
     """The share and stratification of the options, or else of the spec."""
-    evaluation = given.draft.evaluation if given.draft else None
+    evaluation = given.partial.evaluation if given.partial else None
     share = holdout or (evaluation.holdout if evaluation else None) or _DEFAULT_SHARE
     return share, bool(evaluation and evaluation.stratify) if stratify is None else stratify

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tuner.data.dataset import Turns
     from tuner.errors import Problem
     from tuner.jobspec.load import PartialSpec
+    from tuner.tokens import TokenCounter
     from tuner.types import Example, Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -28,13 +29,10 @@ class DataInput(NamedTuple):
     """Files of examples, and the settings of the job they are for.
 
     Attributes:
-        source: Training examples.
         held: Held-out examples, if the spec names files for them.
-        limits: Of the target.
         instruction: Put before every text_input.
         ignore: Disabled rules.
-        base_model: ``models/ID`` of the spec, or empty.
-        draft: The spec, or None.
+        partial: The spec, or None.
     """
 
     source: Source
@@ -43,14 +41,13 @@ class DataInput(NamedTuple):
     instruction: str = ""
     ignore: frozenset[str] = frozenset()
     base_model: str = ""
-    draft: PartialSpec | None = None
+    partial: PartialSpec | None = None
 
 
 def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
     """Return all readable training rows, and the first problems of each rule in the others.
 
-    Raises:
-        DatasetError: No row is readable.
+    Raises DatasetError if no row is readable.
     """
     from tuner.cli.output import with_progress
     from tuner.data.checks.report import ProblemTally
@@ -67,6 +64,43 @@ def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
         none = Problem(paths, 0, 0, "there are no examples", "add rows", "no-examples")
         raise DatasetError(problems.capped() or [none])
     return examples, problems.capped()
+
+
+def find_counter(given: DataInput, model: str = "") -> TokenCounter | None:
+    """Return a token counter of the local target's model, if that is on this machine.
+
+    ``model`` replaces the spec's. Fetches nothing, calls no service and does not load torch.
+    """
+    from tuner.tokens import open_counter
+
+    target = given.partial.spec.target if given.partial and given.partial.spec else None
+    if target and not model and (target.kind != "local" or target.endpoint):
+        return None
+    name = model or given.base_model
+    return open_counter(name, given.instruction) if name else None
+
+
+def counter_or_default(given: DataInput, model: str = "") -> TokenCounter | None:
+    """As ``find_counter``; without a model, the first known one on this machine.
+
+    Raises RequestRefused if ``model`` is not on this machine.
+    """
+    from tuner.tokens import open_counter
+
+    found = find_counter(given, model)
+    if found is None and model:
+        from tuner.errors import RequestRefused
+
+        fix = f"fetch it with `tuner models pull {model.removeprefix('models/')}`"
+        raise RequestRefused(f"the tokenizer of {model} is not on this machine", fix)
+    if found or given.partial:
+        return found
+    try:
+        from tuner.engine import KNOWN_BASE_MODELS
+    except ImportError:
+        return None
+    counters = (open_counter(name, given.instruction) for name in KNOWN_BASE_MODELS)
+    return next(filter(None, counters), None)
 
 
 def data_options(command: F) -> F:
@@ -142,25 +176,20 @@ class _Overrides(NamedTuple):
 
 
 def _given(files: Sequence[Path], overrides: _Overrides, target: str | None) -> DataInput:
+    """Of a spec, only the data section is read; its other sections may be invalid or missing."""
     specs = [path for path in files if path.suffix.lower() in SPEC_SUFFIXES]
     if not specs:
-        return DataInput(
-            overrides.apply_to(Source(tuple(files))), None, TARGETS[target or "local"].limits
-        )
+        limits = TARGETS[target or "local"].limits
+        return DataInput(overrides.apply_to(Source(tuple(files))), None, limits)
     if len(files) > 1:
         raise click.UsageError(f"{specs[0]} is a job spec: give no other file with it")
-    return _from_spec(specs[0], overrides, target)
-
-
-def _from_spec(path: Path, overrides: _Overrides, target: str | None) -> DataInput:
-    """Read the data section of a spec; its other sections may be invalid or missing."""
     from tuner.errors import SpecError
     from tuner.jobspec.load import limits_of, read_partial_spec, source_of
 
-    draft = read_partial_spec(path)
-    if draft.training_data is None:
-        raise SpecError(draft.problems)
-    data, evaluation = draft.training_data, draft.evaluation
+    partial = read_partial_spec(specs[0])
+    if partial.training_data is None:
+        raise SpecError(partial.problems)
+    data, evaluation = partial.training_data, partial.evaluation
     source = overrides.apply_to(source_of(data))
     held = (
         source._replace(paths=evaluation.paths, format="auto")
@@ -170,9 +199,9 @@ def _from_spec(path: Path, overrides: _Overrides, target: str | None) -> DataInp
     return DataInput(
         source,
         held,
-        TARGETS[target].limits if target else limits_of(draft),
+        TARGETS[target].limits if target else limits_of(partial),
         data.instruction,
         frozenset(data.ignore),
-        base_model=draft.spec.base_model if draft.spec else "",
-        draft=draft,
+        base_model=partial.spec.base_model if partial.spec else "",
+        partial=partial,
     )

@@ -62,7 +62,7 @@ def preview(  # noqa: PLR0913 -- which, and how
     are coloured or in brackets. If the model's tokenizer is not on this machine, shows the request
     instead.
     """
-    from tuner.cli.data_token_estimate import counter_or_default
+    from tuner.cli.data_options import counter_or_default
     from tuner.cli.output import show
 
     if row and line:

@@ -44,7 +44,7 @@ def stats(given: DataInput, page: Path | None, model: str, output: str, *, force
     p95 is the smallest length that 95 % of the rows do not exceed. Tokens are counted if the tokenizer is
     on this machine; prompts include the chat template and the instruction.
     """
-    from tuner.cli.data_token_estimate import counter_or_default
+    from tuner.cli.data_options import counter_or_default
     from tuner.cli.output import show
 
     counter = counter_or_default(given, model)
@@ -81,7 +81,7 @@ def _held_out(given: DataInput) -> int | None:
     from tuner.data.dataset import read
     from tuner.data.holdout import split
 
-    evaluation = given.draft.evaluation if given.draft else None
+    evaluation = given.partial.evaluation if given.partial else None
     if given.held:
         return sum(len(batch.lines) for batch in read(given.held))
     if evaluation is None or evaluation.holdout is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from tuner.cli.data_options import rows_of
+from tuner.cli.data_options import counter_or_default, find_counter, rows_of
 from tuner.cli.output import is_quiet, progress
 from tuner.jobspec.prepared_job import (
     BATCH_SIZES,
@@ -98,7 +98,7 @@ def job_of(
         UsageError: No model is given.
     """
     examples, held_out = _examples(given)
-    spec = given.draft.spec if given.draft else None
+    spec = given.partial.spec if given.partial else None
     parameters = spec.hyperparameters if spec else None
     counter = _counter(given, config, model)
     named = counter.model if counter else model or given.base_model
@@ -128,7 +128,7 @@ def _examples(given: DataInput) -> tuple[Sequence[Example], int]:
     rows, problems = rows_of(given)
     if problems:
         click.echo("unreadable rows are not counted; `tuner data check` lists them", err=True)
-    evaluation = given.draft.evaluation if given.draft else None
+    evaluation = given.partial.evaluation if given.partial else None
     held: Sequence[Example] = ()
     if evaluation and evaluation.holdout is not None:
         train, held = split(rows, evaluation.holdout, stratify=evaluation.stratify)
@@ -144,12 +144,12 @@ def _counter(given: DataInput, config: TargetConfig, model: str) -> TokenCounter
     name = model or given.base_model
     if not name:
         return counter_or_default(bare)
-    found = find_counter(bare._replace(draft=None), name)
+    found = find_counter(bare._replace(partial=None), name)
     if found is None:
         from tuner.cli.models import pull_missing
 
         pull_missing([name if "/" in name else f"models/{name}"], quiet=is_quiet())
-        found = find_counter(bare._replace(draft=None), name)
+        found = find_counter(bare._replace(partial=None), name)
     return found
 
 
@@ -311,45 +311,3 @@ def _extended(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tu
     off = sum((y - tokens - slope * (x - chars)) ** 2 for x, y in pairs) / max(1, n - 2)
     error = rows * (off * (1 - n / rows) / n) ** 0.5
     return round(rows * tokens + slope * (all_chars - rows * chars)), round(_Z_95 * error)
-
-
-def find_counter(given: DataInput, model: str = "") -> TokenCounter | None:
-    """Return a token counter for a local target's model, if the model is on this machine.
-
-    Fetches nothing, calls no service and does not load torch.
-
-    Args:
-        given: Its instruction is counted; a spec for another service has no counter.
-        model: ``models/ID`` or the ID, instead of the spec's.
-    """
-    from tuner.tokens import open_counter
-
-    target = given.draft.spec.target if given.draft and given.draft.spec else None
-    if target and not model and (target.kind != "local" or target.endpoint):
-        return None
-    name = model or given.base_model
-    return open_counter(name, given.instruction) if name else None
-
-
-def counter_or_default(given: DataInput, model: str = "") -> TokenCounter | None:
-    """Like ``find_counter``; without a model use the first known one on this machine.
-
-    Raises:
-        RequestRefused: ``model`` is not on this machine.
-    """
-    from tuner.tokens import open_counter
-
-    found = find_counter(given, model)
-    if found is None and model:
-        from tuner.errors import RequestRefused
-
-        fix = f"fetch it with `tuner models pull {model.removeprefix('models/')}`"
-        raise RequestRefused(f"the tokenizer of {model} is not on this machine", fix)
-    if found or given.draft:
-        return found
-    try:
-        from tuner.engine import KNOWN_BASE_MODELS
-    except ImportError:
-        return None
-    counters = (open_counter(name, given.instruction) for name in KNOWN_BASE_MODELS)
-    return next(filter(None, counters), None)

@@ -84,7 +84,7 @@ def _config(given: DataInput, config: TargetConfig) -> TargetConfig:
     """The target of the options, or of the spec."""
     source = click.get_current_context().get_parameter_source("kind")
     is_given = source is click.core.ParameterSource.COMMANDLINE or config.endpoint
-    spec = given.draft.spec if given.draft else None
+    spec = given.partial.spec if given.partial else None
     return config if is_given or not spec else spec.target
 
 

@@ -18,12 +18,8 @@ JOB, PIPELINE = "job", "jobs"
 def find_specs(given: Sequence[str]) -> list[Path]:
     """Return the spec and pipeline files of files and folders, in order, each once.
 
-    A file is taken whatever it holds: reading it reports its errors. Of a folder those ``.yaml`` and
-    ``.yml`` files are taken, by name, that have ``job:`` or ``jobs:`` at the top level, or are not
-    YAML; hidden files and subfolders are ignored.
-
-    Raises:
-        InvalidInput: Folders hold no spec; all of them.
+    Of a folder: the visible ``.yaml`` and ``.yml`` files with ``job:`` or ``jobs:`` at the top level,
+    or that are not YAML. Raises InvalidInput.
     """
     files: dict[Path, Path] = {}
     problems: list[Problem] = []

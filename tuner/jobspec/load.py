@@ -47,15 +47,7 @@ _NO_LIMITS = Limits(None, None, None)
 
 
 class PartialSpec(NamedTuple):
-    """What could be read of a spec.
-
-    Attributes:
-        document: The file.
-        spec: None if there are problems.
-        training_data: None if this section has problems.
-        evaluation: None if this section has problems or is missing.
-        problems: Every problem, in the order of the file.
-    """
+    """What could be read of a spec: the spec and its sections are None where they have problems."""
 
     document: Document
     spec: JobSpec | None
@@ -73,12 +65,7 @@ class SpecData(NamedTuple):
 
 
 class ExtraChecks(NamedTuple):
-    """Checks that need other packages than this one: a model's tokenizer, a metric's code.
-
-    Attributes:
-        rows: Returns a check of every batch of a spec's examples.
-        metric: Returns what is wrong with a metric and a fix for each, given the spec's folder.
-    """
+    """Checks that need other packages: of a spec's examples, and of a metric."""
 
     rows: Callable[[JobSpec], BatchCheck] | None = None
     metric: Callable[[MetricSpec, Path], Iterable[tuple[str, str]]] | None = None
@@ -90,22 +77,16 @@ NO_EXTRA_CHECKS = ExtraChecks()
 def read_partial_spec(
     given: Path | Mapping[str, Any], overrides: Sequence[str] = (), *, in_memory: bool = False
 ) -> PartialSpec:
-    """Read a job spec as far as possible.
+    """Read a spec file, or a dict with its keys; ``overrides`` are as for ``--set``.
 
-    Args:
-        given: A spec file, or a dict with the keys of one.
-        overrides: As ``--set``.
-        in_memory: Whether the examples are in memory; ``training_data.path`` is then ignored.
-
-    Raises:
-        SpecError: The file is not YAML.
+    With ``in_memory``, ``training_data.path`` is ignored. Raises SpecError if the file is not YAML.
     """
     document = read_document(given) if isinstance(given, Path) else document_from_mapping(given)
     return partial_spec_of(apply_overrides(document, overrides), in_memory=in_memory)
 
 
 def partial_spec_of(document: Document, *, in_memory: bool = False) -> PartialSpec:
-    """As ``read_partial_spec``, from a document that was read already."""
+    """As ``read_partial_spec``, from a document."""
     value = drop_empty_keys(document.value)
     document = document._replace(value={} if value is None else value)
     if in_memory:
@@ -160,7 +141,7 @@ def read_data(
     """Read and check the data of a spec, as far as the spec says where they are.
 
     A missing file is located in the spec, other problems in the file. ``examples``, a DataFrame or
-    a sequence of Examples or pairs, are read in place of a file.
+    a sequence of Examples or pairs, replace the file.
     """
     data, evaluation = partial.training_data, partial.evaluation
     if data is None:
@@ -286,7 +267,6 @@ def _near_leak(
     held: Sequence[Example],
     alike: Iterable[tuple[int, int]],
 ) -> Iterator[Problem]:
-    """Warn of held-out rows that are nearly the same as one tuned on."""
     known = set(map(id, held))
     is_held = [id(row) in known for row in rows]
     found = {

@@ -68,11 +68,7 @@ _BOUNDS = {
 
 
 def check_section(cls: type[_T], document: Document) -> tuple[_T | None, list[Problem]]:
-    """Read a document as a class that declares keys.
-
-    Returns:
-        The instance and no problems, or None and every problem with its keys and values.
-    """
+    """Read a document as a class that declares keys: the instance, or None and every problem."""
     try:
         return read_section(cls, document.value), []
     except ValidationError as error:
@@ -81,11 +77,7 @@ def check_section(cls: type[_T], document: Document) -> tuple[_T | None, list[Pr
 
 
 def read_section(cls: type[_T], value: object) -> _T:
-    """Read plain values as a class that declares keys.
-
-    Raises:
-        ValidationError: Of pydantic.
-    """
+    """Read plain values as a class that declares keys; pydantic raises ValidationError."""
     return TypeAdapter(cls).validate_python(value, by_alias=True, by_name=False)
 
 
@@ -119,7 +111,6 @@ def described(value: object) -> str:
 
 
 def _problem(document: Document, schema: Node, error: ErrorDetails) -> Problem:
-    """Translate one error of pydantic."""
     at, kind = error["loc"], error["type"]
     while at and isinstance(at[-1], int) and at not in document.values:
         at = at[:-1]  # one value in place of a list
@@ -190,7 +181,6 @@ def _inside(at: KeyPath) -> str:
 
 
 def _node(schema: Node, at: KeyPath) -> Node:
-    """Return the part of a JSON Schema about the value at ``at``."""
     node = schema
     for key in at:
         if isinstance(key, str):
@@ -201,7 +191,6 @@ def _node(schema: Node, at: KeyPath) -> Node:
 
 
 def _example(key: str, node: Node) -> str:
-    """Return a line or two of YAML that would do."""
     section = keys_of(node)
     if not section:
         return f"{key}: {node.get('examples', [''])[0]}"

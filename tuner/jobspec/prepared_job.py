@@ -36,10 +36,8 @@ class PreparedJob:
     """A spec and its examples, without errors.
 
     Attributes:
-        spec: The spec.
         examples: To tune on, the instruction in front of each text_input.
-        holdout: To evaluate with, likewise; none of their inputs is among ``examples`` when they
-            were split from the same file.
+        holdout: To evaluate with, likewise; no input is in both if they were split from one file.
         warnings: Problems that do not stop the job.
         is_on_disk: Whether it can be loaded again from files.
     """
@@ -79,15 +77,10 @@ def prepare_job(
 ) -> PreparedJob:
     """Read a spec and its data, and check all that can be checked without the service.
 
-    Args:
-        given: A spec file, or a dict with the keys of one.
-        overrides: As ``--set``.
-        examples: In place of ``training_data.path``; see ``tuner.data.frame.batches``.
-        extra: More checks of the data and the metric.
+    ``examples`` replace ``training_data.path``; see ``tuner.data.frame.batches``.
 
     Raises:
-        InvalidInput: Every error in the spec and the data; the data are read as far as the spec
-            says where they are.
+        InvalidInput: Every error in the spec and the data.
     """
     partial = read_partial_spec(given, overrides, in_memory=examples is not None)
     is_on_disk = isinstance(given, Path) and examples is None
@@ -102,11 +95,7 @@ def build_prepared_job(
     *,
     is_on_disk: bool = True,
 ) -> PreparedJob:
-    """Combine a spec and its data.
-
-    Raises:
-        InvalidInput: Every error in the spec and the data.
-    """
+    """Combine a spec and its data. Raises InvalidInput with every error in them."""
     known = {problem.where for problem in partial.problems}
     problems = [*partial.problems, *(each for each in data.problems if each.where not in known)]
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -158,17 +147,13 @@ def content_id(job: PreparedJob) -> str:
 
 
 def total_steps(examples: int, hyperparameters: Hyperparameters) -> int:
-    """Return the number of training steps, with the service's choices for keys that are not set.
-
-    The last batch of an epoch may be smaller.
-    """
+    """Return the number of training steps; the last batch of an epoch may be smaller."""
     epochs = hyperparameters.epoch_count or DEFAULT_EPOCHS
     batch = hyperparameters.batch_size or BATCH_SIZES[examples >= LARGE_DATASET_EXAMPLES]
     return epochs * -(-examples // batch)
 
 
 def _warnings(partial: PartialSpec, spec: JobSpec, examples: int) -> Iterator[Problem]:
-    """Yield warnings about what is possible but probably not meant."""
     evaluation, stopping = spec.evaluation, spec.early_stopping
     if evaluation and evaluation.require.better_than_base:
         instruction = spec.training_data.instruction or evaluation.base_instruction

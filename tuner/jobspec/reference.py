@@ -88,7 +88,6 @@ def keys_of(node: Node) -> Node | None:
 
 
 def _value(node: Node) -> str:
-    """Describe what may be written."""
     if "anyOf" in node:
         word, other = node["anyOf"]
         return f"{_value(word)}, or {'a list of them' if 'items' in other else _value(other)}"

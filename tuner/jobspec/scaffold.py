@@ -58,7 +58,6 @@ class SpecLine(NamedTuple):
 
     Attributes:
         key: With dots: ``hyperparameters.epoch_count``.
-        value: A list or mapping is written on the same line.
         note: The comment beside it.
         above: The comment over it, one string per line.
         is_active: Otherwise the key is commented out.
@@ -75,12 +74,9 @@ class DataSummary(NamedTuple):
     """What the beginning of a file of examples shows.
 
     Attributes:
-        columns: Where the two texts are.
         names: All columns or keys; none where they say nothing, as those of chat messages.
         is_guessed: Whether the columns were guessed from their names.
-        encoding: Of the first file.
         multi_turn: Whether there are conversations of several turns.
-        examples: The first ones.
         labels: The outputs, most common first, if there are few of them; otherwise none.
     """
 
@@ -96,8 +92,7 @@ class DataSummary(NamedTuple):
 def scaffold_spec(paths: Sequence[Path], spec: Path, columns: Columns = USUAL) -> str:
     """Return the text of a spec that tunes on files of examples, to be saved as ``spec``.
 
-    Raises:
-        DatasetError: The first file has no readable example, or its columns cannot be guessed.
+    Raises DatasetError if there is no readable example, or the columns cannot be guessed.
     """
     command = "tuner run" if str(spec) == "-" else f"tuner run {spec}"
     files = " ".join(map(str, paths))
@@ -106,11 +101,7 @@ def scaffold_spec(paths: Sequence[Path], spec: Path, columns: Columns = USUAL) -
 
 
 def summarise(path: Path, columns: Columns = USUAL) -> DataSummary:
-    """Read the beginning of a file of examples.
-
-    Raises:
-        DatasetError: As ``scaffold_spec``.
-    """
+    """Read the beginning of a file of examples. Raises DatasetError as ``scaffold_spec``."""
     start = _start(path)
     encoding = guess_encoding(start)
     present = _column_names(path, start, encoding)
@@ -244,7 +235,7 @@ def _guess_columns(path: Path, present: Sequence[str]) -> Columns:
 
 
 def _start(path: Path) -> bytes:
-    """Return the beginning of a text file; nothing if it cannot be read: reading it says why."""
+    """Return the beginning of a text file; nothing if it cannot be read."""
     try:
         if detect(path) not in ("csv", "json", "jsonl"):
             return b""

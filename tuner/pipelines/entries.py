@@ -155,9 +155,7 @@ class Entry(NamedTuple):
     Attributes:
         document: The entry in the pipeline's file, to locate problems.
         base: Its spec, with the changes of ``set``.
-        keys: Its own keys.
         name: Unique in the pipeline if there are no problems.
-        changes: What ``set`` changes.
         variants: Those of its matrix, or ``NO_MATRIX``.
         is_on_disk: Whether its spec is a separate file.
     """
@@ -180,11 +178,7 @@ class Entry(NamedTuple):
         return f"{self.name}[{variant.label}]" if self.has_matrix else self.name
 
     def changed(self, document: Document, settings: Iterable[Setting]) -> Document:
-        """Apply settings to a spec's document; their values keep their place in the pipeline's file.
-
-        Raises:
-            SpecError: The spec has no place for one of them.
-        """
+        """Apply settings to a spec's document, located in the pipeline's file. Raises SpecError."""
         for setting in settings:
             at = parse_key_path(setting.dotted)
             document = put_value(document, at, setting.value, self._places(setting, at))

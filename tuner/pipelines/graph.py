@@ -32,15 +32,7 @@ _MERMAID_ESCAPES = str.maketrans({each: f"#{ord(each)};" for each in '"#&<>'})
 
 
 class Node(NamedTuple):
-    """A grouping and what it depends on.
-
-    Attributes:
-        grouping: The grouping.
-        stages: Its stages.
-        after: The groupings it waits for.
-        source: The one of them whose model it tunes further; empty for none.
-        is_of_best: Whether that model is the best of a matrix.
-    """
+    """A grouping with what it waits for; it tunes the model of ``source``."""
 
     grouping: Grouping
     stages: tuple[Stage, ...]
@@ -94,9 +86,8 @@ def nodes(pipeline: Pipeline) -> dict[str, Node]:
 
 
 def as_text(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
-    """Draw a tree in ASCII: below a job its variants, and the jobs that tune its model or wait for it.
+    """Draw a tree in ASCII: below a job its variants, and the jobs that wait for it.
 
-    A job that waits for several is drawn below the one whose model it tunes, or else the first.
     ``states`` and ``notes`` are shown behind the stages that they name.
     """
     lines = list(_lines(nodes(pipeline), states, notes))
@@ -106,7 +97,7 @@ def as_text(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTH
 
 
 def as_mermaid(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
-    """Draw a Mermaid flowchart, which Markdown viewers render; the state of a stage is its colour.
+    """Draw a Mermaid flowchart; the state of a stage is its colour.
 
     A solid arrow: the model is tuned further. A dotted arrow: the job only waits.
     """

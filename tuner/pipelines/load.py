@@ -50,9 +50,6 @@ class LoadedJob(NamedTuple):
     """A job to plan: a spec, or a stage of a pipeline.
 
     Attributes:
-        title: Its name for people.
-        path: The file that names it.
-        work: The spec with its examples.
         source: The grouping of the pipeline whose best model it tunes further; empty if known.
         competes: Whether only one job of its grouping is shared and transferred.
         force: Whether ``--force-share`` overrules its gate.
@@ -100,13 +97,7 @@ def load_files(
     extra: ExtraChecks = NO_EXTRA_CHECKS,
     target: TargetConfig | None = None,
 ) -> LoadedFiles:
-    """Load specs and pipelines, and those in folders.
-
-    Args:
-        given: Specs, pipelines, folders of them.
-        overrides: ``--set`` arguments, applied to each of them.
-        extra: More checks of the data and the metric.
-        target: Replaces the targets that the files name.
+    """Load specs, pipelines, and folders of them; ``target`` replaces the targets that they name.
 
     Raises:
         InvalidInput: All problems of all files.
@@ -133,13 +124,7 @@ def load_pipeline(
     extra: ExtraChecks = NO_EXTRA_CHECKS,
     target: TargetConfig | None = None,
 ) -> Pipeline:
-    """Load a pipeline file with its specs and their data, and check all that can be checked here.
-
-    Args:
-        path: The file.
-        overrides: ``--set`` arguments, applied to the pipeline file.
-        extra: More checks of the data and the metric.
-        target: Replaces the targets that the specs name.
+    """Load a pipeline file with its specs and their data; ``target`` replaces the specs' targets.
 
     Raises:
         InvalidInput: All problems of the pipeline, its specs and their data.
@@ -167,11 +152,7 @@ def load_pipeline(
 def _read_top(
     path: Path, overrides: Sequence[str]
 ) -> tuple[Document, PipelineKeys | None, list[Problem]]:
-    """The document, its keys at the top, and their problems; no keys if there are no jobs to read.
-
-    Raises:
-        SpecError: The file is not YAML, cannot be read, or is the spec of a job.
-    """
+    """Return the document, its keys at the top and their problems. Raises SpecError."""
     document = read_document(path)
     if JOB in mapping_or_empty(document.value) and not {"pipeline", PIPELINE} & {
         *mapping_or_empty(document.value)
@@ -223,11 +204,7 @@ def _grouping(entry: Entry, stages: list[Stage]) -> Grouping:
 
 
 class _Stages:
-    """Turns entries into stages, in the order of ``after``; reads the same data once.
-
-    Attributes:
-        made: The stages by entry.
-    """
+    """Turns entries into stages, in the order of ``after``; reads the same data once."""
 
     def __init__(
         self, entries: list[Entry], extra: ExtraChecks, target: TargetConfig | None
@@ -272,9 +249,9 @@ class _Stages:
         source = self._source(entry, earlier) if earlier else ""
         more = {"tuned_model_source": source} if source else {}
         value = {**mapping_or_empty(document.value), **self._more_keys, **more}
-        draft = partial_spec_of(document._replace(value=value))
+        partial = partial_spec_of(document._replace(value=value))
         work = build_prepared_job(
-            draft, self._material(draft), self._extra, is_on_disk=entry.is_on_disk
+            partial, self._material(partial), self._extra, is_on_disk=entry.is_on_disk
         )
         settings = (*entry.changes, *variant.settings)
         overrides = [_as_override(each.dotted, each.value) for each in settings]
@@ -293,21 +270,20 @@ class _Stages:
             overrides=tuple(overrides),
         )
 
-    def _material(self, draft: PartialSpec) -> SpecData:
+    def _material(self, partial: PartialSpec) -> SpecData:
         """The same examples for all stages with the same data; problems are reported for each file."""
-        evaluation, path = draft.evaluation, draft.document.path
+        evaluation, path = partial.evaluation, partial.document.path
         rows = evaluation and replace(
             evaluation, metric=MetricSpec(), base_instruction="", require=GateSpec()
         )
-        base = draft.spec.base_model if draft.spec else ""
-        key = (draft.training_data, rows, limits_of(draft), base)
+        base = partial.spec.base_model if partial.spec else ""
+        key = (partial.training_data, rows, limits_of(partial), base)
         known = self._materials.get(key)
         if known is None or (known[1].problems and known[0] != path):
-            known = self._materials[key] = path, read_data(draft, extra=self._extra)
+            known = self._materials[key] = path, read_data(partial, extra=self._extra)
         return known[1]
 
     def _earlier(self, entry: Entry, document: Document) -> str:
-        """The entry whose model is tuned further; empty if the spec names a model itself."""
         keys, after = mapping_or_empty(document.value), entry.keys.after
         base, given = keys.get("base_model"), keys.get("tuned_model_source")
         if isinstance(given, str) and given.startswith(CHAINED):
@@ -352,7 +328,6 @@ def _in_after(entry: Entry, what: str, fix: str) -> Problem:
 
 
 def _as_override(dotted: str, value: Value) -> str:
-    """The ``--set`` argument that sets exactly this value."""
     text = json.dumps(value, ensure_ascii=False).replace("$", "$$")
     return f"{dotted}={text}"
 

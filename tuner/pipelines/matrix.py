@@ -36,14 +36,7 @@ _PLAIN = re.compile(r"[^\s\[\]{}\"',=]{1,40}")
 
 
 class Setting(NamedTuple):
-    """One value that a variant sets.
-
-    Attributes:
-        dotted: The key of the spec, as ``--set`` takes it.
-        value: The value to set.
-        key: Path of the key in the document of the matrix, for error messages.
-        where: Path of the value there.
-    """
+    """One value that a variant sets; ``key`` and ``where`` locate it in the pipeline's document."""
 
     dotted: str
     value: Value
@@ -82,8 +75,6 @@ def variants(
 
 
 class _Reader:
-    """Reads the forms of a matrix and collects the problems."""
-
     def __init__(self, document: Document) -> None:
         self.problems: list[Problem] = []
         self._document = document

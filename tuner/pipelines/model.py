@@ -33,12 +33,10 @@ class Stage(NamedTuple):
 
     Attributes:
         name: Unique in the pipeline, e.g. ``grid[learning_rate=0.001]``.
-        label: Which variant of a matrix it is, e.g. ``learning_rate=0.001``; empty without a matrix.
-        work: The spec with its examples; free of problems.
-        after: The groupings that must have ended well before it starts.
+        label: Which variant of a matrix it is, e.g. ``learning_rate=0.001``; empty without one.
+        after: The groupings that must have succeeded before it starts.
         source: The grouping whose model it tunes further, as long as that model is unknown: the
             spec's ``tuned_model_source`` is then ``tunedModels/of-GROUPING``. Otherwise empty.
-        grouping: The grouping it belongs to.
         overrides: The ``--set`` arguments that give the same spec when used with its spec file.
     """
 
@@ -55,8 +53,6 @@ class Grouping(NamedTuple):
     """One entry below ``jobs``: the variants of its matrix, or a single stage of the same name.
 
     Attributes:
-        name: Unique in the pipeline; what ``after`` names.
-        stages: Their names, in order.
         keep: Whether every stage is shared and transferred, or only the best one.
         losers: What happens to the models that are not selected.
     """
@@ -71,10 +67,6 @@ class Pipeline(NamedTuple):
     """A pipeline file with its matrices expanded; groupings and stages in the order of the file.
 
     Attributes:
-        name: ``pipeline:`` of the file.
-        path: The file, as the user named it.
-        stages: Without cycles.
-        groupings: Each stage belongs to one.
         max_parallel: Tunings at a time; 0 is no limit.
         fail_fast: Whether nothing more is started after the first failure.
         overrides: What ``--set`` changed in the file.
@@ -115,7 +107,6 @@ class PipelineOutcome(NamedTuple):
     """The result of a pipeline run.
 
     Attributes:
-        pipeline: The pipeline.
         outcomes: By stage; a stage that was not started is missing.
         states: By stage: SELECTED, NOT SELECTED, DELETED, SKIPPED, WAITING, or its job's phase.
         winners: The selected stage, by grouping that keeps the best.

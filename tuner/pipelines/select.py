@@ -36,15 +36,7 @@ _WHY_DELETED = "another variant of its matrix was selected, and losers: delete"
 
 
 class StageState(NamedTuple):
-    """A stage before it is followed, as the store and the service know it.
-
-    Attributes:
-        job: The job to follow.
-        work: Its spec with examples, the source filled in.
-        member: The stage as the store records it for the pipeline.
-        known: The job as found in the store.
-        model: The model as found at the service.
-    """
+    """A stage before it is followed, as the store and the service know it."""
 
     job: Job
     work: PreparedJob
@@ -95,14 +87,10 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
 def shared_before(
     candidates: Sequence[Candidate], permissions: Mapping[str, Sequence[Permission]]
 ) -> Candidate | None:
-    """The candidate that an earlier run selected, as the service's permissions show it.
+    """Return the candidate that an earlier run selected, as ``permissions`` (by stage) show it.
 
     That is the only one owned by the address its spec transfers to; or, where nothing is
     transferred, the only one with permissions, if it has all that its spec asks for.
-
-    Args:
-        candidates: Those to choose from.
-        permissions: By stage; a stage that is missing is not considered.
     """
     listed = [each for each in candidates if each.stage in permissions]
     heirs = [each for each in listed if each.work.spec.transfer_ownership]
@@ -137,7 +125,7 @@ def model_key(job: Job) -> str:
 
 
 class Choice(NamedTuple):
-    """Where one variant is to be selected: a grouping of the pipeline with this ID, and its stages."""
+    """Where a variant is selected: a grouping of the pipeline with this ID, and its stages."""
 
     pipeline: str
     grouping: Grouping
@@ -148,12 +136,9 @@ class Choice(NamedTuple):
 async def select(
     choice: Choice, candidates: Sequence[Candidate], ruled_out: Sequence[Job]
 ) -> Candidate:
-    """The selected candidate: as stored, else as the service shows it, else the best; then stored.
+    """Return the selected candidate: the stored one, the one selected elsewhere, or the best.
 
-    ``ruled_out`` are the jobs that were not selected before: deleted, or by another runner.
-
-    Raises:
-        TunerError: The service or the store cannot be used.
+    ``ruled_out`` are the jobs that were not selected before. Raises TunerError.
     """
     pipeline, grouping, _, session = choice
     store = session.store
@@ -223,11 +208,7 @@ async def report(
 
 
 async def delete_model(job: Job, member: Member, pipeline: str, session: Runner) -> bool:
-    """Delete the model of a job that was not selected, unless others use it; whether it is gone.
-
-    Raises:
-        NotAllowed, RequestRefused, Unavailable: The service refuses or is unavailable.
-    """
+    """Delete the model of a job that was not selected, unless others use it; whether it is gone."""
 
     async def delete(target: Target) -> bool:
         try:
@@ -252,11 +233,7 @@ async def delete_model(job: Job, member: Member, pipeline: str, session: Runner)
 async def call(
     session: Runner, config: TargetConfig, function: Callable[[Target], Awaitable[T]]
 ) -> T:
-    """Call a target, and call again while it is unavailable; the calls must be repeatable.
-
-    Raises:
-        NotAllowed, RequestRefused, Unavailable: The service refuses, or is unavailable for too long.
-    """
+    """Call a target, and repeat the call while the target is unavailable. Raises TunerError."""
     pace = session.timing
     gives_up = pace.now() + PATIENCE_S[config.kind]
     while True:

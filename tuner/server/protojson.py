@@ -1,8 +1,7 @@
-"""Protobuf messages from and to JSON, as google.protobuf.json_format does, several times as fast.
+"""Protobuf messages from and to JSON.
 
-What to do with each field of a message type is computed once and cached. Reading accepts what Google's
-own endpoint accepts: names in camelCase or snake_case, one value instead of a list, and a comma after
-the last element. All errors are reported at once, in Google's words.
+Reading accepts what Google's own endpoint accepts: names in camelCase or snake_case, one value instead
+of a list, and a comma after the last element. All errors are reported at once, in Google's words.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import base64
 import json
 import math
 import re
-import struct
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
-from google.protobuf import descriptor_pool, json_format
+from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as Proto
 from google.protobuf.message_factory import GetMessageClass
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from tuner.server.messages import Message
 
     Read: TypeAlias = Callable[[Any, "Path", list[Violation]], Any]
-    Write: TypeAlias = Callable[[Any], Any]
 
 Path: TypeAlias = "tuple[Path | None, str | int, int]"
 """The path to a value: its parent's path, its name or index there, and its depth."""
@@ -45,12 +42,6 @@ WELL_KNOWN = frozenset(
     )
 )
 _NULLABLE = frozenset({"google.protobuf.Value", "google.protobuf.NullValue"})
-_WRITTEN_AS_TEXT = {f"google.protobuf.{name}" for name in ("Timestamp", "Duration", "FieldMask")}
-# Clients poll these without pause, so their JSON is cached by their bytes: how many of each.
-_CACHED = {
-    "google.longrunning.Operation": 64,
-    "google.ai.generativelanguage.v1beta.TuningSnapshot": 20_000,
-}
 _MAX_SHOWN = 100
 _MAX_FLOAT = 3.4028235677973362e38  # what still rounds to the largest 32-bit float
 _RANGES = {
@@ -63,12 +54,11 @@ _TYPE_NAMES = {getattr(Proto, name): name for name in dir(Proto) if name.startsw
 _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)
 _INTEGER = re.compile(r"-?\d{1,20}")
 _CAPITAL = re.compile(r"[A-Z]")
-_FLOAT = struct.Struct("f")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How one field of a message is read.
+    """How a field of a message is read.
 
     Attributes:
         oneof: The group of fields of which only one may be set, or "".
@@ -82,13 +72,7 @@ class Field:
 
 
 def parse(body: bytes) -> Any:
-    """Return the value of a JSON body; an empty body is an empty object.
-
-    The last one of repeated keys wins.
-
-    Raises:
-        ApiError: It is not JSON, or not UTF-8.
-    """
+    """Return the value of a JSON body; an empty body is an empty object. Raises ApiError."""
     if not body.strip():
         return {}
     try:
@@ -106,8 +90,7 @@ def parse(body: bytes) -> Any:
 def to_message(kind: Any, value: Any) -> Message:
     """Return a message of the class ``kind`` from a parsed value.
 
-    Raises:
-        ApiError: INVALID_ARGUMENT with every invalid value.
+    Raises ApiError with every invalid value.
     """
     invalid: list[Violation] = []
     fields = _read_message(kind.DESCRIPTOR, value, ROOT, invalid)
@@ -123,7 +106,7 @@ def dump(message: Message, *, enum_numbers: bool = False) -> bytes:
 
 def to_plain(message: Message, *, enum_numbers: bool = False) -> Any:
     """Return a message as dicts, lists and scalars for orjson, without unset fields."""
-    return _message_writer(message.DESCRIPTOR, enum_numbers)(message)
+    return json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
 
 
 def invalid_json(violations: list[Violation]) -> ApiError:
@@ -161,7 +144,6 @@ def fields_by_name(descriptor: Any) -> Mapping[str, Field]:
 def _read_message(
     descriptor: Any, value: Any, path: Path, invalid: list[Violation]
 ) -> dict[str, Any]:
-    """Return the keyword arguments for the message's class."""
     fields: dict[str, Any] = {}
     if not isinstance(value, dict):
         kind = f"type.googleapis.com/{descriptor.full_name}"
@@ -191,10 +173,6 @@ def _reader(field: Any) -> Read:
     if entry is not None and entry.GetOptions().map_entry:
         key, value = (entry.fields_by_name[name] for name in ("key", "value"))
         return _map_reader(_key_reader(key), _value_reader(value), value.message_type)
-    if entry is not None and all(
-        each.type == Proto.TYPE_STRING and not each.is_repeated for each in entry.fields
-    ):
-        return _text_rows_reader(entry)
     return _list_reader(_value_reader(field))
 
 
@@ -209,12 +187,12 @@ def _value_reader(field: Any) -> Read:
         return lambda value, path, invalid: _read_message(kind, value, path, invalid)
     make = GetMessageClass(kind)
     if kind.full_name == "google.protobuf.FieldMask":  # displayName,top_p
-        return _checked(
-            kind.full_name,
-            lambda value: make(
-                paths=[_snake_case(each) for each in value.split(",") if each.strip()]
-            ),
-        )
+
+        def read_mask(value: str) -> Any:
+            paths = [_CAPITAL.sub(r"_\g<0>", each.strip()).lower() for each in value.split(",")]
+            return make(paths=[each for each in paths if each])
+
+        return _checked(kind.full_name, read_mask)
     return _checked(
         kind.full_name, lambda value: json_format.ParseDict(_check_depth(value), make())
     )
@@ -232,28 +210,6 @@ def _list_reader(item: Read) -> Read:
         # Google's samples write one value instead of a list: {"parts": {"text": "Hi"}}.
         values = value if isinstance(value, list) else [value]
         return [item(each, (path, at, path[2]), invalid) for at, each in enumerate(values)]
-
-    return read
-
-
-def _text_rows_reader(kind: Any) -> Read:
-    """Read a list of messages of texts, such as training examples, of which there may be many."""
-    names = {each: field.name for field in kind.fields for each in (field.name, field.json_name)}
-    read_with_errors = _list_reader(
-        lambda value, path, invalid: _read_message(kind, value, path, invalid)
-    )
-
-    def read(value: Any, path: Path, invalid: list[Violation]) -> Any:
-        try:
-            rows = [
-                {names[key]: text for key, text in each.items() if type(text) is str}
-                for each in value
-            ]
-            if list(map(len, rows)) == list(map(len, value)):
-                return rows
-        except (AttributeError, KeyError, TypeError):
-            pass
-        return read_with_errors(value, path, invalid)
 
     return read
 
@@ -344,10 +300,6 @@ def _enum_converter(kind: Any) -> Callable[[Any], int]:
     return convert
 
 
-def _snake_case(name: str) -> str:
-    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name.strip())
-
-
 def _check_depth(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Refuse deeper values: json_format would raise RecursionError."""
     if depth == 0:
@@ -374,112 +326,3 @@ def _path_text(path: Path) -> str:
         parts.append(f"[{at[1]}]" if isinstance(at[1], int) else f".{at[1]}")
         at = at[0]
     return "".join(reversed(parts)).strip(".")
-
-
-# Writing
-
-
-@cache
-def _message_writer(descriptor: Any, enum_numbers: bool) -> Write:
-    name = descriptor.full_name
-    if name == "google.protobuf.Any":
-        return lambda value: _write_any(value, enum_numbers)
-    if name in _WRITTEN_AS_TEXT:
-        return lambda value: value.ToJsonString()
-    if name in WELL_KNOWN:
-        return lambda value: json_format.MessageToDict(value)  # noqa: PLW0108  (untyped)
-    if name in _CACHED:
-        return _cached_writer(descriptor, enum_numbers)
-    return lambda value: _write_fields(value, _field_writers(descriptor, enum_numbers))
-
-
-def _cached_writer(descriptor: Any, enum_numbers: bool) -> Write:
-    kind, writers = GetMessageClass(descriptor), _field_writers(descriptor, enum_numbers)
-
-    @lru_cache(_CACHED[descriptor.full_name])
-    def write(data: bytes) -> orjson.Fragment:
-        return orjson.Fragment(orjson.dumps(_write_fields(kind.FromString(data), writers)))
-
-    return lambda value: write(value.SerializeToString())
-
-
-def _write_fields(
-    message: Message, writers: Mapping[Any, tuple[str, Write | None]]
-) -> dict[str, Any]:
-    found = {}
-    for field, value in message.ListFields():
-        name, write = writers[field]
-        found[name] = value if write is None else write(value)
-    return found
-
-
-@cache
-def _field_writers(descriptor: Any, enum_numbers: bool) -> Mapping[Any, tuple[str, Write | None]]:
-    """Return the JSON name of each field and what converts its value; None if nothing must."""
-    return {each: (each.json_name, _writer(each, enum_numbers)) for each in descriptor.fields}
-
-
-def _writer(field: Any, enum_numbers: bool) -> Write | None:
-    if not field.is_repeated:
-        return _value_writer(field, enum_numbers)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
-        write_key = _write_bool_key if key.type == Proto.TYPE_BOOL else str
-        write_item = _value_writer(value, enum_numbers) or (lambda item: item)
-        return lambda items: {write_key(key): write_item(items[key]) for key in items}
-    write = _value_writer(field, enum_numbers)
-    return list if write is None else lambda values: [write(each) for each in values]
-
-
-def _value_writer(field: Any, enum_numbers: bool) -> Write | None:
-    if field.message_type is not None:
-        return _message_writer(field.message_type, enum_numbers)
-    if field.enum_type is not None:
-        return _enum_writer(field.enum_type, enum_numbers)
-    if field.type == Proto.TYPE_BYTES:
-        return lambda value: base64.b64encode(value).decode()
-    if field.cpp_type in {Proto.CPPTYPE_INT64, Proto.CPPTYPE_UINT64}:
-        return str
-    return {Proto.TYPE_FLOAT: _write_float, Proto.TYPE_DOUBLE: _write_double}.get(field.type)
-
-
-def _write_bool_key(key: bool) -> str:
-    return "true" if key else "false"
-
-
-def _enum_writer(kind: Any, enum_numbers: bool) -> Write | None:
-    if kind.full_name == "google.protobuf.NullValue":
-        return lambda _: None
-    if enum_numbers:
-        return None
-    names = {number: value.name for number, value in kind.values_by_number.items()}
-    return lambda number: names.get(number, number)
-
-
-def _write_float(value: float) -> Any:
-    """Return the shortest decimal that is the same 32-bit float."""
-    if not math.isfinite(value):
-        return _write_double(value)
-    packed = _FLOAT.pack(value)
-    for digits in (6, 7, 8, 9):
-        short = float(f"{value:.{digits}g}")
-        if _FLOAT.pack(short) == packed:
-            return short
-    return value
-
-
-def _write_double(value: float) -> Any:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _write_any(message: Any, enum_numbers: bool) -> dict[str, Any]:
-    if not message.type_url:
-        return {}
-    descriptor = descriptor_pool.Default().FindMessageTypeByName(message.TypeName())
-    content = GetMessageClass(descriptor).FromString(message.value)
-    written = _message_writer(descriptor, enum_numbers)(content)
-    if descriptor.full_name in WELL_KNOWN:
-        return {"@type": message.type_url, "value": written}
-    return {"@type": message.type_url, **written}

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 class Target(Protocol):
     """A tuning service. Every method may raise NotAllowed, Unavailable and RequestRefused.
 
-    Reading methods are safe to repeat and retry by themselves while the service is UNAVAILABLE.
-    Changing methods are sent once: after Unavailable the caller looks at what is true, then
-    decides.
+    Reads retry by themselves while the service is UNAVAILABLE. Changes are sent once: after
+    Unavailable, read the state of the service before sending them again.
     """
 
     @property
@@ -75,17 +74,16 @@ class Target(Protocol):
         """The operations of a tuned model (``tunedModels/-`` for all of them), newest first."""
 
     async def followed(self, names: Collection[str]) -> Mapping[str, Operation]:
-        """Those of these operations that a listing of all shows, read no further than needed.
+        """Return those of these operations that a listing of all shows.
 
-        One that has not changed since the last call is the very same object.
-        Raises RequestRefused where there is no such listing.
+        An unchanged one is the same object. Raises RequestRefused if there is no such listing.
         """
 
     async def cancel(self, operation: str) -> None:
-        """Ask for an operation to end; it still ends on its own time."""
+        """Request the end of an operation; it ends later."""
 
     async def permissions(self, tuned_model: str) -> Sequence[Permission]:
-        """Everybody with access, the owner among them."""
+        """Everyone with access, including the owner."""
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         """Create a permission. Raises AlreadyExists when the grantee has one."""
@@ -109,14 +107,11 @@ class Target(Protocol):
         """Tokens of a prompt with this text as its one user turn."""
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
 
 
 class Kind(NamedTuple):
-    """One row of the table: where the code is, and what is known without loading it.
-
-    ``cannot``: what nobody can do there, and why.
-    """
+    """One row of the table; ``cannot`` holds what nobody can do there, and why."""
 
     opener: str
     limits: Limits
@@ -146,12 +141,7 @@ TARGETS = {
 
 @asynccontextmanager
 async def open_target(config: TargetConfig) -> AsyncIterator[Target]:
-    """Connect to a target, and close it in the end.
-
-    Raises:
-        NotAllowed: There are no credentials to be found.
-        Unavailable: Nothing answers there.
-    """
+    """Connect to a target for the length of the block. Raises NotAllowed or Unavailable."""
     # gRPC's own notes on connections are no news for a user; it reads this when it is imported
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     module, _, function = TARGETS[config.kind].opener.partition(":")

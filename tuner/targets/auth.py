@@ -34,7 +34,7 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service listens, and whether we speak TLS to it."""
+    """Where a service listens, and whether it speaks TLS."""
 
     host: str
     port: int
@@ -42,11 +42,10 @@ class Endpoint:
 
     @property
     def is_google(self) -> bool:
-        """Whether it is one of Google's own."""
+        """Whether it belongs to Google."""
         return self.host.endswith(".googleapis.com")
 
     def __str__(self) -> str:
-        """``host:port`` as gRPC takes it; without the port where that says nothing."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORT else f"{host}:{self.port}"
 
@@ -72,10 +71,9 @@ class Connection:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """``host``, ``host:port`` or a URL as an Endpoint; a scheme overrules our choice of TLS.
+    """Return the Endpoint of ``host``, ``host:port`` or a URL; a scheme sets whether it is TLS.
 
-    Raises:
-        InvalidInput: It is none of these, or plaintext was asked for beyond loopback.
+    Raises InvalidInput for anything else, and for plaintext beyond loopback.
     """
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
@@ -100,7 +98,7 @@ def is_loopback(host: str) -> bool:
 
 
 def google_endpoint() -> Endpoint:
-    """Google's endpoint, the mTLS one where the environment or a client certificate asks for it."""
+    """Return Google's endpoint: the mTLS one if the environment requires it."""
     wish = os.environ.get("GOOGLE_API_USE_MTLS_ENDPOINT", "auto").strip().lower()
     if wish not in ("always", "auto", "never"):
         raise _bad_endpoint(
@@ -111,10 +109,9 @@ def google_endpoint() -> Endpoint:
 
 
 def client_certificate() -> tuple[bytes, bytes] | None:
-    """Certificate and key in PEM, when GOOGLE_API_USE_CLIENT_CERTIFICATE is true and there are any.
+    """Return certificate and key in PEM, or None without GOOGLE_API_USE_CLIENT_CERTIFICATE.
 
-    Raises:
-        NotAllowed: There is one, and it cannot be read.
+    Raises NotAllowed if they cannot be read.
     """
     if os.environ.get("GOOGLE_API_USE_CLIENT_CERTIFICATE", "").strip().lower() != "true":
         return None
@@ -139,8 +136,7 @@ def connect(
 ) -> Connection:
     """Open a channel; nothing is sent before the first call. Needs a running event loop.
 
-    ``roots`` are the authorities to trust, PEM; without, those that gRPC knows and
-    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.
+    ``roots`` are the authorities to trust, in PEM; by default those that gRPC trusts.
     """
     import grpc
 
@@ -155,7 +151,6 @@ def connect(
 
 
 def _google_channel(target: str, host: str, credentials: Any) -> grpc.aio.Channel:
-    """TLS with tokens that google-auth renews."""
     from google.api_core import grpc_helpers_async
 
     return grpc_helpers_async.create_channel(
@@ -191,12 +186,10 @@ LOCAL_KEYS = ("TUNER_API_KEY",)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What proves who we are.
+    """The credentials of the caller.
 
     Attributes:
-        kind: ``key``: an API key; ``google``: OAuth tokens; ``nobody``: the service may let us in.
-        api_key: Sent with every call as ``x-goog-api-key``.
-        credentials: Of google-auth, for tokens that renew themselves.
+        kind: ``key``: an API key; ``google``: OAuth tokens; ``nobody``: the service may accept us.
         source: Where it was found, for messages; never the secret itself.
     """
 
@@ -206,7 +199,6 @@ class Identity:
     credentials: Any = None
 
     def __repr__(self) -> str:
-        """Never the key: a repr ends up in logs."""
         return f"Identity({self.kind!r}, {self.source!r})"
 
 
@@ -214,15 +206,11 @@ NOBODY = Identity("nobody")
 
 
 def find_identity(config: TargetConfig) -> Identity:
-    """Credentials for Google, in the order a person would expect; may ask the network.
+    """Return credentials for Google; may use the network.
 
-    A credentials file, then the API key variable the spec names. Without either: impersonation,
-    a quota project or GOOGLE_APPLICATION_CREDENTIALS call for Google credentials; then the usual
-    API key variables; then Application Default Credentials wherever they are.
-
-    Raises:
-        InvalidInput: Two of them exclude each other, or the file cannot be read.
-        NotAllowed: There are none.
+    In this order: a credentials file, the API key variable of the spec; Google credentials if
+    impersonation, a quota project or GOOGLE_APPLICATION_CREDENTIALS require them; the usual API key
+    variables; Application Default Credentials. Raises InvalidInput or NotAllowed.
     """
     if config.credentials_file and config.api_key_env:
         raise InvalidInput([_exclusive("credentials_file", "api_key_env")])
@@ -235,7 +223,7 @@ def find_identity(config: TargetConfig) -> Identity:
 
 
 def find_key(variables: Sequence[str]) -> Identity | None:
-    """The API key in the first of these environment variables that holds one."""
+    """Return the API key in the first of these environment variables that has one."""
     for variable in variables:
         key = os.environ.get(variable, "").strip()
         if key:
@@ -244,7 +232,7 @@ def find_key(variables: Sequence[str]) -> Identity | None:
 
 
 def named_key(variable: str) -> Identity:
-    """The API key in the environment variable a spec names. Raises NotAllowed when it is empty."""
+    """Return the API key in the environment variable that a spec names. Raises NotAllowed."""
     found = find_key([variable])
     if found is None:
         raise NotAllowed(
@@ -272,7 +260,6 @@ def _google_identity(config: TargetConfig) -> Identity:
 
 
 def _load(config: TargetConfig) -> tuple[Any, str]:
-    """Read a file or look everywhere; a person's own scopes are fixed at their login."""
     import google.auth
 
     quota = config.quota_project or None

@@ -49,7 +49,7 @@ class Failure:
         return info.reason if info else ""
 
     def detail(self, kind: type) -> Any:
-        """The first detail of a kind, or None."""
+        """Return the first detail of a kind, or None."""
         return next((each for each in self.details if isinstance(each, kind)), None)
 
     @property
@@ -64,7 +64,7 @@ class Failure:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether somebody has to mend something before any call gets through."""
+        """Whether no call can succeed before the configuration is corrected."""
         return "CERTIFICATE_VERIFY_FAILED" in self.message or "WRONG_VERSION_NUMBER" in self.message
 
     def is_repeated(self, call: Call) -> bool:
@@ -74,7 +74,7 @@ class Failure:
 
 
 def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failure:
-    """One form for what Google's clients and bare stubs raise."""
+    """Return what an error of Google's clients or of gRPC says."""
     if isinstance(error, grpc.RpcError):
         error = exceptions.from_grpc_error(error)
     code = error.grpc_status_code or Code.UNKNOWN
@@ -82,7 +82,7 @@ def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failur
 
 
 def explain(failure: Failure, connection: Connection) -> TunerError:
-    """The error to raise for a failed call."""
+    """Return the error to raise for a failed call."""
     if failure.is_refused_token:
         return _refused_token(failure, connection)
     if failure.is_hidden:
@@ -151,7 +151,7 @@ def _connection_fix(failure: Failure, connection: Connection) -> str:
 
 
 def lacking(connection: Connection) -> dict[Feature, str]:
-    """What cannot be done there by whoever we are, and why, known before any call."""
+    """Return what cannot be done there with these credentials, and why."""
     lacks = dict(TARGETS[connection.kind].cannot)
     if connection.endpoint.is_google and connection.identity.kind == "key":
         why = f"an API key ({connection.identity.source}) stands for a project, not for a person"
@@ -160,7 +160,6 @@ def lacking(connection: Connection) -> dict[Feature, str]:
 
 
 def _access_fix(failure: Failure, connection: Connection) -> str:
-    """403 on one's own tuned model is the commonest complaint: say which credentials were used."""
     if not connection.endpoint.is_google:
         return _service_fix(failure, connection)
     if failure.reason == "SERVICE_DISABLED":
@@ -204,5 +203,4 @@ def _refused_token(failure: Failure, connection: Connection) -> NotAllowed:
 
 
 def _said(failure: Failure, otherwise: str) -> str:
-    """The service's message without its full stop."""
     return failure.message.rstrip(".") or otherwise

@@ -52,19 +52,14 @@ A_PAGE_EACH = 500
 
 
 async def open_google(config: TargetConfig) -> GoogleTarget:
-    """Connect to Google's endpoint, or to the one the spec names.
-
-    Raises:
-        NotAllowed: There are no credentials to be found.
-        InvalidInput: The endpoint or the credentials contradict themselves.
-    """
+    """Connect to Google's endpoint, or to the spec's. Raises NotAllowed or InvalidInput."""
     endpoint = parse_endpoint(config.endpoint) if config.endpoint else google_endpoint()
     identity = await asyncio.to_thread(_identity, config, endpoint)
     return GoogleTarget(connect("gemini", endpoint, identity))
 
 
 def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
-    """Tokens never travel in the clear, so a plaintext endpoint gets an API key or nothing."""
+    """Return the credentials; only an API key may be sent in plaintext."""
     if endpoint.tls:
         return find_identity(config)
     if config.credentials_file or config.impersonate:
@@ -76,13 +71,9 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
 
 
 class GoogleTarget:
-    """One channel, with the methods of the API on it.
-
-    Reads are tried again while the service is UNAVAILABLE; changes are sent exactly once.
-    """
+    """The methods of the API on one channel; the protocol ``Target`` describes them."""
 
     def __init__(self, connection: Connection) -> None:
-        """Put the methods on the connection's channel."""
         self._connection, self._calls = connection, Calls(connection)
         self._to = Methods(connection.channel)
         self._seen = OperationCache()
@@ -92,44 +83,37 @@ class GoogleTarget:
 
     @property
     def address(self) -> str:
-        """E.g. ``gemini (generativelanguage.googleapis.com)``."""
         return self._connection.address
 
     @property
     def caller(self) -> str:
-        """Where the credentials were found."""
         return self._connection.identity.source or "nobody in particular"
 
     @property
     def lacks(self) -> dict[Feature, str]:
-        """What the kind of service cannot, and what an API key cannot at Google's."""
         return lacking(self._connection)
 
     async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
         await self._connection.channel.close()
 
     async def knock(self) -> None:
-        """One cheap call, sent once. Raises Unavailable when nothing answers."""
+        """Send one cheap call. Raises Unavailable if nothing answers."""
         request = gl.ListModelsRequest.pb()(page_size=1)
         await self._calls.send(self._to.list_models, request, KNOCK_TIMEOUT_S)
 
     # -- models ---------------------------------------------------------------------------------
 
     async def models(self) -> list[Model]:
-        """Every page of ListModels."""
         request = gl.ListModelsRequest.pb()(page_size=protos.PAGE_SIZE)
         pages = self._calls.pages(self._to.list_models, request)
         return [protos.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
-        """GetModel."""
         return protos.model(
             await self._calls.read(self._to.get_model, gl.GetModelRequest.pb()(name=name))
         )
 
     async def create(self, new: NewTunedModel) -> Operation:
-        """CreateTunedModel, after a look whether the base model can be tuned at all."""
         if new.base_model:
             await self._check_tunable(new.base_model)
         request = protos.serialized(protos.create_request(new))
@@ -137,51 +121,44 @@ class GoogleTarget:
         return protos.operation(started)
 
     async def _check_tunable(self, base_model: str) -> None:
-        """Once a minute for all jobs, however many begin in one moment."""
         async with self._checking:
             if time.monotonic() > self._tunable_until.get(base_model, 0.0):
                 await check_tunable(self, base_model)
                 self._tunable_until[base_model] = time.monotonic() + TUNABLE_S
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
-        """Every page of ListTunedModels."""
         request = gl.ListTunedModelsRequest.pb()(page_size=protos.PAGE_SIZE, filter=query)
         pages = self._calls.pages(self._to.list_tuned_models, request)
         return [protos.tuned_model(each) async for page in pages for each in page.tuned_models]
 
     async def tuned_model(self, name: str) -> TunedModel:
-        """GetTunedModel."""
         request = gl.GetTunedModelRequest.pb()(name=name)
         return protos.tuned_model(await self._calls.read(self._to.get_tuned_model, request))
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
-        """UpdateTunedModel with exactly these fields in its mask."""
         request = protos.update_request(name, changes)
         return protos.tuned_model(await self._calls.send(self._to.update_tuned_model, request))
 
     async def delete(self, name: str) -> None:
-        """DeleteTunedModel."""
         request = gl.DeleteTunedModelRequest.pb()(name=name)
         await self._calls.send(self._to.delete_tuned_model, request)
 
     # -- operations -----------------------------------------------------------------------------
 
     async def operation(self, name: str) -> Operation:
-        """GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
         return protos.operation(await self._calls.read(self._to.get_operation, request))
 
     async def operations(self, tuned_model: str) -> list[Operation]:
-        """Every page of ListOperations."""
         request = protos.list_operations_request(tuned_model)
         pages = self._calls.pages(self._to.list_operations, request)
         return [protos.operation(each) async for page in pages for each in page.operations]
 
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
-        """ListOperations of all tuned models, page by page until all of ``names`` are seen.
+        """Read ListOperations of all tuned models page by page until all of ``names`` are found.
 
-        Ended operations pile up behind the running ones: a first page is short, until one is not
-        enough, and what is not on the first pages is left out.
+        Ended operations follow the running ones: the first page is short as long as that is enough,
+        and operations beyond the first pages are left out.
         """
         if why := self.lacks.get(Feature.LISTING):
             raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
@@ -201,42 +178,35 @@ class GoogleTarget:
         return found
 
     async def cancel(self, operation: str) -> None:
-        """CancelOperation."""
         request = operations_pb2.CancelOperationRequest(name=operation)
         await self._calls.send(self._to.cancel_operation, request)
 
     # -- permissions ----------------------------------------------------------------------------
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
-        """Every page of ListPermissions."""
         request = gl.ListPermissionsRequest.pb()(parent=tuned_model, page_size=protos.PAGE_SIZE)
         pages = self._calls.pages(self._to.list_permissions, request)
         return [protos.permission(each) async for page in pages for each in page.permissions]
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
-        """CreatePermission."""
         request = protos.grant_request(tuned_model, grant)
         return protos.permission(await self._calls.send(self._to.create_permission, request))
 
     async def change_role(self, permission: str, role: Role) -> Permission:
-        """UpdatePermission."""
         request = protos.role_request(permission, role)
         return protos.permission(await self._calls.send(self._to.update_permission, request))
 
     async def revoke(self, permission: str) -> None:
-        """DeletePermission."""
         request = gl.DeletePermissionRequest.pb()(name=permission)
         await self._calls.send(self._to.delete_permission, request)
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
-        """TransferOwnership."""
         request = gl.TransferOwnershipRequest.pb()(name=tuned_model, email_address=email_address)
         await self._calls.send(self._to.transfer_ownership, request)
 
     # -- answers --------------------------------------------------------------------------------
 
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
-        """GenerateContent; it changes nothing, so it is tried again like a read."""
         request = protos.generate_request(model, prompt, config)
         method = self._to.generate_content
         return protos.answer(await self._calls.generate(method, request))
@@ -244,14 +214,12 @@ class GoogleTarget:
     async def stream(
         self, model: str, prompt: str, config: GenerationConfig
     ) -> AsyncIterator[Answer]:
-        """StreamGenerateContent."""
         request = protos.generate_request(model, prompt, config)
         method = self._to.stream_generate_content
         async for message in self._calls.stream(method, request):
             yield protos.answer(message)
 
     async def count_tokens(self, model: str, text: str) -> int:
-        """CountTokens."""
         request = protos.count_request(model, text)
         return int((await self._calls.read(self._to.count_tokens, request)).total_tokens)
 
@@ -260,7 +228,6 @@ class OperationCache:
     """Operations by name, each with the bytes it was decoded from."""
 
     def __init__(self) -> None:
-        """Nothing has been seen yet."""
         self._last: dict[str, tuple[bool, bytes, Operation]] = {}
 
     def read(
@@ -287,11 +254,9 @@ MAX_MODELS_SHOWN = 5
 
 
 async def check_tunable(target: Target, base_model: str) -> None:
-    """Read the base model and look for ``createTunedModel`` among its methods.
+    """Check that ``createTunedModel`` is among the methods of a base model.
 
-    Raises:
-        NotFound: The target has no such model; the fix names those it can tune.
-        RequestRefused: It has, and cannot tune it; the fix says what can be done instead.
+    Raises NotFound or RequestRefused; the fix names models that can be tuned.
     """
     try:
         found = await target.model(base_model)
@@ -306,7 +271,7 @@ async def check_tunable(target: Target, base_model: str) -> None:
 
 
 def suggest_base_model(models: Sequence[Model], address: str) -> str:
-    """What to do where a base model cannot be tuned at a service with these models."""
+    """Return what to do if a base model cannot be tuned at a service with these models."""
     tunable = [each.name for each in models if TUNING_METHOD in each.supported_generation_methods]
     if tunable:
         more = ", ..." if len(tunable) > MAX_MODELS_SHOWN else ""

@@ -30,13 +30,7 @@ ATTEMPTS = 3
 
 
 async def open_local(config: TargetConfig) -> GoogleTarget:
-    """Connect to the endpoint the spec names, or to this person's own service.
-
-    Raises:
-        NotAllowed: The service asks for an API key, and there is none or a wrong one.
-        Unavailable: The service does not start.
-        InvalidInput: Its packages are not installed.
-    """
+    """Connect to the spec's endpoint, or to this user's own service. Raises TunerError."""
     identity = _identity(config)
     if config.endpoint:
         return _connect(config.endpoint, identity)
@@ -54,7 +48,7 @@ async def open_local(config: TargetConfig) -> GoogleTarget:
 
 
 def _identity(config: TargetConfig) -> Identity:
-    """A key only where somebody made one: without, the service takes everybody for its owner."""
+    """Return the key, if there is one: without keys the service accepts everyone as its owner."""
     if config.api_key_env:
         return named_key(config.api_key_env)
     return find_key(LOCAL_KEYS) or NOBODY
@@ -66,10 +60,7 @@ def _connect(endpoint: str, identity: Identity, ca: str = "") -> GoogleTarget:
 
 
 async def _answers(target: GoogleTarget, *, is_tls: bool) -> bool:
-    """Whether the service is there and stays: an idle one may be leaving as we come.
-
-    One that speaks TLS was started on purpose: there is no other to start in its place.
-    """
+    """Return whether the service answers; of one with TLS, the error is raised."""
     try:
         await target.knock()
     except Unavailable:
@@ -94,7 +85,6 @@ def _is_running(pid: int) -> bool:
 
 
 def _say(text: str) -> None:
-    """Progress goes to stderr; nothing here knows of a live view."""
     sys.stderr.write(f"{text}\n")
 
 
@@ -119,7 +109,7 @@ NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a service says it listens, its process, and the file with its own authority, if any."""
+    """The address of a service, its process, and the file with its own authority, if any."""
 
     grpc: str
     pid: int
@@ -127,7 +117,7 @@ class Address:
 
 
 def read_address() -> Address | None:
-    """What the address file says, which may be out of date; None when it says nothing."""
+    """Return what the address file says, which may be outdated."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads((service_folder() / "address.json").read_text())
         endpoint, pid = str(content["grpc"]), int(content["pid"])
@@ -149,15 +139,9 @@ def is_live() -> bool:
 
 
 async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> Address:
-    """The address of a live service other than ``stale``, starting one when there is none.
+    """Return the address of a live service other than ``stale``; start one if there is none.
 
-    Args:
-        stale: An address that was tried and does not answer: its service is gone or leaving.
-        say: Told once, when the start takes long.
-
-    Raises:
-        InvalidInput: The service's packages are not installed.
-        Unavailable: The service does not start; with the last line it said.
+    ``say`` is called once if the start takes long. Raises InvalidInput or Unavailable.
     """
     service_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -169,7 +153,6 @@ async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> A
 
 
 async def _start(stale: Address | None, say: Callable[[str], None], deadline: float) -> Address:
-    """Wait for an address, spawning a service when nobody holds the lock."""
     process: subprocess.Popen[bytes] | None = None
     said_before = 0
     slow = time.monotonic() + SLOW_START_S
@@ -196,7 +179,7 @@ async def _start(stale: Address | None, say: Callable[[str], None], deadline: fl
 
 @contextmanager
 def _start_lock() -> Iterator[Callable[[], bool]]:
-    """A function that tries to take the lock; it is given back at the end, or when we die."""
+    """Yield a function that tries to take the lock, which is released at the end of the block."""
     with (service_folder() / "start.lock").open("wb") as file:
 
         def take() -> bool:
@@ -210,7 +193,7 @@ def _start_lock() -> Iterator[Callable[[], bool]]:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    """Start a service that Ctrl-C in this terminal does not reach and that outlives us."""
+    """Start a service that Ctrl-C does not reach and that outlives this process."""
     _check_installed()
     with _log().open("ab") as log:
         return subprocess.Popen(
@@ -248,7 +231,7 @@ def _check_deadline(deadline: float) -> None:
 
 
 def _make_room() -> int:
-    """The size of the log in bytes; one that has grown large is put aside first."""
+    """Rotate a large log and return its size in bytes."""
     log = _log()
     if log.exists() and log.stat().st_size > LARGE_LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
@@ -256,7 +239,6 @@ def _make_room() -> int:
 
 
 def _died(code: int, said_before: int) -> Unavailable:
-    """With the last thing it said: an error if there was one, else whatever came last."""
     lines = _log().read_bytes()[said_before:].decode(errors="replace").strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]

@@ -61,7 +61,7 @@ def create_request(new: NewTunedModel) -> gl.CreateTunedModelRequest:
 
 
 def serialized(request: Any) -> bytes:
-    """The bytes of a request, which may be made already."""
+    """Return the bytes of a request, which may be serialized already."""
     if isinstance(request, bytes):
         return request
     encoded: bytes = unwrapped(request).SerializeToString()
@@ -69,7 +69,7 @@ def serialized(request: Any) -> bytes:
 
 
 def update_request(name: str, changes: dict[str, str | float | int]) -> gl.UpdateTunedModelRequest:
-    """New values for some of UPDATABLE, named in the mask."""
+    """Return the request that changes some of UPDATABLE."""
     raw = gl.UpdateTunedModelRequest.pb()()
     raw.tuned_model.name = name
     for field, value in changes.items():
@@ -79,7 +79,7 @@ def update_request(name: str, changes: dict[str, str | float | int]) -> gl.Updat
 
 
 def grant_request(tuned_model: str, grant: Grant) -> gl.CreatePermissionRequest:
-    """One more permission on a tuned model."""
+    """Return the request that creates a permission."""
     raw = gl.CreatePermissionRequest.pb()(parent=tuned_model)
     permission_type = gl.Permission.pb()
     raw.permission.role = permission_type.Role.Value(grant.role)
@@ -90,7 +90,7 @@ def grant_request(tuned_model: str, grant: Grant) -> gl.CreatePermissionRequest:
 
 
 def role_request(permission: str, role: Role) -> gl.UpdatePermissionRequest:
-    """Another role; the only field of a permission that may change."""
+    """Return the request that changes a role."""
     raw = gl.UpdatePermissionRequest.pb()()
     raw.permission.name = permission
     raw.permission.role = gl.Permission.pb().Role.Value(role)
@@ -101,7 +101,7 @@ def role_request(permission: str, role: Role) -> gl.UpdatePermissionRequest:
 def generate_request(
     model: str, prompt: str, config: GenerationConfig
 ) -> gl.GenerateContentRequest:
-    """One user turn."""
+    """Return a request with one user turn."""
     raw = gl.GenerateContentRequest.pb()(model=model)
     raw.contents.add(role="user").parts.add(text=prompt)
     _fill(raw.generation_config, config, ("max_output_tokens", *SETTINGS, "seed"))
@@ -110,7 +110,7 @@ def generate_request(
 
 
 def count_request(model: str, text: str) -> gl.CountTokensRequest:
-    """One user turn."""
+    """Return a request with one user turn."""
     raw = gl.CountTokensRequest.pb()(model=model)
     raw.contents.add(role="user").parts.add(text=text)
     return gl.CountTokensRequest.wrap(raw)
@@ -125,7 +125,7 @@ def list_operations_request(tuned_model: str) -> operations_pb2.ListOperationsRe
 
 
 def model(message: gl.Model) -> Model:
-    """A base model."""
+    """Convert a base model."""
     raw = unwrapped(message)
     return Model(
         raw.name,
@@ -138,7 +138,7 @@ def model(message: gl.Model) -> Model:
 
 
 def tuned_model(message: gl.TunedModel) -> TunedModel:
-    """A tuned model; its numbers are the ones somebody once wrote, not their float32 shadows."""
+    """Convert a tuned model; floats are the decimals that were written."""
     raw = unwrapped(message)
     source = raw.tuned_model_source
     return TunedModel(
@@ -159,10 +159,7 @@ def tuned_model(message: gl.TunedModel) -> TunedModel:
 
 
 def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> Operation:
-    """A tuning operation; what its metadata does not say is left at zero.
-
-    ``known`` is the same one as it was seen before: only what came since is decoded.
-    """
+    """Convert a tuning operation; of ``known``, its earlier state, the snapshots are reused."""
     metadata = gl.CreateTunedModelMetadata.pb()()
     raw.metadata.Unpack(metadata)
     snapshots = _further(known.snapshots if known else (), metadata.snapshots)
@@ -179,7 +176,7 @@ def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> 
 
 
 def permission(message: gl.Permission) -> Permission:
-    """A permission; a role this client has never heard of counts as the least one."""
+    """Convert a permission; an unknown role counts as reader."""
     raw = unwrapped(message)
     grant = Grant(
         _ROLES.get(raw.role, Role.READER),
@@ -190,7 +187,7 @@ def permission(message: gl.Permission) -> Permission:
 
 
 def answer(message: gl.GenerateContentResponse) -> Answer:
-    """The first candidate's text; a refused prompt has none, but a reason."""
+    """Convert the first candidate; a refused prompt has no text, but a reason."""
     raw = unwrapped(message)
     usage = raw.usage_metadata
     if raw.candidates:
@@ -207,12 +204,12 @@ def answer(message: gl.GenerateContentResponse) -> Answer:
 
 
 def unwrapped(message: Any) -> Any:
-    """Protobuf's own message, of one that may be wrapped by proto-plus."""
+    """Return the raw protobuf message of one that proto-plus may wrap."""
     return message if isinstance(message, Message) else type(message).pb(message)
 
 
 def shortest(value: float) -> float:
-    """The shortest decimal that is the same float32: 0.001, where the wire has 0.00100000005."""
+    """Return the shortest decimal that is the same float32: 0.001 for 0.00100000005."""
     for digits in range(6, 9):
         candidate = float(f"{value:.{digits}g}")
         if struct.pack("f", candidate) == struct.pack("f", value):
@@ -221,7 +218,6 @@ def shortest(value: float) -> float:
 
 
 def _fill(raw: Any, source: object, fields: tuple[str, ...]) -> None:
-    """Set what is not None; the service chooses the rest."""
     for field in fields:
         value = getattr(source, field)
         if value is not None:
@@ -229,7 +225,6 @@ def _fill(raw: Any, source: object, fields: tuple[str, ...]) -> None:
 
 
 def _read(raw: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The fields the service did set."""
     found = {field: getattr(raw, field) for field in fields if raw.HasField(field)}
     return {
         field: shortest(value) if isinstance(value, float) else value
@@ -238,7 +233,6 @@ def _read(raw: Any, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _numbers(enum: Any, *known: Any) -> dict[int, Any]:
-    """Some of our words by the numbers that an enum of Google's gives them."""
     return {enum.Value(word): word for word in known}
 
 
@@ -255,7 +249,6 @@ def _snapshots(raw: Any) -> tuple[Snapshot, ...]:
 
 
 def _further(known: tuple[Snapshot, ...], raw: Any) -> tuple[Snapshot, ...]:
-    """A service appends; one that does not, by the last known step, is read anew."""
     count = len(known)
     if not count or len(raw) < count or raw[count - 1].step != known[-1].step:
         return _snapshots(raw)
@@ -268,7 +261,7 @@ def _seconds(time: Timestamp) -> float:
 
 
 def _enum_name(enum: Any, number: int) -> str:
-    """Empty for the unspecified, the bare number for what is newer than this client."""
+    """Return the name; empty if unspecified, the number if it is newer than this client."""
     if number == 0:
         return ""
     try:

@@ -32,15 +32,14 @@ CLIENT: Metadata = (ClientInfo(gapic_version=gl.gapic_version.__version__).to_gr
 
 
 class Method:
-    """One call; both sides are protobuf's own messages, and a request may be a wrapped one."""
+    """One method of the API; ``routed_by`` is the request field that Google routes by."""
 
     def __init__(self, begin: Callable[..., Any], routed_by: str = "") -> None:
-        """``routed_by`` is the field of the request that Google's front end routes by."""
         self._begin, self._routed_by = begin, routed_by
         self._route = attrgetter(routed_by) if routed_by else None
 
     def __call__(self, request: Any, timeout: float, metadata: Metadata) -> Awaitable[Any]:
-        """Begin the call; ``timeout`` is in seconds. Raises grpc.RpcError when it is awaited."""
+        """Start the call; ``timeout`` is in seconds. Raises grpc.RpcError."""
         metadata = (*metadata, *CLIENT)
         if self._route:
             metadata = (*metadata, _routing(self._routed_by, self._route(request)))
@@ -50,16 +49,14 @@ class Method:
 
 @lru_cache(4096)
 def _routing(field: str, value: str) -> tuple[str, str]:
-    """A job names its model in every call; api-core remembers thirty-two."""
     said: tuple[str, str] = routing_header.to_grpc_metadata(((field, value),))
     return said
 
 
 class Methods:
-    """All that are used."""
+    """The methods in use."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Nothing is sent yet."""
 
         def of(service: str, name: str, answer: Any, routed_by: str = "") -> Method:
             reads = (answer.pb() if hasattr(answer, "pb") else answer).FromString
@@ -117,17 +114,13 @@ RETRY_DELAYS_S = (0.25, 0.5, 1.0, 2.0)
 
 
 class Calls:
-    """Every call has a timeout.
-
-    All raise what ``failures.explain`` makes of a failure.
-    """
+    """Sends calls with timeouts; failed calls raise what ``failures.explain`` returns."""
 
     def __init__(self, connection: Connection) -> None:
-        """Nothing is sent yet."""
         self._connection = connection
 
     async def pages(self, method: Method, request: Any) -> AsyncGenerator[Any]:
-        """Every page of a listing, each read on its own."""
+        """Yield every page of a listing."""
         while True:
             page = await self.read(method, request)
             yield page
@@ -142,7 +135,7 @@ class Calls:
         timeout_s: float = READ_TIMEOUT_S,
         call: Call = Call.READ,
     ) -> Any:
-        """Send what changes nothing, again where the table of actions says so."""
+        """Send a call that changes nothing, and retry as the table of actions says."""
         for delay_s in RETRY_DELAYS_S:
             try:
                 return await self._attempt(method, request, timeout_s)
@@ -155,11 +148,11 @@ class Calls:
         return await self.send(method, request, timeout_s)
 
     async def generate(self, method: Method, request: Any) -> Any:
-        """Ask a model; it changes nothing."""
+        """Generate an answer; it changes nothing."""
         return await self.read(method, request, GENERATE_TIMEOUT_S, Call.GENERATE)
 
     async def stream(self, method: Method, request: Any) -> AsyncIterator[Any]:
-        """Ask a model; once the first piece is out, a failure is final."""
+        """Stream an answer; a failure after the first piece is final."""
         pieces = await self.generate(method, request)
         try:
             async for piece in pieces:
@@ -170,12 +163,11 @@ class Calls:
             pieces.cancel()
 
     async def send(self, method: Method, request: Any, timeout_s: float = CHANGE_TIMEOUT_S) -> Any:
-        """Send once, and say what went wrong in our own errors."""
+        """Send a call once."""
         try:
             return await self._attempt(method, request, timeout_s)
         except grpc.RpcError as error:
             raise explain(read_failure(error), self._connection) from error
 
     def _attempt(self, method: Method, request: Any, timeout_s: float) -> Any:
-        """Begin one call with our metadata."""
         return method(request, timeout_s, self._connection.metadata)
