@@ -9,8 +9,7 @@ import pytest
 from tests.engine.places import EXAMPLES, tiny
 from tests.fakes.work import with_spec
 from tuner import tokens
-from tuner.cli.data_options import DataInput
-from tuner.cli.data_options import find_counter
+from tuner.cli.data_options import DataInput, find_counter
 from tuner.data.dataset import Source
 from tuner.engine import EngineError, batches
 from tuner.engine.chat import open_chat

@@ -15,7 +15,8 @@ from tests.fakes.work import WORK, job_of, with_spec
 from tuner.evaluation import gate
 from tuner.job import Evaluation
 from tuner.jobs.store import Store
-from tuner.pipelines.plan import Action, TargetState, plan_job
+from tuner.pipelines.dry_run import TargetState
+from tuner.pipelines.plan import Action, plan_job
 from tuner.types import (
     Feature,
     Grant,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StrictBool, StrictInt
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,7 @@ from tuner.jobspec.load import resolve_beside
 from tuner.jobspec.messages import check_section, described
 from tuner.jobspec.reference import json_schema, key_tables
 from tuner.jobspec.rules import nearest
-from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne, OneOf
+from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne
 from tuner.pipelines.matrix import Setting, Variant, variants
 from tuner.yaml_source import (
     Document,
@@ -95,16 +95,14 @@ class EntryKeys:
         ),
     ] = ()
     keep: Annotated[
-        str,
-        OneOf(("all", "best")),
+        Literal["all", "best"],
         Field(
             description="Of a matrix: whether each variant that passes its gate is shared and transferred, or "
             "only the best by its metric.",
         ),
     ] = "all"
     losers: Annotated[
-        str,
-        OneOf(("keep", "delete")),
+        Literal["keep", "delete"],
         Field(
             description="With keep: best, what happens to the other models; deleted are only those that this "
             "pipeline made and nobody else has access to.",
@@ -245,7 +243,13 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
         problems += found
     base = document._replace(value=rest)
     if keys.spec:
-        problems += [_beside_spec(document, key) for key in rest]
+        for key in rest:
+            near = nearest(key, [*ENTRY_KEYS, *FREE])
+            fix = (
+                f"did you mean {near}?" if near else f"write set: {{{key}: ...}} to change the spec"
+            )
+            what = f"{key} cannot be used together with spec"
+            problems.append(document.problem((key,), what, fix, "unknown-key", key=True))
         try:
             base = _spec(document, keys.spec, specs)
         except SpecError as error:
@@ -289,13 +293,6 @@ def _changes(document: Document, value: Any) -> tuple[tuple[Setting, ...], list[
         fix = "write keys of the spec, e.g. hyperparameters.epoch_count: 3"
         return (), [document.problem(("set",), what, fix, "wrong-type")]
     return tuple(Setting(key, each, ("set", key), ("set", key)) for key, each in value.items()), []
-
-
-def _beside_spec(document: Document, key: str) -> Problem:
-    near = nearest(key, [*ENTRY_KEYS, *FREE])
-    fix = f"did you mean {near}?" if near else f"write set: {{{key}: ...}} to change the spec"
-    what = f"{key} cannot be used together with spec"
-    return document.problem((key,), what, fix, "unknown-key", key=True)
 
 
 def _unused_keys(document: Document, keys: EntryKeys, value: dict[str, Any]) -> list[Problem]:

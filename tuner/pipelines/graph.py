@@ -92,8 +92,14 @@ def as_text(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTH
     """
     lines = list(_lines(nodes(pipeline), states, notes))
     width = max((len(line.left) for line in lines if line.state), default=0)
-    state = max(len(line.state) for line in lines)
-    return "\n".join(_line(line, width, state) for line in lines) + "\n"
+    state_width = max(len(line.state) for line in lines)
+    text = ""
+    for left, state, note, remark in lines:
+        cells = [left, "", note, remark]
+        if state:
+            cells[:2] = left.ljust(width), state.ljust(state_width)
+        text += "  ".join(cell for cell in cells if cell.strip()).rstrip() + "\n"
+    return text
 
 
 def as_mermaid(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHING) -> str:
@@ -160,15 +166,16 @@ def _colour(stage: Stage, states: ByStage) -> str:
     return _COLOURS.get(states.get(stage.name, ""), _RUNNING_COLOUR)
 
 
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 def _mermaid(text: str) -> str:
-    text = "".join(each if each.isprintable() else " " for each in text)
-    return text.translate(_MERMAID_ESCAPES)
+    return _printable(text).translate(_MERMAID_ESCAPES)
 
 
 def _quoted(text: str) -> str:
-    text = "".join(each if each.isprintable() else " " for each in text)
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return '"' + _printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 class _Line(NamedTuple):
@@ -176,12 +183,6 @@ class _Line(NamedTuple):
     state: str = ""
     note: str = ""
     remark: str = ""
-
-
-def _line(line: _Line, width: int, state: int) -> str:
-    left = line.left.ljust(width) if line.state else line.left
-    cells = [left, line.state.ljust(state) if line.state else "", line.note, line.remark]
-    return "  ".join(cell for cell in cells if cell.strip()).rstrip()
 
 
 def _lines(found: dict[str, Node], states: ByStage, notes: ByStage) -> Iterator[_Line]:
@@ -193,10 +194,8 @@ def _lines(found: dict[str, Node], states: ByStage, notes: ByStage) -> Iterator[
     todo = [(node, "", "") for node in reversed(roots)]
     while todo:  # no recursion: a chain may be a thousand long
         node, head, tail = todo.pop()
-        name, remark = (
-            node.grouping.name,
-            "; ".join(filter(None, [node.summary, node.dependencies])),
-        )
+        name = node.grouping.name
+        remark = "; ".join(filter(None, [node.summary, node.dependencies]))
         state = (states.get(name, ""), notes.get(name, "")) if node.is_single else ("", "")
         yield _Line(head + name, *state, remark)
         below = children[name]

@@ -88,7 +88,17 @@ class LoadedFiles(NamedTuple):
 
     def jobs(self, *, force: bool = False) -> list[LoadedJob]:
         """Every spec and every stage, to plan."""
-        return [job for part in self.parts for job in _jobs(part, force=force)]
+        found = []
+        for part in self.parts:
+            if isinstance(part, PreparedJob):
+                found.append(LoadedJob(part.spec.job, part.spec.path, part, force=force))
+                continue
+            best = {each.name for each in part.groupings if each.keep == "best"}
+            pipeline_id = part.id
+            for stage in part.stages:
+                more = (stage.source, stage.grouping in best, force, pipeline_id, stage.grouping)
+                found.append(LoadedJob(stage.name, part.path, stage.work, *more))
+        return found
 
 
 def load_files(
@@ -142,7 +152,15 @@ def load_pipeline(
         keys.pipeline,
         path,
         tuple(stage for entry in entries for stage in stages.made[entry.name]),
-        tuple(_grouping(entry, stages.made[entry.name]) for entry in entries),
+        tuple(
+            Grouping(
+                entry.name,
+                tuple(stage.name for stage in stages.made[entry.name]),
+                entry.keys.keep,
+                entry.keys.losers,
+            )
+            for entry in entries
+        ),
         keys.max_parallel or 0,
         keys.fail_fast,
         tuple(overrides),
@@ -154,9 +172,8 @@ def _read_top(
 ) -> tuple[Document, PipelineKeys | None, list[Problem]]:
     """Return the document, its keys at the top and their problems. Raises SpecError."""
     document = read_document(path)
-    if JOB in mapping_or_empty(document.value) and not {"pipeline", PIPELINE} & {
-        *mapping_or_empty(document.value)
-    }:
+    present = set(mapping_or_empty(document.value))
+    if JOB in present and not present & {"pipeline", PIPELINE}:
         what = "this is the spec of one job, not a pipeline"
         fix = f"`tuner validate {quote(str(path))}` checks it; a pipeline names jobs, below jobs:"
         raise SpecError([Problem(str(path), 0, 0, what, fix, "no-pipeline")])
@@ -196,11 +213,6 @@ def _reported(document: Document, problems: list[Problem]) -> list[Problem]:
     kept = drop_implied_problems(dict.fromkeys([*document.problems, *others]))
     path = str(document.path)
     return sorted(kept, key=lambda each: (each.severity, each.path != path, each))
-
-
-def _grouping(entry: Entry, stages: list[Stage]) -> Grouping:
-    keys: Any = entry.keys
-    return Grouping(entry.name, tuple(stage.name for stage in stages), keys.keep, keys.losers)
 
 
 class _Stages:
@@ -258,8 +270,11 @@ class _Stages:
         is_known = source and not source.startswith(_UNKNOWN)
         if is_known:
             overrides.append(_as_override("tuned_model_source", source))
-        if earlier:
-            self._refuse_other_target(entry, earlier, work)
+        here = work.spec.target.where
+        there = {stage.work.spec.target.where for stage in self.made.get(earlier, ())} - {here}
+        if there:
+            what = f"{earlier} is tuned at {min(there)}, and this at {here}: models cannot move"
+            self._problems.append(_in_after(entry, what, "use the same target in both"))
         return Stage(
             name=entry.stage(variant),
             label=variant.label,
@@ -315,13 +330,6 @@ class _Stages:
             return f"{_UNKNOWN}{names.slug(name)}"
         return new_tuned_model(stages[0].work).name
 
-    def _refuse_other_target(self, entry: Entry, name: str, work: PreparedJob) -> None:
-        here = work.spec.target.where
-        there = {stage.work.spec.target.where for stage in self.made.get(name, ())} - {here}
-        if there:
-            what = f"{name} is tuned at {min(there)}, and this at {here}: models cannot move"
-            self._problems.append(_in_after(entry, what, "use the same target in both"))
-
 
 def _in_after(entry: Entry, what: str, fix: str) -> Problem:
     return entry.document.problem(("after",), what, fix, "no-source", key=True)
@@ -372,17 +380,6 @@ def _same_model_twice(
             elif stage.grouping == seen[model].grouping:
                 what += ": the matrix changes nothing that is tuned"
             yield entry.document.problem(at, what, fix, "same-twice")
-
-
-def _jobs(part: PreparedJob | Pipeline, *, force: bool) -> Iterator[LoadedJob]:
-    if isinstance(part, PreparedJob):
-        yield LoadedJob(part.spec.job, part.spec.path, part, force=force)
-        return
-    best, pipeline_id = {each.name for each in part.groupings if each.keep == "best"}, part.id
-    for stage in part.stages:
-        competes = stage.grouping in best
-        more = (stage.source, competes, force, pipeline_id, stage.grouping)
-        yield LoadedJob(stage.name, part.path, stage.work, *more)
 
 
 def _target_keys(target: TargetConfig) -> dict[str, Value]:

@@ -196,7 +196,12 @@ def _draw(way: object) -> Draw | None:
         return (lambda random: random.choice(way)) if way else None
     match way:
         case {"log": [low, high], **rest} if not rest and _are_numbers(low, high):
-            return (lambda random: _log_uniform(random, low, high)) if 0 < low <= high else None
+
+            def draw(random: Random) -> float:
+                number = math.exp(random.uniform(math.log(low), math.log(high)))
+                return float(f"{min(max(number, low), high):.{LOG_DIGITS}g}")
+
+            return draw if 0 < low <= high else None
         case {"range": [int(low), int(high)], **rest} if not rest and _are_numbers(low, high):
             return (lambda random: random.randint(low, high)) if low <= high else None
     return None
@@ -204,11 +209,6 @@ def _draw(way: object) -> Draw | None:
 
 def _are_numbers(*values: object) -> bool:
     return all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
-
-
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    value = math.exp(random.uniform(math.log(low), math.log(high)))
-    return float(f"{min(max(value, low), high):.{LOG_DIGITS}g}")
 
 
 def _shown(value: object) -> str:
