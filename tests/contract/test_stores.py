@@ -57,7 +57,7 @@ def others(tmp_path, url):
 
 
 def at_once(stores, work):
-    """What ``work(store, number)`` returned or raised, all begun together."""
+    """Return what each ``work(store, number)`` returned or raised; all start together."""
     begin = threading.Barrier(len(stores))
 
     def one(store, number):

@@ -66,7 +66,7 @@ def test_pieces_arrive_as_they_are_produced_and_cancelling_stops_the_engine(serv
         assert len(service.process.inference.child.answers) == 3
         call.cancel()
         async with asyncio.timeout(30):
-            while service.process.inference.child.answers:  # noqa: ASYNC110  nobody tells when
+            while service.process.inference.child.answers:  # noqa: ASYNC110  (no event tells when)
                 await asyncio.sleep(0.01)
 
     service.run(go())

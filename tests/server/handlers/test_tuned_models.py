@@ -15,7 +15,7 @@ HYPER = "tuned_model.tuning_task.hyperparameters."
 
 
 @pytest.mark.parametrize(
-    ("rows", "asked", "expected"),
+    ("rows", "fields", "expected"),
     [
         (4, {}, (5, 4, 0.001)),
         (999, {}, (5, 4, 0.001)),
@@ -25,9 +25,9 @@ HYPER = "tuned_model.tuning_task.hyperparameters."
         (1000, {"learning_rate_multiplier": 0.5}, (5, 16, 0.0001)),
     ],
 )
-async def test_hyperparameters_have_the_documented_defaults(room, rows, asked, expected):
+async def test_hyperparameters_have_the_documented_defaults(room, rows, fields, expected):
     room.engine.stop_at = 1
-    operation = await room.create(rows=rows, hyperparameters=asked)
+    operation = await room.create(rows=rows, hyperparameters=fields)
     await room.engine.waits.wait()
     task = room.engine.tasks[0]
     assert (task.epoch_count, task.batch_size, task.learning_rate) == expected
@@ -212,13 +212,13 @@ async def test_an_update_cannot_change_hyperparameters(room):
     task = (await room.call("GetTunedModel", name=model)).tuning_task
     await room.call("UpdateTunedModel", **update({"tuning_task": task}, "tuning_task"))
     task.hyperparameters.epoch_count += 1
-    asked = update({"tuning_task": task}, "tuning_task")
-    refused = await refusal(room, "UpdateTunedModel", **asked)
+    fields = update({"tuning_task": task}, "tuning_task")
+    refused = await refusal(room, "UpdateTunedModel", **fields)
     assert [each.field for each in refused.violations] == ["tuned_model.tuning_task"]
 
 
 async def test_an_update_checks_its_values(room):
     await room.tuned()
-    asked = update({"temperature": 2, "display_name": "x" * 41}, "temperature")
-    refused = await refusal(room, "UpdateTunedModel", **asked)
+    fields = update({"temperature": 2, "display_name": "x" * 41}, "temperature")
+    refused = await refusal(room, "UpdateTunedModel", **fields)
     assert [each.field for each in refused.violations] == ["tuned_model.temperature"]

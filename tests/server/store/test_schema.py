@@ -77,8 +77,8 @@ def test_positions_are_not_reused_after_an_upgrade(old):
     with closing(open_store(old, exclusive=True)) as store:
         row = store.run(models.find, "tunedModels/done")
         store.run(models.insert, replace(row, name="tunedModels/n", uid="n"))
-        asked = "SELECT position FROM model WHERE uid = 'n'"
-        assert store.run(lambda connection: connection.scalar(text(asked))) == 5
+        query = "SELECT position FROM model WHERE uid = 'n'"
+        assert store.run(lambda connection: connection.scalar(text(query))) == 5
 
 
 def differences(connection):
