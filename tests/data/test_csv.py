@@ -59,7 +59,6 @@ def test_the_header_determines_the_delimiter(tmp_path, name, content):
     ("content", "line", "what"),
     [
         ("a,b\nx\n", 2, "1 cell where the first row has 2"),
-        ("a,b\nx,y,z\n", 2, "3 cells where the first row has 2"),
         ('a,b\nx, "y,z"\n', 2, "3 cells where the first row has 2"),
         ('a,b\n"x"y,z\n', 2, "text follows a closing quote"),
         ('a,b\nw,1\n"x,y\nz,2\n', 3, "a quote opened here is never closed"),
@@ -68,9 +67,7 @@ def test_the_header_determines_the_delimiter(tmp_path, name, content):
         (b'a,b\n"x\n\xff",y\n', 3, "byte 0xff at offset 7 of the file is not UTF-8"),
         ("\ufeffa,b\nx\n".encode("utf-16"), 1, "the file is UTF-16, not UTF-8"),
         ("", 1, "there is no first row to name the columns"),
-        ("\n\n", 1, "there is no first row to name the columns"),
         ("a, b\nx,y\n", 1, "there is no column 'b'; there is 'a', ' b'"),
-        ("a,B\nx,y\n", 1, "there is no column 'b'; there is 'a', 'B'"),
         ("a,b,a\nx,y,z\n", 1, "2 columns are named 'a'"),
     ],
 )  # fmt: skip

@@ -249,12 +249,11 @@ class _Scanner:
         first_line, rows = self._line, _Rows()
         at = self._skip_large_row() if self._is_skipping else 0
         while at < len(text):
-            after = self._read_good_rows(rows, at)
+            after: int | None = self._read_good_rows(rows, at)
             if after == at:
-                any_after = self._read_row(rows, at, is_last=is_last)
-                if any_after is None:
-                    break
-                after = any_after
+                after = self._read_row(rows, at, is_last=is_last)
+            if after is None:
+                break
             at = after
             if rows.is_full:
                 yield self._batch(rows, first_line)

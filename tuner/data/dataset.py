@@ -30,13 +30,6 @@ SAMPLE_BYTES = 64 * 1024
 
 _DATASET_FILES = ("state.json", "dataset_dict.json")
 """Files that mark a folder as one saved by `datasets`."""
-_BINARY_SUFFIXES = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-}
-_LINES_SUFFIXES = (".jsonl", ".ndjson")
 _MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"))
 """Parquet; Arrow's file format; Arrow's stream format, which starts with a continuation mark."""
 
@@ -132,15 +125,7 @@ READERS = {
 }
 """File formats; how each of their records becomes an example is in ``record_formats``."""
 
-FORMATS = (
-    "auto",
-    *READERS,
-    "openai",
-    "vertex",
-    "sharegpt",
-    "prompt-completion",
-    "alpaca",
-)
+FORMATS = ("auto", *READERS, "openai", "vertex", "sharegpt", "prompt-completion", "alpaca")
 """The values of ``format``: a file format or a record format."""
 
 
@@ -238,7 +223,8 @@ def detect(path: Path, encoding: str = "utf-8") -> str:
             return name
     suffixes = [each.lower() for each in path.suffixes if each.lower() != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
-    return _BINARY_SUFFIXES.get(suffix) or _text_format(start.decode(encoding, "replace"), suffix)
+    binary = next((name for name in ("parquet", "arrow") if suffix in READERS[name].suffixes), "")
+    return binary or _text_format(start.decode(encoding, "replace"), suffix)
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -280,8 +266,10 @@ def _text_format(start: str, suffix: str) -> str:
         return "json"
     if text.startswith("{"):
         is_open = newline and not line.rstrip(" \t\r,").endswith("}") and not _is_json(line)
-        return "json" if is_open and suffix not in _LINES_SUFFIXES else "jsonl"
-    return "jsonl" if suffix in _LINES_SUFFIXES else "json" if suffix == ".json" else "csv"
+        return "json" if is_open and suffix not in READERS["jsonl"].suffixes else "jsonl"
+    return (
+        "jsonl" if suffix in READERS["jsonl"].suffixes else "json" if suffix == ".json" else "csv"
+    )
 
 
 def _is_json(line: str) -> bool:

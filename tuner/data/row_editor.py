@@ -88,10 +88,10 @@ class CsvForm:
 
 
 class JsonForm:
-    """Objects of JSON Lines, in any record_format; all but the texts that are exchanged stays to the letter."""
+    """Edits objects of JSON Lines; everything but the replaced texts stays unchanged."""
 
     def __init__(self, source: Source) -> None:
-        """The record_format is that of the first object."""
+        """Take the source; the record format is that of the first object."""
         self._source = source
         self._record_format = ""
 
