@@ -157,5 +157,5 @@ def test_a_file_that_is_no_credentials_is_named(tmp_path: Path, content: bytes |
 
 @pytest.mark.parametrize("other", ["credentials_file", "impersonate"])
 def test_an_api_key_and_google_credentials_exclude_each_other(other: str) -> None:
-    with pytest.raises(InvalidInput, match="exclude each other"):
+    with pytest.raises(InvalidInput, match="mutually exclusive"):
         find(api_key_env="TEAM_KEY", **{other: "x"})

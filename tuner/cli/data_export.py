@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuner.cli.data_options import data_options, rows_of
+from tuner.cli.data_options import data_options, rows_of, shortened
 from tuner.cli.options import output_option
 from tuner.data.dataset import FORMATS as READABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from tuner.cli.data_options import DataInput
+    from tuner.cli.data_options import DataInput, RowCounts
     from tuner.data.checks.duplicates import Repetition
-    from tuner.errors import Problem
     from tuner.types import Example
 
 
@@ -47,21 +46,20 @@ def file_option(
     return click.option(name, variable, type=kind, metavar="FILE", required=required, help=text)
 
 
-def read_all(given: DataInput, *, drop_bad: bool = False) -> list[Example]:
-    """Return every row; with ``drop_bad`` list unreadable rows on stderr.
+def read_all(given: DataInput, *, drop_bad: bool) -> tuple[list[Example], RowCounts]:
+    """Return every row, and the counts by file; with ``drop_bad`` list unreadable rows on stderr.
 
-    Raises:
-        DatasetError: There are unreadable rows and not ``drop_bad``, or no rows.
+    Raises DatasetError if there are unreadable rows without ``drop_bad``, or no rows.
     """
     from tuner.errors import DatasetError
 
-    examples, problems = rows_of(given)
+    examples, problems, counts = rows_of(given)
     if problems and not drop_bad:
         click.echo(UNREADABLE_ROWS, err=True)
         raise DatasetError(problems)
     for problem in problems:
         click.echo(str(problem), err=True)
-    return examples
+    return examples, counts
 
 
 @click.command()
@@ -96,61 +94,19 @@ def convert(  # noqa: PLR0913 -- one parameter an option
     columns) are not written.
     """
     from tuner.cli.output import show
-    from tuner.data.export import write
+    from tuner.data.export import check_free, write
 
-    rows = _Rows(given, drop_bad=drop_bad)
     inputs, columns = given.source.paths, given.source.columns
+    check_free(to, force, inputs)
+    rows, counts = read_all(given, drop_bad=drop_bad)
     write(to, rows, to_format, columns, force=force, inputs=inputs, system=system)
-    for problem in rows.problems():
-        click.echo(str(problem), err=True)
     show(
         [
-            {"from": path, "rows": count, "left_out": rows.left_out.get(path, 0), "to": str(to)}
-            for path, count in rows.counts.items()
+            {"from": path, "rows": count, "left_out": left_out, "to": str(to)}
+            for path, (count, left_out) in counts.items()
         ],
         output,
     )
-
-
-class _Rows:
-    """Iterates over the examples and counts them by file."""
-
-    def __init__(self, given: DataInput, *, drop_bad: bool) -> None:
-        from tuner.data.checks.report import ProblemTally
-
-        self.counts: dict[str, int] = {}
-        self.left_out: dict[str, int] = {}
-        self._given = given
-        self._drop_bad = drop_bad
-        self._bad = ProblemTally()
-
-    def __iter__(self) -> Iterator[Example]:
-        """Yield every example.
-
-        Raises:
-            DatasetError: After the last row, if there were unreadable rows and not ``drop_bad``, or no rows.
-        """
-        from tuner.cli.output import with_progress
-        from tuner.data.dataset import read
-        from tuner.errors import DatasetError, Problem
-
-        for batch in with_progress(read(self._given.source)):
-            self.counts[batch.path] = self.counts.get(batch.path, 0) + len(batch.lines)
-            self.left_out[batch.path] = self.left_out.get(batch.path, 0) + batch.unread()
-            self._bad.add_all(batch.problems)
-            if self._drop_bad or not self._bad.counts:
-                yield from batch.examples()
-        if self._bad.counts and not (self._drop_bad and any(self.counts.values())):
-            if any(self.counts.values()):
-                click.echo(UNREADABLE_ROWS, err=True)
-            raise DatasetError(self.problems())
-        if not any(self.counts.values()):
-            paths = ", ".join(self.counts)
-            raise DatasetError([Problem(paths, 0, 0, "there are no examples", "", "no-examples")])
-
-    def problems(self) -> list[Problem]:
-        """Return the first problems of each rule in the dropped rows."""
-        return self._bad.capped()
 
 
 _MAX_SHOWN = 50
@@ -199,7 +155,7 @@ def dedupe(  # noqa: PLR0913 -- one parameter an option
     inputs = given.source.paths
     if to:
         check_free(to, force, inputs)
-    rows = read_all(given, drop_bad=drop_bad)
+    rows, _ = read_all(given, drop_bad=drop_bad)
     with busy("comparing", len(rows)):
         found = find_repetitions(rows, near=near, ignore_case=ignore_case)
     shown = found if output != "table" else found[:_MAX_SHOWN]
@@ -221,14 +177,10 @@ def _records(found: Sequence[Repetition], rows: Sequence[Example]) -> list[dict[
             "repeats_line": rows[each.of].line,
             "rule": each.rule,
             "similarity": round(each.similarity, 3),
-            "text_input": _short(rows[each.row].text_input),
+            "text_input": shortened(rows[each.row].text_input, _TEXT_CHARS),
         }
         for each in found
     ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _TEXT_CHARS else f"{text[: _TEXT_CHARS - 1]}…"
 
 
 _DEFAULT_SHARE = 0.1
@@ -275,27 +227,25 @@ def split(  # noqa: PLR0913 -- one parameter an option
     from tuner.data import holdout as by_content
     from tuner.data.export import check_free, write
 
-    share, stratified = _wanted(given, holdout, stratify)
+    evaluation = given.partial.evaluation if given.partial else None
+    share = holdout or (evaluation.holdout if evaluation else None) or _DEFAULT_SHARE
+    if stratify is None:
+        stratify = bool(evaluation and evaluation.stratify)
     inputs = given.source.paths
     for path in (train, held):
         check_free(path, force, inputs)
     if realpath(train) == realpath(held):
         raise click.UsageError("--train and --held are the same file")
-    rows = read_all(given, drop_bad=drop_bad)
-    sides = zip((train, held), by_content.split(rows, share, stratify=stratified), strict=True)
+    rows, _ = read_all(given, drop_bad=drop_bad)
+    sides = zip((train, held), by_content.split(rows, share, stratify=stratify), strict=True)
     written = [
         (path, write(path, side, to_format, given.source.columns, force=force, inputs=inputs))
         for path, side in sides
     ]
-    show([_row(path, count, len(rows)) for path, count in written], output)
-
-
-def _row(path: Path, count: int, rows: int) -> dict[str, object]:
-    return {"file": str(path), "rows": count, "share": round(count / rows, 4)}
-
-
-def _wanted(given: DataInput, holdout: float | None, stratify: bool | None) -> tuple[float, bool]:
-    """The share and stratification of the options, or else of the spec."""
-    evaluation = given.partial.evaluation if given.partial else None
-    share = holdout or (evaluation.holdout if evaluation else None) or _DEFAULT_SHARE
-    return share, bool(evaluation and evaluation.stratify) if stratify is None else stratify
+    show(
+        [
+            {"file": str(path), "rows": count, "share": round(count / len(rows), 4)}
+            for path, count in written
+        ],
+        output,
+    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuner.types import Example, Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
+    RowCounts = dict[str, tuple[int, int]]  # rows and unreadable rows, by file
 
 SPEC_SUFFIXES = (".yaml", ".yml")
 
@@ -44,8 +45,8 @@ class DataInput(NamedTuple):
     partial: PartialSpec | None = None
 
 
-def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
-    """Return all readable training rows, and the first problems of each rule in the others.
+def rows_of(given: DataInput) -> tuple[list[Example], list[Problem], RowCounts]:
+    """Return all readable training rows, the first problems of each rule, and the counts.
 
     Raises DatasetError if no row is readable.
     """
@@ -56,14 +57,22 @@ def rows_of(given: DataInput) -> tuple[list[Example], list[Problem]]:
 
     examples: list[Example] = []
     problems = ProblemTally()
+    counts: RowCounts = {}
     for batch in with_progress(read(given.source)):
+        count, unread = counts.get(batch.path, (0, 0))
+        counts[batch.path] = count + len(batch.lines), unread + batch.unread()
         examples += batch.examples()
         problems.add_all(batch.problems)
     if not examples:
         paths = ", ".join(map(str, given.source.paths))
         none = Problem(paths, 0, 0, "there are no examples", "add rows", "no-examples")
         raise DatasetError(problems.capped() or [none])
-    return examples, problems.capped()
+    return examples, problems.capped(), counts
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def find_counter(given: DataInput, model: str = "") -> TokenCounter | None:

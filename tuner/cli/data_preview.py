@@ -130,7 +130,6 @@ def _row_on(given: DataInput, line: int) -> int:
 
 
 def _record(given: DataInput, each: Chosen, counter: TokenCounter | None) -> dict[str, Any]:
-
     instruction = f"{given.instruction}\n\n" if given.instruction else ""
     return {
         "path": each.path,
@@ -155,19 +154,9 @@ _HEAD, _TAIL = 400, 200
 """Runs of tokens shown at the start and end of a long prompt or output."""
 
 
-class Look(NamedTuple):
-    """Styles that distinguish the parts of an example."""
-
-    prompt: dict[str, Any]
-    special: dict[str, Any]
-    learnt: dict[str, Any]
-    learnt_special: dict[str, Any]
-
-
-COLOURS = Look(
-    {}, {"fg": "magenta", "dim": True}, {"fg": "green", "bold": True}, {"fg": "green", "dim": True}
-)
-PLAIN = Look({}, {}, {}, {})
+SPECIAL = {"fg": "magenta", "dim": True}
+TRAINED = {"fg": "green", "bold": True}
+TRAINED_SPECIAL = {"fg": "green", "dim": True}
 
 
 def row_of(counter: TokenCounter, example: Example) -> Row:
@@ -189,10 +178,7 @@ def tokens_of(counter: TokenCounter, example: Example) -> dict[str, Any]:
     from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
-    prompt, answer = (
-        list(token_texts(counter.chat, row.prompt)),
-        list(token_texts(counter.chat, row.answer)),
-    )
+    prompt, answer = (list(token_texts(counter.chat, each)) for each in (row.prompt, row.answer))
     return {
         "model": counter.model,
         "prompt": "".join(each.text for each in prompt),
@@ -212,23 +198,19 @@ def show_example(counter: TokenCounter, example: Example, *, cut: bool, full: bo
     from tuner.engine.chat import token_texts
 
     row = row_of(counter, example)
-    look = COLOURS if _in_colour() else PLAIN
-    prompt = _drawn(
-        list(token_texts(counter.chat, row.prompt)), look.prompt, look.special, cut, full
-    )
-    answer = _drawn(
-        list(token_texts(counter.chat, row.answer)), look.learnt, look.learnt_special, cut, full
-    )
-    begin, end = ("", "") if look is COLOURS else (BEGIN, END)
-    between = CUT if cut and look is COLOURS else ""
+    texts = [list(token_texts(counter.chat, tokens)) for tokens in (row.prompt, row.answer)]
+    prompt = _drawn(texts[0], {}, SPECIAL, cut, full)
+    answer = _drawn(texts[1], TRAINED, TRAINED_SPECIAL, cut, full)
+    begin, end, between = BEGIN, END, ""
+    if _in_colour():
+        begin, end, between = "", "", CUT if cut else ""
     click.echo(f"{prompt}{between}{begin}{answer}{end}")
     prompts, outputs = len(row.prompt), len(row.answer)
     click.echo(f"{prompts + outputs:,} tokens: {prompts:,} in the prompt, {outputs:,} trained")
     if len(row) > counter.limit:
         more = f"{len(row) - counter.limit:,} more than the {counter.limit:,} the model takes"
-        click.secho(
-            f"too long: {more}; the tuning would be rejected, nothing is truncated", fg="red"
-        )
+        text = f"too long: {more}; the tuning would be rejected, nothing is truncated"
+        click.secho(text, fg="red")
     click.echo()
 
 
@@ -244,8 +226,8 @@ def show_request(instruction: str, example: Example) -> None:
 def show_legend(counter: TokenCounter, *, cut: bool) -> None:
     """Explain the colours or brackets on stderr."""
     if _in_colour():
-        special = click.style("special tokens", **COLOURS.special)
-        trained = click.style("trained tokens (the loss is computed on them)", **COLOURS.learnt)
+        special = click.style("special tokens", **SPECIAL)  # type: ignore[arg-type]
+        trained = click.style("trained tokens (the loss is computed on them)", **TRAINED)  # type: ignore[arg-type]
         text = f"{special}, {trained}"
     else:
         text = f"between {BEGIN} and {END}: trained tokens (the loss is computed on them)"
@@ -284,11 +266,8 @@ def _shortened(runs: Sequence[TokenText], *, full: bool) -> Iterator[TokenText]:
 
 def visible(text: str) -> str:
     """Show line breaks as a sign and other control characters as escapes."""
-    return "".join(_SIGNS.get(each) or _escaped(each) for each in text)
-
-
-_SIGNS = {"\n": "↵\n"}
-
-
-def _escaped(each: str) -> str:
-    return each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+    lines = (
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        for line in text.split("\n")
+    )
+    return "↵\n".join(lines)

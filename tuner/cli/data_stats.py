@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuner.cli.data_options import data_options
+from tuner.cli.data_options import data_options, shortened
 from tuner.cli.options import output_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tuner.cli.data_options import DataInput
-    from tuner.data.summary import Label, Lengths, Stats
+    from tuner.data.summary import Label, Stats
     from tuner.tokens import TokenCounter
 
 _COLUMNS = ("min", "p5", "p50", "p95", "p99", "max", "mean")
@@ -106,7 +106,6 @@ def _write(
 
 
 def _record(found: Stats, counter: TokenCounter | None) -> dict[str, Any]:
-    """Return every figure, including the bins of the charts."""
     record = found._asdict()
     record |= {
         name: each._asdict() | {"bins": [one._asdict() for one in each.bins]}
@@ -118,7 +117,8 @@ def _record(found: Stats, counter: TokenCounter | None) -> dict[str, Any]:
 
 
 def _lines(found: Stats, counter: TokenCounter | None) -> Iterator[str]:
-    yield from _facts(found)
+    for name, rows, share in found.facts():
+        yield f"{name:14}{rows:>10,}" + (f"  {share:6.1%}" if share else "")
     if found.rows:
         yield ""
         yield from _aligned(_table(found))
@@ -130,47 +130,31 @@ def _lines(found: Stats, counter: TokenCounter | None) -> Iterator[str]:
         yield from _aligned(_bars(found.labels))
 
 
-def _facts(found: Stats) -> Iterator[str]:
-    for name, rows, share in found.facts():
-        yield f"{name:14}{rows:>10,}" + (f"  {share:6.1%}" if share else "")
-
-
 def _table(found: Stats) -> list[list[str]]:
     rows = [["", *_COLUMNS, ""]]
     for name, each in found.lengths.items():
         unit = "" if name.endswith("tokens") else " characters"
         figures = [f"{getattr(each, key):,}" for key in _COLUMNS[:-1]]
-        rows.append(
-            [name.replace("_", " ") + unit, *figures, f"{each.mean:,.1f}", _sparkline(each)]
-        )
+        top = max(one.rows for one in each.bins)
+        histogram = "".join(_STEPS[-(-one.rows * 8 // top)] for one in each.bins)
+        rows.append([name.replace("_", " ") + unit, *figures, f"{each.mean:,.1f}", histogram])
     return rows
 
 
-def _sparkline(lengths: Lengths) -> str:
-    """A histogram of lengths."""
-    top = max(each.rows for each in lengths.bins)
-    return "".join(_STEPS[-(-each.rows * 8 // top)] for each in lengths.bins)
-
-
 def _bars(labels: Sequence[Label]) -> list[list[str]]:
+    from tuner.cli.output import cell
+
     total, most = sum(each.rows for each in labels), labels[0].rows
     rows = [["output", "rows", "share", ""]]
     for each in labels:
         eighths = max(1, round(each.rows / most * _BAR_CHARS * 8))
         bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-        rows.append([_short(each.output), f"{each.rows:,}", f"{each.rows / total:.1%}", bar])
+        name = shortened(cell(each.output) or "(empty)", _LABEL_CHARS)
+        rows.append([name, f"{each.rows:,}", f"{each.rows / total:.1%}", bar])
     return rows
 
 
-def _short(text: str) -> str:
-    from tuner.cli.output import cell
-
-    shown = cell(text) or "(empty)"
-    return shown if len(shown) <= _LABEL_CHARS else f"{shown[: _LABEL_CHARS - 1]}…"
-
-
 def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Align the first and last column left, numbers right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *numbers, last in rows:
         padded = [each.rjust(width) for each, width in zip(numbers, widths[1:-1], strict=True)]

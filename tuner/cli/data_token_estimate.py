@@ -34,7 +34,6 @@ class TokenJob(NamedTuple):
     """The tuning to estimate.
 
     Attributes:
-        model: The base model, or the tuned model to tune further.
         counter: None if the service has to count.
         examples: Training examples, with the instruction.
         held_out: Number of held-out rows.
@@ -91,12 +90,7 @@ class TuningEstimate(NamedTuple):
 def job_of(
     given: DataInput, config: TargetConfig, model: str, epochs: int | None, batch_size: int | None
 ) -> TokenJob:
-    """Read the training rows, and combine options, spec and defaults.
-
-    Raises:
-        DatasetError: There are no training rows.
-        UsageError: No model is given.
-    """
+    """Read the training rows; combine options, spec and defaults. Raises UsageError."""
     examples, held_out = _examples(given)
     spec = given.partial.spec if given.partial else None
     parameters = spec.hyperparameters if spec else None
@@ -121,11 +115,10 @@ def job_of(
 
 
 def _examples(given: DataInput) -> tuple[Sequence[Example], int]:
-    """Return the training examples as they are sent, and the number of held-out ones."""
     from tuner.data.holdout import split
     from tuner.jobspec.load import with_instruction
 
-    rows, problems = rows_of(given)
+    rows, problems, _ = rows_of(given)
     if problems:
         click.echo("unreadable rows are not counted; `tuner data check` lists them", err=True)
     evaluation = given.partial.evaluation if given.partial else None
@@ -137,7 +130,6 @@ def _examples(given: DataInput) -> tuple[Sequence[Example], int]:
 
 
 def _counter(given: DataInput, config: TargetConfig, model: str) -> TokenCounter | None:
-    """Open the counter for a local target; fetch the model first if necessary."""
     if config.kind != "local" or config.endpoint:
         return None
     bare = given._replace(instruction="")  # already part of the examples
@@ -154,15 +146,7 @@ def _counter(given: DataInput, config: TargetConfig, model: str) -> TokenCounter
 
 
 def counted(job: TokenJob, *, every: bool) -> TuningEstimate:
-    """Count tokens on this machine, or with the service.
-
-    Args:
-        job: What to count.
-        every: Count every row with the service, not a sample.
-
-    Raises:
-        TunerError: The service is unavailable, or cannot count.
-    """
+    """Count tokens on this machine, or with the service: a sample, or ``every`` row."""
     if job.counter:
         return _counted_here(job, job.counter)
     found = list(job.examples) if every else sample(job.examples)
@@ -233,10 +217,7 @@ _Z_95 = 1.96  # standard errors on both sides of a 95 % interval
 
 
 class TokenEstimate(NamedTuple):
-    """Tokens of all rows, with half the width of the 95 % interval.
-
-    ``prompt_error`` and ``output_error`` are 0 if all rows were counted.
-    """
+    """Tokens of all rows; an error is half the width of the 95 % interval, or 0."""
 
     prompt: int
     output: int
@@ -249,10 +230,9 @@ class TokenEstimate(NamedTuple):
 async def count(
     target: Target, model: str, examples: Sequence[Example], show: Callable[[int], None]
 ) -> list[TokenCounts]:
-    """Count each example with the service, in parallel.
+    """Count each example with the service, in parallel. Raises the service's first error.
 
-    An output counts what it adds to its prompt, so tokens around a turn are not counted twice. Raises the
-    service's first error.
+    An output counts what it adds to its prompt, so tokens around a turn are not counted twice.
     """
     semaphore, done = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT), 0
 
@@ -287,12 +267,6 @@ def estimate(
     """Estimate the tokens of all rows from a sample, by their characters.
 
     A regression estimate with finite population correction (Cochran, Sampling Techniques, ch. 7).
-
-    Args:
-        counted: A sample of at least one row.
-        rows: Number of all rows.
-        input_chars: Sum over all rows.
-        output_chars: Sum over all rows.
     """
     prompts = [(len(example.text_input), tokens.prompt) for example, tokens in counted]
     outputs = [(len(example.output), tokens.output) for example, tokens in counted]
@@ -303,7 +277,6 @@ def estimate(
 
 
 def _extended(pairs: Sequence[tuple[int, int]], rows: int, all_chars: int) -> tuple[int, int]:
-    """Return the estimated sum over all rows, and half the width of its interval."""
     n = len(pairs)
     chars, tokens = (sum(column) / n for column in zip(*pairs, strict=True))
     spread = sum((x - chars) ** 2 for x, _ in pairs)

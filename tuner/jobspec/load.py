@@ -148,7 +148,7 @@ def read_data(
         return SpecData()
     limits = replace(limits_of(partial), request_bytes=None)  # it depends on the rows held out
     checks = Checks(limits, data.instruction, data.ignore)
-    more = extra.rows(partial.spec) if extra.rows and partial.spec else _no_check
+    more = extra.rows(partial.spec) if extra.rows and partial.spec else lambda _: ()
     if examples is None:
         at: KeyPath = ("training_data", "path")
         rows, problems = _read_files(partial, data, at, checks.check_training, more)
@@ -250,10 +250,6 @@ def _read_batches(
             yield from chain.from_iterable(check(batch) for check in checks)
 
     return rows, _capped(partial, problems())
-
-
-def _no_check(_: Batch) -> Iterable[Problem]:
-    return ()
 
 
 def _capped(partial: PartialSpec, problems: Iterable[Problem]) -> list[Problem]:

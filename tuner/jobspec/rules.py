@@ -63,15 +63,12 @@ def broken_rules(document: Document) -> list[Problem]:
     spec = mapping_or_empty(document.value)
     broken = chain(
         _sources(spec),
-        _identity(spec),
-        _target(mapping_or_empty(spec.get("target"))),
+        _values(spec),
         _data(mapping_or_empty(spec.get("training_data"))),
-        _hyperparameters(mapping_or_empty(spec.get("hyperparameters"))),
         _evaluation(spec),
         _permissions(spec, document),
         _transfer(spec),
         _notify(spec),
-        _timeout(spec),
     )
     return [
         document.problem(each.at, each.what, each.fix, each.rule, key=each.key) for each in broken
@@ -111,7 +108,7 @@ def _sources(spec: Keys) -> Iterator[_Broken]:
         yield _Broken(("tuned_model_source",), what, "write tunedModels/ID", "bad-name")
 
 
-def _identity(spec: Keys) -> Iterator[_Broken]:
+def _values(spec: Keys) -> Iterator[_Broken]:
     job, model_id = text_or_none(spec, "job"), text_or_none(spec, "tuned_model_id")
     if job is not None and any(unicodedata.category(each) in _INVISIBLE for each in job):
         what = f"{job!r} contains a control character, which would break screens and logs"
@@ -121,15 +118,22 @@ def _identity(spec: Keys) -> Iterator[_Broken]:
         what = f"{model_id!r} cannot be a tuned model's id"
         fix = f"use a-z, 0-9 and hyphens, 40 at most, a letter first, e.g. {near}"
         yield _Broken(("tuned_model_id",), what, fix, "bad-name")
-
-
-def _target(target: Keys) -> Iterator[_Broken]:
+    target = mapping_or_empty(spec.get("target"))
     endpoint = text_or_none(target, "endpoint")
     if endpoint is not None and not re.fullmatch(_ENDPOINT, endpoint):
         fix = "write it as tuning.example.com:443, or https://localhost:50051"
         what = f"{endpoint!r} is not host:port"
         yield _Broken(("target", "endpoint"), what, fix, "bad-endpoint")
     yield from _address(("target", "impersonate"), text_or_none(target, "impersonate"))
+    rates = mapping_or_empty(spec.get("hyperparameters"))
+    if None not in (rates.get("learning_rate"), rates.get("learning_rate_multiplier")):
+        at = ("hyperparameters", "learning_rate_multiplier")
+        what = "learning_rate and learning_rate_multiplier exclude each other"
+        yield _Broken(at, what, "keep one of them", "two-learning-rates", key=True)
+    timeout = text_or_none(spec, "timeout")
+    if timeout is not None and re.fullmatch(r"[0-9dhms]*", timeout) and not parse_duration(timeout):
+        what = f"timeout is {timeout!r}, which is zero or empty"
+        yield _Broken(("timeout",), what, "write e.g. 90s, 45m or 2h30m", "bad-duration")
 
 
 def _data(data: Keys) -> Iterator[_Broken]:
@@ -143,13 +147,6 @@ def _data(data: Keys) -> Iterator[_Broken]:
         what = f"{encoding!r} is not an encoding that can be read"
         fix = "save the file as UTF-8 and leave encoding out, or write e.g. cp1252"
         yield _Broken(("training_data", "encoding"), what, fix, "encoding")
-
-
-def _hyperparameters(keys: Keys) -> Iterator[_Broken]:
-    if None not in (keys.get("learning_rate"), keys.get("learning_rate_multiplier")):
-        at = ("hyperparameters", "learning_rate_multiplier")
-        what = "learning_rate and learning_rate_multiplier exclude each other"
-        yield _Broken(at, what, "keep one of them", "two-learning-rates", key=True)
 
 
 def _evaluation(spec: Keys) -> Iterator[_Broken]:
@@ -315,13 +312,6 @@ def _url(at: KeyPath, url: str) -> Iterator[_Broken]:
         yield _Broken(at, "the URL contains a user or password", fix, "bad-url")
     elif parts.scheme == "http" and host not in _LOOPBACK:
         yield _Broken(at, "http is not encrypted", "write https://", "bad-url")
-
-
-def _timeout(spec: Keys) -> Iterator[_Broken]:
-    timeout = text_or_none(spec, "timeout")
-    if timeout is not None and re.fullmatch(r"[0-9dhms]*", timeout) and not parse_duration(timeout):
-        what = f"timeout is {timeout!r}, which is zero or empty"
-        yield _Broken(("timeout",), what, "write e.g. 90s, 45m or 2h30m", "bad-duration")
 
 
 def _address(at: KeyPath, address: str | None) -> Iterator[_Broken]:

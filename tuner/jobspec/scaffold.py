@@ -117,7 +117,10 @@ def summarise(path: Path, columns: Columns = USUAL) -> DataSummary:
         empty = Problem(str(path), 0, 0, "there are no examples in it", "add rows", "no-examples")
         raise DatasetError(problems[:MAX_SHOWN] or [empty])
     shown = present if columns != USUAL else ()
-    labels = _labels(examples)
+    counts = Counter(each.output for each in examples)
+    is_few = len(counts) <= MAX_LABELS and len(counts) * MIN_ROWS_PER_LABEL <= len(examples)
+    is_short = all(0 < len(label) <= MAX_LABEL_CHARS and label.isprintable() for label in counts)
+    labels = [label for label, _ in counts.most_common()] if is_few and is_short else []
     return DataSummary(columns, shown, is_guessed, encoding, source.multi_turn, examples, labels)
 
 
@@ -203,13 +206,6 @@ def _first_rows(source: Source) -> tuple[list[Example], list[Problem]]:
         examples += batch.examples()
         problems += batch.problems
     return examples, problems
-
-
-def _labels(examples: Sequence[Example]) -> list[str]:
-    counts = Counter(each.output for each in examples)
-    is_few = len(counts) <= MAX_LABELS and len(counts) * MIN_ROWS_PER_LABEL <= len(examples)
-    is_short = all(0 < len(label) <= MAX_LABEL_CHARS and label.isprintable() for label in counts)
-    return [label for label, _ in counts.most_common()] if is_few and is_short else []
 
 
 def _has_shape(present: Sequence[str]) -> bool:

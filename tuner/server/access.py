@@ -65,25 +65,25 @@ async def identify(
 ) -> Caller:
     """Return the caller by ``x-goog-api-key``, or else by ``authorization: Bearer``.
 
-    Until the first key is created every local caller is ``owner@localhost``, unless
-    ``requires_key``. A web page never is: any page can make a browser send requests to this machine.
-
-    Raises:
-        ApiError: UNAUTHENTICATED.
+    Until the first key is created every local caller is ``owner@localhost``, unless ``requires_key``.
+    A web page never is: any page can make a browser send requests here. Raises ApiError.
     """
     keys = 1 if requires_key else await store.read_cached(permissions.count_keys, topic=CACHE_TOPIC)
     if keys == 0:
         if _is_from_web_page(metadata):
             raise _unauthenticated("requests of a web page need an API key", "NO_KEY")
         return LOCAL_OWNER
-    sent = _sent_key(metadata)
+    scheme, _, token = metadata.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    sent = metadata.get("x-goog-api-key", "") or bearer
     if not sent:
         raise _unauthenticated("this service requires an API key, and the call has none", "NO_KEY")
     parts = _KEY.fullmatch(sent)
     row = None
     if parts:
         row = await store.read_cached(permissions.find_key, parts[1], topic=CACHE_TOPIC)
-    if parts is None or row is None or not _is_valid(row, parts[2]):
+    is_valid = parts and row and hmac.compare_digest(row.digest, _digest(row.salt, parts[2]))
+    if row is None or row.revoke_ms is not None or not is_valid:
         raise _unauthenticated("the API key is not valid or was revoked", "API_KEY_INVALID")
     email = row.email_address
     own_groups = await store.read_cached(permissions.groups_of, email, topic=CACHE_TOPIC)
@@ -99,10 +99,7 @@ def new_key(email_address: str, now_ms: int) -> tuple[str, KeyRow]:
 
 
 def create_key(folder: Path, email_address: str, database: str | None = None) -> tuple[str, str]:
-    """Create a key for a person and return its id and the key itself, which is not stored.
-
-    Raises InvalidInput or StoreFailed.
-    """
+    """Create a key; return its id, and the key itself. Raises InvalidInput or StoreFailed."""
     check_emails(email_address)
     key, row = new_key(email_address, _now_ms())
     _run(folder, database, permissions.insert_key, row)
@@ -110,17 +107,12 @@ def create_key(folder: Path, email_address: str, database: str | None = None) ->
 
 
 def list_keys(folder: Path, database: str | None = None) -> list[KeyRow]:
-    """Return every key, also the revoked ones, oldest first. Raises StoreFailed."""
+    """Return every key, also the revoked ones, oldest first."""
     return _run(folder, database, permissions.list_keys)
 
 
 def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
-    """Revoke a key, given its id or the key itself, and return the id.
-
-    A running service refuses the key within a second.
-
-    Raises NotFound or StoreFailed.
-    """
+    """Revoke a key, given its id or the key itself, and return the id. Raises NotFound."""
     key_id = key_id.removeprefix(KEY_PREFIX)[:KEY_ID_LENGTH]
     if not _run(folder, database, permissions.revoke_key, key_id, _now_ms()):
         raise NotFound(f"there is no valid key {key_id}", "`tuner keys list` shows the keys")
@@ -130,10 +122,7 @@ def revoke_key(folder: Path, key_id: str, database: str | None = None) -> str:
 def create_group(
     folder: Path, group: str, people: Sequence[str] = (), database: str | None = None
 ) -> None:
-    """Create a group with members; a running service knows it within a second.
-
-    Raises InvalidInput, AlreadyExists or StoreFailed.
-    """
+    """Create a group with members. Raises InvalidInput or AlreadyExists."""
 
     def create(connection: Transaction) -> None:
         permissions.create_group(connection, group, now_ms)
@@ -147,10 +136,7 @@ def create_group(
 def add_members(
     folder: Path, group: str, people: Sequence[str], database: str | None = None
 ) -> None:
-    """Add people to a group: all of them or none.
-
-    Raises InvalidInput, NotFound, AlreadyExists or StoreFailed.
-    """
+    """Add all of the people to a group, or none. Raises InvalidInput, NotFound or AlreadyExists."""
 
     def add(connection: Transaction) -> None:
         _require_group(connection, group)
@@ -163,10 +149,7 @@ def add_members(
 def remove_members(
     folder: Path, group: str, people: Sequence[str], database: str | None = None
 ) -> None:
-    """Remove people from a group: all of them or none.
-
-    Raises NotFound or StoreFailed.
-    """
+    """Remove all of the people from a group, or none. Raises NotFound."""
 
     def remove(connection: Transaction) -> None:
         _require_group(connection, group)
@@ -179,16 +162,13 @@ def remove_members(
 
 
 def delete_group(folder: Path, group: str, database: str | None = None) -> None:
-    """Delete a group. Permissions granted to it stay, but give nobody access.
-
-    Raises NotFound or StoreFailed.
-    """
+    """Delete a group; permissions granted to it stay without effect. Raises NotFound."""
     if not _run(folder, database, permissions.delete_group, group):
         raise _unknown_group(group)
 
 
 def list_groups(folder: Path, database: str | None = None) -> list[GroupRow]:
-    """Return every group with its members. Raises StoreFailed."""
+    """Return every group with its members."""
     return _run(folder, database, permissions.list_groups)
 
 
@@ -230,22 +210,11 @@ def _run(folder: Path, database: str | None, work: Callable[..., T], *args: obje
         raise AlreadyExists(what, "leave them out; nobody was added") from error
 
 
-def _sent_key(metadata: Mapping[str, str]) -> str:
-    scheme, _, token = metadata.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return metadata.get("x-goog-api-key", "") or bearer
-
-
 def _is_from_web_page(metadata: Mapping[str, str]) -> bool:
     """Detect browser requests, also by a host name that was made to resolve to this machine."""
     host = metadata.get("host", "localhost")
     is_cross_site = metadata.get("sec-fetch-site", "none") in {"cross-site", "same-site"}
     return "origin" in metadata or is_cross_site or not is_loopback(host)
-
-
-def _is_valid(row: KeyRow, secret: str) -> bool:
-    is_same = hmac.compare_digest(row.digest, _digest(row.salt, secret))
-    return is_same and row.revoke_ms is None
 
 
 def _digest(salt: bytes, secret: str) -> bytes:

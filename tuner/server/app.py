@@ -33,10 +33,7 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or the end of an idle time.
 
-    Raises:
-        InvalidInput: Others could reach the service, and TLS or keys are missing.
-        Unavailable: Another service holds the folder, or a port is taken.
-        StoreFailed: The database cannot be used.
+    Raises InvalidInput (TLS or keys are missing), Unavailable or StoreFailed.
     """
     folder = service_folder()
     check_exposure(settings, folder)

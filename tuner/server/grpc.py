@@ -54,7 +54,14 @@ class MethodHandlers:
 
     def service(self, details: Any) -> Any:
         """Return the handler for ``details.method``, ``/package.Service/Method``."""
-        return self._handlers.get(details.method) or _unimplemented_handler(details.method)
+        if found := self._handlers.get(details.method):
+            return found
+        error = unimplemented(details.method.removeprefix("/"))
+
+        async def handle(_requests: Any, context: Any) -> None:
+            await _abort(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(handle)
 
 
 def new_server(service: Service) -> Any:
@@ -67,11 +74,7 @@ def new_server(service: Service) -> Any:
 
 
 def bind(server: Any, address: str, tls: Tls | None = None) -> str:
-    """Listen on ``host:port`` and return it with the actual port.
-
-    Raises:
-        Unavailable: Another program listens there, or the host is not this machine's.
-    """
+    """Listen on ``host:port`` and return it with the actual port. Raises Unavailable."""
     try:
         port = (
             server.add_secure_port(address, _credentials(tls))
@@ -136,15 +139,6 @@ def _call(service: Service, method: Method, body: bytes, context: Any) -> Call:
             raise ApiError(Code.INVALID_ARGUMENT, text, "NOT_A_MESSAGE") from error
 
     return Call(method, metadata, read)
-
-
-def _unimplemented_handler(path: str) -> Any:
-    error = unimplemented(path.removeprefix("/"))
-
-    async def handle(_requests: Any, context: Any) -> None:
-        await _abort(context, error)
-
-    return grpc.stream_stream_rpc_method_handler(handle)
 
 
 async def _abort(context: Any, error: ApiError) -> NoReturn:
@@ -217,7 +211,10 @@ def _descriptor_pool() -> Any:
     added: set[str] = set()
     for file in (reflection_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR, *_files(METHODS.values())):
         _add_file(pool, file, added)
-    pool.Add(_new_reflection_file(reflection_pb2.DESCRIPTOR))
+    new = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    new.name = "grpc/reflection/v1/reflection.proto"
+    text = text_format.MessageToString(new).replace(_OLD_PACKAGE, _NEW_PACKAGE)
+    pool.Add(text_format.Parse(text, descriptor_pb2.FileDescriptorProto()))
     missing: dict[str, list[Method]] = {}
     for method in METHODS.values():
         package, _, service = method.name.partition("/")[0].rpartition(".")
@@ -239,13 +236,6 @@ def _add_file(pool: Any, file: Any, added: set[str]) -> None:
         for each in file.dependencies:
             _add_file(pool, each, added)
         pool.AddSerializedFile(file.serialized_pb)
-
-
-def _new_reflection_file(file: Any) -> Any:
-    proto = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
-    proto.name = "grpc/reflection/v1/reflection.proto"
-    text = text_format.MessageToString(proto).replace(_OLD_PACKAGE, _NEW_PACKAGE)
-    return text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
 
 
 def _services_file(package: str, methods: list[Method]) -> Any:

@@ -36,9 +36,7 @@ class Addresses:
     """How this machine reaches the service.
 
     Attributes:
-        grpc: ``host:port``.
-        rest: The same; None without REST.
-        tls: Whether both speak TLS.
+        rest: ``host:port``; None without REST.
         ca: A file with the authority to trust, if the service made it.
     """
 
@@ -55,11 +53,7 @@ class Addresses:
 
 @contextmanager
 def service_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder until the end of the block, or of this process.
-
-    Raises:
-        Unavailable: Another service holds it.
-    """
+    """Hold the folder until the end of the block, or of this process. Raises Unavailable."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         if not _try_lock(file, LOCK_TIMEOUT_S):
@@ -85,11 +79,7 @@ def remove_addresses(folder: Path) -> None:
 
 
 def stop(folder: Path) -> bool:
-    """Stop the service of a folder and wait for its end; return False if none runs.
-
-    Raises:
-        Unavailable: It does not end.
-    """
+    """Stop the service of a folder and wait for its end; False if none runs. Raises Unavailable."""
     try:
         file = (folder / "lock").open("r+")
     except FileNotFoundError:
@@ -127,10 +117,14 @@ def startup_text(  # noqa: PLR0913  (each is a line)
     served = f"over gRPC on {addresses.grpc}"
     served += f" and REST on {addresses.url}" if addresses.rest else ""
     clients = [*_grpc_clients(addresses), *_rest_clients(addresses)]
+    described = []
+    for model in models:
+        words = [word for method, word in _CAPABILITIES.items() if method in model.methods]
+        described.append(f"{model.name.removeprefix('models/')} ({', '.join(words)})")
     return "\n".join(
         [
             f"tuner {version('tuner')}: google.ai.generativelanguage.v1beta {served}, {tls}",
-            f"  models   {', '.join(map(_describe, models)) or 'none'}",
+            f"  models   {', '.join(described) or 'none'}",
             f"  callers  {callers}",
             *(f"  open     to other machines: {address}" for address in exposed),
             f"  state    {state}",
@@ -180,11 +174,6 @@ def _rest_clients(at: Addresses) -> list[tuple[str, str]]:
 def _export_ca(variable: str, at: Addresses) -> str:
     """Return a shell line that makes a client trust the service's own authority."""
     return f"export {variable}=$CA\n      " if at.ca else ""
-
-
-def _describe(model: BaseModel) -> str:
-    words = [word for method, word in _CAPABILITIES.items() if method in model.methods]
-    return f"{model.name.removeprefix('models/')} ({', '.join(words)})"
 
 
 def _try_lock(file: IO[str], timeout_s: float) -> bool:

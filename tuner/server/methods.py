@@ -62,13 +62,11 @@ class Method:
 
     Attributes:
         name: ``package.Service/Method``.
-        request: The class of the request.
         response: The class of the response, or of each message of a stream.
         role: The role the caller needs on the tuned model that the request names; None needs none.
         about: The request's field that names the tuned model, or something inside it.
         form: What that field looks like, for errors.
         exempt: Pattern of names that need no role, such as base models.
-        streams: Whether the handler yields messages.
         is_quiet: Whether a success is logged at debug level only, because clients poll it.
     """
 
@@ -91,7 +89,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as gRPC or REST hands it over.
+    """One call over gRPC or REST.
 
     Attributes:
         metadata: gRPC metadata or HTTP headers, names in lower case.
@@ -127,10 +125,7 @@ async def call_stream(service: Service, one: Call) -> AsyncGenerator[Message, No
 async def authorize(service: Service, caller: Caller, method: Method, request: Message) -> None:
     """Check that the caller has the method's role on the tuned model that the request names.
 
-    A model hidden from the caller and one that does not exist give the same error.
-
-    Raises:
-        ApiError: PERMISSION_DENIED, or INVALID_ARGUMENT for a name of another form.
+    A model hidden from the caller and one that does not exist give the same ApiError.
     """
     name = _named_tuned_model(method, request)
     if method.role is None or not name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,6 @@ _SECURITY_SCHEMES = {
 }
 
 
-@cache
 def document() -> Schema:
     """Return the description, OpenAPI 3.1."""
     schemas: dict[str, Schema] = {}
@@ -86,13 +86,20 @@ def _path(route: Route) -> str:
 def _operation(route: Route, schemas: dict[str, Schema]) -> Schema:
     method = route.method
     same_method = [each for each in ROUTES if each.method is method]
+    response = _message(method.response.DESCRIPTOR, schemas)
+    answer = _json(response)
+    if method.streams:
+        events = {"text/event-stream": {"schema": {"type": "string"}}}
+        answer = _json({"type": "array", "items": response}) | events
+    status = _message(status_pb2.Status.DESCRIPTOR, schemas)
+    error = {"type": "object", "properties": {"error": status}, "required": ["error"]}
     described = {
         "operationId": f"{method.short_name}{same_method.index(route) or ''}",
         "tags": [method.name.partition("/")[0].rpartition(".")[2]],
         "parameters": [*_in_path(route), *_in_query(route)],
         "responses": {
-            "200": {"description": "The answer.", "content": _response(route, schemas)},
-            "default": {"description": "An error.", "content": _json(_error(schemas))},
+            "200": {"description": "The answer.", "content": answer},
+            "default": {"description": "An error.", "content": _json(error)},
         },
     }
     if route.body:
@@ -104,8 +111,7 @@ def _operation(route: Route, schemas: dict[str, Schema]) -> Schema:
 
 
 def _in_path(route: Route) -> list[Schema]:
-    names = [part[1:-1] for part in _path(route).split("/") if part.startswith("{")]
-    names = [name.partition("}")[0] for name in names]
+    names = re.findall(r"\{(\w+)\}", _path(route))
     text = {"type": "string"}
     return [{"name": name, "in": "path", "required": True, "schema": text} for name in names]
 
@@ -123,19 +129,6 @@ def _in_query(route: Route) -> list[Schema]:
         formats = {"type": "string", "enum": ["json", "sse"]}
         parameters.append({"name": "alt", "in": "query", "schema": formats})
     return parameters
-
-
-def _response(route: Route, schemas: dict[str, Schema]) -> Schema:
-    one = _message(route.method.response.DESCRIPTOR, schemas)
-    if not route.method.streams:
-        return _json(one)
-    events = {"text/event-stream": {"schema": {"type": "string"}}}
-    return _json({"type": "array", "items": one}) | events
-
-
-def _error(schemas: dict[str, Schema]) -> Schema:
-    status = _message(status_pb2.Status.DESCRIPTOR, schemas)
-    return {"type": "object", "properties": {"error": status}, "required": ["error"]}
 
 
 def _json(schema: Schema) -> Schema:

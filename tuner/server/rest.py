@@ -32,8 +32,7 @@ from tuner.server.store.database import StoreFailed
 from tuner.server.tls import RenewalWatcher
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -89,7 +88,12 @@ def new_app(service: Service) -> Starlette:
         Page("/metrics", metrics),
         Page("/openapi.json", description),
     ]
-    handlers: Any = {ApiError: _error_response, HTTPException: _unknown_path}
+
+    async def unknown_path(request: Request, _error: HTTPException) -> Response:
+        what = f"{request.method} {request.url.path} is not found."
+        return await _error_response(request, ApiError(Code.NOT_FOUND, what, "NO_ROUTE"))
+
+    handlers: Any = {ApiError: _error_response, HTTPException: unknown_path}
     app = Starlette(routes=pages, exception_handlers=handlers)
     app.router.redirect_slashes = False
     app.router.default = _GoogleApi(service)
@@ -152,23 +156,14 @@ class _GoogleApi:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """How an answer is written.
-
-    Attributes:
-        sse: A stream is server-sent events instead of one JSON array.
-        enum_numbers: Enums are numbers instead of names.
-    """
+    """How an answer is written: ``sse`` streams server-sent events instead of one JSON array."""
 
     sse: bool
     enum_numbers: bool
 
 
 def parse_format(query: Query) -> AnswerFormat:
-    """Return what ``alt`` or ``$alt`` asks for, as in ``$alt=json;enum-encoding=int``.
-
-    Raises:
-        ApiError: It is another format than JSON.
-    """
+    """Return the format of ``alt`` or ``$alt``, as in ``$alt=json;enum-encoding=int``."""
     values = [value for name, value in query if name in {"alt", "$alt"}]
     kind, *options = values[-1].lower().split(";") if values else ["json"]
     if kind not in {"json", "sse"}:
@@ -231,10 +226,7 @@ async def _send_stream(
 ) -> None:
     """Send each message as it comes; an error after the first one takes the place of a message.
 
-    Starlette's StreamingResponse cannot be used: once it is cancelled it cannot send that error.
-
-    Raises:
-        ApiError: Before the first message; nothing was sent.
+    StreamingResponse cannot be used: once cancelled it cannot send that error. Raises ApiError.
     """
     # google-api-core expects an array whose first byte is [; google-genai expects lines of data.
     before, between, after, media_type = b"[", b",\r\n", b"", JSON
@@ -273,11 +265,6 @@ async def _error_response(_request: Request, error: ApiError) -> Response:
     return Response(_error_body(error), HTTP_STATUS[error.code], headers)
 
 
-async def _unknown_path(request: Request, _error: HTTPException) -> Response:
-    what = f"{request.method} {request.url.path} is not found."
-    return await _error_response(request, ApiError(Code.NOT_FOUND, what, "NO_ROUTE"))
-
-
 def _error_body(error: ApiError) -> bytes:
     status = {
         "code": HTTP_STATUS[error.code],
@@ -292,10 +279,7 @@ def _error_body(error: ApiError) -> bytes:
 async def serving(app: Any, address: str, tls: Tls | None = None) -> AsyncIterator[str]:
     """Serve on ``host:port`` for the length of the block, and yield it with the actual port.
 
-    What is in flight at the end is cut off.
-
-    Raises:
-        Unavailable: Another program listens there, or the host is not this machine's.
+    What is in flight at the end is cut off. Raises Unavailable.
     """
     listener = _bind(address)
     server = uvicorn.Server(_uvicorn_config(app, tls))
@@ -338,7 +322,7 @@ def _uvicorn_config(app: Any, tls: Tls | None) -> uvicorn.Config:
         options |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": 2}  # ssl.CERT_REQUIRED
     config = uvicorn.Config(
         app,
-        http=LimitedConnection,
+        http=_LimitedConnection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -351,43 +335,35 @@ def _uvicorn_config(app: Any, tls: Tls | None) -> uvicorn.Config:
     )
     config.load()
     if tls and config.ssl:
-        config.ssl.sni_callback = _reload_if_renewed(config.ssl, tls)
+        context, watcher = config.ssl, RenewalWatcher(tls)
+
+        def reload(*_: object) -> None:  # at each handshake; the next one gets the new certificate
+            if watcher.is_renewed():
+                context.load_cert_chain(tls.certificate, tls.key)
+
+        context.sni_callback = reload
     return config
 
 
-def _reload_if_renewed(context: ssl.SSLContext, tls: Tls) -> Callable[..., None]:
-    """Return what to call at each handshake; the next one gets the renewed certificate."""
-    watcher = RenewalWatcher(tls)
-
-    def reload(*_: object) -> None:
-        if watcher.is_renewed():
-            context.load_cert_chain(tls.certificate, tls.key)
-
-    return reload
-
-
-class LimitedConnection(HttpToolsProtocol):
+class _LimitedConnection(HttpToolsProtocol):
     """uvicorn's connection, closed when the headers of a request are too long or too slow.
 
-    uvicorn keeps any amount of headers in memory and waits for them forever, and has no option for
-    either limit.
+    uvicorn has no option for either limit.
     """
 
     _headers_timer: asyncio.TimerHandle | None = None
     _headers_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for headers."""
         super().connection_made(transport)
         self._start_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
         self._end_headers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count data that consists of headers only, without the chunk in which they begin."""
+        # The chunk in which the headers begin is not counted.
         before = self._headers_timer
         super().data_received(data)
         if before is not None and self._headers_timer is before:
@@ -396,12 +372,10 @@ class LimitedConnection(HttpToolsProtocol):
                 self.send_400_response(f"The headers are longer than {MAX_HEADERS_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
-        """Start the headers of a request."""
         super().on_message_begin()
         self._start_headers()
 
     def on_headers_complete(self) -> None:
-        """End the headers of a request."""
         self._end_headers()
         super().on_headers_complete()
 

@@ -102,7 +102,6 @@ class Route:
     Attributes:
         path: Without a version, each name a ``*``: ``tunedModels/*/operations``.
         field: The request's field that takes the start of the path, ``tuned_model.name``, or "".
-        field_segments: How many segments of the path that field takes.
         body: The request's field that is the body; ``*`` is the whole request, "" has no body.
     """
 
@@ -118,14 +117,19 @@ class Route:
 def find_route(verb: str, raw_path: str) -> tuple[Route, tuple[str, ...]]:
     """Return the route and the decoded segments of the path, without version and custom verb.
 
-    Raises:
-        ApiError: NOT_FOUND, or UNIMPLEMENTED for what Google's API has and this service has not.
+    Raises ApiError: NOT_FOUND, or UNIMPLEMENTED for what only Google's API has.
     """
     segments, custom_verb = _split(raw_path)
     path = _pattern(segments, custom_verb)
     route = _BY_PATH.get((verb, path))
     if route is None:
-        raise _unknown_route(verb, path, segments, custom_verb)
+        service = _NOT_OFFERED.get(custom_verb) or _NOT_OFFERED.get(segments[0] if segments else "")
+        if service is not None:
+            raise unimplemented(f"{PACKAGE}.{service}/{verb} {path[:MAX_SHOWN]}")
+        known = [other for other in VERBS if (other, path) in _BY_PATH]
+        hint = f"it answers {', '.join(known)}" if known else "/openapi.json lists all paths"
+        what = f"{verb} {path[:MAX_SHOWN] or 'on this path'}"
+        raise ApiError(Code.NOT_FOUND, f"{what} is not found; {hint}.", "NO_ROUTE")
     return route, tuple(segments)
 
 
@@ -136,11 +140,7 @@ def allowed_verbs(raw_path: str) -> list[str]:
 
 
 def parse_query(text: bytes) -> Query:
-    """Return the parameters of a query string in order.
-
-    Raises:
-        ApiError: There are too many.
-    """
+    """Return the parameters of a query string in order. Raises ApiError."""
     try:
         return parse_qsl(
             text.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
@@ -153,14 +153,7 @@ def parse_query(text: bytes) -> Query:
 def build_request(route: Route, segments: tuple[str, ...], query: Query, body: Any) -> Message:
     """Return the request message: the body, then the query's fields, then the name in the path.
 
-    Args:
-        route: From ``find_route``.
-        segments: From ``find_route``.
-        query: The parameters.
-        body: The parsed JSON; ignored if the route has no body.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT with every invalid field.
+    ``body`` is the parsed JSON. Raises ApiError with every invalid field.
     """
     if not route.body:
         message = route.method.request()
@@ -197,16 +190,6 @@ def _split(raw_path: str) -> tuple[list[str], str]:
 
 def _pattern(segments: list[str], custom_verb: str) -> str:
     return "/".join("*" if at % 2 else each for at, each in enumerate(segments)) + custom_verb
-
-
-def _unknown_route(verb: str, path: str, segments: list[str], custom_verb: str) -> ApiError:
-    service = _NOT_OFFERED.get(custom_verb) or _NOT_OFFERED.get(segments[0] if segments else "")
-    if service is not None:
-        return unimplemented(f"{PACKAGE}.{service}/{verb} {path[:MAX_SHOWN]}")
-    known = [other for other in VERBS if (other, path) in _BY_PATH]
-    hint = f"it answers {', '.join(known)}" if known else "/openapi.json lists all paths"
-    what = f"{verb} {path[:MAX_SHOWN] or 'on this path'}"
-    return ApiError(Code.NOT_FOUND, f"{what} is not found; {hint}.", "NO_ROUTE")
 
 
 def _message_from_query(kind: Any, pairs: Query) -> Message:

@@ -59,11 +59,7 @@ class TuningScheduler:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def prepare(self) -> None:
-        """Requeue what an earlier service left; it is dead, because we hold the folder's lock.
-
-        Raises:
-            StoreFailed: The database cannot be used.
-        """
+        """Requeue what an earlier service left; it is dead, because we hold the lock."""
         await self._store.write(queue.release_all)
         await self.remove_unused_folders()
 
@@ -220,11 +216,11 @@ class TuningScheduler:
                 await self._write(claim, queue.record, batch, now_ms + LEASE_MS)
                 del steps[: len(batch)]  # only now: a step written twice is stored once
 
-    async def _write(self, claim: Claim, work: Callable[..., None], *args: object) -> None:
+    async def _write(self, claim: Claim, change: Callable[..., None], *args: object) -> None:
         """Write, and retry while the database is down or full: the tuning continues meanwhile."""
         while True:
             try:
-                return await self._store.write(work, claim, *args, topic=claim.model.name)
+                return await self._store.write(change, claim, *args, topic=claim.model.name)
             except StoreInUse:
                 raise
             except StoreFailed as error:

@@ -29,17 +29,14 @@ CANCEL_TIMEOUT_S = 1.0
 
 
 class CallTracker:
-    """Knows every call from its start to its end: for the limit per key, idle exit and shutdown.
+    """Tracks every call, for the limit per key, idle exit and shutdown.
 
     A service that stops drains first: calls in flight go on, new ones are refused. After the grace
-    period those still in flight are cancelled, and answered that the service is stopping.
+    period those still in flight are cancelled, with an error that the service is stopping.
 
     Attributes:
         draining: Set when the service begins to stop; never cleared.
         is_over: Whether a call that is cancelled now is so because the service ends.
-
-    Args:
-        clock: Monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -121,9 +118,7 @@ class Service:
 
     Attributes:
         folder: Has one folder per tuned model, named by its uid.
-        limits: What one caller may use.
         requires_key: Whether callers without a key are refused before the first key is created.
-        calls: The calls in flight over gRPC and REST.
         clock: Seconds since 1970.
     """
 

@@ -73,12 +73,11 @@ class Settings:
     Attributes:
         grpc: ``host:port``; port 0 takes a free one.
         rest: The same for REST; None serves none.
-        base_models: By name, ``models/ID``.
         idle_exit_s: Exit after so many seconds without a call or a tuning; None never does.
         workers: Tunings at a time.
         checkpoint_s: Seconds of a tuning that a kill may cost.
         grace_s: How long calls in flight may go on when the service stops.
-        database: A SQLAlchemy URL, ``postgresql://...``; None is SQLite in the service's folder.
+        database: A SQLAlchemy URL; None is SQLite in the service's folder.
         tls: None serves without TLS, on loopback only.
     """
 
@@ -135,16 +134,18 @@ def exposed_addresses(settings: Settings) -> list[str]:
 def check_exposure(settings: Settings, folder: Path) -> None:
     """Require TLS and a valid API key if other machines can reach the service.
 
-    Raises:
-        InvalidInput: TLS or keys are missing.
-        StoreFailed: The database cannot be used.
+    Raises InvalidInput or StoreFailed.
     """
     exposed = exposed_addresses(settings)
     what = "others could read keys and examples on the network, because the service is without TLS"
     fix = "add --tls CERT KEY; or listen on 127.0.0.1 and connect through `ssh -L`"
     in_clear = exposed if settings.tls is None else []
     problems = [Problem("", 0, 0, f"{address}: {what}", fix) for address in in_clear]
-    if exposed and not _has_valid_key(settings, folder):
+    has_valid_key = False
+    if exposed and (settings.database or (folder / "service.db").exists()):
+        with closing(open_store(folder, settings.database)) as store:
+            has_valid_key = store.run(permissions.count_valid_keys) > 0
+    if exposed and not has_valid_key:
         what = f"{' and '.join(exposed)}: others could reach the service, and it has no valid key"
         problems.append(Problem("", 0, 0, what, "create one first: tuner keys create EMAIL"))
     if problems:
@@ -152,11 +153,7 @@ def check_exposure(settings: Settings, folder: Path) -> None:
 
 
 def add_base_models(known: Mapping[str, BaseModel], pairs: Sequence[str]) -> dict[str, BaseModel]:
-    """Return ``known`` and the base models given as ``NAME=SOURCE``.
-
-    Raises:
-        InvalidInput: A pair has another form, or its source does not exist.
-    """
+    """Return ``known`` and the base models given as ``NAME=SOURCE``. Raises InvalidInput."""
     problems, models = [], dict(known)
     for pair in pairs:
         name, _, source = pair.partition("=")
@@ -175,11 +172,7 @@ def add_base_models(known: Mapping[str, BaseModel], pairs: Sequence[str]) -> dic
 
 
 def read_service_file(path: Path) -> dict[str, BaseModel]:
-    """Return the base models that a service file declares, by name.
-
-    Raises:
-        InvalidInput: Everything that is invalid, with lines.
-    """
+    """Return the base models that a service file declares, by name. Raises InvalidInput."""
     document = read_document(path, environ=None)
     problems = list(document.problems)
     models: dict[str, BaseModel] = {}
@@ -257,11 +250,3 @@ def _new_base_model(model_id: str, source: str) -> BaseModel:
     if source == TINY.source:
         return replace(TINY, name=name)
     return BaseModel(name, source, display_name=model_id, methods=DEFAULT_METHODS)
-
-
-def _has_valid_key(settings: Settings, folder: Path) -> bool:
-    """Do not create a database just to look into it."""
-    if settings.database is None and not (folder / "service.db").exists():
-        return False
-    with closing(open_store(folder, settings.database)) as store:
-        return store.run(permissions.count_valid_keys) > 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -19,7 +18,7 @@ from tuner.engine import child_process
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REGISTRY = CollectorRegistry()
@@ -47,8 +46,7 @@ _RECORD_FIELDS = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "ta
 class JsonLines(logging.Formatter):
     """Formats a record as one line: time, level, event, and the record's ``extra``."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102  (logging's method)
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
         line |= {key: value for key, value in record.__dict__.items() if key not in _RECORD_FIELDS}
@@ -78,9 +76,8 @@ def log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
 
 def count_call(method: str, code: str, seconds: float) -> None:
     """Count a call that ended with ``code``."""
-    count, measure = _call_series(method, code)
-    count()
-    measure(seconds)
+    _calls.labels(method, code).inc()
+    _call_s.labels(method).observe(seconds)
 
 
 def count_tokens(prompt: int, answer: int) -> None:
@@ -100,20 +97,9 @@ def observe_write(seconds: float) -> None:
 
 
 def metrics_page(in_flight: int, operations: Mapping[str, int]) -> bytes:
-    """Return all metrics as Prometheus reads them.
-
-    Args:
-        in_flight: The number of calls in flight.
-        operations: The number of tunings in each state.
-    """
+    """Return all metrics as Prometheus reads them; ``operations`` counts tunings by state."""
     _in_flight.set(in_flight)
     _operations.clear()
     for state, count in operations.items():
         _operations.labels(state).set(count)
     return generate_latest(REGISTRY)
-
-
-@cache
-def _call_series(method: str, code: str) -> tuple[Callable[[], None], Callable[[float], None]]:
-    """Cached: looking a series up by its labels costs as much as counting."""
-    return _calls.labels(method, code).inc, _call_s.labels(method).observe

@@ -33,8 +33,7 @@ class Tls:
 
     Attributes:
         certificate: The service's, followed by those between it and its authority.
-        key: Its private key, without a passphrase.
-        client_ca: Clients must show a certificate of this authority; None asks for none.
+        client_ca: Clients must show a certificate of this authority; None requires none.
         ca: The authority that clients must trust, if `--dev-tls` made it.
     """
 
@@ -75,10 +74,7 @@ def ensure_dev_tls(folder: Path, now: datetime) -> Tls:
     """Return a certificate for this machine's local names and its authority, made if necessary.
 
     Both are made again when a file is missing or damaged, or the certificate is about to expire.
-    The authority's key is never written, so nobody can issue another certificate with it.
-
-    Raises:
-        OSError: The folder cannot be written.
+    The authority's key is never written. Raises OSError.
     """
     tls = Tls(folder / "localhost.pem", folder / "localhost.key", ca=folder / "ca.pem")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,8 +93,7 @@ def ensure_dev_tls(folder: Path, now: datetime) -> Tls:
 def check_tls_files(tls: Tls, now: datetime) -> None:
     """Check the files before the service starts.
 
-    Raises:
-        InvalidInput: Every file that is missing, not PEM, expired, readable by others or unfit.
+    Raises InvalidInput for all that are missing, not PEM, expired, readable by others or unfit.
     """
     certificates, problems = _read_certificates(tls.certificate, now)
     key, key_problems = _read_key(tls.key)
@@ -130,7 +125,6 @@ def _is_usable_dev_tls(tls: Tls, now: datetime) -> bool:
 
 
 def _read_certificates(path: Path, now: datetime) -> tuple[list[x509.Certificate], list[Problem]]:
-    """Only the validity of the first one is checked."""
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:

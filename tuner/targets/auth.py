@@ -99,12 +99,12 @@ def is_loopback(host: str) -> bool:
 
 def google_endpoint() -> Endpoint:
     """Return Google's endpoint: the mTLS one if the environment requires it."""
-    wish = os.environ.get("GOOGLE_API_USE_MTLS_ENDPOINT", "auto").strip().lower()
-    if wish not in ("always", "auto", "never"):
+    setting = os.environ.get("GOOGLE_API_USE_MTLS_ENDPOINT", "auto").strip().lower()
+    if setting not in ("always", "auto", "never"):
         raise _bad_endpoint(
-            f"GOOGLE_API_USE_MTLS_ENDPOINT is {wish!r}", "set it to always, auto or never"
+            f"GOOGLE_API_USE_MTLS_ENDPOINT is {setting!r}", "set it to always, auto or never"
         )
-    mutual = wish == "always" or (wish == "auto" and client_certificate() is not None)
+    mutual = setting == "always" or (setting == "auto" and client_certificate() is not None)
     return Endpoint(GOOGLE_MTLS if mutual else GOOGLE, DEFAULT_PORT)
 
 
@@ -125,7 +125,7 @@ def client_certificate() -> tuple[bytes, bytes] | None:
     except GoogleAuthError as error:
         raise NotAllowed(
             f"the client certificate cannot be used: {error}",
-            "mend what GOOGLE_API_CERTIFICATE_CONFIG points to, or unset "
+            "correct what GOOGLE_API_CERTIFICATE_CONFIG points to, or unset "
             "GOOGLE_API_USE_CLIENT_CERTIFICATE",
         ) from error
     return certificate, key
@@ -213,12 +213,14 @@ def find_identity(config: TargetConfig) -> Identity:
     variables; Application Default Credentials. Raises InvalidInput or NotAllowed.
     """
     if config.credentials_file and config.api_key_env:
-        raise InvalidInput([_exclusive("credentials_file", "api_key_env")])
+        raise _exclusive("credentials_file", "api_key_env")
     if config.api_key_env and config.impersonate:
-        raise InvalidInput([_exclusive("api_key_env", "impersonate")])
+        raise _exclusive("api_key_env", "impersonate")
     if config.api_key_env:
         return named_key(config.api_key_env)
-    key = None if _wants_google(config) else find_key(GOOGLE_KEYS)
+    named = config.credentials_file or config.impersonate or config.quota_project
+    wants_google = named or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    key = None if wants_google else find_key(GOOGLE_KEYS)
     return key or _google_identity(config)
 
 
@@ -242,11 +244,6 @@ def named_key(variable: str) -> Identity:
     return found
 
 
-def _wants_google(config: TargetConfig) -> bool:
-    named = config.credentials_file or config.impersonate or config.quota_project
-    return bool(named or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
-
-
 def _google_identity(config: TargetConfig) -> Identity:
     from google.auth.exceptions import GoogleAuthError
 
@@ -255,7 +252,15 @@ def _google_identity(config: TargetConfig) -> Identity:
     except (GoogleAuthError, OSError, ValueError) as error:
         raise _not_found(config, error) from error
     if config.impersonate:
-        credentials, source = _impersonate(credentials, config), f"{source} as {config.impersonate}"
+        from google.auth import impersonated_credentials
+
+        credentials = impersonated_credentials.Credentials(
+            source_credentials=credentials,
+            target_principal=config.impersonate,
+            target_scopes=list(SCOPES),
+            quota_project_id=config.quota_project or None,
+        )
+        source = f"{source} as {config.impersonate}"
     return Identity("google", source, credentials=credentials)
 
 
@@ -277,32 +282,12 @@ def _load(config: TargetConfig) -> tuple[Any, str]:
     return credentials, "Application Default Credentials"
 
 
-def _impersonate(source: Any, config: TargetConfig) -> Any:
-    from google.auth import impersonated_credentials
-
-    return impersonated_credentials.Credentials(
-        source_credentials=source,
-        target_principal=config.impersonate,
-        target_scopes=list(SCOPES),
-        quota_project_id=config.quota_project or None,
-    )
-
-
 def _not_found(config: TargetConfig, error: Exception) -> Exception:
     reason = str(error.args[0] if error.args else error).rstrip(".")
     if config.credentials_file:
-        return InvalidInput(
-            [
-                Problem(
-                    config.credentials_file,
-                    0,
-                    0,
-                    f"is no usable credentials file: {reason}",
-                    "give a service account key or the JSON file that gcloud's login wrote",
-                    rule="credentials-file",
-                )
-            ]
-        )
+        what = f"is not a usable credentials file: {reason}"
+        fix = "give a service account key or the JSON file that gcloud's login wrote"
+        return InvalidInput([Problem(config.credentials_file, 0, 0, what, fix, "credentials-file")])
     return NotAllowed(
         f"no credentials for Google were found: {reason}",
         f"export GEMINI_API_KEY=..., or set credentials_file, or run `{LOGIN}`; "
@@ -310,7 +295,6 @@ def _not_found(config: TargetConfig, error: Exception) -> Exception:
     )
 
 
-def _exclusive(one: str, other: str) -> Problem:
-    return Problem(
-        "", 0, 0, f"{one} and {other} exclude each other", "keep one of them", rule="exclusive"
-    )
+def _exclusive(one: str, other: str) -> InvalidInput:
+    what = f"{one} and {other} are mutually exclusive"
+    return InvalidInput([Problem("", 0, 0, what, "keep one of them", "exclusive")])

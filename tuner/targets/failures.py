@@ -84,7 +84,9 @@ def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failur
 def explain(failure: Failure, connection: Connection) -> TunerError:
     """Return the error to raise for a failed call."""
     if failure.is_refused_token:
-        return _refused_token(failure, connection)
+        reason = failure.message.partition("failed with error:")[2].strip() or failure.message
+        what = f"{connection.identity.source} gives no token: {reason}"
+        return NotAllowed(what, f"renew it: run `{LOGIN}`, or give another file")
     if failure.is_hidden:
         fix = f"see `tuner models list`; if the name is right, {_access_fix(failure, connection)}"
         return NotFound(_said(failure, "it is not there"), fix)
@@ -191,14 +193,6 @@ def _service_fix(failure: Failure, connection: Connection) -> str:
         f"the key in {who} may not do this: ask the model's owner for a higher role"
         if who
         else "ask the model's owner for a role"
-    )
-
-
-def _refused_token(failure: Failure, connection: Connection) -> NotAllowed:
-    reason = failure.message.partition("failed with error:")[2].strip() or failure.message
-    who = connection.identity.source
-    return NotAllowed(
-        f"{who} gives no token: {reason}", f"renew it: run `{LOGIN}`, or give another file"
     )
 
 

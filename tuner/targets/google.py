@@ -75,8 +75,8 @@ class GoogleTarget:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._calls = connection, Calls(connection)
-        self._to = Methods(connection.channel)
-        self._seen = OperationCache()
+        self._methods = Methods(connection.channel)
+        self._cache = OperationCache()
         self._short_is_enough = True
         self._tunable_until: dict[str, float] = {}
         self._checking = asyncio.Lock()
@@ -99,25 +99,27 @@ class GoogleTarget:
     async def knock(self) -> None:
         """Send one cheap call. Raises Unavailable if nothing answers."""
         request = gl.ListModelsRequest.pb()(page_size=1)
-        await self._calls.send(self._to.list_models, request, KNOCK_TIMEOUT_S)
+        await self._calls.send(self._methods.list_models, request, KNOCK_TIMEOUT_S)
 
     # -- models ---------------------------------------------------------------------------------
 
     async def models(self) -> list[Model]:
         request = gl.ListModelsRequest.pb()(page_size=protos.PAGE_SIZE)
-        pages = self._calls.pages(self._to.list_models, request)
+        pages = self._calls.pages(self._methods.list_models, request)
         return [protos.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
         return protos.model(
-            await self._calls.read(self._to.get_model, gl.GetModelRequest.pb()(name=name))
+            await self._calls.read(self._methods.get_model, gl.GetModelRequest.pb()(name=name))
         )
 
     async def create(self, new: NewTunedModel) -> Operation:
         if new.base_model:
             await self._check_tunable(new.base_model)
         request = protos.serialized(protos.create_request(new))
-        started = await self._calls.send(self._to.create_tuned_model, request, CREATE_TIMEOUT_S)
+        started = await self._calls.send(
+            self._methods.create_tuned_model, request, CREATE_TIMEOUT_S
+        )
         return protos.operation(started)
 
     async def _check_tunable(self, base_model: str) -> None:
@@ -128,30 +130,30 @@ class GoogleTarget:
 
     async def tuned_models(self, query: str = "") -> list[TunedModel]:
         request = gl.ListTunedModelsRequest.pb()(page_size=protos.PAGE_SIZE, filter=query)
-        pages = self._calls.pages(self._to.list_tuned_models, request)
+        pages = self._calls.pages(self._methods.list_tuned_models, request)
         return [protos.tuned_model(each) async for page in pages for each in page.tuned_models]
 
     async def tuned_model(self, name: str) -> TunedModel:
         request = gl.GetTunedModelRequest.pb()(name=name)
-        return protos.tuned_model(await self._calls.read(self._to.get_tuned_model, request))
+        return protos.tuned_model(await self._calls.read(self._methods.get_tuned_model, request))
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         request = protos.update_request(name, changes)
-        return protos.tuned_model(await self._calls.send(self._to.update_tuned_model, request))
+        return protos.tuned_model(await self._calls.send(self._methods.update_tuned_model, request))
 
     async def delete(self, name: str) -> None:
         request = gl.DeleteTunedModelRequest.pb()(name=name)
-        await self._calls.send(self._to.delete_tuned_model, request)
+        await self._calls.send(self._methods.delete_tuned_model, request)
 
     # -- operations -----------------------------------------------------------------------------
 
     async def operation(self, name: str) -> Operation:
         request = operations_pb2.GetOperationRequest(name=name)
-        return protos.operation(await self._calls.read(self._to.get_operation, request))
+        return protos.operation(await self._calls.read(self._methods.get_operation, request))
 
     async def operations(self, tuned_model: str) -> list[Operation]:
         request = protos.list_operations_request(tuned_model)
-        pages = self._calls.pages(self._to.list_operations, request)
+        pages = self._calls.pages(self._methods.list_operations, request)
         return [protos.operation(each) async for page in pages for each in page.operations]
 
     async def followed(self, names: Collection[str]) -> dict[str, Operation]:
@@ -163,14 +165,14 @@ class GoogleTarget:
         if why := self.lacks.get(Feature.LISTING):
             raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
         wanted, found = frozenset(names), dict[str, Operation]()
-        self._seen.keep(wanted)
+        self._cache.keep(wanted)
         pages_left = 1 + FEW_PAGES + len(wanted) // A_PAGE_EACH
         request = protos.list_operations_request("tunedModels/-")
         if self._short_is_enough:
             request.page_size = min(SHORT_PAGE + 2 * len(wanted), protos.PAGE_SIZE)
-        async with aclosing(self._calls.pages(self._to.list_operations, request)) as pages:
+        async with aclosing(self._calls.pages(self._methods.list_operations, request)) as pages:
             async for page in pages:
-                found |= self._seen.read(page.operations, wanted)
+                found |= self._cache.read(page.operations, wanted)
                 pages_left -= 1
                 if len(found) == len(wanted) or not pages_left:
                     break
@@ -179,49 +181,49 @@ class GoogleTarget:
 
     async def cancel(self, operation: str) -> None:
         request = operations_pb2.CancelOperationRequest(name=operation)
-        await self._calls.send(self._to.cancel_operation, request)
+        await self._calls.send(self._methods.cancel_operation, request)
 
     # -- permissions ----------------------------------------------------------------------------
 
     async def permissions(self, tuned_model: str) -> list[Permission]:
         request = gl.ListPermissionsRequest.pb()(parent=tuned_model, page_size=protos.PAGE_SIZE)
-        pages = self._calls.pages(self._to.list_permissions, request)
+        pages = self._calls.pages(self._methods.list_permissions, request)
         return [protos.permission(each) async for page in pages for each in page.permissions]
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
         request = protos.grant_request(tuned_model, grant)
-        return protos.permission(await self._calls.send(self._to.create_permission, request))
+        return protos.permission(await self._calls.send(self._methods.create_permission, request))
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         request = protos.role_request(permission, role)
-        return protos.permission(await self._calls.send(self._to.update_permission, request))
+        return protos.permission(await self._calls.send(self._methods.update_permission, request))
 
     async def revoke(self, permission: str) -> None:
         request = gl.DeletePermissionRequest.pb()(name=permission)
-        await self._calls.send(self._to.delete_permission, request)
+        await self._calls.send(self._methods.delete_permission, request)
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
         request = gl.TransferOwnershipRequest.pb()(name=tuned_model, email_address=email_address)
-        await self._calls.send(self._to.transfer_ownership, request)
+        await self._calls.send(self._methods.transfer_ownership, request)
 
     # -- answers --------------------------------------------------------------------------------
 
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
         request = protos.generate_request(model, prompt, config)
-        method = self._to.generate_content
+        method = self._methods.generate_content
         return protos.answer(await self._calls.generate(method, request))
 
     async def stream(
         self, model: str, prompt: str, config: GenerationConfig
     ) -> AsyncIterator[Answer]:
         request = protos.generate_request(model, prompt, config)
-        method = self._to.stream_generate_content
+        method = self._methods.stream_generate_content
         async for message in self._calls.stream(method, request):
             yield protos.answer(message)
 
     async def count_tokens(self, model: str, text: str) -> int:
         request = protos.count_request(model, text)
-        return int((await self._calls.read(self._to.count_tokens, request)).total_tokens)
+        return int((await self._calls.read(self._methods.count_tokens, request)).total_tokens)
 
 
 class OperationCache:

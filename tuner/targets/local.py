@@ -38,7 +38,7 @@ async def open_local(config: TargetConfig) -> GoogleTarget:
     address = read_address()
     address = address if address and _is_running(address.pid) else None
     for _ in range(ATTEMPTS):
-        address = address or await ensure_service(gone, _say)
+        address = address or await ensure_service(gone, lambda text: sys.stderr.write(f"{text}\n"))
         target = _connect(address.grpc, identity, address.ca)
         if await _answers(target, is_tls=address.grpc.startswith("https:")):
             return target
@@ -80,12 +80,8 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 LARGE_LOG_BYTES = 4_000_000
@@ -94,17 +90,9 @@ START_TIMEOUT_S = 120.0
 SLOW_START_S = 2.0
 POLL_S = 0.05
 NEEDED = (
-    *(
-        "alembic",
-        "cryptography",
-        "gguf",
-        "grpc_health",
-        "grpc_reflection",
-        "httptools",
-        "llguidance",
-    ),
-    *("orjson", "prometheus_client", "safetensors", "sqlalchemy", "tokenizers", "torch", "uvicorn"),
-)
+    "alembic", "cryptography", "gguf", "grpc_health", "grpc_reflection", "httptools", "llguidance",
+    "orjson", "prometheus_client", "safetensors", "sqlalchemy", "tokenizers", "torch", "uvicorn",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +126,7 @@ def is_live() -> bool:
     return False
 
 
-async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> Address:
+async def ensure_service(stale: Address | None, say: Callable[[str], object]) -> Address:
     """Return the address of a live service other than ``stale``; start one if there is none.
 
     ``say`` is called once if the start takes long. Raises InvalidInput or Unavailable.
@@ -152,17 +140,17 @@ async def ensure_service(stale: Address | None, say: Callable[[str], None]) -> A
         return await _start(stale, say, deadline)
 
 
-async def _start(stale: Address | None, say: Callable[[str], None], deadline: float) -> Address:
+async def _start(stale: Address | None, say: Callable[[str], object], deadline: float) -> Address:
     process: subprocess.Popen[bytes] | None = None
-    said_before = 0
+    log_bytes = 0
     slow = time.monotonic() + SLOW_START_S
     try:
         while True:
             # while our own child starts its lock is not probed: it could stumble on the probe
             if (process is None or process.poll() is not None) and not is_live():
                 if process:
-                    raise _died(process.returncode, said_before)
-                said_before = _make_room()
+                    raise _died(process.returncode, log_bytes)
+                log_bytes = _make_room()
                 stale, process = read_address(), _spawn()
             address = read_address()
             if address and address != stale:
@@ -194,10 +182,17 @@ def _start_lock() -> Iterator[Callable[[], bool]]:
 
 def _spawn() -> subprocess.Popen[bytes]:
     """Start a service that Ctrl-C does not reach and that outlives this process."""
-    _check_installed()
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        what = f"tuning on this machine needs {', '.join(missing)}, which is not installed"
+        fix = "pip install 'tuner[local]', or use `target: gemini`"
+        raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")])
+    # -P: a folder named ``tuner`` in the working directory is not imported in place of this package
+    command = [sys.executable, "-P", "-m", "tuner", "serve", "--home", str(home())]
+    command += ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0", "--idle-exit", str(IDLE_EXIT_S)]
     with _log().open("ab") as log:
         return subprocess.Popen(
-            _command(),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -205,21 +200,6 @@ def _spawn() -> subprocess.Popen[bytes]:
             env=os.environ | {"TUNER_HOME": str(home())},
             start_new_session=True,
         )
-
-
-def _command() -> list[str]:
-    """Free ports; -P, so that a folder named ``tuner`` where we run is not taken for us."""
-    command = [sys.executable, "-P", "-m", "tuner", "serve"]
-    command += ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"]
-    return [*command, "--idle-exit", str(IDLE_EXIT_S), "--home", str(home())]
-
-
-def _check_installed() -> None:
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        what = f"tuning on this machine needs {', '.join(missing)}, which is not installed"
-        fix = "pip install 'tuner[local]', or use `target: gemini`"
-        raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")])
 
 
 def _check_deadline(deadline: float) -> None:
@@ -238,8 +218,8 @@ def _make_room() -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def _died(code: int, said_before: int) -> Unavailable:
-    lines = _log().read_bytes()[said_before:].decode(errors="replace").strip().splitlines()
+def _died(code: int, log_bytes: int) -> Unavailable:
+    lines = _log().read_bytes()[log_bytes:].decode(errors="replace").strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]
     what = f"the local tuning service did not start: {last.removeprefix('error: ')}"
