@@ -35,8 +35,9 @@ _PERMUTATIONS, _BANDS = 128, 32
 """Bands of 4: at a similarity of 0.5, 87 % of the pairs become candidates, at 0.7 all but 1 in 10,000."""
 _MIN_ESTIMATE = 0.35
 """Candidates with a lower estimated similarity are not compared; the standard error is 0.044."""
-_MAX_COMPARED = 20
-"""Candidates that are compared exactly, the most similar by their sketches first."""
+_MAX_COMPARED, _MIN_COMPARED, _MAX_COMPARED_CHARS = 20, 3, 10_000
+"""Candidates that are compared exactly, the most similar by their sketches first; fewer if a text is
+long, so that hundreds of variants of one text take linear time."""
 _SEED = 1
 _CHUNK_TEXTS = 1000
 """Texts whose shingles are in memory at once."""
@@ -266,10 +267,12 @@ class _Index:
         candidates = [each for each in estimates if each[0] >= _MIN_ESTIMATE]
         if not candidates:
             return None
-        shingles = _shingles(self._long[number])
+        text = self._long[number]
+        most = max(_MIN_COMPARED, min(_MAX_COMPARED, _MAX_COMPARED_CHARS // len(text)))
+        shingles = _shingles(text)
         rare = shingles - self._template
         best: tuple[float, int] = (0.0, 0)
-        for _, other in nlargest(_MAX_COMPARED, candidates):
+        for _, other in nlargest(most, candidates):
             others = _shingles(self._long[-other])
             similarity = _jaccard(shingles, others)
             if similarity < max(NEAR_THRESHOLD, best[0]):
