@@ -1,29 +1,36 @@
-"""What counts as a right answer, and what opens the gate."""
+"""The evaluation of a model, its gate, and the interval of the difference."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
+from itertools import starmap
 
 import pytest
 
 from tests.fakes.target import Crash, FakeTarget
 from tests.fakes.work import job_of, with_spec
-from tuner.errors import InvalidInput, NotFound, Unavailable
+from tuner.errors import Unavailable
 from tuner.evaluation import gate
 from tuner.evaluation.answering import CONCURRENCY, EMPTY_CACHE, SAVE_EVERY_ANSWERS
+from tuner.evaluation.gate import interval
 from tuner.job import Evaluation, Interval
 from tuner.jobspec.prepared_job import new_tuned_model
 from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.types import Example, TargetConfig
 
 ROWS = (Example("Peru", "Lima"), Example("Italy", "Rome"), Example("Japan", "Tokyo"))
+
+
 WORK = replace(with_spec(), holdout=ROWS)
+
+
 JOB = job_of(WORK)
 
 
 @pytest.mark.parametrize("output", ["Lima", "東京", "🙂", "a" * 500])
-def test_the_answer_may_be_as_long_as_any_right_one(output):
+def test_answers_may_be_as_long_as_the_longest_expected_one(output):
     rows = [Example("", "x"), Example("", output)]
 
     assert gate.generation_config(rows).max_output_tokens >= len(output.encode())
@@ -37,17 +44,17 @@ class Slow(FakeTarget):
         return await super().generate(*asked)
 
 
-def answering(tuned, base):
+def target_answering(tuned, base):
     target = Slow()
     target.answers = {
         "models/tiny": {row.text_input: said for row, said in zip(ROWS, base, strict=True)},
         JOB.tuned_model: {row.text_input: said for row, said in zip(ROWS, tuned, strict=True)},
     }
-    asyncio.run(has_tuned(target))
+    asyncio.run(tune(target))
     return target
 
 
-async def has_tuned(target, name=""):
+async def tune(target, name=""):
     new = new_tuned_model(WORK)
     new = replace(new, id=name or new.id)
     await target.create(new)
@@ -60,7 +67,7 @@ def evaluated(target, tell=lambda _: None, work=WORK, answers=EMPTY_CACHE):
     return asyncio.run(gate.evaluate(target, JOB, work, answers, tell))
 
 
-def asking(work=WORK, **keys):
+def with_evaluation(work=WORK, **keys):
     return replace(work, spec=replace(work.spec, evaluation=replace(work.spec.evaluation, **keys)))
 
 
@@ -80,10 +87,12 @@ class Memory:
         self.held |= {(model, key): text for key, text in answers.items()}
 
 
-def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
-    told = []
+def test_both_models_answer_every_row():
+    events = []
 
-    result = evaluated(answering(["Lima", "Rome", "Kyoto"], ["?", "rome", ""]), told.append)
+    result = evaluated(
+        target_answering(["Lima", "Rome", "Kyoto"], ["?", "rome", ""]), events.append
+    )
 
     assert [(row.expected, row.tuned, row.base) for row in result.rows] == [
         ("Lima", "Lima", "?"),
@@ -92,25 +101,17 @@ def test_both_models_answer_every_row_and_each_answer_stands_beside_its_row():
     ]
     assert result.tuned == {"exact_match": 2 / 3, "normalized_match": 2 / 3}
     assert result.base == {"exact_match": 0, "normalized_match": 1 / 3}
-    assert [event.amounts for event in told] == [(done, 6) for done in range(1, 7)]
+    assert [event.amounts for event in events] == [(done, 6) for done in range(1, 7)]
 
 
-def test_out_of_quota_for_a_moment_loses_no_answer():
-    target = answering(["Lima"] * 3, [""] * 3)
+def test_an_exhausted_quota_is_waited_for():
+    target = target_answering(["Lima"] * 3, [""] * 3)
     target.faults = {2: Unavailable("slow down", retry_after_s=0.0, is_quota=True)}
 
     assert evaluated(target).tuned["exact_match"] == 1 / 3
 
 
-def test_an_error_of_the_service_comes_through_as_itself():
-    target = answering([""] * 3, [""] * 3)
-    target.base_models = ()
-
-    with pytest.raises(NotFound):
-        evaluated(target)
-
-
-def test_the_digest_names_the_rows_and_not_their_lines():
+def test_the_digest_depends_on_the_rows_and_not_on_their_lines():
     moved = tuple(row._replace(line=9) for row in ROWS)
     digests = [
         gate.digest(replace(WORK, holdout=rows)) for rows in (ROWS, moved, ROWS[::-1], ROWS[:2])
@@ -129,13 +130,13 @@ def test_the_digest_names_the_rows_and_not_their_lines():
         {"base_instruction": "Name the capital."},
     ],
 )
-def test_the_digest_names_how_rows_are_asked_and_compared_and_not_what_the_gate_requires(keys):
-    assert gate.digest(asking(**keys)) != gate.digest(WORK)
-    assert gate.digest(asking(require=GateSpec(at_least=0.9))) == gate.digest(WORK)
+def test_the_digest_depends_on_prompts_and_metric_and_not_on_the_gate(keys):
+    assert gate.digest(with_evaluation(**keys)) != gate.digest(WORK)
+    assert gate.digest(with_evaluation(require=GateSpec(at_least=0.9))) == gate.digest(WORK)
 
 
-def test_a_metric_of_one_s_own_is_another_one_when_its_code_changes(tmp_path):
-    own = asking(metric=MetricSpec("grading:grade"))
+def test_the_digest_depends_on_the_code_of_a_custom_metric(tmp_path):
+    own = with_evaluation(metric=MetricSpec("grading:grade"))
     own = replace(own, spec=replace(own.spec, path=tmp_path / "job.yaml"))
     digests = []
     for body in ("1", "0"):
@@ -148,8 +149,8 @@ def test_a_metric_of_one_s_own_is_another_one_when_its_code_changes(tmp_path):
 MANY = replace(WORK, holdout=tuple(Example(f"q{n}", f"a{n}", n) for n in range(200)))
 
 
-def knowing_many(**more):
-    target = answering([""] * 3, [""] * 3)
+def target_with_many_answers(**more):
+    target = target_answering([""] * 3, [""] * 3)
     target.answers = {JOB.tuned_model: {row.text_input: row.output for row in MANY.holdout}}
     for name, value in more.items():
         setattr(target, name, value)
@@ -157,8 +158,8 @@ def knowing_many(**more):
 
 
 @pytest.mark.slow
-def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
-    target, memory, lives = knowing_many(), Memory(), 0
+def test_a_crash_loses_only_the_answers_that_were_not_saved():
+    target, memory, lives = target_with_many_answers(), Memory(), 0
     for crash_at in (200, 160, 90, 80):
         target.faults, target.moment = {crash_at: Crash()}, 0
         with pytest.raises(Crash):
@@ -168,22 +169,14 @@ def test_a_crash_loses_no_more_answers_than_are_written_down_at_once():
 
     result = evaluated(target, work=MANY, answers=memory)
 
-    assert result == evaluated(knowing_many(), work=MANY)
+    assert result == evaluated(target_with_many_answers(), work=MANY)
     lost_at_most = SAVE_EVERY_ANSWERS + CONCURRENCY
     assert target.calls.count("generate") <= 400 + lives * lost_at_most
     assert memory.written < 20
 
 
-def test_no_more_answers_wait_to_be_written_than_a_crash_may_lose():
-    memory = Memory()
-
-    evaluated(knowing_many(), work=MANY, answers=memory)
-
-    assert memory.largest <= SAVE_EVERY_ANSWERS
-
-
-def test_an_error_of_the_service_loses_no_answer_at_all():
-    target, memory = knowing_many(faults={300: Unavailable("gone")}), Memory()
+def test_an_error_of_the_service_loses_no_answer():
+    target, memory = target_with_many_answers(faults={300: Unavailable("gone")}), Memory()
     with pytest.raises(Unavailable):
         evaluated(target, work=MANY, answers=memory)
 
@@ -192,22 +185,24 @@ def test_an_error_of_the_service_loses_no_answer_at_all():
     assert target.calls.count("generate") <= 400 + CONCURRENCY
 
 
-def test_a_change_of_metric_asks_nobody_again():
-    target, memory = knowing_many(), Memory()
+def test_another_metric_uses_the_same_answers():
+    target, memory = target_with_many_answers(), Memory()
     evaluated(target, work=MANY, answers=memory)
 
-    result = evaluated(target, work=asking(MANY, metric=MetricSpec("token_f1")), answers=memory)
+    result = evaluated(
+        target, work=with_evaluation(MANY, metric=MetricSpec("token_f1")), answers=memory
+    )
 
     assert target.calls.count("generate") == 400
     assert result.tuned == {"exact_match": 1, "normalized_match": 1, "token_f1": 1}
 
 
 @pytest.mark.slow
-def test_the_base_answers_once_for_a_matrix_of_four_side_by_side():
-    target, memory = knowing_many(), Memory()
+def test_the_base_model_answers_once_for_four_jobs_at_a_time():
+    target, memory = target_with_many_answers(), Memory()
     jobs = [JOB, *(replace(JOB, tuned_model=f"tunedModels/other-{n}") for n in range(3))]
     for job in jobs[1:]:
-        asyncio.run(has_tuned(target, job.tuned_model.removeprefix("tunedModels/")))
+        asyncio.run(tune(target, job.tuned_model.removeprefix("tunedModels/")))
 
     async def all_of_them():
         await asyncio.gather(
@@ -219,8 +214,8 @@ def test_the_base_answers_once_for_a_matrix_of_four_side_by_side():
     assert target.calls.count("generate") == 5 * 200
 
 
-def test_a_model_tuned_anew_under_its_old_name_is_asked_anew():
-    target, memory = knowing_many(), Memory()
+def test_a_model_that_was_tuned_again_answers_again():
+    target, memory = target_with_many_answers(), Memory()
     evaluated(target, work=MANY, answers=memory)
     target.held[JOB.tuned_model] = target.held[JOB.tuned_model]._replace(create_time=99.0)
 
@@ -229,25 +224,25 @@ def test_a_model_tuned_anew_under_its_old_name_is_asked_anew():
     assert target.calls.count("generate") == 3 * 200
 
 
-def test_rows_with_one_question_ask_it_once():
+def test_equal_prompts_are_requested_once():
     twice = replace(WORK, holdout=ROWS + ROWS)
-    told, target = [], answering(["Lima", "Rome", "Kyoto"], ["?"] * 3)
+    events, target = [], target_answering(["Lima", "Rome", "Kyoto"], ["?"] * 3)
 
-    result = evaluated(target, told.append, twice)
+    result = evaluated(target, events.append, twice)
 
     assert target.calls.count("generate") == 6
     assert result.tuned["exact_match"] == 2 / 3
-    assert told[-1].amounts == (12, 12)
+    assert events[-1].amounts == (12, 12)
 
 
-def test_only_the_base_is_told_the_task_anew():
+def test_only_the_base_model_gets_the_base_instruction():
     instructed = replace(
-        asking(base_instruction="Name the capital of:"),
+        with_evaluation(base_instruction="Name the capital of:"),
         holdout=tuple(row._replace(text_input=f"Capital?\n\n{row.text_input}") for row in ROWS),
     )
     data = replace(instructed.spec.training_data, instruction="Capital?")
     work = replace(instructed, spec=replace(instructed.spec, training_data=data))
-    target = answering([""] * 3, [""] * 3)
+    target = target_answering([""] * 3, [""] * 3)
     target.answers = {
         "models/tiny": {"Name the capital of:\n\nPeru": "Lima"},
         JOB.tuned_model: {"Capital?\n\nItaly": "Rome"},
@@ -259,83 +254,102 @@ def test_only_the_base_is_told_the_task_anew():
     assert [row.tuned for row in rows] == ["", "Rome", ""]
 
 
-def test_a_metric_of_one_s_own_that_fails_names_the_row(tmp_path):
-    (tmp_path / "grading.py").write_text("def grade(a, b): return 2 if a == 'Rome' else 1")
-    work = asking(metric=MetricSpec("grading:grade"))
-    work = replace(work, spec=replace(work.spec, path=tmp_path / "job.yaml"))
-    work = replace(work, holdout=tuple(row._replace(line=at) for at, row in enumerate(ROWS, 2)))
-
-    with pytest.raises(InvalidInput, match=r"returned 2, not a number from 0 to 1, .* line 3"):
-        evaluated(answering(["x"] * 3, ["y"] * 3), work=work)
-
-
 def scored(tuned, base, count=100, interval=None):
     return Evaluation("d", "chrf", {"chrf": tuned}, {"chrf": base}, count, interval)
+
+
+BETTER, SIGNIFICANT = {"better_than_base": True}, {"better_than_base": True, "significant": True}
+WIDE, NARROW = Interval(0.0, 0.2), Interval(0.04, 0.3)
 
 
 @pytest.mark.parametrize(
     ("evaluation", "require", "misses"),
     [
-        (scored(0.5, 0.9), GateSpec(), []),
-        (scored(0.8, 0.9), GateSpec(at_least=0.8), []),
-        (scored(0.79, 0.9), GateSpec(at_least=0.8), ["at_least: 0.8 is required"]),
-        (scored(0.5, 0.4), GateSpec(better_than_base=True), []),
-        (scored(0.5, 0.5), GateSpec(better_than_base=True), ["not better than"]),
-        (scored(0.9, 0.8), GateSpec(better_than_base=True, better_by=0.1), []),
-        (
-            scored(0.89, 0.8),
-            GateSpec(better_than_base=True, better_by=0.1),
-            ["0.090 better than the base model's, better_by: 0.1 is required"],
-        ),
-        (
-            scored(0.4, 0.8),
-            GateSpec(better_than_base=True, better_by=0.1, at_least=0.5),
-            ["at_least", "not better"],
-        ),
-        (
-            scored(0.6, 0.5, interval=Interval(0.01, 0.2)),
-            GateSpec(better_than_base=True, significant=True),
-            [],
-        ),
-        (
-            scored(0.6, 0.5, interval=Interval(0.0, 0.2)),
-            GateSpec(better_than_base=True, significant=True),
-            ["0.000 to 0.200 with 95 % confidence, it must be above 0"],
-        ),
-        (
-            scored(0.7, 0.5, interval=Interval(0.04, 0.3)),
-            GateSpec(better_than_base=True, significant=True, better_by=0.05),
-            ["it must be above 0.05"],
-        ),
-        (
-            scored(1.0, 0.0, count=1),
-            GateSpec(better_than_base=True, significant=True),
-            ["1 held-out row is too few"],
-        ),
+        (scored(0.5, 0.9), {}, []),
+        (scored(0.8, 0.9), {"at_least": 0.8}, []),
+        (scored(0.79, 0.9), {"at_least": 0.8}, ["at_least: 0.8 is required"]),
+        (scored(0.5, 0.4), BETTER, []),
+        (scored(0.5, 0.5), BETTER, ["not better than"]),
+        (scored(0.9, 0.8), BETTER | {"better_by": 0.1}, []),
+        (scored(0.89, 0.8), BETTER | {"better_by": 0.1}, ["0.090 better than the base model's, better_by: 0.1 is required"]),
+        (scored(0.4, 0.8), BETTER | {"better_by": 0.1, "at_least": 0.5}, ["at_least", "not better"]),
+        (scored(0.6, 0.5, interval=NARROW), SIGNIFICANT, []),
+        (scored(0.6, 0.5, interval=WIDE), SIGNIFICANT, ["0.000 to 0.200 with 95 % confidence, it must be above 0"]),
+        (scored(0.7, 0.5, interval=NARROW), SIGNIFICANT | {"better_by": 0.05}, ["it must be above 0.05"]),
+        (scored(1.0, 0.0, count=1), SIGNIFICANT, ["1 held-out row is too few"]),
     ],
-)
-def test_the_gate_opens_for_what_it_requires_and_says_what_is_missed(evaluation, require, misses):
-    found = gate.shortfalls(evaluation, asking(require=require).spec.evaluation)
+)  # fmt: skip
+def test_the_gate_names_each_requirement_that_is_not_met(evaluation, require, misses):
+    found = gate.shortfalls(
+        evaluation, with_evaluation(require=GateSpec(**require)).spec.evaluation
+    )
 
     assert len(found) == len(misses)
     for miss, words in zip(found, misses, strict=True):
         assert words in miss
 
 
-def test_why_a_model_may_be_shared_is_said_in_words():
+def test_why_a_model_may_be_shared():
     require = GateSpec(at_least=0.8, better_than_base=True, better_by=0.1, significant=True)
-    asked = asking(require=require).spec.evaluation
+    asked = with_evaluation(require=require).spec.evaluation
 
     assert gate.why(scored(0.92, 0.5), asked) == (
         "chrf is 0.920, at_least: 0.8, better than the base model's 0.500 by 0.1, significantly"
     )
-    assert gate.why(scored(0.92, 0.5), asking(require=GateSpec()).spec.evaluation) == gate.NO_GATE
+    assert (
+        gate.why(scored(0.92, 0.5), with_evaluation(require=GateSpec()).spec.evaluation)
+        == gate.NO_GATE
+    )
 
 
-def test_an_overruled_gate_says_who_did_it_and_holds_for_the_same_misses_alone():
+def test_a_forced_gate_names_the_user_and_is_valid_for_the_same_misses_only():
     allowed = gate.forced("chrf is 0.5, at_least: 0.8 is required")
 
     assert allowed.startswith("forced by --force-share by ")
     assert gate.was_forced(allowed, "chrf is 0.5, at_least: 0.8 is required")
     assert not gate.was_forced(allowed, "chrf is 0.4, at_least: 0.8 is required")
     assert not gate.was_forced("chrf is 0.9, at_least: 0.8", "at_least: 0.8")
+
+
+def plain_bootstrap(differences, seed):
+    """The percentile bootstrap in plain Python, with draws of its own."""
+    chance, count = random.Random(seed), len(differences)
+    means = sorted(sum(chance.choices(differences, k=count)) / count for _ in range(4000))
+    return Interval(means[100], means[3899])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_equals_that_of_a_plain_bootstrap(seed):
+    chance = random.Random(seed)
+    differences = [chance.choice((-1.0, 0.0, 0.0, 1.0, 1.0)) for _ in range(60)]
+
+    found, plain = interval(differences, str(seed)), plain_bootstrap(differences, seed)
+
+    assert found.low == pytest.approx(plain.low, abs=0.025)
+    assert found.high == pytest.approx(plain.high, abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [([], None), ([1.0], None), ([0.5] * 7, Interval(0.5, 0.5))]
+)
+def test_one_row_has_no_interval_and_equal_differences_an_exact_one(rows, expected):
+    assert interval(rows, "a") == expected
+
+
+def test_the_same_seed_gives_the_same_interval():
+    rows = [0.0, 1.0, 1.0, 0.5, -1.0] * 8
+
+    assert interval(rows, "a") == interval(rows, "a")
+    assert interval(rows, "a").low == pytest.approx(interval(rows, "b").low, abs=0.03)
+
+
+@pytest.mark.slow
+def test_about_95_percent_of_intervals_contain_the_true_difference(monkeypatch):
+    monkeypatch.setattr("tuner.evaluation.gate.RESAMPLES", 2000)
+    chance = random.Random(5)
+    sets = [[chance.gauss(0.2, 0.5) for _ in range(80)] for _ in range(400)]
+
+    found = list(starmap(interval, ((rows, str(at)) for at, rows in enumerate(sets))))
+
+    held = sum(each.low <= 0.2 <= each.high for each in found)
+    assert 0.92 <= held / len(found) <= 0.98

@@ -1,4 +1,4 @@
-"""Events as lines for people and as JSON for programs."""
+"""Events as lines for people, as JSON for programs, and only for jobs with news."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import io
 import json
 from dataclasses import replace
 
+import pytest
+
 from tests.jobs.test_store import EVALUATION, JOB
 from tuner.errors import TunerError
 from tuner.events.events import Event, EventKind
-from tuner.events.reporters import JsonLines, Lines
+from tuner.events.reporters import JsonLines, Lines, NewsFilter
 from tuner.types import Operation, Phase, Snapshot
 
 
@@ -21,7 +23,7 @@ def steps(done, total=200):
     return Event(EventKind.PROGRESS, JOB, operation=operation)
 
 
-def test_a_tuning_of_many_steps_is_a_line_a_tenth():
+def test_progress_is_one_line_per_tenth_of_the_steps():
     stream = io.StringIO()
     reporter = Lines(stream)
 
@@ -34,16 +36,7 @@ def test_a_tuning_of_many_steps_is_a_line_a_tenth():
     assert lines[5] == "capitals: tuning, step 100 of 200, loss 0.250"
 
 
-def test_the_last_eighth_is_counted_in_steps_where_not_each_has_a_snapshot():
-    snapshots = tuple(Snapshot(n, 1, float(n <= 700), 1.0) for n in range(100, 801, 100))
-    operation = Operation("o", "m", total_steps=800, completed_steps=800, snapshots=snapshots)
-    assert (
-        str(Event(EventKind.PROGRESS, JOB, operation=operation))
-        == "tuning, step 800 of 800, loss 0.000"
-    )
-
-
-def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
+def test_a_line_has_the_mean_loss_of_the_last_eighth_of_the_steps():
     snapshots = tuple(Snapshot(n, 1, loss, 1.0) for n, loss in enumerate([9.0, 1.0, 3.0], 1))
     operation = Operation(
         "op", JOB.tuned_model, total_steps=16, completed_steps=3, snapshots=snapshots
@@ -55,7 +48,7 @@ def test_a_line_tells_the_mean_loss_of_the_last_eighth_of_the_steps():
     )
 
 
-def test_two_jobs_do_not_hide_each_other_s_progress():
+def test_the_progress_of_each_job_is_reported():
     stream = io.StringIO()
     reporter = Lines(stream)
     other = replace(JOB, name="other", tuned_model="tunedModels/other")
@@ -70,7 +63,7 @@ def test_two_jobs_do_not_hide_each_other_s_progress():
     assert len(stream.getvalue().splitlines()) == 2
 
 
-def test_a_program_gets_one_object_an_event_and_no_example_text():
+def test_json_lines_have_one_object_per_event_and_no_example_text():
     stream = io.StringIO()
     reporter = JsonLines(stream)
 
@@ -90,7 +83,7 @@ def test_a_program_gets_one_object_an_event_and_no_example_text():
     assert "Lima" not in stream.getvalue()
 
 
-def test_what_is_about_to_be_changed_is_no_line_but_an_object_for_programs():
+def test_an_intended_change_is_reported_to_programs_only():
     lines, objects = io.StringIO(), io.StringIO()
     event = Event(
         EventKind.CHANGING,
@@ -107,7 +100,7 @@ def test_what_is_about_to_be_changed_is_no_line_but_an_object_for_programs():
     assert json.loads(objects.getvalue())["action"] == "grant"
 
 
-def test_what_a_service_says_moves_no_cursor_and_forges_no_line():
+def test_control_characters_of_a_service_are_removed():
     said = "no \x1b]0;owned\x07\x1b[2J\x9b1m\r\u202e\nerror: forged"
     stream = io.StringIO()
 
@@ -119,3 +112,80 @@ def test_what_a_service_says_moves_no_cursor_and_forges_no_line():
     assert line.isprintable()
     assert "owned" in line
     assert not set(str(TunerError(said))) & set("\x1b\x07\x9b\r\u202e")
+
+
+DONE = replace(JOB, phase=Phase.DONE)
+
+
+FOUND = (
+    Event(EventKind.ALREADY_EXISTED, JOB),
+    Event(EventKind.PROGRESS, JOB, operation=Operation("op", JOB.tuned_model, done=True)),
+    Event(EventKind.TUNED, JOB),
+    Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=True),
+    Event(EventKind.ALLOWED, JOB, why="no gate"),
+    Event(EventKind.ALREADY_GRANTED, JOB, grant="ana"),
+    Event(EventKind.UNEXPECTED_PERMISSION, JOB, grant="bo"),
+    Event(EventKind.ALREADY_TRANSFERRED, JOB, owner="lead"),
+)
+
+
+UNCHANGED = Event(EventKind.ENDED, DONE, changed=False)
+
+
+def reported(*given):
+    received = []
+    news_filter = NewsFilter(received.append)
+    for event in given:
+        news_filter(event)
+    return received
+
+
+def test_an_unchanged_job_is_one_line():
+    assert reported(*FOUND, UNCHANGED) == [UNCHANGED]
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        Event(EventKind.PROGRESS, JOB, operation=Operation("op", JOB.tuned_model)),
+        Event(EventKind.EVALUATED, JOB, evaluation=EVALUATION, kept=False),
+        Event(EventKind.CHANGING, JOB, action="grant", what="ana", why=""),
+        Event(EventKind.WAITING, JOB, reason="nobody answers", seconds=1.0),
+        Event(EventKind.ENDED, DONE, changed=True),
+    ],
+)
+def test_news_is_reported_after_the_events_before_it(news):
+    assert reported(*FOUND, news, Event(EventKind.ALREADY_GRANTED, JOB, grant="bo")) == [
+        *FOUND,
+        news,
+        Event(EventKind.ALREADY_GRANTED, JOB, grant="bo"),
+    ]
+
+
+def test_events_of_a_submitted_or_continued_job_are_reported_at_once():
+    for first in (Event(EventKind.SUBMITTED, JOB, rows=9), Event(EventKind.TUNED, JOB)):
+        assert reported(first, *FOUND) == [first, *FOUND]
+
+
+def test_jobs_are_filtered_separately():
+    other = replace(JOB, tuned_model="tunedModels/other")
+
+    assert reported(*FOUND, Event(EventKind.TUNED, other)) == [Event(EventKind.TUNED, other)]
+
+
+def test_an_unchanged_stage_of_a_pipeline_is_not_reported(tmp_path):
+    path = tmp_path / "pipe.yaml"
+    path.write_text("jobs: []")
+
+    assert (
+        reported(*FOUND, Event(EventKind.ENDED, replace(DONE, spec=str(path)), changed=False)) == []
+    )
+
+
+def test_the_filter_knows_which_jobs_had_news():
+    other = replace(JOB, tuned_model="tunedModels/other")
+    news_filter = NewsFilter(lambda _event: None)
+    news_filter(Event(EventKind.ALREADY_EXISTED, JOB))
+    news_filter(Event(EventKind.TUNED, other))
+
+    assert [news_filter.has_reported(job) for job in (JOB, other)] == [False, True]

@@ -1,4 +1,4 @@
-"""tuner.lock: what a job was made of, the same bytes for the same job, whoever else writes."""
+"""tuner.lock: the same bytes for the same job, written atomically by many processes."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ for n in range(25):
 """
 
 
-def ran(spec, overrides=()):
+def run_job(spec, overrides=()):
     """A job of the spec at its end, with what the service lists."""
     work = prepare_job(spec, overrides)
-    with open_store() as ledger:
-        job = find_or_create_job(work, ledger, overrides)
-        (outcome,) = asyncio.run(run_jobs([(job, work)], ledger, lambda _: None, Timing()))
+    with open_store() as store:
+        job = find_or_create_job(work, store, overrides)
+        (outcome,) = asyncio.run(run_jobs([(job, work)], store, lambda _: None, Timing()))
     assert outcome.job.phase.is_end
     return outcome.job, work, outcome.permissions
 
 
-def ran_unlocked(spec):
-    found = ran(spec)
+def run_unlocked(spec):
+    found = run_job(spec)
     (spec.parent / lockfile.NAME).unlink(missing_ok=True)
     return found
 
 
-def locked(spec, overrides=()):
-    job, work, permissions = ran(spec, overrides)
-    told = []
-    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, told.append))
-    return job, work, told
+def lock(spec, overrides=()):
+    job, work, permissions = run_job(spec, overrides)
+    events = []
+    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, events.append))
+    return job, work, events
 
 
-def test_a_job_s_entry_says_what_it_was_made_of_and_what_came_of_it(spec):
-    job, work, _ = locked(spec)
+def test_an_entry_has_the_inputs_and_the_results_of_a_job(spec):
+    job, work, _ = lock(spec)
 
     entry = lockfile.entry(spec)
 
@@ -76,29 +76,19 @@ def test_a_job_s_entry_says_what_it_was_made_of_and_what_came_of_it(spec):
     assert (entry["phase"], entry["handed_to"]) == ("DONE", "lead@example.com")
 
 
-def test_the_same_job_gives_the_same_bytes_and_the_file_is_left_alone(spec):
+def test_the_same_job_does_not_change_the_file(spec):
     path = spec.parent / lockfile.NAME
-    locked(spec)
+    lock(spec)
     before, written = path.read_bytes(), path.stat().st_mtime_ns
 
-    locked(spec)
+    lock(spec)
 
     assert path.read_bytes() == before
     assert path.stat().st_mtime_ns == written
 
 
-def test_jobs_of_one_spec_stand_side_by_side(spec):
-    locked(spec)
-    locked(spec, ("hyperparameters.epoch_count=2",))
-
-    assert list(lockfile.entries(spec.parent / lockfile.NAME)) == [
-        "capitals.yaml",
-        "capitals.yaml#hyperparameters.epoch_count=2",
-    ]
-
-
 def test_a_variant_is_found_by_its_label(spec):
-    job, work, permissions = ran_unlocked(spec)
+    job, work, permissions = run_unlocked(spec)
 
     lockfile.write(replace(job, label="rate=1"), work, None, permissions)
 
@@ -106,8 +96,8 @@ def test_a_variant_is_found_by_its_label(spec):
     assert lockfile.entry(spec) is None
 
 
-def test_what_was_locked_stays_when_the_model_is_hidden_from_us_later(spec):
-    job, work, _ = locked(spec)
+def test_the_facts_of_a_hidden_model_are_kept(spec):
+    job, work, _ = lock(spec)
     before = lockfile.entry(spec)
 
     lockfile.write(job, work, None, ())
@@ -115,16 +105,16 @@ def test_what_was_locked_stays_when_the_model_is_hidden_from_us_later(spec):
     assert lockfile.entry(spec) == before
 
 
-def test_nothing_is_kept_of_another_model(spec):
-    job, work, _ = locked(spec)
+def test_the_facts_of_another_model_are_not_kept(spec):
+    job, work, _ = lock(spec)
 
     lockfile.write(replace(job, tuned_model="tunedModels/other"), work, None, ())
 
     assert lockfile.entry(spec)["tuned"] is None
 
 
-def test_a_job_from_python_locks_nothing(spec):
-    job, work, permissions = ran_unlocked(spec)
+def test_a_job_from_python_has_no_entry(spec):
+    job, work, permissions = run_unlocked(spec)
 
     asyncio.run(
         lockfile.lock_job(replace(job, spec=""), work, OneTarget.target, permissions, print)
@@ -133,17 +123,8 @@ def test_a_job_from_python_locks_nothing(spec):
     assert not (spec.parent / lockfile.NAME).exists()
 
 
-def test_a_spec_that_is_gone_has_no_lock_beside_it(spec):
-    job, work, permissions = ran_unlocked(spec)
-    spec.unlink()
-
-    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, print))
-
-    assert not (spec.parent / lockfile.NAME).exists()
-
-
-def test_a_model_that_is_gone_is_locked_as_far_as_it_is_known(spec):
-    job, work, permissions = ran_unlocked(spec)
+def test_a_deleted_model_is_locked_with_the_known_facts(spec):
+    job, work, permissions = run_unlocked(spec)
     OneTarget.target.held.clear()
 
     asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, print))
@@ -162,33 +143,28 @@ def test_a_model_that_is_gone_is_locked_as_far_as_it_is_known(spec):
         ("\0", 1),
     ],
 )
-def test_a_damaged_lock_is_said_with_its_line_and_left_as_it_is(spec, text, line):
+def test_a_damaged_file_is_reported_with_its_line_and_not_changed(spec, text, line):
     path = spec.parent / lockfile.NAME
     path.write_text(text)
 
     with pytest.raises(SpecError) as raised:
         lockfile.entry(spec)
-    *_, told = locked(spec)
+    *_, events = lock(spec)
 
     assert [(each.path, each.line) for each in raised.value.problems] == [(str(path), line)]
-    assert [event.kind for event in told] == [EventKind.NOT_LOCKED]
+    assert [event.kind for event in events] == [EventKind.NOT_LOCKED]
     assert path.read_text() == text
 
 
-def test_where_it_cannot_be_written_one_line_says_so(spec):
+def test_a_file_that_cannot_be_written_causes_one_warning(spec):
     (spec.parent / lockfile.NAME).mkdir()
 
-    *_, told = locked(spec)
+    *_, events = lock(spec)
 
-    assert [str(event).partition(": ")[0] for event in told] == ["not written to tuner.lock"]
-
-
-def test_a_folder_that_is_gone_is_no_traceback(tmp_path):
-    with pytest.raises(TunerError, match="cannot be written"):
-        lockfile.put(tmp_path / "gone" / "a.yaml", "", {})
+    assert [str(event).partition(": ")[0] for event in events] == ["not written to tuner.lock"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     lockfile.put(tmp_path / "a.yaml", "", {"n": 1})
     before = (tmp_path / lockfile.NAME).read_bytes()
 
@@ -203,7 +179,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == [lockfile.NAME]
 
 
-def test_what_another_process_wrote_meanwhile_is_kept(tmp_path):
+def test_entries_of_other_processes_are_kept(tmp_path):
     spec = tmp_path / "a.yaml"
     lockfile.put(spec, "ours", {"n": 1})
     path = tmp_path / lockfile.NAME
@@ -216,7 +192,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path):
     assert lockfile.entries(path) == {"a.yaml#ours": {"n": 3}, "b.yaml": {"n": 2}}
 
 
-def test_the_file_can_be_read_by_a_person_and_ends_in_a_newline(tmp_path):
+def test_the_file_is_readable_and_ends_in_a_newline(tmp_path):
     lockfile.put(tmp_path / "é.yaml", "", {"b": [1], "a": "ü"})
 
     assert (tmp_path / lockfile.NAME).read_text() == (
@@ -226,7 +202,7 @@ def test_the_file_can_be_read_by_a_person_and_ends_in_a_newline(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_processes_lose_no_entry_of_each_other(tmp_path):
+def test_many_processes_lose_no_entry(tmp_path):
     spec = tmp_path / "a.yaml"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, spec, str(n)]) for n in range(4)]
 
@@ -234,9 +210,9 @@ def test_many_processes_lose_no_entry_of_each_other(tmp_path):
     assert len(lockfile.entries(tmp_path / lockfile.NAME)) == 100
 
 
-def test_no_address_of_a_receiver_is_locked_and_telling_others_changes_no_entry(spec):
-    told = "notify=[{url: 'https://127.0.0.1:9/T0/s3cret', on: [failed]}]"
-    locked(spec, ["hyperparameters.epoch_count=2", told])
+def test_receivers_are_not_in_the_file_or_its_keys(spec):
+    events = "notify=[{url: 'https://127.0.0.1:9/T0/s3cret', on: [failed]}]"
+    lock(spec, ["hyperparameters.epoch_count=2", events])
 
     text = (spec.parent / lockfile.NAME).read_text()
 

@@ -1,4 +1,4 @@
-"""What stopped a job, and the way on that is told with it."""
+"""The error of a failed job and its fix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GATE = "more epochs, more or better data may help; `evaluation.require` is the g
         ),
     ],
 )
-def test_the_way_on_fits_what_stopped_it(changes, fix):
-    told = failure(replace(JOB, **{"spec": "capitals.yaml", **changes}))
+def test_the_fix_depends_on_the_failure(changes, fix):
+    found = failure(replace(JOB, **{"spec": "capitals.yaml", **changes}))
 
-    assert told.fix == fix
+    assert found.fix == fix

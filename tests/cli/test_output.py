@@ -1,14 +1,15 @@
-"""Results as a table, JSON, JSON lines or YAML."""
+"""Output of commands: tables, JSON, JSON lines or YAML, and progress on a terminal."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import yaml
 
-from tuner.cli.options import OUTPUTS, TARGETS
-from tuner.cli.output import cell, show
+from tuner.cli.options import TARGETS
+from tuner.cli.output import MANY_ROWS, busy, cell, show
 from tuner.targets import TARGETS as TABLE
 
 ROWS = [
@@ -17,7 +18,7 @@ ROWS = [
 ]
 
 
-def test_a_table_in_a_pipe_is_aligned_and_undrawn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_in_a_pipe_is_aligned_without_lines(capsys):
     show(ROWS, "table")
 
     assert capsys.readouterr().out.splitlines() == [
@@ -27,16 +28,14 @@ def test_a_table_in_a_pipe_is_aligned_and_undrawn(capsys: pytest.CaptureFixture[
     ]
 
 
-def test_one_thing_goes_down_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_record_is_one_key_per_line(capsys):
     show({"name": "b", "top_k": 3}, "table")
 
     assert capsys.readouterr().out == "name:   b\ntop_k:  3\n"
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_no_rows_are_no_lines(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-) -> None:
+def test_no_rows_print_nothing(capsys, monkeypatch, is_terminal):
     monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
 
     show([], "table")
@@ -45,9 +44,7 @@ def test_no_rows_are_no_lines(
 
 
 @pytest.mark.parametrize("data", [ROWS, [], ROWS[0]])
-def test_json_and_yaml_hold_the_same_data(
-    capsys: pytest.CaptureFixture[str], data: list[dict[str, object]]
-) -> None:
+def test_json_and_yaml_have_the_same_data(capsys, data):
     show(data, "json")
     assert json.loads(capsys.readouterr().out) == data
 
@@ -55,24 +52,29 @@ def test_json_and_yaml_hold_the_same_data(
     assert yaml.safe_load(capsys.readouterr().out) == data
 
 
-def test_json_lines_are_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines_have_one_row_per_line(capsys):
     show(ROWS, "jsonl")
 
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ROWS
 
 
-def test_other_peoples_control_characters_stay_inert() -> None:
+def test_control_characters_are_removed():
     assert cell("\x1b[31mred\nline\u202e") == " [31mred line "
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
-def test_every_output_of_the_option_can_be_shown(
-    capsys: pytest.CaptureFixture[str], output: str
-) -> None:
-    show(ROWS, output)
-
-    assert "a longer name" in capsys.readouterr().out
-
-
-def test_the_option_offers_exactly_the_targets_there_are() -> None:
+def test_the_option_has_exactly_the_known_targets():
     assert tuple(TABLE) == TARGETS
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_terminal", "is_shown"),
+    [(MANY_ROWS, True, True), (MANY_ROWS - 1, True, False), (MANY_ROWS, False, False)],
+)
+def test_long_work_is_announced_on_a_terminal(rows, is_terminal, is_shown, monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+
+    with busy("comparing", rows):
+        pass
+
+    assert (f"comparing: {rows:,} rows" in capsys.readouterr().err) is is_shown
