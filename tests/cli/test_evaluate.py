@@ -1,4 +1,4 @@
-"""eval and compare, on a target in memory."""
+"""`tuner eval` and `tuner compare`, on a target in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuner.types import State
 pytestmark = pytest.mark.slow
 
 
-def generated():
+def generate_calls():
     return OneTarget.target.calls.count("generate")
 
 
@@ -28,8 +28,8 @@ def tuned(spec, capsys):
 
 
 @pytest.mark.usefixtures("tuned")
-def test_a_job_is_evaluated_by_name_from_the_answers_that_were_kept(capsys):
-    before, changes = generated(), OneTarget.target.grants
+def test_a_job_is_evaluated_by_name_from_stored_answers(capsys):
+    before, changes = generate_calls(), OneTarget.target.grants
 
     assert tuner(["eval", "capitals"]) == 0
 
@@ -37,10 +37,10 @@ def test_a_job_is_evaluated_by_name_from_the_answers_that_were_kept(capsys):
     assert "base   0.000" in out
     assert "tuned  1.000" in out
     assert "difference of exact_match 1.000, 95 % between 1.000 and 1.000 (paired bootstrap" in out
-    assert (generated(), OneTarget.target.grants) == (before, changes)
+    assert (generate_calls(), OneTarget.target.grants) == (before, changes)
 
 
-def test_a_later_run_shows_the_rows_that_an_earlier_one_asked(tuned, capsys):
+def test_a_later_run_shows_the_rows_of_an_earlier_one(tuned, capsys):
     tuned.write_text(tuned.read_text().replace("ana@", "bob@"))
     OneTarget.target.me = "lead@example.com"  # whose the model is by now
 
@@ -49,15 +49,15 @@ def test_a_later_run_shows_the_rows_that_an_earlier_one_asked(tuned, capsys):
     assert "held-out rows with the answers of both models" in capsys.readouterr().out
 
 
-def test_again_asks_every_row_of_both_models_once_more(tuned):
-    before, rows = generated(), len(prepare_job(tuned).holdout)
+def test_again_requests_each_answer_once_more(tuned):
+    before, rows = generate_calls(), len(prepare_job(tuned).holdout)
 
     tuner(["eval", "capitals", "--again", "--metric", "token_f1", "--metric", "contains"])
 
-    assert generated() - before == 2 * rows
+    assert generate_calls() - before == 2 * rows
 
 
-def test_several_metrics_stand_in_one_table(tuned, capsys):
+def test_several_metrics_are_columns_of_one_table(tuned, capsys):
     tuner(["eval", str(tuned), "--metric", "token_f1", "--metric", "chrf"])
 
     header = capsys.readouterr().out.splitlines()[0].split()
@@ -71,7 +71,7 @@ def test_several_metrics_stand_in_one_table(tuned, capsys):
 
 
 @pytest.mark.usefixtures("tuned")
-def test_a_metric_may_be_set_like_any_key_of_the_spec(capsys):
+def test_a_metric_can_be_set_like_any_key(capsys):
     metric = "evaluation.metric={kind: regex, pattern: 'answer .*'}"
 
     assert tuner(["eval", "capitals", "--set", metric, "--json"]) == 0
@@ -81,12 +81,12 @@ def test_a_metric_may_be_set_like_any_key_of_the_spec(capsys):
 
 
 @pytest.mark.usefixtures("tuned")
-def test_a_metric_that_needs_more_than_a_word_says_how_to_write_it(capsys):
+def test_a_metric_with_parameters_is_refused_with_a_fix(capsys):
     assert tuner(["eval", "capitals", "--metric", "regex"]) == 2
     assert "--set evaluation.metric='{kind: ...}'" in capsys.readouterr().err
 
 
-def test_a_metric_of_ones_own_that_is_not_there_is_said_before_anybody_is_asked(tuned, capsys):
+def test_a_missing_custom_metric_is_reported_before_any_request(tuned, capsys):
     OneTarget.target.calls.clear()
     tuned.with_name("grading.py").write_text("def grade(a, b): return len(b) / 100")
 
@@ -97,7 +97,7 @@ def test_a_metric_of_ones_own_that_is_not_there_is_said_before_anybody_is_asked(
     assert "grading:grade" in capsys.readouterr().out
 
 
-def test_the_rows_come_one_by_one_for_programs(tuned, capsys):
+def test_rows_are_json_lines_with_answers_and_scores(tuned, capsys):
     tuner(["eval", "capitals", "--rows", "-o", "jsonl"])
 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -108,7 +108,7 @@ def test_the_rows_come_one_by_one_for_programs(tuned, capsys):
 
 
 @pytest.mark.usefixtures("tuned")
-def test_a_missed_gate_is_code_3_where_it_is_asked_for(capsys):
+def test_a_gate_that_is_not_met_is_exit_code_3_with_gate(capsys):
     stricter = ["--set", "evaluation.require.better_by=1", "--set", "evaluation.require.at_least=1"]
     OneTarget.target.answers.clear()
 
@@ -119,14 +119,14 @@ def test_a_missed_gate_is_code_3_where_it_is_asked_for(capsys):
     assert tuner(["eval", "capitals", "--gate", "--metric", "chrf", *stricter]) == 3
 
 
-def test_answers_without_text_are_counted(tuned, capsys):
+def test_empty_answers_are_counted(tuned, capsys):
     tuner(["eval", "capitals"])
 
     rows = len(prepare_job(tuned).holdout)
     assert f"base: {rows} empty answers, counted as wrong" in capsys.readouterr().out
 
 
-def test_any_model_can_be_asked_the_rows_of_a_spec(tuned, capsys):
+def test_any_model_can_be_evaluated_on_the_rows_of_a_spec(tuned, capsys):
     model = new_tuned_model(prepare_job(tuned)).id
     tuner(["-q", "eval", "models/tiny", "--data", str(tuned), "--json"])
     base = json.loads(capsys.readouterr().out)
@@ -146,7 +146,7 @@ def test_any_model_can_be_asked_the_rows_of_a_spec(tuned, capsys):
         (["compare", "nobody", "capitals"], "for any other model add --data SPEC"),
     ],
 )
-def test_whom_or_what_to_ask_is_said_where_it_is_missing(tuned, capsys, monkeypatch, given, what):
+def test_a_missing_model_or_missing_rows_are_reported(tuned, capsys, monkeypatch, given, what):
     monkeypatch.chdir(tuned.parent)
     bare = [line for line in SPEC.splitlines() if not line.startswith("evaluation")]
     (tuned.parent / "bare.yaml").write_text("\n".join(bare))
@@ -155,8 +155,8 @@ def test_whom_or_what_to_ask_is_said_where_it_is_missing(tuned, capsys, monkeypa
     assert what in capsys.readouterr().err
 
 
-def test_models_are_compared_on_the_same_rows_the_best_first(tuned, capsys):
-    before = generated()
+def test_models_are_compared_on_the_same_rows_best_first(tuned, capsys):
+    before = generate_calls()
 
     assert tuner(["compare", "models/tiny", "capitals", "--data", str(tuned)]) == 0
 
@@ -165,10 +165,10 @@ def test_models_are_compared_on_the_same_rows_the_best_first(tuned, capsys):
     assert lines[1].split()[:5] == ["capitals", *["1.000"] * 4]
     assert lines[2].split()[:2] == ["models/tiny", "0.000"]
     assert "held-out rows of" in shown.err
-    assert generated() == before
+    assert generate_calls() == before
 
 
-def test_rows_that_models_differ_on_are_listed(tuned, capsys):
+def test_rows_with_different_scores_are_listed(tuned, capsys):
     tuner(["compare", "capitals", "models/tiny", "--rows", "-o", "jsonl"])
 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -176,7 +176,7 @@ def test_rows_that_models_differ_on_are_listed(tuned, capsys):
     assert rows[0]["models/tiny"] == ""
 
 
-def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
+def test_a_table_of_rows_is_shortened_and_omits_the_instruction():
     row = {"line": 3, "text_input": "Translate.\n\n" + "word " * 40, "expected": "x" * 99}
 
     assert shorten_texts(row) == {
@@ -187,12 +187,12 @@ def test_a_table_of_rows_keeps_to_the_row_and_leaves_the_instruction_out():
 
 
 @pytest.mark.usefixtures("tuned")
-def test_models_that_score_alike_leave_nothing_to_list(capsys):
+def test_models_with_equal_scores_have_no_rows_to_list(capsys):
     assert tuner(["compare", "capitals", "capitals", "--rows"]) == 0
     assert "equal scores on every row" in capsys.readouterr().err
 
 
-def test_a_spec_that_was_never_run_is_said_to_be_so(spec, capsys):
+def test_a_spec_that_was_never_run_is_an_error_with_a_fix(spec, capsys):
     OneTarget.target = FakeTarget()
 
     assert tuner(["eval", str(spec)]) == 2
@@ -201,7 +201,7 @@ def test_a_spec_that_was_never_run_is_said_to_be_so(spec, capsys):
 
 
 @pytest.mark.parametrize(("state", "code"), [(State.CREATING, 6), (State.FAILED, 1)])
-def test_a_model_that_cannot_answer_is_not_asked(tuned, capsys, state, code):
+def test_a_model_that_cannot_answer_gets_no_requests(tuned, capsys, state, code):
     held = OneTarget.target.held
     [name] = held
     held[name] = held[name]._replace(state=state)
@@ -210,6 +210,6 @@ def test_a_model_that_cannot_answer_is_not_asked(tuned, capsys, state, code):
     assert tuner(["eval", str(tuned), "--again"]) == code
     assert tuner(["compare", str(tuned), "--again"]) == code
 
-    said = capsys.readouterr().err
-    assert said.count("is still tuning" if code == 6 else "failed") == 2
+    shown = capsys.readouterr().err
+    assert shown.count("is still tuning" if code == 6 else "failed") == 2
     assert "generate" not in OneTarget.target.calls

@@ -1,4 +1,4 @@
-"""What `tuner logs` shows of the logs on this disk."""
+"""`tuner logs`: the event log and the audit log of this machine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNER_HOME", str(tmp_path))
 
 
-def test_without_a_log_nothing_is_shown(capsys):
+def test_an_empty_log_prints_a_note(capsys):
     assert run(["logs", "capitals"]) == 0
 
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("no records of capitals in ")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("no records of capitals in ")
 
 
-def test_a_program_gets_a_json_object_a_line(capsys):
+def test_the_default_output_is_one_json_object_per_line(capsys):
     audit_log.EventLog()(Event(EventKind.TUNED, JOB))
 
     assert run(["logs"]) == 0
@@ -35,7 +35,7 @@ def test_a_program_gets_a_json_object_a_line(capsys):
     assert json.loads(capsys.readouterr().out)["event"] == "Tuned"
 
 
-def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
+def test_a_table_has_the_time_the_job_and_the_text(capsys):
     audit_log.EventLog(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
 
     assert run(["logs", "-o", "table"]) == 0
@@ -44,7 +44,7 @@ def test_a_person_gets_a_line_with_the_time_the_job_and_the_words(capsys):
     assert capsys.readouterr().out == f"{when}  capitals: tuned: {JOB.tuned_model} is ACTIVE\n"
 
 
-def test_a_line_that_counted_seconds_is_shown_as_one_of_today(capsys):
+def test_times_of_older_versions_are_converted(capsys):
     audit_log.EventLog(clock=lambda: 0.0)(Event(EventKind.TUNED, JOB))
     with audit_log.events_file().open("a") as file:
         file.write('{"time": 1764000000.25, "event": "Tuned", "job": "older", "text": "tuned"}\n')
@@ -57,7 +57,7 @@ def test_a_line_that_counted_seconds_is_shown_as_one_of_today(capsys):
     assert capsys.readouterr().out == "2025-11-24T16:00:00.250Z  older: tuned\n"
 
 
-def test_other_jobs_and_older_events_are_left_out(capsys):
+def test_jobs_and_times_are_selected(capsys):
     audit_log.EventLog(clock=lambda: time.time() - 7200)(Event(EventKind.TUNED, JOB))
     audit_log.EventLog()(Event(EventKind.ENDED, JOB, changed=True))
 
@@ -69,7 +69,7 @@ def test_other_jobs_and_older_events_are_left_out(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_audit_tells_who_did_what_and_why(capsys):
+def test_the_audit_log_shows_who_changed_what_and_why(capsys):
     audit = AuditLog()
     audit(
         Event(
@@ -91,7 +91,7 @@ def test_the_audit_tells_who_did_what_and_why(capsys):
     assert deleted.endswith(f": done delete {JOB.tuned_model} (another is better)")
 
 
-def test_control_characters_of_others_stay_inert(capsys):
+def test_control_characters_are_removed(capsys):
     audit = AuditLog()
     audit(Event(EventKind.CHANGING, JOB, action="grant", what="\x07ana\nforged", why=""))
 
@@ -101,13 +101,13 @@ def test_control_characters_of_others_stay_inert(capsys):
     assert "\x07" not in line
 
 
-def test_a_time_that_is_none_is_refused(capsys):
+def test_an_invalid_time_is_refused(capsys):
     assert run(["logs", "--since", "yesterday"]) == 2
 
     assert "write a time such as" in capsys.readouterr().err
 
 
-def test_what_is_in_the_file_but_no_event_is_no_traceback(capsys):
+def test_lines_that_are_no_events_cause_no_traceback(capsys):
     audit_log.EventLog()(Event(EventKind.TUNED, JOB))
     with audit_log.events_file().open("a") as file:
         file.write('{"time": "never"}\n{"time": 1e300}\n[]\n\x00\n')

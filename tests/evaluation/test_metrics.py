@@ -1,4 +1,4 @@
-"""What each metric makes of an answer."""
+"""The scores that each metric gives."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ import tuner
 from tuner.errors import InvalidInput
 from tuner.evaluation import custom_metric
 from tuner.evaluation.custom_metric import NoScoreError
-from tuner.evaluation.metrics import METRICS, normalize, scorer
+from tuner.evaluation.metrics import METRICS, scorer
 from tuner.jobspec.rules import METRICS as NAMES
 from tuner.jobspec.schema import MetricSpec
 
 HERE = Path()
+
+
 LEXICON = [f"word{n}" for n in range(2000)]
+
+
 PAIRS = (
     ("the cat sat on the mat", "the cat is on the mat"),
     ("a b c d e f", "f e d c b a"),
@@ -40,25 +44,8 @@ def score(kind, expected, answer, **more):
     return scorer(MetricSpec(kind, **more), HERE)(expected, answer)
 
 
-def test_every_kind_that_a_spec_may_name_has_its_function():
+def test_each_kind_in_a_spec_has_its_function():
     assert {*METRICS, "judge"} == set(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("answer", "same"),
-    [
-        ("Lima", True),
-        ("lima.", True),
-        ("  LIMA \n", True),
-        ("«Lima»!", True),
-        ("Lima_", True),
-        ("Li ma", False),
-        ("The Lima", False),
-        ("", False),
-    ],
-)
-def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
-    assert (normalize(answer) == normalize("Lima")) is same
 
 
 @pytest.mark.parametrize(
@@ -67,6 +54,10 @@ def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
         ("exact_match", "b", "b", 1),
         ("exact_match", "b", "b.", 0),
         ("normalized_match", "New York", "new  york!", 1),
+        ("normalized_match", "Lima", "«LIMA»_ \n", 1),
+        ("normalized_match", "Lima", "Li ma", 0),
+        ("normalized_match", "Lima", "The Lima", 0),
+        ("normalized_match", "Lima", "", 0),
         ("contains", "Lima", "It is Lima.", 1),
         ("contains", "Lima", "Climate", 0),
         ("contains", "New York", "new, york", 1),
@@ -92,6 +83,12 @@ def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
         ("token_f1", "", "", 1),
         ("token_f1", "a", "", 0),
         ("token_f1", "!", "a", 0),
+        ("rouge_l", "a b c d", "a c", 2 / 3),
+        ("rouge_l", "東京", "東京", 1),
+        ("rouge_l", "", "a", 0),
+        ("chrf", "abc", "abc", 1),
+        ("chrf", "abc", "xyz", 0),
+        ("chrf", " ", "", 1),
         ("numeric", "42", "The answer is 6 x 7 = 42.", 1),
         ("numeric", "1000.5", "It costs 1,000.50 euros", 1),
         ("numeric", "50 %", "0.5", 1),
@@ -106,16 +103,16 @@ def test_case_punctuation_and_space_do_not_count_when_normalised(answer, same):
         ("numeric", "1", "1e-9999999999999999999999", 0),
     ],
 )
-def test_a_metric_against_a_pair_worked_out_by_hand(kind, expected, answer, given):
+def test_scores_equal_values_computed_by_hand(kind, expected, answer, given):
     assert score(kind, expected, answer) == pytest.approx(given)
 
 
 @pytest.mark.parametrize(
-    ("answer", "tolerance", "near"),
+    ("answer", "tolerance", "is_near"),
     [("101", 0.01, 1), ("101.1", 0.01, 0), ("99", 0.01, 1), ("-100", 0.01, 0), ("100", 0.0, 1)],
 )
-def test_a_number_may_be_off_by_its_tolerance(answer, tolerance, near):
-    assert score("numeric", "100", answer, tolerance=tolerance) == near
+def test_a_number_may_differ_by_its_tolerance(answer, tolerance, is_near):
+    assert score("numeric", "100", answer, tolerance=tolerance) == is_near
 
 
 @pytest.mark.parametrize(
@@ -133,7 +130,7 @@ def test_a_pattern_must_match_the_answer_as_a_whole(pattern, expected, answer, m
 
 
 @pytest.mark.slow
-def test_a_pattern_that_never_comes_to_an_end_is_stopped(monkeypatch):
+def test_an_endless_pattern_is_killed(monkeypatch):
     monkeypatch.setattr(custom_metric, "MAX_MATCH_S", 0.3)
     judge = scorer(MetricSpec("regex", pattern="(a+)+b|{expected}"), HERE)
 
@@ -142,33 +139,17 @@ def test_a_pattern_that_never_comes_to_an_end_is_stopped(monkeypatch):
     assert judge("x", "x") == 1
 
 
-def test_a_pattern_that_an_expected_output_breaks_is_said():
+def test_an_invalid_pattern_is_reported():
     with pytest.raises(NoScoreError, match="regex has an invalid pattern: min repeat greater"):
         score("regex", "3,1", "a", pattern="a{{expected}}")
 
 
-def test_a_fence_that_is_never_closed_is_seen_at_once():
+def test_an_unclosed_code_fence_is_parsed_quickly():
     assert score("json", "{}", "```\n" + "\n" * 300_000 + "x") == 0
 
 
-@pytest.mark.slow  # the libraries take half a second to load
-@pytest.mark.parametrize(
-    ("kind", "expected", "answer", "given"),
-    [
-        ("rouge_l", "a b c d", "a c", 2 / 3),
-        ("rouge_l", "東京", "東京", 1),
-        ("rouge_l", "", "a", 0),
-        ("chrf", "abc", "abc", 1),
-        ("chrf", "abc", "xyz", 0),
-        ("chrf", " ", "", 1),
-    ],
-)
-def test_a_library_s_metric_against_a_pair_worked_out_by_hand(kind, expected, answer, given):
-    assert score(kind, expected, answer) == pytest.approx(given)
-
-
 @pytest.mark.slow
-def test_rouge_and_chrf_are_the_libraries_own_on_plain_ascii():
+def test_rouge_and_chrf_equal_the_libraries_on_ascii():
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import CHRF
 
@@ -185,7 +166,7 @@ WORDS = st.lists(st.sampled_from("abcdefg"), max_size=80).map(" ".join)
 
 @pytest.mark.slow
 @given(WORDS, WORDS)
-def test_rouge_of_any_words_is_the_library_s_to_the_last_digit(expected, answer):
+def test_rouge_equals_the_library_exactly(expected, answer):
     if expected or answer:
         assert (
             score("rouge_l", expected, answer)
@@ -200,21 +181,21 @@ def rouge_scorer():
     return RougeScorer(["rougeL"])
 
 
-def test_rouge_of_long_texts_takes_no_time_for_every_two_words():
+def test_rouge_of_long_texts_is_fast():
     one, other = (" ".join(random.Random(seed).choices(LEXICON, k=6000)) for seed in (1, 2))
     began = time.process_time()
 
-    given_score = score("rouge_l", one, other)
+    found = score("rouge_l", one, other)
 
     assert time.process_time() - began < 1  # the table that it stands for takes 20 s
-    assert 0 < given_score < 1
+    assert 0 < found < 1
 
 
 SYMMETRIC = ("exact_match", "normalized_match", "token_f1", "rouge_l", "json")
 
 
 @cache
-def every():
+def all_scorers():
     return {kind: scorer(MetricSpec(kind, pattern="{expected}"), HERE) for kind in METRICS}
 
 
@@ -222,8 +203,8 @@ def every():
 @given(st.text(max_size=20), st.text(max_size=20))
 @example("1.", "1.")
 @example("東 京", "京")
-def test_every_score_is_a_share_and_some_know_no_sides(one, other):
-    for kind, compare in every().items():
+def test_scores_are_from_0_to_1_and_some_are_symmetric(one, other):
+    for kind, compare in all_scorers().items():
         assert 0 <= compare(one, other) <= 1
         if kind in SYMMETRIC:
             assert compare(one, other) == compare(other, one)
@@ -231,8 +212,8 @@ def test_every_score_is_a_share_and_some_know_no_sides(one, other):
 
 @pytest.mark.slow
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20))
-def test_what_was_expected_is_right(text):
-    for kind, compare in every().items():
+def test_the_expected_output_has_the_best_score(text):
+    for kind, compare in all_scorers().items():
         if kind not in ("json", "numeric"):
             assert compare(text, text) == pytest.approx(1)
 
@@ -244,7 +225,7 @@ def test_what_was_expected_is_right(text):
         ("{kind: chrf}", "needs sacrebleu, which is not installed"),
     ],
 )
-def test_a_metric_that_cannot_be_had_is_said_at_its_line_before_anything_is_sent(
+def test_an_unavailable_metric_is_reported_at_its_line_before_anything_is_sent(
     spec, monkeypatch, metric, what
 ):
     for library in ("sacrebleu", "sacrebleu.metrics"):

@@ -1,4 +1,4 @@
-"""Other vendors' jobs become specs, and nothing of them is dropped in silence."""
+"""Translation of other tools' jobs: every key is in the spec or has a remark."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def sample(tmp_path):
     return save
 
 
-def written(text, tmp_path):
+def write_source(text, tmp_path):
     path = tmp_path / "theirs"
     path.write_text(text)
     return path
 
 
 def translate_text(tmp_path, text):
-    return translate(written(text, tmp_path), tmp_path)
+    return translate(write_source(text, tmp_path), tmp_path)
 
 
 def lines_of(found):
@@ -67,16 +67,16 @@ def translated(request, tmp_path_factory):
     return request.param, translate(path, folder)
 
 
-def test_every_key_is_in_the_spec_or_has_a_reason(translated):
+def test_every_key_is_in_the_spec_or_has_a_remark(translated):
     name, found = translated
 
     keys = list(leaves(yaml.safe_load(SAMPLES[name][1])))
     notes = [re.split(r"[,:] ?", line.note) for line in found.lines]
-    told = {key for note in notes for key in note}
-    told |= {remark.key for remark in (*found.remarks, *found.same)}
-    silent = [key for key in keys if not any(f"{key}.".startswith(f"{each}.") for each in told)]
+    named = {key for note in notes for key in note}
+    named |= {remark.key for remark in (*found.remarks, *found.same)}
+    missing = [key for key in keys if not any(f"{key}.".startswith(f"{each}.") for each in named)]
     assert len(keys) > 5
-    assert silent == []
+    assert missing == []
 
 
 def test_the_vendors_own_keys_are_known(translated):
@@ -84,14 +84,14 @@ def test_the_vendors_own_keys_are_known(translated):
     assert unknown <= {"frobnicate"}
 
 
-def test_what_comes_out_is_a_spec(translated, tmp_path):
+def test_the_result_is_a_valid_spec(translated, tmp_path):
     spec = tmp_path / "job.yaml"
     spec.write_text(render(["tuner run job.yaml"], translated[1].lines))
 
     assert [str(problem) for problem in read_partial_spec(spec).problems] == []
 
 
-def test_whose_file_it_is_is_seen_from_its_keys(translated):
+def test_the_vendor_is_detected_from_the_keys(translated):
     name, found = translated
 
     assert found.vendor == VENDORS[SAMPLES[name][0]].name
@@ -126,7 +126,7 @@ def test_an_openai_job(sample, tmp_path):
         ('{"training_file": "file-1", "model": "q", "object": "fine_tuning.job"}', (None, None, None)),
     ],
 )  # fmt: skip
-def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperparameters, tmp_path):
+def test_defaults_of_the_vendor_are_written_where_ours_differ(text, hyperparameters, tmp_path):
     lines = lines_of(translate_text(tmp_path, text))
 
     keys = ("epoch_count", "batch_size", "learning_rate")
@@ -134,7 +134,7 @@ def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperpara
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "named"),
     [
         ({"formatting": "sharegpt", "columns": {"system": "system"}}, set()),
         ({"formatting": "sharegpt", "columns": {"system": "sys"}}, {"columns.system"}),
@@ -145,17 +145,19 @@ def test_what_a_file_does_not_say_is_as_theirs_has_it_by_default(text, hyperpara
         ({"columns": {"system": "sys", "history": "past"}}, {"columns.system", "columns.history"}),
     ],
 )
-def test_a_name_of_a_data_set_is_told_exactly_where_it_is_not_read(entry, told, tmp_path):
+def test_unsupported_names_in_a_data_set_are_remarked(entry, named, tmp_path):
     info = {"d": {"file_name": "d.json", **entry}}
     (tmp_path / "dataset_info.json").write_text(json.dumps(info))
-    found = translate(written("model_name_or_path: q\ndataset: d\nstage: sft", tmp_path), tmp_path)
+    found = translate(
+        write_source("model_name_or_path: q\ndataset: d\nstage: sft", tmp_path), tmp_path
+    )
 
     keys = {remark.key.rpartition(": ")[2] for remark in found.remarks}
-    assert {key for key in keys if "." in key} == told
+    assert {key for key in keys if "." in key} == named
 
 
 @pytest.mark.parametrize("adapter", ["", "adapter: null"])
-def test_that_all_weights_were_tuned_is_told_where_only_a_missing_key_says_so(adapter, tmp_path):
+def test_full_tuning_is_remarked_if_the_adapter_is_missing(adapter, tmp_path):
     text = f"base_model: q\ndatasets: [{{path: d.jsonl}}]\nmicro_batch_size: 2\n{adapter}"
     found = translate_text(tmp_path, text)
 
@@ -163,16 +165,16 @@ def test_that_all_weights_were_tuned_is_told_where_only_a_missing_key_says_so(ad
 
 
 @pytest.mark.parametrize("name", ["openai-dpo", "openai-reinforcement", "llamafactory-chat"])
-def test_preferences_and_rewards_are_told_and_what_to_do_about_them(name, sample, tmp_path):
+def test_preferences_and_rewards_are_remarked_with_a_step(name, sample, tmp_path):
     found = translate(sample(name), tmp_path)
 
     assert any("pairs, rewards and graders" in remark.why for remark in found.remarks)
     assert any("one right answer" in step or "preferred_output" in step for step in found.steps)
 
 
-def test_a_completion_model_of_openai_has_prompts_and_completions(tmp_path):
+def test_a_completion_model_of_openai_gets_the_completion_format(tmp_path):
     job = {"object": "fine_tuning.job", "model": "babbage-002", "training_file": "file-a"}
-    found = translate(written(json.dumps(job), tmp_path), tmp_path)
+    found = translate(write_source(json.dumps(job), tmp_path), tmp_path)
 
     assert lines_of(found)["training_data.format"] == "prompt-completion"
 
@@ -192,7 +194,7 @@ def test_a_together_job(sample, tmp_path):
     assert "answer alone" in reasons["training_method.train_on_inputs"]
 
 
-def test_an_axolotl_batch_is_the_product_and_half_an_epoch_a_whole_one(sample, tmp_path):
+def test_an_axolotl_batch_is_a_product_and_epochs_are_rounded_up(sample, tmp_path):
     found = translate(sample("axolotl"), tmp_path)
 
     lines = lines_of(found)
@@ -207,7 +209,7 @@ def test_an_axolotl_batch_is_the_product_and_half_an_epoch_a_whole_one(sample, t
     assert "datasets.1.path" in remarks
 
 
-def test_axolotls_own_columns(sample, tmp_path):
+def test_columns_named_by_axolotl_are_used(sample, tmp_path):
     lines = lines_of(translate(sample("axolotl-columns"), tmp_path))
 
     assert lines["training_data.path"] == "tickets.csv"
@@ -217,7 +219,7 @@ def test_axolotls_own_columns(sample, tmp_path):
     assert "evaluation.holdout" not in lines
 
 
-def test_a_data_set_of_the_hub_comes_with_the_command_that_saves_it(sample, tmp_path):
+def test_a_data_set_of_the_hub_gets_a_download_command(sample, tmp_path):
     found = translate(sample("axolotl-completion"), tmp_path)
 
     assert lines_of(found)["training_data.path"] == "acme-books.jsonl"
@@ -227,7 +229,7 @@ def test_a_data_set_of_the_hub_comes_with_the_command_that_saves_it(sample, tmp_
     )
 
 
-def test_a_llamafactory_data_set_is_found_through_its_list(sample, tmp_path):
+def test_a_llamafactory_data_set_is_found_through_dataset_info(sample, tmp_path):
     found = translate(sample("llamafactory"), tmp_path)
 
     lines = lines_of(found)
@@ -240,14 +242,14 @@ def test_a_llamafactory_data_set_is_found_through_its_list(sample, tmp_path):
     ] == "role"
 
 
-def test_messages_with_roles_are_openais_wherever_they_are_listed(sample, tmp_path):
+def test_messages_with_roles_have_the_openai_format(sample, tmp_path):
     found = translate(sample("llamafactory-chat"), tmp_path)
 
     assert lines_of(found)["training_data.format"] == "openai"
     assert lines_of(found)["evaluation.path"] == "acme-identity.jsonl"
 
 
-def test_a_secret_is_neither_shown_nor_taken_over(sample, tmp_path):
+def test_a_secret_is_not_shown_or_written(sample, tmp_path):
     found = translate(sample("together"), tmp_path)
 
     assert "abcdef0123" not in str(found)
@@ -260,7 +262,7 @@ def test_nothing_is_taken_from_the_environment(sample, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "said"),
+    ("text", "where", "what"),
     [
         ("", ":1:1", "is not a mapping"),
         ("[1, 2]", ":1:1", "is not a mapping"),
@@ -278,19 +280,19 @@ def test_nothing_is_taken_from_the_environment(sample, tmp_path, monkeypatch):
         ("model_name_or_path: m\nstage: sft\n", ":1:1", "names no dataset"),
     ],
 )
-def test_a_bad_file_is_told_with_its_place(text, where, said, tmp_path):
-    path = written(text, tmp_path)
+def test_an_invalid_file_is_reported_with_its_position(text, where, what, tmp_path):
+    path = write_source(text, tmp_path)
 
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as named:
         translate(path, tmp_path)
 
-    (problem,) = told.value.problems
-    assert said in problem.what
+    (problem,) = named.value.problems
+    assert what in problem.what
     assert problem.where.startswith(f"{path}{where}")
     assert problem.fix
 
 
-def test_a_bad_data_list_is_told_as_itself(sample, tmp_path):
+def test_an_invalid_dataset_info_is_reported_with_its_own_position(sample, tmp_path):
     path = sample("llamafactory")
     (tmp_path / "data/dataset_info.json").write_text('{"faq": }')
 
@@ -299,7 +301,7 @@ def test_a_bad_data_list_is_told_as_itself(sample, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x: \xe9", b'{"a":' * 30000, b"a: [" * 90])
-def test_no_file_ends_in_a_traceback(content, tmp_path):
+def test_an_unreadable_file_is_an_error_without_a_traceback(content, tmp_path):
     path = tmp_path / "theirs"
     path.write_bytes(content)
 
@@ -307,12 +309,7 @@ def test_no_file_ends_in_a_traceback(content, tmp_path):
         translate(path, tmp_path)
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SpecError, match="cannot be read: no such file"):
-        translate(tmp_path / "nowhere.json", tmp_path)
-
-
-def test_a_job_that_names_no_file_says_where_the_examples_go(tmp_path):
+def test_a_job_without_a_file_gets_a_step_to_save_examples(tmp_path):
     found = translate_text(tmp_path, '{"object": "fine_tuning.job", "training_file": ""}')
 
     assert lines_of(found)["training_data.path"] == "examples.jsonl"
@@ -321,7 +318,7 @@ def test_a_job_that_names_no_file_says_where_the_examples_go(tmp_path):
     )
 
 
-def test_the_model_in_the_box_needs_no_other_in_its_place(tmp_path):
+def test_the_included_base_model_needs_no_remark(tmp_path):
     text = AXOLOTL.replace("NousResearch/Llama-3.2-1B", "HuggingFaceTB/SmolLM2-135M-Instruct")
     found = translate_text(tmp_path, text)
 
