@@ -28,30 +28,30 @@ CHAINED = with_spec(base_model="", tuned_model_source=JOB.tuned_model, job="seco
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with Store(tmp_path / "ledger.db", lambda: 0.0) as opened:
+def store(tmp_path):
+    with Store(tmp_path / "store.db", lambda: 0.0) as opened:
         yield opened
 
 
 # -- only reads ---------------------------------------------------------------------------------
 
 
-def test_a_plan_reads_three_listings_and_asks_about_each_model_once(ledger):
+def test_a_plan_reads_three_listings_and_asks_about_each_model_once(store):
     target = FakeTarget()
     works = [with_spec(job=f"job-{n}") for n in range(5)]
 
-    items = planned(target, ledger, *works)
+    items = planned(target, store, *works)
 
     assert {item.action for item in items} == {Action.CREATE}
     assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "tuned_model": 5}
 
 
-def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(ledger, monkeypatch):
+def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(store, monkeypatch):
     target = knowing()
-    run(target, ledger, monkeypatch)
+    run(target, store, monkeypatch)
     target.calls.clear()
 
-    [item] = planned(target, ledger)
+    [item] = planned(target, store)
 
     assert item.action is Action.UNCHANGED
     assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "permissions": 1}
@@ -60,17 +60,17 @@ def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(ledger
 # -- many, pipelines, and targets that cannot be asked ------------------------------------------
 
 
-def test_a_model_tuned_from_another_of_the_plan_waits_for_it(ledger):
-    first, second = planned(FakeTarget(), ledger, WORK, CHAINED)
+def test_a_model_tuned_from_another_of_the_plan_waits_for_it(store):
+    first, second = planned(FakeTarget(), store, WORK, CHAINED)
 
     assert (first.action, second.action) == (Action.CREATE, Action.CREATE)
     assert second.reasons == (f"tuned from {JOB.tuned_model}, once that exists",)
 
 
-def test_two_jobs_that_are_one_model_tune_it_once(ledger):
+def test_two_jobs_that_are_one_model_tune_it_once(store):
     twice = with_spec(grants=WORK.spec.grants[:1], transfer_ownership="x@example.com")
 
-    first, second = planned(FakeTarget(), ledger, WORK, LoadedJob("twin", Path("b.yaml"), twice))
+    first, second = planned(FakeTarget(), store, WORK, LoadedJob("twin", Path("b.yaml"), twice))
 
     assert first.tuned_model == second.tuned_model
     assert (first.action, second.action) == (Action.CREATE, Action.ADOPT)
@@ -91,10 +91,10 @@ def pipeline():
     return Pipeline("p", Path("p.yaml"), (*variants, polish), groupings)
 
 
-def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_after(ledger):
+def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_after(store):
     target = FakeTarget()
 
-    items = planned(target, ledger, *LoadedFiles((pipeline(),)).jobs())
+    items = planned(target, store, *LoadedFiles((pipeline(),)).jobs())
 
     assert [item.title for item in items] == ["grid[0]", "grid[1]", "polish"]
     assert [item.action for item in items] == [Action.CREATE, Action.CREATE, Action.AFTER]
@@ -106,29 +106,29 @@ def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_a
 
 
 def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_passes(
-    ledger, monkeypatch
+    store, monkeypatch
 ):
     made = pipeline()
     first, second = (stage.work for stage in made.stages[:2])
     target = FakeTarget(answers=right_answers(job_of(first).tuned_model))
     for work in (first, second):
-        run(target, ledger, monkeypatch, work)
+        run(target, store, monkeypatch, work)
 
     def actions(target):
-        items = planned(target, ledger, *LoadedFiles((made,)).jobs())
+        items = planned(target, store, *LoadedFiles((made,)).jobs())
         return [item.action.value for item in items[:2]], exit_code(items[:2], is_detailed=True)
 
     assert actions(target) == (["unchanged", "unchanged"], 0)
-    ledger.save(replace(ledger.find(JOB.where, job_of(first).tuned_model), evaluation=BAD))
+    store.save(replace(store.find(JOB.where, job_of(first).tuned_model), evaluation=BAD))
     assert actions(target) == (["rejected", "rejected"], 3)
 
 
-def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
+def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(store):
     gemini = TargetConfig("gemini")
     chained, plain = replace(CHAINED.spec, target=gemini), replace(WORK.spec, target=gemini)
     works = (replace(CHAINED, spec=chained), replace(WORK, spec=plain))
 
-    cannot, unknown = planned(NotAllowed("no credentials", "log in"), ledger, *works)
+    cannot, unknown = planned(NotAllowed("no credentials", "log in"), store, *works)
 
     assert cannot.action is Action.CANNOT
     assert "tunes base models only" in cannot.reasons[0]
@@ -138,7 +138,7 @@ def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(ledger):
     assert exit_code([unknown], is_detailed=False) == 4
 
 
-def test_one_target_that_is_away_hides_no_other(ledger):
+def test_one_target_that_is_away_hides_no_other(store):
     there, target = asked(), FakeTarget()
     away = asked(replace(WORK, spec=replace(WORK.spec, target=TargetConfig("gemini"))))
 
@@ -147,38 +147,38 @@ def test_one_target_that_is_away_hides_no_other(ledger):
             raise Unavailable("it is away")
         return target
 
-    items = asyncio.run(plan([away, there, away], ledger, opened, lambda _: 7))
+    items = asyncio.run(plan([away, there, away], store, opened, lambda _: 7))
 
     assert [item.action for item in items] == [Action.UNKNOWN, Action.CREATE, Action.UNKNOWN]
     assert [item.tokens for item in items] == [7, 7, 7]
     assert exit_code(items, is_detailed=True) == 5
 
 
-def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(ledger):
+def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(store):
     unknown = with_spec(base_model="", tuned_model_source="tunedModels/of-grid")
     there = asked(unknown, source="grid")
     gemini = replace(unknown, spec=replace(unknown.spec, target=TargetConfig("gemini")))
 
-    items = planned(FakeTarget(), ledger, there, asked(gemini, source="grid"))
+    items = planned(FakeTarget(), store, there, asked(gemini, source="grid"))
 
     assert [item.action for item in items] == [Action.AFTER, Action.CANNOT]
 
 
-def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(ledger):
+def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(store):
     class Keyed(FakeTarget):
         async def tuned_models(self, _query=""):
             raise NotAllowed("an API key stands for a project")
 
     fixed = with_spec(base_model="models/fixed")
 
-    cannot, unknown = planned(Keyed(), ledger, fixed, WORK)
+    cannot, unknown = planned(Keyed(), store, fixed, WORK)
 
     assert (cannot.action, unknown.action) == (Action.CANNOT, Action.UNKNOWN)
     assert "createTunedModel is not among its methods" in cannot.reasons[0]
     assert (unknown.changes, unknown.error.what) == ((), "an API key stands for a project")
 
 
-def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
+def test_what_everybody_may_use_is_found_though_no_listing_shows_it(store):
     class Unlisted(FakeTarget):
         async def tuned_models(self, query=""):
             self.calls.append(f"tuned_models {query}".strip())
@@ -188,7 +188,7 @@ def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
     asyncio.run(target.create(new_tuned_model(WORK)))
     target.held[JOB.tuned_model] = target.held[JOB.tuned_model]._replace(state=State.ACTIVE)
 
-    [item] = planned(target, ledger, with_spec(transfer_ownership=""))
+    [item] = planned(target, store, with_spec(transfer_ownership=""))
 
     assert item.action is Action.ADOPT
 
@@ -196,51 +196,51 @@ def test_what_everybody_may_use_is_found_though_no_listing_shows_it(ledger):
 # -- a run does what its plan said -------------------------------------------------------------
 
 
-def tuned(target, ledger, monkeypatch):
-    run(target, ledger, monkeypatch)
+def tuned(target, store, monkeypatch):
+    run(target, store, monkeypatch)
 
 
-def lost(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
-    ledger.forget(JOB)
+def lost(target, store, monkeypatch):
+    tuned(target, store, monkeypatch)
+    store.forget(JOB)
 
 
-def without_a_grant(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
+def without_a_grant(target, store, monkeypatch):
+    tuned(target, store, monkeypatch)
     held = target.shared[JOB.tuned_model]
     del held[next(name for name, each in held.items() if not each.grant.email_address)]
 
 
-def with_another_role(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
+def with_another_role(target, store, monkeypatch):
+    tuned(target, store, monkeypatch)
     held = target.shared[JOB.tuned_model]
     name = next(n for n, each in held.items() if each.grant.email_address == "ml@example.com")
     grant = Grant(Role.READER, GranteeType.USER, "ml@example.com")
     held[name] = held[name]._replace(grant=grant)
 
 
-def tuning(target, ledger, _):
+def tuning(target, store, _):
     asyncio.run(target.create(new_tuned_model(WORK)))
     [operation] = target.running
-    ledger.save(replace(find_or_create_job(WORK, ledger), phase=Phase.TUNE, operation=operation))
+    store.save(replace(find_or_create_job(WORK, store), phase=Phase.TUNE, operation=operation))
 
 
-def deleted(target, ledger, monkeypatch):
-    tuned(target, ledger, monkeypatch)
+def deleted(target, store, monkeypatch):
+    tuned(target, store, monkeypatch)
     target.held.clear()
     target.shared.clear()
-    found = ledger.find(JOB.where, JOB.tuned_model)
-    ledger.save(replace(found, handed_to=""))
+    found = store.find(JOB.where, JOB.tuned_model)
+    store.save(replace(found, handed_to=""))
 
 
-def failed(target, ledger, monkeypatch):
+def failed(target, store, monkeypatch):
     target.tuning_error = "it diverged"
-    tuned(target, ledger, monkeypatch)
+    tuned(target, store, monkeypatch)
 
 
-def rejected(target, ledger, monkeypatch):
+def rejected(target, store, monkeypatch):
     target.answers = {}
-    tuned(target, ledger, monkeypatch)
+    tuned(target, store, monkeypatch)
 
 
 def nothing(*_):
@@ -272,16 +272,14 @@ WORLDS = {
 
 @pytest.mark.parametrize("made", WORLDS, ids=lambda made: made.__name__)
 @pytest.mark.slow
-def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
-    ledger, monkeypatch, made
-):
+def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(store, monkeypatch, made):
     target = knowing()
-    made(target, ledger, monkeypatch)
+    made(target, store, monkeypatch)
     before = changed(target)
 
-    [item] = planned(target, ledger)
-    outcome = run(target, ledger, monkeypatch)
-    [again] = planned(target, ledger)
+    [item] = planned(target, store)
+    outcome = run(target, store, monkeypatch)
+    [again] = planned(target, store)
 
     assert item.action is WORLDS[made]
     said = Counter(change.partition(" ")[0] for change in item.changes)
@@ -292,17 +290,17 @@ def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(
 
 
 @pytest.mark.slow
-def test_a_gate_that_is_overruled_is_planned_as_it_is_run(ledger, monkeypatch):
+def test_a_gate_that_is_overruled_is_planned_as_it_is_run(store, monkeypatch):
     target = knowing()
-    rejected(target, ledger, monkeypatch)
+    rejected(target, store, monkeypatch)
 
-    [item] = planned(target, ledger, asked(force=True))
-    run(target, ledger, monkeypatch, force=True)
+    [item] = planned(target, store, asked(force=True))
+    run(target, store, monkeypatch, force=True)
 
     assert item.action is Action.RESUME
     assert len(item.changes) == 3
     assert (target.grants, target.transfers) == (2, 1)
-    assert planned(target, ledger)[0].action is Action.UNCHANGED
+    assert planned(target, store)[0].action is Action.UNCHANGED
 
 
 CHOSEN = with_spec(tuned_model_id=JOB.tuned_model.removeprefix("tunedModels/"))
@@ -311,37 +309,35 @@ OTHER_ROWS = replace(CHOSEN, examples=WORK.examples[1:])
 
 @pytest.mark.slow
 def test_an_id_of_ones_own_that_stands_for_other_examples_is_refused_by_plan_and_run(
-    ledger, monkeypatch
+    store, monkeypatch
 ):
     target = knowing()
-    run(target, ledger, monkeypatch, CHOSEN)
+    run(target, store, monkeypatch, CHOSEN)
 
-    [item] = planned(target, ledger, OTHER_ROWS)
-    outcome = run(target, ledger, monkeypatch, OTHER_ROWS)
+    [item] = planned(target, store, OTHER_ROWS)
+    outcome = run(target, store, monkeypatch, OTHER_ROWS)
 
     assert item.action is Action.CANNOT
     assert "tuned from other examples" in item.reasons[0]
     assert isinstance(outcome.error, RequestRefused)
     assert "tuned from other examples" in outcome.error.what
-    assert planned(target, ledger, CHOSEN)[0].changes == ()
+    assert planned(target, store, CHOSEN)[0].changes == ()
 
 
 @pytest.mark.slow
-def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(
-    ledger, monkeypatch
-):
+def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(store, monkeypatch):
     target = knowing()
-    rejected(target, ledger, monkeypatch)
-    ledger.save(replace(ledger.find(JOB.where, JOB.tuned_model), force=True))
+    rejected(target, store, monkeypatch)
+    store.save(replace(store.find(JOB.where, JOB.tuned_model), force=True))
 
-    assert planned(target, ledger)[0].action is Action.REJECTED
+    assert planned(target, store)[0].action is Action.REJECTED
 
 
 @pytest.mark.slow
-def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(ledger, monkeypatch):
+def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(store, monkeypatch):
     target = knowing()
-    tuning(target, ledger, monkeypatch)
+    tuning(target, store, monkeypatch)
 
-    planned(target, ledger)
+    planned(target, store)
 
     assert "permissions" not in target.calls

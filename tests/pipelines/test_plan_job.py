@@ -138,10 +138,10 @@ CASES = [
 
 
 def plan_of(work, job, state):
-    with Store(Path(tempfile.mkdtemp()) / "ledger.db", float) as ledger:
+    with Store(Path(tempfile.mkdtemp()) / "store.db", float) as store:
         if job:
-            ledger.save(job)
-        return asyncio.run(plan_job(asked(work, force=bool(job and job.force)), ledger, state))
+            store.save(job)
+        return asyncio.run(plan_job(asked(work, force=bool(job and job.force)), store, state))
 
 
 BARRED = (Action.CANNOT, Action.NOT_FOUND, Action.OWNER, Action.FAILED, Action.REJECTED)

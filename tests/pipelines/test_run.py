@@ -29,10 +29,10 @@ GOOD = {0.001: 1, 0.002: 2, 0.003: 1}
 
 
 class Bench:
-    """Runs pipelines one after another over one ledger file and one target."""
+    """Runs pipelines one after another over one store file and one target."""
 
     def __init__(self, folder, target):
-        self.file, self.target = folder / "ledger.db", target
+        self.file, self.target = folder / "store.db", target
         self.told = []
         self.around = lambda _moment: None
         OneTarget.target = target
@@ -44,13 +44,13 @@ class Bench:
         clock = Clock()
         self.target.is_dead = False
         pace = Timing(now=clock.now, sleep=clock.sleep, deadline=deadline)
-        with Store(self.file, clock.now, self.around) as ledger:
-            async with Runner(ledger, self.told.append, pace) as session:
+        with Store(self.file, clock.now, self.around) as store:
+            async with Runner(store, self.told.append, pace) as session:
                 return await run_pipeline(made, session, **asked)
 
     def phase(self, stage):
-        with Store(self.file, float) as ledger:
-            return ledger.find("local", model(stage)).phase
+        with Store(self.file, float) as store:
+            return store.find("local", model(stage)).phase
 
     def heard(self, kind):
         return [event for event in self.told if event.kind is kind]
@@ -414,8 +414,8 @@ def test_the_stages_are_in_the_ledger_before_the_first_change(bench):
     with pytest.raises(Crash):
         run.run(made)
 
-    with Store(run.file, float) as ledger:
-        members = pipeline_store.members(ledger, made.id)
+    with Store(run.file, float) as store:
+        members = pipeline_store.members(store, made.id)
     assert run.target.creates == 0
     assert list(members) == [stage.name for stage in made.stages]
     assert members["grid[r=0.001]"].tuned_model == model(made.stages[0])
@@ -444,7 +444,7 @@ def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
     assert (first.exit_code, second.exit_code) == (0, 0)
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["ledger kept", "ledger lost"])
+@pytest.mark.parametrize("keep", [True, False], ids=["store kept", "store lost"])
 def test_a_crash_at_any_moment_changes_nothing_but_the_time(bench, tmp_path, keep):
     for moment in range(undisturbed_moments(bench, tmp_path)):
         run = bench(PipelineTarget(GOOD, crash_at=moment))
@@ -478,7 +478,7 @@ def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
 
     def around(moment):
         if moment == "committed" and next(commits) == last:
-            (tmp_path / "ledger.db").unlink()
+            (tmp_path / "store.db").unlink()
 
     for last in range(200):
         commits, run = count(), bench()
@@ -491,7 +491,7 @@ def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
         assert shared(run.target) == {outcome.outcomes[name].job.tuned_model for name in KEPT}
         if next(commits) <= last:
             return
-        for file in tmp_path.glob("ledger.db*"):
+        for file in tmp_path.glob("store.db*"):
             file.unlink()
     raise AssertionError("it never ends")
 
@@ -542,9 +542,9 @@ def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
 def test_a_job_of_its_own_that_loses_stays_as_it_was(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
-    with Store(run.file, float) as ledger:
+    with Store(run.file, float) as store:
         own = replace(job_of(made.stages[0].work), phase=Phase.DONE)
-        ledger.save(own)
+        store.save(own)
     run.target.held[own.tuned_model] = done_model(run, made.stages[0])
 
     outcome = run.run(made)

@@ -15,20 +15,11 @@ COMMANDS = {
         "Tune a model, evaluate it, share it and transfer it, as SPEC says.",
     ),
     "plan": ("tuner.cli.plan:plan", "Show what `tuner run SPEC` would do for each job, and why."),
-    "init": (
-        "tuner.cli.init:init",
-        "Create a spec from examples or from another vendor's job.",
-    ),
-    "validate": (
-        "tuner.cli.plan:validate",
-        "Report every error in SPEC and its data.",
-    ),
+    "init": ("tuner.cli.init:init", "Create a spec from examples or from another vendor's job."),
+    "validate": ("tuner.cli.plan:validate", "Report every error in SPEC and its data."),
     "submit": ("tuner.cli.run:submit", "Submit SPEC and exit; `tuner resume` continues."),
     "resume": ("tuner.cli.run:resume", "Continue unfinished jobs."),
-    "retry": (
-        "tuner.cli.run:retry",
-        "Tune failed and cancelled jobs again, and continue them.",
-    ),
+    "retry": ("tuner.cli.run:retry", "Tune failed and cancelled jobs again, and continue them."),
     "status": ("tuner.cli.status:status", "Show the state of every job, from the local store."),
     "watch": ("tuner.cli.status:watch", "Watch tunings until they finish; changes nothing."),
     "cancel": ("tuner.cli.status:cancel", "Cancel tunings."),
@@ -38,10 +29,7 @@ COMMANDS = {
     ),
     "compare": ("tuner.cli.evaluate:compare", "Compare several models on the same held-out rows."),
     "pipeline": ("tuner.cli.pipeline:pipeline", "Validate pipelines and draw their graph."),
-    "logs": (
-        "tuner.cli.logs:logs",
-        "Show the events of jobs, from the local log.",
-    ),
+    "logs": ("tuner.cli.logs:logs", "Show the events of jobs, from the local log."),
     "verify": (
         "tuner.cli.verify:verify",
         "Check a tuned model, its spec and its data against tuner.lock.",
@@ -62,10 +50,7 @@ COMMANDS = {
         "tuner.cli.keys:keys",
         "Create, list and revoke API keys of the service on this machine.",
     ),
-    "groups": (
-        "tuner.cli.keys:groups",
-        "Create, change and list groups of users.",
-    ),
+    "groups": ("tuner.cli.keys:groups", "Create, change and list groups of users."),
     "schema": ("tuner.cli.init:schema", "Print the JSON Schema of a job spec."),
 }
 """Each command's location and help, so that ``tuner --help`` imports none of them."""

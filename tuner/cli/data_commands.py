@@ -16,18 +16,9 @@ COMMANDS = {
         "tuner.cli.data_fix:fix",
         "Write a cleaned copy of a CSV or JSON Lines file, and report the change of each row.",
     ),
-    "dedupe": (
-        "tuner.cli.data_export:dedupe",
-        "Write a copy without duplicate rows.",
-    ),
-    "convert": (
-        "tuner.cli.data_export:convert",
-        "Convert examples to another format.",
-    ),
-    "stats": (
-        "tuner.cli.data_stats:stats",
-        "Show the lengths and outputs of examples.",
-    ),
+    "dedupe": ("tuner.cli.data_export:dedupe", "Write a copy without duplicate rows."),
+    "convert": ("tuner.cli.data_export:convert", "Convert examples to another format."),
+    "stats": ("tuner.cli.data_stats:stats", "Show the lengths and outputs of examples."),
     "preview": (
         "tuner.cli.data_preview:preview",
         "Show examples exactly as the model will see them.",

@@ -25,8 +25,6 @@ _TEXT_CHARS = 40
 
 
 class _Tally(NamedTuple):
-    """The result for all rows."""
-
     rows: int
     changes: Sequence[Change]
     left: Sequence[Problem]
@@ -79,12 +77,7 @@ def fix(  # noqa: PLR0913 -- one parameter an option
 
 
 def _one_file(source: Source) -> tuple[Source, str]:
-    """Return the file and its format, csv or jsonl.
-
-    Raises:
-        DatasetError: It has another format.
-        click.UsageError: There are several files.
-    """
+    """Return the file and its format, csv or jsonl. Raises DatasetError or UsageError."""
     from tuner.data.dataset import READERS, detect, files
     from tuner.errors import DatasetError, Problem
 
@@ -124,20 +117,16 @@ def _counted(rows: Iterable[RepairedRow], file: IO[bytes] | None) -> _Tally:
     count = -1  # the header is not a row
     for row in rows:
         count += 1
-        changes += [_shortened(each) for each in row.changes]
+        for each in row.changes:
+            after = None if each.after is None else _short(each.after)
+            changes.append(each._replace(before=_short(each.before), after=after))
         left += row.left
         if file:
             file.write(row.raw.encode("utf-8", "surrogatepass"))
     return _Tally(count, changes, left)
 
 
-def _shortened(change: Change) -> Change:
-    after = None if change.after is None else _short(change.after)
-    return change._replace(before=_short(change.before), after=after)
-
-
 def _short(text: str) -> str:
-    """Shorten a text, with control characters as escapes."""
     shown = "".join(
         each if each.isprintable() else ascii(each)[1:-1] for each in text[:_TEXT_CHARS]
     )
@@ -150,7 +139,12 @@ def _report(tally: _Tally, output: str, end: str) -> None:
 
     shown = tally.changes if output != "table" else tally.changes[:_MAX_SHOWN]
     if shown or output != "table":
-        show([_record(each) for each in shown], output)
+        records = []
+        for each in shown:
+            after = "(dropped)" if each.after is None else each.after
+            row = {"line": each.line, "rule": each.rule, "before": each.before, "after": after}
+            records.append(row)
+        show(records, output)
     if len(shown) < len(tally.changes):
         click.echo(f"and {len(tally.changes) - len(shown):,} more", err=True)
     for problem in capped(tally.left):
@@ -162,8 +156,3 @@ def _report(tally: _Tally, output: str, end: str) -> None:
     click.echo(f"{tally.rows:,} rows: {counts}{end and f'; {end}'}", err=True)
     if any(each.severity == "error" and each.line in left for each in tally.left):
         click.echo("--drop-bad drops unreadable rows", err=True)
-
-
-def _record(change: Change) -> dict[str, object]:
-    after = "(dropped)" if change.after is None else change.after
-    return {"line": change.line, "rule": change.rule, "before": change.before, "after": after}

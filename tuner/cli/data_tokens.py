@@ -212,9 +212,8 @@ def format_duration(seconds: float) -> str:
 def _price(found: TuningEstimate) -> str:
     if found.price is None:
         return ""
-    price, off = found.price, ""
-    if found.error:
-        off = f" ± {price.of(found.error):,.2f}"
+    price = found.price
+    off = f" ± {price.of(found.error):,.2f}" if found.error else ""
     return (
         f"{price.of(found.total):,.2f} {price.currency}{off}"
         f" ({found.total:,} tokens at {price.per_million:,.2f} per million)"

@@ -249,13 +249,7 @@ def pull(name: str, *, quiet: bool = False) -> Path:
     except EngineError as error:
         raise RequestRefused(str(error)) from error
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 SPECS = click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 SET = set_option()
 NEW = click.option(
-    "--new",
-    is_flag=True,
-    help="Tune again under a new ID, even if the same job was tuned before.",
+    "--new", is_flag=True, help="Tune again under a new ID, even if the same job was tuned before."
 )
 
 

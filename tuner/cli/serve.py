@@ -244,12 +244,7 @@ def _settings(  # noqa: PLR0913 -- one parameter an option
     limits: Callable[[], Limits],
 ) -> Settings:
     from tuner.engine import KNOWN_BASE_MODELS
-    from tuner.server.settings import (
-        Settings,
-        add_base_models,
-        parse_address,
-        read_service_file,
-    )
+    from tuner.server.settings import Settings, add_base_models, parse_address, read_service_file
 
     declared = (
         read_service_file(service_file)

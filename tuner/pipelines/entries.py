@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import StrictBool, StrictInt  # noqa: TC002  (pydantic evaluates annotations)
 from pydantic.dataclasses import dataclass
 
 from tuner.errors import SpecError
@@ -14,7 +14,7 @@ from tuner.jobspec.load import resolve_beside
 from tuner.jobspec.messages import check_section, described
 from tuner.jobspec.reference import json_schema, key_tables
 from tuner.jobspec.rules import nearest
-from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne
+from tuner.jobspec.schema import SECTION, JobSpec, ListOrOne, key
 from tuner.pipelines.matrix import Setting, Variant, variants
 from tuner.yaml_source import (
     Document,
@@ -43,24 +43,21 @@ NO_MATRIX = Variant("", ())
 class PipelineKeys:
     """The top level; the entries of ``jobs`` are read one by one."""
 
-    pipeline: Annotated[
-        str, Field(description="Names the pipeline.", examples=["reviews-grid"], min_length=1)
-    ]
+    pipeline: Annotated[str, key("Names the pipeline.", examples=["reviews-grid"], min_length=1)]
     jobs: Annotated[
         tuple[str, ...],
-        Field(
-            description="What to tune: spec files, or keys with values, below, each.",
+        key(
+            "What to tune: spec files, or keys with values, below, each.",
             examples=["with a list of spec files below it"],
         ),
     ]
     max_parallel: Annotated[
-        StrictInt | None,
-        Field(description="Tunings at a time; without it as many as the target takes.", ge=1),
+        StrictInt | None, key("Tunings at a time; without it as many as the target takes.", ge=1)
     ] = None
     fail_fast: Annotated[
         StrictBool,
-        Field(
-            description="Whether nothing more is started after the first failure; what runs is followed to its "
+        key(
+            "Whether nothing more is started after the first failure; what runs is followed to its "
             "end."
         ),
     ] = False
@@ -72,15 +69,12 @@ class EntryKeys:
 
     name: Annotated[
         str,
-        Field(
-            description="Names it in the pipeline; without it the spec's `job` does. Unique.",
-            min_length=1,
-        ),
+        key("Names it in the pipeline; without it the spec's `job` does. Unique.", min_length=1),
     ] = ""
     spec: Annotated[
         str,
-        Field(
-            description="The job spec, relative to this file. Without it the keys of a spec are written here.",
+        key(
+            "The job spec, relative to this file. Without it the keys of a spec are written here.",
             examples=["quickstart.yaml"],
             min_length=1,
         ),
@@ -88,24 +82,24 @@ class EntryKeys:
     after: Annotated[
         tuple[str, ...],
         ListOrOne(),
-        Field(
-            description="Names of jobs here that must have ended well before. A spec without base_model and "
+        key(
+            "Names of jobs here that must have ended well before. A spec without base_model and "
             "tuned_model_source, and with one of them, tunes that one's model further; with "
-            "several, tuned_model_source: jobs/NAME says whose.",
+            "several, tuned_model_source: jobs/NAME says whose."
         ),
     ] = ()
     keep: Annotated[
         Literal["all", "best"],
-        Field(
-            description="Of a matrix: whether each variant that passes its gate is shared and transferred, or "
-            "only the best by its metric.",
+        key(
+            "Of a matrix: whether each variant that passes its gate is shared and transferred, or "
+            "only the best by its metric."
         ),
     ] = "all"
     losers: Annotated[
         Literal["keep", "delete"],
-        Field(
-            description="With keep: best, what happens to the other models; deleted are only those that this "
-            "pipeline made and nobody else has access to.",
+        key(
+            "With keep: best, what happens to the other models; deleted are only those that this "
+            "pipeline made and nobody else has access to."
         ),
     ] = "keep"
 
@@ -269,7 +263,6 @@ def _entry(document: Document, specs: Specs) -> tuple[Entry | None, list[Problem
 
 
 def _spec(document: Document, spec: str, specs: Specs) -> Document:
-    """Read a spec file, once for all entries."""
     path = resolve_beside(document.path, Path(spec))
     if path not in specs:
         try:

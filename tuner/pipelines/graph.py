@@ -152,7 +152,6 @@ def as_dot(pipeline: Pipeline, states: ByStage = NOTHING, notes: ByStage = NOTHI
 
 
 def _ids(pipeline: Pipeline) -> dict[str, str]:
-    """An identifier for each grouping and stage, valid in both languages."""
     found = {grouping.name: f"g{n}" for n, grouping in enumerate(pipeline.groupings)}
     return found | {stage.name: f"s{n}" for n, stage in enumerate(pipeline.stages)}
 

@@ -21,12 +21,7 @@ from tuner.jobspec.load import (
     read_data,
 )
 from tuner.jobspec.messages import check_section, described
-from tuner.jobspec.prepared_job import (
-    PreparedJob,
-    build_prepared_job,
-    new_tuned_model,
-    prepare_job,
-)
+from tuner.jobspec.prepared_job import PreparedJob, build_prepared_job, new_tuned_model, prepare_job
 from tuner.jobspec.schema import GateSpec, MetricSpec
 from tuner.pipelines.entries import CHAINED, PipelineKeys, read_entries
 from tuner.pipelines.model import Grouping, Pipeline, Stage

@@ -9,11 +9,11 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pydantic import Field, StrictInt
+from pydantic import StrictInt  # noqa: TC002  (pydantic evaluates annotations)
 from pydantic.dataclasses import dataclass
 
 from tuner.jobspec.messages import check_section, described
-from tuner.jobspec.schema import SECTION
+from tuner.jobspec.schema import SECTION, key
 from tuner.yaml_source import mapping_or_empty, subdocument
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Variant(NamedTuple):
 class RandomKeys:
     """``matrix.random``, without ``from``."""
 
-    count: Annotated[StrictInt, Field(description="How many variants to draw.", examples=[6], ge=1)]
-    seed: Annotated[StrictInt, Field(description="Another one draws others.")] = 0
+    count: Annotated[StrictInt, key("How many variants to draw.", examples=[6], ge=1)]
+    seed: Annotated[StrictInt, key("Another one draws others.")] = 0
 
 
 def variants(

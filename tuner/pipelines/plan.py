@@ -264,15 +264,8 @@ def _without_target(item: PlanItem, job: LoadedJob) -> PlanItem:
 
 async def plan_job(loaded: LoadedJob, store: Store, state: TargetState) -> PlanItem:
     """Plan one job: run its steps on a target that records changes."""
-    item = PlanItem(
-        loaded.title,
-        loaded.path,
-        loaded.work,
-        _name(loaded),
-        None,
-        Action.UNCHANGED,
-        error=state.error,
-    )
+    which = (loaded.title, loaded.path, loaded.work, _name(loaded))
+    item = PlanItem(*which, None, Action.UNCHANGED, error=state.error)
     if loaded.source or not state.address:
         item = _without_target(item, loaded)
     else:
@@ -349,11 +342,8 @@ def _ended(item: PlanItem, end: Job) -> PlanItem:
     if end.phase is Phase.REJECTED:
         stays = "; what was granted before stays" if known and known.allowed else ""
         reasons = (f"misses its gate: {end.error}{stays}",)
-        return item._replace(
-            action=Action.REJECTED,
-            reasons=reasons,
-            fix="`tuner run --force-share` shares it nevertheless",
-        )
+        fix = "`tuner run --force-share` shares it nevertheless"
+        return item._replace(action=Action.REJECTED, reasons=reasons, fix=fix)
     why = (known.error if known else "") or end.error
     return item._replace(action=Action.FAILED, reasons=(why,), fix="`tuner retry` tunes it again")
 

@@ -10,13 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuner.errors import (
-    InvalidInput,
-    NotFinished,
-    Problem,
-    TunerError,
-    Unavailable,
-)
+from tuner.errors import InvalidInput, NotFinished, Problem, TunerError, Unavailable
 from tuner.events.events import Event, EventKind
 from tuner.job import Job
 from tuner.jobs import pipeline_store

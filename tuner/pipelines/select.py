@@ -247,12 +247,16 @@ async def call(
 
 
 def _selected_and_unchanged(
-    candidates: Sequence[Candidate], winners: set[str], choice: Choice
+    candidates: Sequence[Candidate], selected: set[str], choice: Choice
 ) -> Candidate | None:
-    """An earlier winner whose evaluation is the same: later retries and ``force`` do not replace it."""
+    """Return the candidate selected earlier, if its evaluation is unchanged."""
     for each in candidates:
         known = choice.states[each.stage].known
-        if known is None or known.phase is Phase.NOT_SELECTED or model_key(each.job) not in winners:
+        if (
+            known is None
+            or known.phase is Phase.NOT_SELECTED
+            or model_key(each.job) not in selected
+        ):
             continue
         was = known.evaluation.digest if known.evaluation else ""
         if was == (each.job.evaluation.digest if each.job.evaluation else ""):
@@ -261,7 +265,6 @@ def _selected_and_unchanged(
 
 
 async def _selected_elsewhere(candidates: Sequence[Candidate], choice: Choice) -> Candidate | None:
-    """As the permissions of models that the store does not explain show it, or ``tuner.lock``."""
     states, session = choice.states, choice.session
     explained = pipeline_store.selected_models(session.store)
     unknown = [
@@ -280,23 +283,21 @@ async def _selected_elsewhere(candidates: Sequence[Candidate], choice: Choice) -
 
 def _selected_in_lock_file(candidates: Sequence[Candidate]) -> Candidate | None:
     """The one that is done there, if all the others are there as not selected."""
-    phases = [_locked_phase(each.job) for each in candidates]
+    phases: list[Phase | None] = []
+    for job in (each.job for each in candidates):
+        phase = None
+        with suppress(TunerError, ValueError):  # a damaged lock file says nothing
+            entry = lockfile.entry(Path(job.spec), lockfile.stage_of(job)) or {}
+            phase = Phase(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else None
+        phases.append(phase)
     if phases.count(Phase.DONE) != 1 or phases.count(Phase.NOT_SELECTED) != len(phases) - 1:
         return None
     return candidates[phases.index(Phase.DONE)]
 
 
-def _locked_phase(job: Job) -> Phase | None:
-    with suppress(TunerError, ValueError):  # a damaged lock file says nothing
-        entry = lockfile.entry(Path(job.spec), lockfile.stage_of(job)) or {}
-        return Phase(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else None
-    return None
-
-
 async def _permissions(
     candidates: Sequence[Candidate], session: Runner
 ) -> dict[str, Sequence[Permission]]:
-    """What the service lists, by stage; nothing where it refuses."""
     slots = asyncio.Semaphore(MAX_PARALLEL_READS)
 
     async def listed(job: Job) -> Sequence[Permission]:
@@ -311,7 +312,6 @@ async def _permissions(
 
 
 def _needed_here(job: Job, member: Member, pipeline: str, session: Runner) -> str:
-    """Why the store forbids to delete the model; empty if it does not."""
     if member.origin is not Origin.MADE:
         return "it was there before this pipeline"
     others = pipeline_store.other_pipelines(session.store, pipeline, member)
@@ -324,7 +324,6 @@ def _needed_here(job: Job, member: Member, pipeline: str, session: Runner) -> st
 
 
 async def _shared(job: Job, target: Target) -> str:
-    """Why the service's permissions forbid to delete the model; empty if they do not."""
     try:
         held = await target.permissions(job.tuned_model)
     except NotAllowed:

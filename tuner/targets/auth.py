@@ -154,11 +154,7 @@ def _google_channel(target: str, host: str, credentials: Any) -> grpc.aio.Channe
     from google.api_core import grpc_helpers_async
 
     return grpc_helpers_async.create_channel(
-        target,
-        credentials=credentials,
-        ssl_credentials=_tls(),
-        default_host=host,
-        options=OPTIONS,
+        target, credentials=credentials, ssl_credentials=_tls(), default_host=host, options=OPTIONS
     )
 
 

@@ -109,9 +109,8 @@ class GoogleTarget:
         return [protos.model(each) async for page in pages for each in page.models]
 
     async def model(self, name: str) -> Model:
-        return protos.model(
-            await self._calls.read(self._methods.get_model, gl.GetModelRequest.pb()(name=name))
-        )
+        request = gl.GetModelRequest.pb()(name=name)
+        return protos.model(await self._calls.read(self._methods.get_model, request))
 
     async def create(self, new: NewTunedModel) -> Operation:
         if new.base_model:
@@ -266,9 +265,8 @@ async def check_tunable(target: Target, base_model: str) -> None:
         what = f"{target.address} has no base model {base_model}"
         raise NotFound(what, suggest_base_model(await target.models(), target.address)) from error
     if TUNING_METHOD not in found.supported_generation_methods:
-        what = (
-            f"{target.address} cannot tune {base_model}: {TUNING_METHOD} is not among its methods"
-        )
+        why = f"{TUNING_METHOD} is not among its methods"
+        what = f"{target.address} cannot tune {base_model}: {why}"
         raise RequestRefused(what, suggest_base_model(await target.models(), target.address))
 
 

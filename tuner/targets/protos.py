@@ -163,11 +163,12 @@ def operation(raw: operations_pb2.Operation, known: Operation | None = None) -> 
     metadata = gl.CreateTunedModelMetadata.pb()()
     raw.metadata.Unpack(metadata)
     snapshots = _further(known.snapshots if known else (), metadata.snapshots)
+    error = raw.error.message or f"the service gave no reason (code {raw.error.code})"
     return Operation(
         raw.name,
         metadata.tuned_model or operation_parent(raw.name) or "",
         done=raw.done,
-        error=_error(raw),
+        error=error if raw.HasField("error") else "",
         cancelled=raw.error.code == CANCELLED,
         total_steps=metadata.total_steps,
         completed_steps=metadata.completed_steps or (snapshots[-1].step if snapshots else 0),
@@ -268,9 +269,3 @@ def _enum_name(enum: Any, number: int) -> str:
         return str(enum.Name(number))
     except ValueError:
         return str(number)
-
-
-def _error(raw: operations_pb2.Operation) -> str:
-    if not raw.HasField("error"):
-        return ""
-    return raw.error.message or f"the service gave no reason (code {raw.error.code})"

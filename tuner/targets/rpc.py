@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from tuner.targets.failures import explain, read_failure
 from tuner.targets.protos import serialized
-from tuner.targets.retry import Call
+from tuner.targets.retry import Call, jittered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,12 +88,12 @@ class Methods:
             gl.GenerateContentResponse.pb().FromString,
         )
 
-        async def begun(*args: Any, **options: Any) -> Any:
+        async def started(*args: Any, **options: Any) -> Any:
             call = streaming(*args, **options)
             await call.wait_for_connection()
             return call
 
-        self.stream_generate_content = Method(begun, "model")
+        self.stream_generate_content = Method(started, "model")
         self.count_tokens = of(generative, "CountTokens", gl.CountTokensResponse, "model")
         operations = "google.longrunning.Operations"
         self.get_operation = of(operations, "GetOperation", operations_pb2.Operation, "name")
@@ -143,8 +142,7 @@ class Calls:
                 failure = read_failure(error)
                 if not failure.is_repeated(call):
                     raise explain(failure, self._connection) from error
-            # jitter, so that a thousand waiting jobs do not come back in step
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            await asyncio.sleep(jittered(delay_s))
         return await self.send(method, request, timeout_s)
 
     async def generate(self, method: Method, request: Any) -> Any:

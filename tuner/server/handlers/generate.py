@@ -12,12 +12,7 @@ from tuner.server import messages, telemetry
 from tuner.server.api_errors import invalid, invalid_field
 from tuner.server.handlers.converters import random_id
 from tuner.server.handlers.models import find_served_model
-from tuner.server.handlers.prompts import (
-    TEXT_MODALITY,
-    content_problems,
-    parse_prompt,
-    parse_turns,
-)
+from tuner.server.handlers.prompts import TEXT_MODALITY, content_problems, parse_prompt, parse_turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -99,11 +99,7 @@ def _properties(schema: Message, field: str, wrong: list[Violation]) -> dict[str
         for name in _ordered(schema.properties, schema.property_ordering)
         if name in schema.properties
     }
-    return {
-        "properties": inner,
-        "required": list(schema.required),
-        "additionalProperties": False,
-    }
+    return {"properties": inner, "required": list(schema.required), "additionalProperties": False}
 
 
 def _read_schema(config: Message, name: str, field: str, wrong: list[Violation]) -> Any:
