@@ -151,7 +151,8 @@ def test_a_stream_is_repeated_only_before_its_first_piece(said: int) -> None:
             serving(script) as address,
             open_target(TargetConfig("local", endpoint=address)) as target,
         ):
-            for code, row in ACTIONS.items():
+            for name, row in ACTIONS.items():
+                code = Code[name]
                 script.calls.clear()
                 pieces = [gl.GenerateContentResponse()] * said
                 script.answers = {"StreamGenerateContent": [[*pieces, Refusal(code)]]}

@@ -191,7 +191,7 @@ def _evaluation(seen: DataSummary) -> Iterator[SpecLine]:
         yield SpecLine("evaluation.stratify", True, "of every label", is_active=can_hold)
     metric = "exact_match" if seen.labels else "normalized_match"
     yield SpecLine("evaluation.metric", metric, is_active=can_hold)
-    above = "The gate. Free text seldom matches to the letter: look at the answers first."
+    above = "The gate. Free text rarely matches exactly: read some answers first."
     if seen.labels:
         above = "The gate: if it fails, nothing is shared. at_least: 0.8 adds a minimum score."
     gate = {"better_than_base": True}

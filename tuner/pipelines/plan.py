@@ -327,7 +327,7 @@ def _refused(item: PlanItem, error: NotAllowed | RequestRefused, target: DryRunT
     known = item.job
     is_hidden = target.found is not None and target.held is None
     if is_hidden and known and known.handed_to and known.phase is Phase.DONE:
-        why = f"handed over to {known.handed_to}, who alone sees its permissions"
+        why = f"transferred to {known.handed_to}; only the owner sees its permissions"
         return item._replace(reasons=(why, *_overruled(known)))
     action = Action.NOT_FOUND if isinstance(error, NotFound) else Action.CANNOT
     if isinstance(error, NotAllowed):
@@ -365,7 +365,7 @@ def _to_tune(item: PlanItem, found: TunedModel | None, state: TargetState) -> tu
 def _to_share(item: PlanItem, changes: Sequence[str], *, force: bool) -> tuple[Action, str]:
     known = item.job
     if known is None:
-        chosen = "; its examples cannot be compared: the id was chosen by hand"
+        chosen = "; its examples cannot be compared: the spec sets its id"
         more = chosen if item.work.spec.tuned_model_id else ""
         return Action.ADOPT, f"tuned already, unknown to the local store{more}"
     if "evaluate" in changes and known.phase.is_end:
@@ -397,7 +397,7 @@ def _remarks(
     writers = [each for each in others if each.endswith("(writer)")]
     if spec.transfer_ownership and item.tuned_model not in state.mine and len(writers) == 1:
         others.remove(writers[0])  # the former owner
-    yield from (f"{each} is not in the spec; left alone" for each in others)
+    yield from (f"{each} is not in the spec; left unchanged" for each in others)
 
 
 def _overruled(job: Job | None) -> Iterator[str]:
