@@ -69,48 +69,29 @@ def test_a_line_has_who_did_what_when_with_which_credentials_and_why(path):
 
 
 @pytest.mark.parametrize(
-    ("event", "expected"),
+    ("kind", "data", "expected"),
     [
-        (Event(EventKind.SUBMITTED, JOB, rows=3), ("done", "create", JOB.tuned_model, "")),
-        (Event(EventKind.ALREADY_EXISTED, JOB), ("found", "create", JOB.tuned_model, "")),
-        (Event(EventKind.GRANTED, JOB, grant=GRANT), ("done", "grant", GRANT, JOB.allowed)),
+        (EventKind.SUBMITTED, {"rows": 3}, ("done", "create", JOB.tuned_model, "")),
+        (EventKind.ALREADY_EXISTED, {}, ("found", "create", JOB.tuned_model, "")),
+        (EventKind.GRANTED, {"grant": GRANT}, ("done", "grant", GRANT, JOB.allowed)),
+        (EventKind.ROLE_CHANGED, {"grant": GRANT}, ("done", "change_role", GRANT, JOB.allowed)),
+        (EventKind.ALREADY_GRANTED, {"grant": GRANT}, ("found", "grant", GRANT, JOB.allowed)),
+        (EventKind.CANCELLING, {"why": "w"}, ("done", "cancel", JOB.tuned_model, "w")),
+        (EventKind.ALREADY_CANCELLED, {}, ("found", "cancel", JOB.tuned_model, "")),
+        (EventKind.TRANSFERRED, {"owner": "lead@x"}, ("done", "transfer", "lead@x", JOB.allowed)),
         (
-            Event(EventKind.ROLE_CHANGED, JOB, grant=GRANT),
-            ("done", "change_role", GRANT, JOB.allowed),
+            EventKind.ALREADY_TRANSFERRED,
+            {"owner": "l@x"},
+            ("found", "transfer", "l@x", JOB.allowed),
         ),
-        (
-            Event(EventKind.CANCELLING, JOB, why="no better"),
-            ("done", "cancel", JOB.tuned_model, "no better"),
-        ),
-        (Event(EventKind.ALREADY_CANCELLED, JOB), ("found", "cancel", JOB.tuned_model, "")),
-        (
-            Event(EventKind.ALREADY_GRANTED, JOB, grant=GRANT),
-            ("found", "grant", GRANT, JOB.allowed),
-        ),
-        (
-            Event(EventKind.TRANSFERRED, JOB, owner="lead@x"),
-            ("done", "transfer", "lead@x", JOB.allowed),
-        ),
-        (
-            Event(EventKind.ALREADY_TRANSFERRED, JOB, owner="lead@x"),
-            ("found", "transfer", "lead@x", JOB.allowed),
-        ),
-        (
-            Event(EventKind.DELETED, JOB, why="beaten"),
-            ("done", "delete", JOB.tuned_model, "beaten"),
-        ),
-        (
-            Event(EventKind.STOPPING, JOB, why="no better"),
-            ("decided", "cancel", JOB.tuned_model, "no better"),
-        ),
-        (
-            Event(EventKind.FORCED, JOB, misses="it is 0.1"),
-            ("decided", "overrule", JOB.tuned_model, "it is 0.1"),
-        ),
-        (Event(EventKind.TUNED, JOB), None),
+        (EventKind.DELETED, {"why": "w"}, ("done", "delete", JOB.tuned_model, "w")),
+        (EventKind.STOPPING, {"why": "w"}, ("decided", "cancel", JOB.tuned_model, "w")),
+        (EventKind.FORCED, {"misses": "m"}, ("decided", "overrule", JOB.tuned_model, "m")),
+        (EventKind.TUNED, {}, None),
     ],
 )
-def test_each_event_about_a_change_has_its_line(path, event, expected):
+def test_each_event_about_a_change_has_its_line(path, kind, data, expected):
+    event = Event(kind, JOB, **data)
     AuditLog(path)(event)
 
     found = [(each["state"], each["action"], each["what"], each["why"]) for each in lines(path)]

@@ -72,8 +72,8 @@ def evaluate(  # noqa: PLR0913 -- one parameter an option
     with open_store() as store:
         found = find_subject(subject, spec, store, overrides)
         own = [found.work] if gate or not kinds else []
-        works = [*own, *(_by(found.work, kind) for kind in kinds)]
-        answers = _memory(store, again=again)
+        works = [*own, *(_with_metric(found.work, kind) for kind in kinds)]
+        answers = _caches(store, again=again)
         with suggest_run(found.job, store):
             evaluations = asyncio.run(_evaluated(found.job, works, answers, _reporter(ctx)))
     misses = _misses(found.work, evaluations)
@@ -117,10 +117,10 @@ def compare(  # noqa: PLR0913 -- one parameter an option
         first = find_subject(subjects[0], spec, store, overrides)
         jobs = [first.job, *(find_job(name, first.work, store) for name in subjects[1:])]
         click.echo(f"{_count(len(first.work.holdout))} of {first.work.spec.path}", err=True)
-        answers = _memory(store, again=again)
-        standings = asyncio.run(_compared(jobs, first.work, answers, _reporter(ctx)))
+        answers = _caches(store, again=again)
+        models = asyncio.run(_compared(jobs, first.work, answers, _reporter(ctx)))
     metric = _metric(first.work)
-    shown = _differing(first.work, standings) if rows else _ranked(standings, metric)
+    shown = _differing(first.work, models) if rows else _ranked(models, metric)
     if output == "table":
         shown = list(map(shorten_texts if rows else format_floats, shown))
     if shown or output != "table":
@@ -133,13 +133,13 @@ async def _compared(
     jobs: Sequence[Job],
     work: PreparedJob,
     answers: Callable[[str], AnswerCache],
-    tell: Callable[[Event], None],
+    emit: Callable[[Event], None],
 ) -> list[ModelScore]:
     from tuner.evaluation import compare
     from tuner.jobs.target_pool import Connections
 
     async with Connections() as connections:
-        return await compare.compare_models(jobs, work, connections.get, answers, tell)
+        return await compare.compare_models(jobs, work, connections.get, answers, emit)
 
 
 def _metric(work: PreparedJob) -> str:
@@ -148,22 +148,22 @@ def _metric(work: PreparedJob) -> str:
     return metric_of(work).kind
 
 
-def _memory(store: Store, *, again: bool) -> Callable[[str], AnswerCache]:
-    """Return stored answers by target; with ``again`` only those of this run."""
+def _caches(store: Store, *, again: bool) -> Callable[[str], AnswerCache]:
+    """Return the caches of answers by target; with ``again`` they ignore earlier runs."""
     from tuner.evaluation.answering import NoCache
 
     known: dict[str, AnswerCache] = {}
 
-    def of(where: str) -> AnswerCache:
+    def cache_of(where: str) -> AnswerCache:
         if where not in known:
-            kept = store.answers(where)
-            known[where] = NoCache(kept) if again else kept
+            cache = store.answers(where)
+            known[where] = NoCache(cache) if again else cache
         return known[where]
 
-    return of
+    return cache_of
 
 
-def _by(work: PreparedJob, kind: str) -> PreparedJob:
+def _with_metric(work: PreparedJob, kind: str) -> PreparedJob:
     """Return the job with another metric."""
     from tuner.evaluation.metrics import check
     from tuner.jobspec.rules import METRICS
@@ -177,15 +177,15 @@ def _by(work: PreparedJob, kind: str) -> PreparedJob:
         )
     for what, fix in check(MetricSpec(kind), work.spec.path.parent):
         raise click.UsageError(f"--metric {kind}: {what}; {fix}")
-    asked = replace(work.spec.evaluation or EvaluationSpec(), metric=MetricSpec(kind))
-    return replace(work, spec=replace(work.spec, evaluation=asked))
+    evaluation = replace(work.spec.evaluation or EvaluationSpec(), metric=MetricSpec(kind))
+    return replace(work, spec=replace(work.spec, evaluation=evaluation))
 
 
 async def _evaluated(
     job: Job,
     works: Sequence[PreparedJob],
     answers: Callable[[str], AnswerCache],
-    tell: Callable[[Event], None],
+    emit: Callable[[Event], None],
 ) -> list[Evaluation]:
     """Evaluate each job; all use the answers of the first."""
     from tuner.evaluation import gate
@@ -194,28 +194,28 @@ async def _evaluated(
     evaluations = []
     async with open_target(job.target) as target:
         for work in works:
-            evaluations.append(await gate.evaluate(target, job, work, answers(job.where), tell))
-            tell = _nobody  # the answers are in
+            evaluations.append(await gate.evaluate(target, job, work, answers(job.where), emit))
+            emit = _ignore  # all answers are cached
     return evaluations
 
 
-def _nobody(_: Event) -> None:
+def _ignore(_: Event) -> None:
     """Ignore an event."""
 
 
 def _reporter(ctx: click.Context) -> Callable[[Event], None]:
     from tuner.events.reporters import Lines
 
-    return _nobody if ctx.obj["quiet"] else Lines(sys.stderr)
+    return _ignore if ctx.obj["quiet"] else Lines(sys.stderr)
 
 
 def _misses(work: PreparedJob, evaluations: Sequence[Evaluation]) -> list[str]:
-    """The unmet conditions of the spec's gate, by the spec's own metric."""
+    """Return the unmet requirements of the spec's gate, by the spec's metric."""
     from tuner.evaluation.gate import shortfalls
 
-    asked = work.spec.evaluation
-    its = [each for each in evaluations if each.metric == _metric(work)]
-    return shortfalls(its[0], asked) if asked and its else []
+    found = next((each for each in evaluations if each.metric == _metric(work)), None)
+    spec = work.spec.evaluation
+    return shortfalls(found, spec) if spec and found else []
 
 
 def _show(
@@ -230,7 +230,7 @@ def _show(
     show(score_rows(*evaluations), "table")
     for line in map(difference, evaluations):
         click.echo(line)
-    for who, count in _silent(evaluations[0]).items():
+    for who, count in _empty_answers(evaluations[0]).items():
         if count:
             click.echo(f"{who}: {count} empty answers, counted as wrong")
     for miss in misses:
@@ -247,12 +247,12 @@ def _record(
         "tuned_model": found.job.tuned_model,
         "spec": str(found.work.spec.path),
         "evaluations": [scores(evaluation) for evaluation in evaluations],
-        "without_text": _silent(evaluations[0]),
+        "without_text": _empty_answers(evaluations[0]),
         "misses": list(misses),
     }
 
 
-def _silent(evaluation: Evaluation) -> dict[str, int]:
+def _empty_answers(evaluation: Evaluation) -> dict[str, int]:
     """Count the empty answers of both models."""
     rows = evaluation.rows
     return {"tuned": sum(not row.tuned for row in rows), "base": sum(not row.base for row in rows)}
@@ -266,31 +266,31 @@ def _show_rows(evaluation: Evaluation, output: str) -> None:
     show([make(row) for row in evaluation.rows], output)
 
 
-def _ranked(standings: Sequence[ModelScore], metric: str) -> list[dict[str, object]]:
-    ranked = sorted(standings, key=lambda standing: -standing.mean)
+def _ranked(models: Sequence[ModelScore], metric: str) -> list[dict[str, object]]:
+    ranked = sorted(models, key=lambda model: -model.mean)
     return [
         {
-            "job": standing.job.title,
-            metric: standing.mean,
-            "difference": standing.difference if standing.interval else None,
-            "low": standing.interval.low if standing.interval else None,
-            "high": standing.interval.high if standing.interval else None,
-            "rows": len(standing.scores),
-            "tuned_model": standing.job.tuned_model,
+            "job": model.job.title,
+            metric: model.mean,
+            "difference": model.difference if model.interval else None,
+            "low": model.interval.low if model.interval else None,
+            "high": model.interval.high if model.interval else None,
+            "rows": len(model.scores),
+            "tuned_model": model.job.tuned_model,
         }
-        for standing in ranked
+        for model in ranked
     ]
 
 
-def _differing(work: PreparedJob, standings: Sequence[ModelScore]) -> list[dict[str, object]]:
-    """The rows where the models' scores differ."""
-    scores = zip(*(standing.scores for standing in standings), strict=True)
+def _differing(work: PreparedJob, models: Sequence[ModelScore]) -> list[dict[str, object]]:
+    """Return the rows where the models' scores differ."""
+    scores = zip(*(model.scores for model in models), strict=True)
     return [
         {
             "line": row.line,
             "text_input": row.text_input,
             "expected": row.output,
-            **{standing.job.title: standing.answers[at] for standing in standings},
+            **{model.job.title: model.answers[at] for model in models},
         }
         for at, (row, each) in enumerate(zip(work.holdout, scores, strict=True))
         if len(set(each)) > 1

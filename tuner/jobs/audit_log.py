@@ -22,6 +22,7 @@ from tuner import home
 from tuner.errors import TunerError
 from tuner.events.events import EventKind
 from tuner.events.reporters import Throttled, as_record
+from tuner.files import sync
 from tuner.formatting import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -224,11 +225,7 @@ def append(path: Path, record: Mapping[str, object], *, durable: bool = False) -
             os.ftruncate(file, size)
             raise
     if is_new and durable:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new file's name
-        finally:
-            os.close(folder)
+        sync(path.parent)  # the new file's name
 
 
 @contextmanager
@@ -324,12 +321,12 @@ def select_records(
 
     ``since`` is in seconds since 1970.
     """
-    asked = {*names, *(f"tunedModels/{name}" for name in names)}
+    wanted = {*names, *(f"tunedModels/{name}" for name in names)}
     for record in records:
         job, label = record.get("job"), record.get("label")
         known = {job, f"{job}[{label}]", record.get("tuned_model")}
         moment = record.get("time")
-        if parse_time(moment) >= since and (not asked or asked & known):
+        if parse_time(moment) >= since and (not wanted or wanted & known):
             if isinstance(moment, int | float):  # logs of older versions counted seconds
                 with suppress(ValueError, OverflowError, OSError):
                     record["time"] = format_time(moment)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.data.dataset import files
 from tuner.errors import NotAllowed, Problem, RequestRefused, SpecError, TunerError
 from tuner.events.events import Event, EventKind
+from tuner.files import write_atomic
 from tuner.formatting import format_time
 from tuner.jobs.outcome import permission_rows
 from tuner.jobspec.files import is_pipeline
@@ -149,7 +150,8 @@ def put(spec: Path, stage: str, new: Entry) -> None:
                     "version": VERSION,
                     "jobs": json.loads(json.dumps(jobs, sort_keys=True)),
                 }
-                _replace(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+                text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+                write_atomic(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise TunerError(
             f"{path} cannot be written: {error.strerror}", "make its folder writable"
@@ -158,19 +160,6 @@ def put(spec: Path, stage: str, new: Entry) -> None:
 
 def _key(spec: Path, stage: str) -> str:
     return f"{spec.name}#{stage}" if stage else spec.name
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{NAME}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
