@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE ?= configs/quickstart.yaml
 
-.PHONY: install demo test test-rest test-all unit sdk-table check bench fuzz soak clean
+.PHONY: install demo test test-rest test-all unit sdk-table check bench fuzz soak approve clean
 
 install: .venv/.local  ## tuner with the tuning service in the box
 
@@ -25,23 +25,26 @@ test-all: test test-rest  ## every test
 unit: .venv/.dev  ## the tests that load no torch, start no process and open no socket
 	$(BIN)/python -m pytest -n 2 -m "not slow and not model" --ignore tests/engine --ignore tests/sdk
 
-sdk-table: .venv/.dev  ## Google's own clients go their way, and docs/service.md shows how far they came
+sdk-table: .venv/.dev  ## run Google's clients against the service and write the table in docs/service.md
 	-$(BIN)/python -m pytest -q tests/sdk/test_journeys.py
 	$(BIN)/python -m tests.sdk.table
 
-check: .venv/.dev  ## style, types, and who may import whom
+check: .venv/.dev  ## style, types and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.dev  ## each prints ratios against the obvious alternative
+bench: .venv/.dev  ## every benchmark; each prints its ratios to an alternative
 	for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
-fuzz: .venv/.dev  ## ten minutes of requests nobody should send, through both doors
+fuzz: .venv/.dev  ## ten minutes of random and malformed requests over REST and gRPC
 	$(BIN)/python -m tests.fuzz --minutes 10
 
-soak: .venv/.dev  ## ten thousand seeds of crashes, faults and clocks
+approve: .venv/.dev  ## accept the current wording of help and messages in tests/messages.txt
+	$(BIN)/python -m tests.test_messages
+
+soak: .venv/.dev  ## 10,000 simulated runs with random crashes, faults and clocks
 	$(BIN)/python -m tests.crash.soak --seeds 10000
 
 clean:
