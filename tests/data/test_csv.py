@@ -66,7 +66,7 @@ def test_the_header_determines_the_delimiter(tmp_path, name, content):
         (b"a,b\nx\xe9,y\n", 2, "byte 0xe9 at offset 5 of the file is not UTF-8"),
         (b'a,b\n"x\n\xff",y\n', 3, "byte 0xff at offset 7 of the file is not UTF-8"),
         ("\ufeffa,b\nx\n".encode("utf-16"), 1, "the file is UTF-16, not UTF-8"),
-        ("", 1, "there is no first row to name the columns"),
+        ("", 1, "there is no header row"),
         ("a, b\nx,y\n", 1, "there is no column 'b'; there is 'a', ' b'"),
         ("a,b,a\nx,y,z\n", 1, "2 columns are named 'a'"),
     ],
@@ -88,11 +88,11 @@ def test_a_bad_row_costs_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("header", "fix"),
     [
-        ("text_input ,output", ("take the spaces out of the name 'text_input ', or write "
+        ("text_input ,output", ("remove the spaces from the name 'text_input ', or write "
          "text_input: 'text_input ' in the spec")),
         ("text_imput,output", ("did you mean 'text_imput'? Then write "
          "training_data.text_input: text_imput (--text-input text_imput)")),
-        ("question,output", ("say which one to read: training_data.text_input "
+        ("question,output", ("name the one to read: training_data.text_input "
          "(--text-input COLUMN)")),
     ],
 )  # fmt: skip

@@ -114,7 +114,7 @@ MISTAKES = [
     ("notify: [{url: 'https://[x'}]", "4:16", "this is not the URL of a webhook", None),
     ("notify: [{url: 'https://x.com:ninety/h'}]", "4:16", "this is not the URL of a webhook", None),
     ("notify: [{command: mail, secret_env: KEY}]", "4:26",
-     "secret_env signs a POST, and a command gets none", "drop it"),
+     "secret_env applies to url, not to command", "drop it"),
     ("notify: [{url: https://x.com/h, secret_env: 5ecr3t!}]", "4:45",
      "secret_env does not name an environment variable", None),
     ("notify: [{command: mail, on: [don]}]", "4:31",

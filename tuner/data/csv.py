@@ -54,7 +54,7 @@ _TEXT_AFTER_QUOTE = (
 )
 _BARE_RETURN = (
     "a bare carriage return outside quotes",
-    "save the file with ordinary line ends, or put quotes around the cell",
+    "save the file with LF or CRLF line ends, or put quotes around the cell",
 )
 
 
@@ -169,7 +169,7 @@ def _read_header(path: Path, columns: Columns, first: Block) -> _Header | Proble
     start = blank.end() if blank else begin
     line = first.line + text.count("\n", 0, start)
     if start == len(text) or any(bad < line for bad in first.problems):
-        what, fix = "there is no first row to name the columns", "add one: text_input,output"
+        what, fix = "there is no header row", "add one: text_input,output"
         return Problem(str(path), 1, 0, what, fix, "no-header")
     is_tsv = path.name.lower().removesuffix(".gz").endswith(".tsv")
     candidates = (sep[1],) if sep else ("\t",) if is_tsv else DELIMITERS

@@ -210,7 +210,7 @@ def _numbered_blocks(
             yield Block(text, line, problems)
         line += text.count("\n")
     if broken:  # the last line is cut off, and no row
-        fix = "fetch the file again, or pack it again: only what is before this line was read"
+        fix = "download or compress the file again; only the rows before this line were read"
         yield Block("\n", line, {line: Problem(path, line, 0, broken[0], fix, "unreadable")})
 
 

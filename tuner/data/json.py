@@ -111,7 +111,7 @@ def read_array(path: Path, source: Source) -> Iterator[Batch]:
                     began = text.bytes_read
                     yield rows.take()
             if broken:
-                fix = "fetch the file again, or pack it again"
+                fix = "download or compress the file again"
                 rows.problems = [Problem(str(path), text.line, 0, broken[0], fix, "unreadable")]
     except OtherEncodingError as error:
         yield problems_only(path, other_encoding_problem(path, error))
@@ -442,7 +442,7 @@ def _json_error(error: Exception, raw: str) -> _JsonError:
     """Explain what the parser raised."""
     if isinstance(error, json.JSONDecodeError):
         return _malformed(error.msg, error.pos)
-    fix = "keep the two texts and drop the rest"
+    fix = "keep the two texts and delete the rest"
     if isinstance(error, RecursionError):
         levels = accumulate((each[0] in "{[") - (each[0] in "}]") for each in _TOKEN.finditer(raw))
         deep = zip(_TOKEN.finditer(raw), levels, strict=True)
@@ -454,7 +454,7 @@ def _json_error(error: Exception, raw: str) -> _JsonError:
 
 
 def _malformed(message: str, at: int) -> _JsonError:
-    fix = "write one whole object a row, keys and texts in double quotes"
+    fix = "write one complete JSON object per row, with keys and texts in double quotes"
     message = message[:1].lower() + message[1:].removesuffix(" starting at")
     return _JsonError(at, f"is not JSON: {message}", fix)
 
@@ -466,7 +466,7 @@ def _repeated_key_error(value: Any, raw: str) -> _JsonError | None:
     repeated = _repeated_key(raw)
     if not repeated:
         return None
-    what = f"the key {repeated[0]!r} is there twice"
+    what = f"the key {repeated[0]!r} appears twice"
     return _JsonError(repeated[1], what, "keep one of the two", "repeated-key")
 
 

@@ -58,8 +58,8 @@ _TOOL_ROLES = frozenset(
 )
 _NOT_TEXT_KEYS = ("tool_calls", "function_call", "audio", "refusal", "image", "images")
 _SPEAKERS = {"user": "User", "model": "Assistant"}
-_NEEDS_ANSWER = "give it one question and its answer, or leave it out"
-_TEXT_ONLY = "say it in words, or leave the row out"
+_NEEDS_ANSWER = "give it one question and its answer, or delete the row"
+_TEXT_ONLY = "replace it with text, or delete the row"
 _OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
 _KINDS = ((bool, "true or false"), (int | float, "a number"), (list, "a list"), (dict, "an object"))
 _MAX_VALUE_CHARS, _MAX_NAME_CHARS, _MAX_NAMES = 40, 32, 20
@@ -294,8 +294,8 @@ def _examples_of(
     system = [each for each in said if each.role == "system"]
     rest = said[len(system) :]
     if len(rest) > 2 and multi_turn == "refuse":  # noqa: PLR2004 -- a question and its answer
-        what = f"there are {len(rest) // 2} turns, and an example is one question and its answer"
-        fix = "write multi_turn: expand (--multi-turn expand) for an example of every answer"
+        what = f"there are {len(rest) // 2} turns; an example has one"
+        fix = "write multi_turn: expand (--multi-turn expand) to make one example of each answer"
         return [RecordError(rest[2].path, what, fix, "multi-turn")]
     return [
         Parts(_conversation_text(system, rest[:index]), rest[index].pieces)
@@ -312,15 +312,17 @@ def _order_error(said: Sequence[_Turn], at: KeyPath) -> RecordError | None:
             continue
         if turn.role != expected:
             what = f"a message of the {turn.role} where one of the {expected} is expected"
-            fix = "after system text, the user and the model speak by turns, the user first"
+            fix = "after system messages, messages of the user and the model must alternate, the user's first"
             return RecordError(turn.path, what, fix)
         expected = "model" if expected == "user" else "user"
     if all(turn.role == "system" for turn in said):
-        return RecordError(at, "it has neither a question nor an answer", _NEEDS_ANSWER)
+        return RecordError(
+            at, "the conversation has neither a question nor an answer", _NEEDS_ANSWER
+        )
     if expected == "model":
         return RecordError(said[-1].path, "the last message is not an answer", _NEEDS_ANSWER)
     if not any(turn.learned for turn in said if turn.role == "model"):
-        fix = "give an answer the weight 1, or leave the row out"
+        fix = "give an answer the weight 1, or delete the row"
         return RecordError(at, "every answer has weight 0: there is nothing to learn", fix)
     return None
 
@@ -374,7 +376,7 @@ def _role_error(at: KeyPath, message: Record, key: str, roles: Roles) -> RecordE
     if isinstance(role, str) and role in roles:
         return None
     if isinstance(role, str) and role in _TOOL_ROLES:
-        what, fix = f"{role!r} is the turn of a tool, and an example is text alone", _TEXT_ONLY
+        what, fix = f"{role!r} is a tool's message; examples can contain only text", _TEXT_ONLY
     else:
         what = (
             f"unknown role {_quote_name(role) if isinstance(role, str) else describe_value(role)}"
@@ -385,7 +387,7 @@ def _role_error(at: KeyPath, message: Record, key: str, roles: Roles) -> RecordE
 def _message(at: KeyPath, message: Record, role: Role, text_key: str) -> _Turn | RecordError:
     for key in _NOT_TEXT_KEYS:
         if message.get(key):
-            what = f"a message holds {key}, and an example is text alone"
+            what = f"a message contains {key}; examples can contain only text"
             return RecordError((*at, key), what, _TEXT_ONLY)
     if text_key not in message:
         return RecordError(at, f"a message has no {text_key!r}", f"write its text as {text_key}")
@@ -423,7 +425,7 @@ def _turn(role: Role, at: KeyPath, content: object) -> _Turn | RecordError:
 def _tools(record: Record) -> Iterator[_Turn | RecordError]:
     for key in ("tools", "functions"):
         if record.get(key):
-            what = f"{key} are declared, and an example is text alone"
+            what = f"{key} are declared; examples can contain only text"
             yield RecordError((key,), what, "leave out the rows that need tools")
 
 
@@ -478,10 +480,10 @@ def _fix(setting: str, name: str, present: Sequence[str]) -> str:
     by_letters = {other.strip().casefold(): other for other in present}
     matches = get_close_matches(name.strip().casefold(), by_letters, n=1)
     if not matches:
-        return f"say which one to read: training_data.{setting} ({option} COLUMN)"
+        return f"name the one to read: training_data.{setting} ({option} COLUMN)"
     near = by_letters[matches[0]]
     if near.strip() == name.strip():
-        return f"take the spaces out of the name {near!r}, or write {setting}: {near!r} in the spec"
+        return f"remove the spaces from the name {near!r}, or write {setting}: {near!r} in the spec"
     return f"did you mean {near!r}? Then write training_data.{setting}: {near} ({option} {quote(near)})"
 
 

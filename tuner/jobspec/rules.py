@@ -248,7 +248,7 @@ def _grant(at: KeyPath, keys: Keys) -> Iterator[_Broken]:
         what = "EVERYONE has no e-mail address"
         yield _Broken((*at, "email_address"), what, fix, "everyone-address", key=True)
     elif keys and keys.get("grantee_type") != "EVERYONE" and not address:
-        fix = "add email_address:, or grantee_type: EVERYONE if the whole world is meant"
+        fix = "add email_address:, or grantee_type: EVERYONE if everyone is meant"
         yield _Broken(at, "the e-mail address is missing", fix, "missing-key")
     elif isinstance(address, str):
         yield from _address((*at, "email_address"), address)
@@ -286,7 +286,7 @@ def _receiver(at: KeyPath, keys: Keys) -> Iterator[_Broken]:
     if url:
         yield from _url((*at, "url"), url)
     if secret and command and not url:
-        what = "secret_env signs a POST, and a command gets none"
+        what = "secret_env applies to url, not to command"
         yield _Broken((*at, "secret_env"), what, "drop it", "idle-key", key=True)
     if secret and not re.fullmatch(_VARIABLE, secret):
         what = "secret_env does not name an environment variable"  # it may be the secret itself

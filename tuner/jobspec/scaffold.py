@@ -114,7 +114,7 @@ def summarise(path: Path, columns: Columns = USUAL) -> DataSummary:
         source = source._replace(multi_turn="expand")
         examples, problems = _first_rows(source)
     if not examples:
-        empty = Problem(str(path), 0, 0, "there are no examples in it", "add rows", "no-examples")
+        empty = Problem(str(path), 0, 0, "the file has no examples", "add rows", "no-examples")
         raise DatasetError(problems[:MAX_SHOWN] or [empty])
     shown = present if columns != USUAL else ()
     counts = Counter(each.output for each in examples)

@@ -161,8 +161,8 @@ class Checks:
         if self._found_any:
             return
         if not rows:
-            fix = "add rows below the one that names the columns; 100 to 500 are a good start"
-            yield Problem(path, 0, 0, "there are no examples in it", fix, "no-examples")
+            fix = "add rows; 100 to 500 are a good start"
+            yield Problem(path, 0, 0, "the file has no examples", fix, "no-examples")
         elif rows < MIN_RECOMMENDED_ROWS:
             what = f"{rows} examples are few: tuning rarely helps with less than {MIN_RECOMMENDED_ROWS}"
             yield Problem(path, 0, 0, what, "add more", "few-examples", "warning")

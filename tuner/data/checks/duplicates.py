@@ -163,7 +163,7 @@ class DuplicateCheck:
             self._first_of_variant.setdefault(variant, row)
 
     def _near_problem(self, row: int, what: str, similarity: float, fix: str, rule: str) -> Problem:
-        share = f"{int(similarity * 100)}% of their five-character pieces are the same"
+        share = f"{int(similarity * 100)}% of their 5-character substrings are the same"
         if similarity == 1:
             share = "they differ only in case, punctuation or repetition, if at all"
         return Problem(*self._place(row), 0, f"{what}: {share}", fix, rule, "warning")
