@@ -172,7 +172,7 @@ def test_a_vendors_job_is_not_taken_for_examples(arguments, shown, capsys):
     [
         (None, "a.csv: cannot be read: no such file"),
         (b"", "a.csv"),
-        (b"text_input,output\n", "there are no examples"),
+        (b"text_input,output\n", "the file has no examples"),
         (b"\xff\xfea\x00", "UTF-16"),
     ],
 )
