@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -17,21 +16,21 @@ import pytest
 from tests.data.test_broken import HERE, declared, read_and_check
 from tests.jobspec.reading import LEAST, load_spec
 from tests.jobspec.test_mistakes import MISTAKES
-from tuner.cli import COMMANDS
+from tuner.cli import cli
 from tuner.errors import SpecError
 
 APPROVED = Path(__file__).with_name("messages.txt")
 
 
-def help_lines(name, command):
+def help_lines(name, command, parent=None):
     """The help of a command and its subcommands, as it is shown at 100 columns."""
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
-    yield from ("", f"$ {name} --help", "", command.get_help(context))
+    context = click.Context(command, parent, name, terminal_width=100, **command.context_settings)
+    yield from ("", f"$ {context.command_path} --help", "", command.get_help(context))
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
             found = command.get_command(context, each)
             if not found.hidden:
-                yield from help_lines(f"{name} {each}", found)
+                yield from help_lines(each, found, context)
 
 
 def spec_lines():
@@ -56,14 +55,8 @@ def data_lines():
 
 def messages():
     """The content of the approved file."""
-    commands = [
-        (name, getattr(import_module(place.partition(":")[0]), place.partition(":")[2]))
-        for name, (place, _) in COMMANDS.items()
-    ]
     lines = ["# Mistakes in a job spec", *spec_lines(), "\n\n# Broken data files", *data_lines()]
-    lines.append("\n\n# Help")
-    for name, command in commands:
-        lines += help_lines(f"tuner {name}", command)
+    lines += ["\n\n# Help", *help_lines("tuner", cli)]
     return "\n".join(each.rstrip() for line in lines for each in line.split("\n")) + "\n"
 
 
