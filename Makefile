@@ -42,7 +42,7 @@ fuzz: .venv/.dev  ## ten minutes of random and malformed requests over REST and 
 	$(BIN)/python -m tests.fuzz --minutes 10
 
 approve: .venv/.dev  ## accept the current wording of help and messages in tests/messages.txt
-	$(BIN)/python -m tests.test_messages
+	$(BIN)/python -m tests.test_messages > tests/messages.txt
 
 soak: .venv/.dev  ## 10,000 simulated runs with random crashes, faults and clocks
 	$(BIN)/python -m tests.crash.soak --seeds 10000

@@ -6,6 +6,7 @@ Other tests check place, rule code and key words. After an intended change of wo
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -61,9 +62,11 @@ def messages():
 
 
 def test_the_wording_of_messages_is_approved():
-    assert messages() == APPROVED.read_text(encoding="utf-8"), "run `make approve`"
+    command = [sys.executable, "-m", "tests.test_messages"]  # click caches help in this process
+    shown = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+
+    assert shown.stdout == APPROVED.read_text(encoding="utf-8"), "run `make approve`"
 
 
 if __name__ == "__main__":
-    APPROVED.write_text(messages(), encoding="utf-8")
-    sys.stdout.write(f"wrote {APPROVED}\n")
+    sys.stdout.write(messages())
