@@ -114,18 +114,17 @@ def show_findings(problems: Iterable[Problem], checks: Checks, output: str) -> s
     found: list[Problem] = []
     for problem in problems:
         tally.add(problem)
-        if output != "table":
+        if output == "jsonl":  # one by one, so that memory does not grow with their number
+            click.echo(json.dumps(_record(problem), ensure_ascii=False))
+        elif output != "table":
             found.append(problem)
     if output == "table":
         _show(tally, checks)
     elif output == "sarif":
         click.echo(json.dumps(sarif_log(found)))
-    else:
+    elif output != "jsonl":
         records = [_record(each) for each in found]
-        show(
-            records if output == "jsonl" else {"problems": records, **_totals(tally, checks)},
-            output,
-        )
+        show({"problems": records, **_totals(tally, checks)}, output)
     return {severity for _, severity in tally.counts}
 
 
