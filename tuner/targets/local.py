@@ -187,12 +187,9 @@ def _spawn() -> subprocess.Popen[bytes]:
         what = f"tuning on this machine needs {', '.join(missing)}, which is not installed"
         fix = "pip install 'tuner[local]', or use `target: gemini`"
         raise InvalidInput([Problem("", 0, 0, what, fix, rule="missing-extra")])
-    # -P: a folder named ``tuner`` in the working directory is not imported in place of this package
-    command = [sys.executable, "-P", "-m", "tuner", "serve", "--home", str(home())]
-    command += ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0", "--idle-exit", str(IDLE_EXIT_S)]
     with _log().open("ab") as log:
         return subprocess.Popen(
-            command,
+            _command(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -200,6 +197,15 @@ def _spawn() -> subprocess.Popen[bytes]:
             env=os.environ | {"TUNER_HOME": str(home())},
             start_new_session=True,
         )
+
+
+def _command() -> list[str]:
+    # -P: a folder named ``tuner`` in the working directory is not imported in place of this package
+    command = [sys.executable, "-P", "-m", "tuner", "serve", "--home", str(home())]
+    return [
+        *command,
+        *("--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0", "--idle-exit", str(IDLE_EXIT_S)),
+    ]
 
 
 def _check_deadline(deadline: float) -> None:
