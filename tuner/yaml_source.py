@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
@@ -20,8 +20,6 @@ from tuner.errors import Problem, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-_T = TypeVar("_T")
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 Scalar: TypeAlias = str | int | float | bool | None
@@ -180,12 +178,14 @@ def put_value(document: Document, at: KeyPath, value: Value, locations: Location
     Raises SpecError if the value does not fit there.
     """
     own = locations.keys[at]
-    parents = {at[:length]: own for length in range(1, len(at) + 1)}
-    return document._replace(
-        value=_put(document.value, at, value, own),
-        keys=parents | _without(document.keys, at) | locations.keys,
-        values=parents | _without(document.values, at) | locations.values,
+    keys, values = (
+        {at[:length]: own for length in range(1, len(at) + 1)}
+        | {path: place for path, place in old.items() if path[: len(at)] != at}
+        | new
+        for old, new in ((document.keys, locations.keys), (document.values, locations.values))
     )
+    value = _put(document.value, at, value, own)
+    return document._replace(value=value, keys=keys, values=values)
 
 
 def without_receivers(overrides: Iterable[str]) -> list[str]:
@@ -389,10 +389,6 @@ def _put(holder: Value, at: KeyPath, value: Value, own: SourceLocation) -> Value
     raise _bad_override(own, f"{key!r} cannot be set here", fix)
 
 
-def _without(locations: dict[KeyPath, _T], at: KeyPath) -> dict[KeyPath, _T]:
-    return {path: place for path, place in locations.items() if path[: len(at)] != at}
-
-
 def _bad_override(own: SourceLocation, what: str, fix: str) -> SpecError:
     return SpecError([Problem(*own, what, fix, "bad-set")])
 
@@ -432,45 +428,27 @@ def _from_python(
 
 _SYNTAX = {
     "tab character": ("a tab cannot indent YAML", "indent with spaces"),
-    "mapping values are not allowed": (
-        "a key and a colon are not expected here",
-        "check the indentation, and put quotes around a text that holds a colon and a space",
-    ),
-    "could not find expected ':'": (
-        "a key without a colon",
-        "write key: value, with a space after the colon",
-    ),
+    "mapping values are not allowed": ("a key and a colon are not expected here",
+        "check the indentation, and put quotes around a text that holds a colon and a space"),
+    "could not find expected ':'": ("a key without a colon",
+        "write key: value, with a space after the colon"),
     "unexpected end of stream": ("a quote opened here is never closed", "close it"),
-    "unknown escape character": (
-        "this escape is not known in double quotes",
-        "use single quotes, or write the backslash twice",
-    ),
-    "cannot start any token": (
-        "a value cannot begin with this character",
-        "put the value in quotes",
-    ),
-    "another document": (
-        "a second YAML document begins here",
-        "keep one spec per file: `tuner run A.yaml B.yaml` takes several",
-    ),
+    "unknown escape character": ("this escape is not known in double quotes",
+        "use single quotes, or write the backslash twice"),
+    "cannot start any token": ("a value cannot begin with this character",
+        "put the value in quotes"),
+    "another document": ("a second YAML document begins here",
+        "keep one spec per file: `tuner run A.yaml B.yaml` takes several"),
     "undefined alias": ("no anchor above has this name", "define it with &name first"),
-    "expected node content": (
-        "a value or a closing bracket is missing before this",
-        "close the bracket, or put the value in quotes",
-    ),
-    "expected ',' or": (
-        "a comma or a closing bracket is missing before this",
-        "close the bracket; inside { } and [ ] a text with brackets or commas needs quotes",
-    ),
-    "expected '-' indicator": (
-        "a list ends here, but its indentation does not",
-        "begin every item of the list with - in the same column",
-    ),
-    "expected <block end>": (
-        "the indentation does not fit the lines above",
-        "begin every key of a mapping in the same column",
-    ),
-}
+    "expected node content": ("a value or a closing bracket is missing before this",
+        "close the bracket, or put the value in quotes"),
+    "expected ',' or": ("a comma or a closing bracket is missing before this",
+        "close the bracket; inside { } and [ ] a text with brackets or commas needs quotes"),
+    "expected '-' indicator": ("a list ends here, but its indentation does not",
+        "begin every item of the list with - in the same column"),
+    "expected <block end>": ("the indentation does not fit the lines above",
+        "begin every key of a mapping in the same column"),
+}  # fmt: skip
 """Part of a message of libyaml: our error and fix."""
 _REPORTED_AT_END = ("unexpected end of stream", "could not find expected ':'")
 

@@ -36,15 +36,15 @@ def names(*given):
     return [path.name for path in find_specs([str(each) for each in given])]
 
 
-def test_a_folder_stands_for_its_specs_and_pipelines_and_for_what_is_no_yaml(folder):
+def test_a_folder_gives_its_specs_pipelines_and_invalid_yaml_files(folder):
     assert names(folder) == ["a.yml", "b.yaml", "broken.yaml", "grid.yaml"]
 
 
-def test_a_file_stands_for_itself_whatever_it_holds(folder):
+def test_a_file_is_taken_whatever_it_contains(folder):
     assert names(folder / "notes.txt", folder / "gone.yaml") == ["notes.txt", "gone.yaml"]
 
 
-def test_a_file_is_meant_once_however_it_is_named(folder, monkeypatch):
+def test_a_file_is_taken_once_however_it_is_written(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
     assert find_specs(["b.yaml", str(folder), "below/../b.yaml"])[0].as_posix() == "b.yaml"
@@ -68,7 +68,7 @@ def test_every_folder_without_a_spec_is_named(folder):
     ("name", "told"),
     [("grid.yaml", True), ("a.yml", False), ("broken.yaml", False), ("list.yaml", False)],
 )
-def test_a_pipeline_is_told_by_its_jobs(folder, name, told):
+def test_a_file_with_jobs_is_a_pipeline(folder, name, told):
     assert is_pipeline(folder / name) is told
 
 
@@ -87,7 +87,7 @@ def test_a_batch_that_is_not_full_is_a_step_too(examples, asked, steps):
     assert total_steps(examples, asked) == steps
 
 
-def test_credentials_that_are_named_on_a_command_line_are_looked_for_from_there(
+def test_a_credentials_file_of_the_command_line_is_relative_to_the_current_folder(
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -157,7 +157,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("line", "where", "what", "fix"), MISTAKES)
-def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path, line, where, what, fix):
+def test_a_mistake_is_reported_with_its_place_and_a_fix(tmp_path, line, where, what, fix):
     (problem,) = problems(tmp_path, f"{LEAST}{line}\n")
 
     assert problem.where == f"{tmp_path}/spec.yaml:{where}"
@@ -205,7 +205,7 @@ def test_a_model_must_be_named_by_its_kind(tmp_path, model, fix):
 
 
 @pytest.mark.parametrize("name", [r"a\0b", r"a\e[31mb", r"a\nb", r"a\x9bb", r"a\u2028b"])
-def test_a_name_holds_nothing_that_moves_a_screen_or_ends_a_line(tmp_path, name):
+def test_a_name_with_control_characters_is_refused(tmp_path, name):
     (problem,) = problems(tmp_path, LEAST.replace("job: j", f'job: "{name}"'))
 
     assert "contains a control character" in problem.what
@@ -219,14 +219,14 @@ def test_a_name_may_be_of_any_script(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[]", "word", "5"])
-def test_a_file_without_keys_is_told_what_it_needs(tmp_path, text):
+def test_a_file_without_keys_gets_errors_with_fixes(tmp_path, text):
     found = problems(tmp_path, text)
 
     assert found[0].line == 1
     assert all(problem.fix for problem in found)
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path):
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(tmp_path):
     found = problems(
         tmp_path,
         "jub: x\nbase_model: models/m\ntraining_data: {path: a.csv, outptu: y}\n"
@@ -245,7 +245,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path):
     ]
 
 
-def test_a_key_is_missing_only_when_no_other_was_meant_for_it(tmp_path):
+def test_a_misspelt_key_is_not_also_reported_as_missing(tmp_path):
     found = problems(tmp_path, "base_modle: models/m\ntraining_data: {path: a.csv}\n")
 
     assert [(problem.what.split()[0], problem.rule) for problem in found] == [
@@ -261,7 +261,7 @@ def test_a_wrong_override_is_located_at_its_option(tmp_path):
     assert problem.what == "hyperparameters.epoch_count must be a whole number, not 'many'"
 
 
-def test_an_override_mends_the_file(tmp_path):
+def test_an_override_replaces_an_invalid_value(tmp_path):
     text = f"{LEAST}target: {{kind: nowhere}}\n"
 
     assert load(tmp_path, text, "target=gemini", "display_name='7'").display_name == "7"

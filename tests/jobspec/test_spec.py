@@ -16,7 +16,7 @@ from tuner.types import Grant, GranteeType, Hyperparameters, Role, TargetConfig
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def test_a_whole_spec_becomes_the_shared_vocabulary(tmp_path):
+def test_a_complete_spec_is_read(tmp_path):
     spec = load(
         tmp_path,
         """\
@@ -51,7 +51,7 @@ def test_a_target_can_be_one_word(tmp_path):
     assert load(tmp_path, LEAST).target == TargetConfig("local")
 
 
-def test_an_endpoint_may_ask_for_tls_as_the_banner_of_a_service_writes_it(tmp_path):
+def test_an_endpoint_may_begin_with_https(tmp_path):
     spec = load(tmp_path, LEAST + "target: {kind: local, endpoint: https://127.0.0.1:50051}\n")
     assert spec.target.endpoint == "https://127.0.0.1:50051"
 
@@ -64,7 +64,7 @@ def test_a_key_left_empty_counts_as_not_written(tmp_path):
     assert spec.hyperparameters == Hyperparameters()
 
 
-def test_what_an_evaluation_asks_may_be_said_at_length(tmp_path):
+def test_metric_and_gate_may_be_mappings(tmp_path):
     spec = load(
         tmp_path,
         LEAST
@@ -86,7 +86,7 @@ evaluation:
     assert spec.evaluation.require.significant
 
 
-def test_the_credentials_of_a_judge_stand_beside_the_spec(tmp_path):
+def test_the_credentials_of_a_judge_are_relative_to_the_spec(tmp_path):
     judge = "{kind: judge, model: models/m, rubric: r, target: {credentials_file: k.json}}"
     spec = load(tmp_path, f"{LEAST}evaluation: {{holdout: 0.1, metric: {judge}}}\n")
 
@@ -94,13 +94,13 @@ def test_the_credentials_of_a_judge_stand_beside_the_spec(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["contains", "json", "my.scores:polite", "scores:polite"])
-def test_a_metric_is_a_word_or_a_function_of_ones_own(tmp_path, kind):
+def test_a_metric_is_a_word_or_a_function(tmp_path, kind):
     spec = load(tmp_path, f"{LEAST}evaluation: {{holdout: 0.1, metric: '{kind}'}}\n")
 
     assert spec.evaluation.metric == MetricSpec(kind)
 
 
-def test_limits_early_stopping_and_whom_to_tell_are_read(tmp_path):
+def test_limits_early_stopping_and_notify_are_read(tmp_path):
     spec = load(
         tmp_path,
         LEAST
@@ -150,7 +150,7 @@ def test_every_key_is_described():
         assert node["description"].endswith("."), path
 
 
-def test_the_json_schema_says_what_the_checks_do():
+def test_the_json_schema_has_the_same_limits_as_the_checks():
     schema = json_schema(JobSpec)
 
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

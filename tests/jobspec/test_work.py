@@ -26,7 +26,7 @@ def problems(path, *overrides):
     return error.value.problems
 
 
-def test_five_mistakes_and_five_bad_rows_are_ten_places(tmp_path):
+def test_five_mistakes_and_five_bad_rows_are_ten_problems(tmp_path):
     spec = write(
         tmp_path,
         """\
@@ -68,7 +68,7 @@ def test_an_unset_variable_is_one_problem_and_not_two(tmp_path):
     ] * 2
 
 
-def test_a_path_may_begin_with_anybodys_home(tmp_path):
+def test_a_home_folder_that_does_not_exist_is_reported(tmp_path):
     spec = write(tmp_path, SPEC.replace("data.csv", "~nobody-at-all/data.csv"))
 
     assert [problem.rule for problem in problems(spec)] == ["no-file"]
@@ -100,14 +100,16 @@ def test_a_missing_file_is_located_in_the_spec_with_the_nearest(tmp_path):
     assert problem.fix == f"did you mean {tmp_path}/data.csv?"
 
 
-def test_the_instruction_stands_in_front_of_both_sides_and_moves_no_row(tmp_path):
+def test_the_instruction_precedes_every_input_and_moves_no_row(tmp_path):
     text = f"{SPEC}evaluation: {{holdout: 0.3}}\n"
     plain = prepare_job(write(tmp_path, text))
-    told = prepare_job(write(tmp_path, text.replace("data.csv}", "data.csv, instruction: Say.}")))
+    instructed = prepare_job(
+        write(tmp_path, text.replace("data.csv}", "data.csv, instruction: Say.}"))
+    )
 
-    assert told.holdout
+    assert instructed.holdout
     for before, after in zip(
-        plain.examples + plain.holdout, told.examples + told.holdout, strict=True
+        plain.examples + plain.holdout, instructed.examples + instructed.holdout, strict=True
     ):
         assert after.text_input == f"Say.\n\n{before.text_input}"
         assert (after.output, after.line) == (before.output, before.line)
@@ -127,15 +129,15 @@ SENTENCE = "Where is the parcel that I ordered in the first week of {}? It has n
 ALIKE = "".join(f"{SENTENCE.format(name)},a\n" for name in ("March", "march", "Marsh", "marches"))
 
 
-def kindness(tmp_path, evaluation, more=""):
+def near_leaks(tmp_path, evaluation, more=""):
     spec = f"{SPEC.replace('}', more + '}')}evaluation: {{{evaluation}}}\n"
     warnings = prepare_job(write(tmp_path, spec, ALIKE + ROWS)).warnings
     return [each for each in warnings if each.rule == "near-leak"]
 
 
-def test_rows_held_out_that_are_nearly_tuned_on_are_told_where_the_share_is(tmp_path):
+def test_near_duplicates_across_the_split_are_a_warning_at_holdout(tmp_path):
     work = prepare_job(write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5}}\n", ALIKE + ROWS))
-    (problem,) = kindness(tmp_path, "holdout: 0.5")
+    (problem,) = near_leaks(tmp_path, "holdout: 0.5")
 
     alike = sum(row.text_input.startswith("Where") for row in work.holdout)
     assert 0 < alike < 4
@@ -146,15 +148,12 @@ def test_rows_held_out_that_are_nearly_tuned_on_are_told_where_the_share_is(tmp_
     assert problem.severity == "warning"
 
 
-def test_rows_that_are_alike_on_one_side_are_not_told_to_be_on_two(tmp_path):
-    assert kindness(tmp_path, "holdout: 0.02") == []
+@pytest.mark.parametrize(("share", "more"), [(0.02, ""), (0.5, ", ignore: [near-leak]")])
+def test_near_duplicates_on_one_side_or_ignored_are_no_warning(tmp_path, share, more):
+    assert near_leaks(tmp_path, f"holdout: {share}", more) == []
 
 
-def test_who_does_not_want_to_know_is_not_told(tmp_path):
-    assert kindness(tmp_path, "holdout: 0.5", ", ignore: [near-leak]") == []
-
-
-def test_every_output_is_held_out_in_its_share_when_the_spec_says_so(tmp_path):
+def test_stratify_holds_out_the_same_share_of_every_output(tmp_path):
     rows = "".join(f"input {n},{'rare' if n % 10 else 'often'}\n" for n in range(200))
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.1, stratify: true}}\n", rows)
 
@@ -162,7 +161,7 @@ def test_every_output_is_held_out_in_its_share_when_the_spec_says_so(tmp_path):
     assert (outputs.count("rare"), outputs.count("often")) == (18, 2)
 
 
-def test_no_more_rows_are_held_out_than_are_to_be_asked(tmp_path):
+def test_max_examples_limits_the_held_out_rows(tmp_path):
     spec = write(tmp_path, f"{SPEC}evaluation: {{holdout: 0.5, max_examples: 3}}\n")
     work = prepare_job(spec)
 
@@ -170,7 +169,7 @@ def test_no_more_rows_are_held_out_than_are_to_be_asked(tmp_path):
     assert len(work.examples) < 37
 
 
-def test_an_input_that_is_tuned_on_too_is_a_warning(tmp_path):
+def test_a_held_out_input_that_is_also_trained_on_is_a_warning(tmp_path):
     (tmp_path / "held.jsonl").write_text(
         '{"text_input": "input 3", "output": "x"}\n{"text_input": "new", "output": "y"}\n'
     )
@@ -220,7 +219,7 @@ def changed(**changes):
         replace(WORK, holdout=(Example("a", "b"),)),
     ],
 )
-def test_what_decides_no_weight_leaves_the_digest_alone(work):
+def test_changes_without_effect_on_the_weights_keep_the_digest(work):
     assert work.digest == WORK.digest
 
 
@@ -237,7 +236,7 @@ def test_what_decides_no_weight_leaves_the_digest_alone(work):
         replace(WORK, examples=(Example("out", "in"), WORK.examples[1])),
     ],
 )
-def test_what_decides_a_weight_changes_the_digest(work):
+def test_changes_with_an_effect_on_the_weights_change_the_digest(work):
     assert work.digest != WORK.digest
 
 
@@ -256,7 +255,7 @@ def test_the_id_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    ("model", "told", "is_warned"),
+    ("model", "key", "is_warned"),
     [
         ("base_model: models/m", "", True),
         ("base_model: models/m", "instruction", False),
@@ -264,14 +263,14 @@ def test_the_id_can_be_chosen():
         ("tuned_model_source: tunedModels/m", "", False),
     ],
 )
-def test_a_base_that_is_not_told_the_task_is_a_warning(tmp_path, model, told, is_warned):
+def test_a_base_model_without_instruction_is_a_warning(tmp_path, model, key, is_warned):
     spec = f"""\
 job: j
 {model}
-training_data: {{path: data.csv{", instruction: Answer." if told == "instruction" else ""}}}
+training_data: {{path: data.csv{", instruction: Answer." if key == "instruction" else ""}}}
 evaluation:
   holdout: 0.2
-  base_instruction: "{"Answer." if told == "base_instruction" else ""}"
+  base_instruction: "{"Answer." if key == "base_instruction" else ""}"
   require: {{better_than_base: true}}
 """
     rules = [problem.rule for problem in prepare_job(write(tmp_path, spec)).warnings]
@@ -280,7 +279,7 @@ evaluation:
 
 
 @pytest.mark.parametrize(("patience", "is_warned"), [(49, False), (50, True)])
-def test_a_patience_that_no_tuning_outlasts_is_a_warning(tmp_path, patience, is_warned):
+def test_a_patience_longer_than_the_tuning_is_a_warning(tmp_path, patience, is_warned):
     spec = f"{SPEC}early_stopping: {{patience_steps: {patience}}}\n"  # 40 rows in 5 epochs by 4
     warnings = prepare_job(write(tmp_path, spec)).warnings
 

@@ -88,7 +88,7 @@ quickstart            DONE          0.90
     )
 
 
-def test_what_keeps_all_says_so():
+def test_the_text_shows_that_all_variants_are_kept():
     both = pipeline(stage("a[x=1]", grouping="a"), stage("a[x=2]", grouping="a"))
     one = pipeline(stage("a[x=1]", grouping="a"))
 
@@ -136,7 +136,7 @@ def test_dot_shows_variants_states_and_what_only_waits():
 
 
 @pytest.mark.parametrize("draw", [as_mermaid, as_dot])
-def test_a_hostile_name_stays_text(draw):
+def test_special_characters_in_names_are_escaped(draw):
     name = '<script>"x"</script>&\x1b[31m\\'
     drawn = draw(pipeline(stage(name)), {name: '"];'})
 

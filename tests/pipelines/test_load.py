@@ -50,7 +50,7 @@ def models(pipeline):
     return {stage.name: new_tuned_model(stage.work).name for stage in pipeline.stages}
 
 
-def test_a_list_of_paths_is_a_pipeline_of_those_very_jobs(tmp_path):
+def test_a_list_of_paths_is_a_pipeline_of_these_jobs(tmp_path):
     pipeline = load(tmp_path, "- first.yaml\n- {name: again, spec: ./first.yaml, set: {top_k: 4,"
                     " hyperparameters.epoch_count: 3}}")  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_a_list_of_paths_is_a_pipeline_of_those_very_jobs(tmp_path):
     assert pipeline.groupings[1] == ("again", ("again",), "all", "keep")
 
 
-def test_the_top_says_how_many_at_a_time_and_what_a_failure_means(tmp_path):
+def test_max_parallel_and_fail_fast_are_read(tmp_path):
     top = "pipeline: Over night\nmax_parallel: 3\nfail_fast: true"
     pipeline = load(tmp_path, "- first.yaml", top=top)
 
@@ -71,7 +71,7 @@ def test_the_top_says_how_many_at_a_time_and_what_a_failure_means(tmp_path):
     assert load(tmp_path, "- first.yaml", "max_parallel=5").max_parallel == 5
 
 
-def test_a_spec_may_stand_in_the_pipeline_itself(tmp_path):
+def test_a_spec_may_be_written_in_the_pipeline_file(tmp_path):
     pipeline = load(
         tmp_path,
         "- {job: inside, base_model: models/m, training_data: {path: rows.csv}, top_k: 5}",
@@ -83,7 +83,7 @@ def test_a_spec_may_stand_in_the_pipeline_itself(tmp_path):
     assert not stage.work.is_on_disk
 
 
-def test_a_matrix_makes_a_stage_of_each_variant(tmp_path):
+def test_each_variant_of_a_matrix_is_a_stage(tmp_path):
     jobs = f"- {{spec: first.yaml, name: grid, matrix: {GRID}, keep: best, losers: delete}}"
     pipeline = load(tmp_path, jobs)
 
@@ -103,7 +103,7 @@ def test_a_matrix_makes_a_stage_of_each_variant(tmp_path):
         "matrix: {list: [{hyperparameters.batch_size: null}]}",
     ],
 )
-def test_what_is_set_to_null_is_taken_out_of_the_spec(tmp_path, change):
+def test_null_removes_a_key_from_the_spec(tmp_path, change):
     (tmp_path / "four.yaml").write_text(f"{FIRST}hyperparameters: {{batch_size: 4}}\n")
 
     [stage] = load(tmp_path, f"- {{spec: four.yaml, {change}}}").stages
@@ -111,7 +111,7 @@ def test_what_is_set_to_null_is_taken_out_of_the_spec(tmp_path, change):
     assert stage.work.spec.hyperparameters.batch_size is None
 
 
-def test_a_grown_matrix_keeps_the_models_that_it_had(tmp_path):
+def test_an_extended_matrix_keeps_its_models(tmp_path):
     jobs = "- {spec: first.yaml, name: grid, matrix: {hyperparameters.batch_size: [4, 8%s]}}"
     before, after = models(load(tmp_path, jobs % "")), models(load(tmp_path, jobs % ", 16"))
 
@@ -119,7 +119,7 @@ def test_a_grown_matrix_keeps_the_models_that_it_had(tmp_path):
     assert len(after) == 3
 
 
-def test_a_variant_is_the_model_that_the_job_alone_would_be(tmp_path):
+def test_a_variant_has_the_same_model_id_as_the_job_alone(tmp_path):
     jobs = f"- {{spec: first.yaml, matrix: {GRID}}}"
     pipeline = load(tmp_path, jobs)
     alone = prepare_job(tmp_path / "first.yaml", ["hyperparameters.batch_size=8"])
@@ -127,7 +127,7 @@ def test_a_variant_is_the_model_that_the_job_alone_would_be(tmp_path):
     assert models(pipeline)["first[batch_size=8]"] == new_tuned_model(alone).name
 
 
-def test_stages_with_the_same_data_share_the_very_same_rows(tmp_path):
+def test_stages_with_the_same_data_share_their_rows(tmp_path):
     (tmp_path / "other.yaml").write_text(FIRST.replace("job: first", "job: other"))
     pipeline = load(tmp_path, f"- {{spec: first.yaml, matrix: {GRID}}}\n- other.yaml")
 
@@ -144,7 +144,7 @@ def test_a_job_after_one_other_tunes_its_model_further(tmp_path):
     assert after.work.spec.tuned_model_source == new_tuned_model(first.work).name
 
 
-def test_a_job_with_a_base_model_of_its_own_only_waits(tmp_path):
+def test_a_job_with_its_own_base_model_only_waits(tmp_path):
     pipeline = load(tmp_path, "- first.yaml\n- {spec: next.yaml, after: [first],"
                     " set: {base_model: models/m}}")  # fmt: skip
 
@@ -152,7 +152,7 @@ def test_a_job_with_a_base_model_of_its_own_only_waits(tmp_path):
     assert pipeline.stages[1].work.spec.tuned_model_source == ""
 
 
-def test_what_is_tuned_from_a_winner_is_known_later_and_so_is_what_follows_it(tmp_path):
+def test_a_stage_tuned_from_the_best_variant_has_a_placeholder_source(tmp_path):
     pipeline = load(
         tmp_path,
         f"- {{spec: first.yaml, name: grid, matrix: {GRID}, keep: best}}\n"
@@ -165,7 +165,7 @@ def test_what_is_tuned_from_a_winner_is_known_later_and_so_is_what_follows_it(tm
     assert following.work.spec.tuned_model_source == "tunedModels/of-grid"
 
 
-def test_of_several_it_waits_for_the_source_is_named(tmp_path):
+def test_tuned_model_source_names_one_of_several_jobs_in_after(tmp_path):
     pipeline = load(
         tmp_path,
         "- first.yaml\n- {spec: first.yaml, name: b, set: {hyperparameters.epoch_count: 9}}\n"
@@ -176,7 +176,7 @@ def test_of_several_it_waits_for_the_source_is_named(tmp_path):
     assert pipeline.stages[2].work.spec.tuned_model_source == named["b"]
 
 
-def test_a_stage_is_read_the_same_from_its_spec_file_by_what_set_takes(tmp_path):
+def test_the_overrides_of_a_stage_give_the_same_spec(tmp_path):
     awkward = 'a "quoted" $${HOME}, ünïcode: {x} #'
     jobs = f"""\
 - first.yaml
@@ -192,7 +192,7 @@ def test_a_stage_is_read_the_same_from_its_spec_file_by_what_set_takes(tmp_path)
         assert again == stage.work.spec
 
 
-def test_the_id_is_of_what_is_tuned_and_not_of_how_it_is_written(tmp_path):
+def test_the_id_depends_on_the_content_and_not_on_its_spelling(tmp_path):
     grid = f"{{spec: first.yaml, name: grid, matrix: {GRID}, keep: %s}}"
     one = load(tmp_path, f"- {grid % 'best'}")
     same = load(tmp_path, f"# a note\n- {grid % 'best'}", top="pipeline: p\nmax_parallel: 2")
@@ -278,7 +278,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("jobs", "where", "rule", "words"), BROKEN)
-def test_a_mistake_is_named_with_its_place_and_a_fix(tmp_path, jobs, where, rule, words):
+def test_a_mistake_is_reported_with_its_place_and_a_fix(tmp_path, jobs, where, rule, words):
     found = problems(tmp_path, jobs)
 
     problem = next(each for each in found if each.where == f"{tmp_path}/pipeline.yaml:{where}")
@@ -305,7 +305,7 @@ def test_a_mistake_is_named_with_its_place_and_a_fix(tmp_path, jobs, where, rule
          "the environment variable NOBODY_SET_THIS is not set"),
     ],
 )  # fmt: skip
-def test_a_mistake_at_the_top_is_named_too(tmp_path, text, where, what):
+def test_a_mistake_at_the_top_level_is_reported(tmp_path, text, where, what):
     (tmp_path / "first.yaml").write_text(FIRST)
     (tmp_path / "rows.csv").write_text(ROWS)
     path = tmp_path / "pipeline.yaml"
@@ -318,7 +318,7 @@ def test_a_mistake_at_the_top_is_named_too(tmp_path, text, where, what):
     assert found[f"{path}:{where}"].fix
 
 
-def test_all_mistakes_are_told_at_once_the_pipeline_s_before_its_specs(tmp_path):
+def test_all_mistakes_are_reported_at_once_the_pipelines_before_its_specs(tmp_path):
     (tmp_path / "bad.yaml").write_text("job: bad\nbase_model: m\ntraining_data: {path: rows.csv}\n")
     found = problems(tmp_path, "- bad.yaml\n- {spec: first.yaml, set: {top_k: 0}, keep: best}")
 
@@ -329,27 +329,27 @@ def test_all_mistakes_are_told_at_once_the_pipeline_s_before_its_specs(tmp_path)
     ]
 
 
-def test_a_value_that_is_none_is_not_told_to_be_the_wrong_one_too(tmp_path):
+def test_an_unset_variable_is_not_also_a_wrong_value(tmp_path):
     (problem,) = problems(tmp_path, "- first.yaml", top="pipeline: p\nfail_fast: ${NOBODY_SET_IT}")
 
     assert problem.what == "the environment variable NOBODY_SET_IT is not set"
 
 
-def test_a_spec_s_own_mistake_is_told_once_however_many_variants_it_has(tmp_path):
+def test_a_mistake_in_a_spec_is_reported_once_for_all_variants(tmp_path):
     (tmp_path / "bad.yaml").write_text(FIRST + "top_k: 0\n")
     (problem,) = problems(tmp_path, f"- {{spec: bad.yaml, matrix: {GRID}}}")
 
     assert problem.where == f"{tmp_path}/bad.yaml:5:8"
 
 
-def test_what_set_breaks_on_the_command_line_is_located_there(tmp_path):
+def test_an_invalid_override_is_located_on_the_command_line(tmp_path):
     (problem,) = problems(tmp_path, "- {spec: first.yaml}", "jobs.0.set.top_k=0")
 
     assert problem.where == "--set jobs.0.set.top_k=0"
     assert problem.what == "top_k must be at least 1, not 0"
 
 
-def test_the_schema_for_editors_knows_the_keys_of_a_pipeline_and_of_a_spec():
+def test_the_schema_has_the_keys_of_pipelines_and_specs():
     schema = pipeline_schema()
     entry = schema["properties"]["jobs"]["items"]["anyOf"][1]["properties"]
 

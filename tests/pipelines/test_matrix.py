@@ -34,7 +34,7 @@ def draw(tmp_path, count, seed=7):
 
 
 @pytest.mark.parametrize("form", ["grid: {%s}", "{%s}"])
-def test_a_grid_is_each_with_each_and_its_last_key_changes_fastest(tmp_path, form):
+def test_a_grid_is_every_combination_and_its_last_key_changes_fastest(tmp_path, form):
     keys = "hyperparameters.learning_rate: [1e-3, 3e-4], hyperparameters.batch_size: [8, 16]"
 
     assert labels(tmp_path, form % keys) == [
@@ -45,7 +45,7 @@ def test_a_grid_is_each_with_each_and_its_last_key_changes_fastest(tmp_path, for
     ]
 
 
-def test_a_list_is_one_variant_an_item_with_what_it_sets(tmp_path):
+def test_each_item_of_a_list_is_a_variant(tmp_path):
     found, _ = expanded(tmp_path, "list: [{top_k: 4}, {top_k: 8, description: two words}]")
 
     assert [variant.label for variant in found] == ["top_k=4", 'top_k=8 description="two words"']
@@ -55,7 +55,7 @@ def test_a_list_is_one_variant_an_item_with_what_it_sets(tmp_path):
     ]
 
 
-def test_where_two_keys_end_alike_the_label_has_all_of_them(tmp_path):
+def test_keys_with_the_same_end_are_written_in_full_in_labels(tmp_path):
     text = "list: [{target.kind: local, evaluation.metric.kind: json, top_k: 1}]"
 
     assert labels(tmp_path, text) == ["target.kind=local evaluation.metric.kind=json top_k=1"]
@@ -73,13 +73,13 @@ def test_where_two_keys_end_alike_the_label_has_all_of_them(tmp_path):
         ("x" * 60, f'"{"x" * 39}...'),
     ],
 )
-def test_a_value_is_written_in_a_label_so_that_it_can_be_told_and_typed(tmp_path, value, word):
+def test_values_in_labels_are_short_and_unambiguous(tmp_path, value, word):
     assert labels(tmp_path, f"list: [{{description: {value!s}}}]".replace("a,b", "'a,b'")) == [
         f"description={word}"
     ]
 
 
-def test_variants_whose_long_values_begin_alike_are_told_apart(tmp_path):
+def test_equal_labels_are_numbered(tmp_path):
     text = f"description: [{'x' * 60}1, {'x' * 60}2]"
 
     first, second = labels(tmp_path, text)
@@ -97,7 +97,7 @@ def test_draws_are_within_their_limits_and_differ(tmp_path):
     assert len({str(row) for row in rows}) == 40
 
 
-def test_a_larger_count_begins_with_the_draws_of_a_smaller_one(tmp_path):
+def test_a_larger_count_starts_with_the_draws_of_a_smaller_one(tmp_path):
     assert draw(tmp_path, 20)[:6] == draw(tmp_path, 6)
     assert draw(tmp_path, 6) != draw(tmp_path, 6, seed=8)
 
@@ -129,7 +129,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "where", "words"), MISTAKES)
-def test_a_mistake_is_named_with_its_place_and_a_fix(tmp_path, text, where, words):
+def test_a_mistake_is_reported_with_its_place_and_a_fix(tmp_path, text, where, words):
     found, (problem,) = expanded(tmp_path, text)
 
     assert found == []
@@ -138,7 +138,7 @@ def test_a_mistake_is_named_with_its_place_and_a_fix(tmp_path, text, where, word
     assert problem.fix
 
 
-def test_a_grid_of_millions_is_refused_before_it_is_made(tmp_path):
+def test_a_grid_of_millions_is_refused_before_it_is_expanded(tmp_path):
     keys = "\n  ".join(f"a{n}: {list(range(100))}" for n in range(8))
     found, (problem,) = expanded(tmp_path, keys)
 

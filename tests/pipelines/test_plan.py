@@ -36,7 +36,7 @@ def store(tmp_path):
 # -- only reads ---------------------------------------------------------------------------------
 
 
-def test_a_plan_reads_three_listings_and_asks_about_each_model_once(store):
+def test_a_plan_reads_three_listings_and_each_model_once(store):
     target = FakeTarget()
     works = [with_spec(job=f"job-{n}") for n in range(5)]
 
@@ -46,7 +46,7 @@ def test_a_plan_reads_three_listings_and_asks_about_each_model_once(store):
     assert Counter(target.calls) == {"models": 1, "tuned_models": 2, "tuned_model": 5}
 
 
-def test_a_plan_of_what_is_done_reads_its_permissions_and_changes_nothing(store, monkeypatch):
+def test_a_plan_of_a_finished_job_reads_its_permissions(store, monkeypatch):
     target = knowing()
     run(target, store, monkeypatch)
     target.calls.clear()
@@ -67,7 +67,7 @@ def test_a_model_tuned_from_another_of_the_plan_waits_for_it(store):
     assert second.reasons == (f"tuned from {JOB.tuned_model}, once that exists",)
 
 
-def test_two_jobs_that_are_one_model_tune_it_once(store):
+def test_two_jobs_with_the_same_model_tune_it_once(store):
     twice = with_spec(grants=WORK.spec.grants[:1], transfer_ownership="x@example.com")
 
     first, second = planned(FakeTarget(), store, WORK, LoadedJob("twin", Path("b.yaml"), twice))
@@ -91,7 +91,7 @@ def pipeline():
     return Pipeline("p", Path("p.yaml"), (*variants, polish), groupings)
 
 
-def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_after(store):
+def test_the_stages_of_a_pipeline_are_planned_in_order(store):
     target = FakeTarget()
 
     items = planned(target, store, *LoadedFiles((pipeline(),)).jobs())
@@ -105,9 +105,7 @@ def test_the_stages_of_a_pipeline_are_planned_and_what_hangs_on_a_winner_comes_a
     assert Counter(target.calls)["tuned_model"] == 2
 
 
-def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_passes(
-    store, monkeypatch
-):
+def test_a_variant_that_misses_its_gate_is_unchanged_while_another_passes(store, monkeypatch):
     made = pipeline()
     first, second = (stage.work for stage in made.stages[:2])
     target = FakeTarget(answers=right_answers(job_of(first).tuned_model))
@@ -123,7 +121,7 @@ def test_one_of_a_matrix_that_misses_the_gate_is_as_it_should_be_while_another_p
     assert actions(target) == (["rejected", "rejected"], 3)
 
 
-def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(store):
+def test_missing_features_are_reported_even_if_the_target_cannot_be_read(store):
     gemini = TargetConfig("gemini")
     chained, plain = replace(CHAINED.spec, target=gemini), replace(WORK.spec, target=gemini)
     works = (replace(CHAINED, spec=chained), replace(WORK, spec=plain))
@@ -138,7 +136,7 @@ def test_what_a_target_lacks_is_said_though_nobody_may_ask_it(store):
     assert exit_code([unknown], is_detailed=False) == 4
 
 
-def test_one_target_that_is_away_hides_no_other(store):
+def test_an_unavailable_target_does_not_hide_others(store):
     there, target = asked(), FakeTarget()
     away = asked(replace(WORK, spec=replace(WORK.spec, target=TargetConfig("gemini"))))
 
@@ -154,7 +152,7 @@ def test_one_target_that_is_away_hides_no_other(store):
     assert exit_code(items, is_detailed=True) == 5
 
 
-def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(store):
+def test_a_stage_tuned_from_the_best_variant_needs_chaining(store):
     unknown = with_spec(base_model="", tuned_model_source="tunedModels/of-grid")
     there = asked(unknown, source="grid")
     gemini = replace(unknown, spec=replace(unknown.spec, target=TargetConfig("gemini")))
@@ -164,7 +162,7 @@ def test_a_stage_that_tunes_a_winner_further_needs_a_target_that_can(store):
     assert [item.action for item in items] == [Action.AFTER, Action.CANNOT]
 
 
-def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(store):
+def test_without_a_listing_an_untunable_base_model_is_still_reported(store):
     class Keyed(FakeTarget):
         async def tuned_models(self, _query=""):
             raise NotAllowed("an API key stands for a project")
@@ -178,7 +176,7 @@ def test_a_key_that_may_not_list_tuned_models_still_learns_what_cannot_be_tuned(
     assert (unknown.changes, unknown.error.what) == ((), "an API key stands for a project")
 
 
-def test_what_everybody_may_use_is_found_though_no_listing_shows_it(store):
+def test_a_model_shared_with_everyone_is_found_without_a_listing(store):
     class Unlisted(FakeTarget):
         async def tuned_models(self, query=""):
             self.calls.append(f"tuned_models {query}".strip())
@@ -272,7 +270,7 @@ WORLDS = {
 
 @pytest.mark.parametrize("made", WORLDS, ids=lambda made: made.__name__)
 @pytest.mark.slow
-def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(store, monkeypatch, made):
+def test_a_run_does_what_its_plan_says_and_then_nothing_is_left(store, monkeypatch, made):
     target = knowing()
     made(target, store, monkeypatch)
     before = changed(target)
@@ -290,7 +288,7 @@ def test_a_run_changes_what_its_plan_said_and_then_there_is_nothing_to_do(store,
 
 
 @pytest.mark.slow
-def test_a_gate_that_is_overruled_is_planned_as_it_is_run(store, monkeypatch):
+def test_an_overruled_gate_is_planned_as_it_is_run(store, monkeypatch):
     target = knowing()
     rejected(target, store, monkeypatch)
 
@@ -308,9 +306,7 @@ OTHER_ROWS = replace(CHOSEN, examples=WORK.examples[1:])
 
 
 @pytest.mark.slow
-def test_an_id_of_ones_own_that_stands_for_other_examples_is_refused_by_plan_and_run(
-    store, monkeypatch
-):
+def test_a_chosen_id_with_other_examples_is_refused_by_plan_and_run(store, monkeypatch):
     target = knowing()
     run(target, store, monkeypatch, CHOSEN)
 
@@ -325,7 +321,7 @@ def test_an_id_of_ones_own_that_stands_for_other_examples_is_refused_by_plan_and
 
 
 @pytest.mark.slow
-def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(store, monkeypatch):
+def test_an_earlier_force_share_does_not_overrule_the_gate_again(store, monkeypatch):
     target = knowing()
     rejected(target, store, monkeypatch)
     store.save(replace(store.find(JOB.where, JOB.tuned_model), force=True))
@@ -334,7 +330,7 @@ def test_a_gate_that_was_overruled_in_a_run_of_before_is_not_overruled_for_good(
 
 
 @pytest.mark.slow
-def test_who_may_use_a_model_is_not_asked_while_it_is_tuning(store, monkeypatch):
+def test_permissions_are_not_read_while_a_model_is_tuning(store, monkeypatch):
     target = knowing()
     tuning(target, store, monkeypatch)
 

@@ -85,7 +85,7 @@ def shared(target):
     return {name for name, held in target.shared.items() if len(held) > 1}
 
 
-def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
+def test_only_the_best_of_a_matrix_is_shared_and_transferred(bench):
     made = pipeline(grid())
     run = bench()
 
@@ -104,7 +104,7 @@ def test_the_best_of_a_matrix_is_shared_and_handed_over_and_no_other(bench):
     ]
 
 
-def test_what_was_run_is_run_again_without_changing_anything(bench):
+def test_a_second_run_changes_nothing(bench):
     made = pipeline(grid(losers="delete"), single("polish", after=("grid",), source="grid"))
     run = bench()
     first = run.run(made)
@@ -117,7 +117,7 @@ def test_what_was_run_is_run_again_without_changing_anything(bench):
     assert again.winners == first.winners
 
 
-def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_further(bench):
+def test_a_stage_starts_after_its_dependencies_and_tunes_the_best_variant(bench):
     made = pipeline(
         grid(), single("polish", after=("grid",), source="grid"), single("alone", after=("polish",))
     )
@@ -133,7 +133,7 @@ def test_a_stage_begins_when_those_before_it_are_done_and_tunes_the_winner_furth
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_no_more_are_tuned_at_a_time_than_max_parallel_says(bench, most):
+def test_max_parallel_limits_concurrent_tunings(bench, most):
     run = bench()
 
     run.run(pipeline(grid([n / 1000 for n in range(1, 8)]), max_parallel=most))
@@ -141,7 +141,7 @@ def test_no_more_are_tuned_at_a_time_than_max_parallel_says(bench, most):
     assert run.target.most == most
 
 
-def test_a_restart_counts_what_is_tuning_already(bench):
+def test_a_restart_counts_running_tunings(bench):
     made = pipeline(grid([n / 1000 for n in range(1, 7)]), max_parallel=2)
     run = bench()
     for moment in range(8, 400, 7):
@@ -157,7 +157,7 @@ def test_a_restart_counts_what_is_tuning_already(bench):
 
 
 @pytest.mark.parametrize("source", ["", "grid"])
-def test_a_restart_counts_what_is_tuning_though_its_turn_comes_later(bench, source):
+def test_a_restart_counts_running_tunings_of_later_stages(bench, source):
     parts = [grid(RATES[:2]), single("polish", after=("grid",), source=source)]
     run = bench()
     for moment in count():
@@ -174,7 +174,7 @@ def test_a_restart_counts_what_is_tuning_though_its_turn_comes_later(bench, sour
     assert run.target.most == 1
 
 
-def test_the_jobs_before_a_failed_one_stay_done_and_those_after_it_are_skipped(bench):
+def test_jobs_after_a_failed_one_are_skipped(bench):
     made = pipeline(
         single("first", after=()),
         grid([0.001], name="bad", keep="all", after=("first",)),
@@ -192,7 +192,7 @@ def test_the_jobs_before_a_failed_one_stay_done_and_those_after_it_are_skipped(b
     assert whys == ["bad did not end well", "after was skipped"]
 
 
-def test_fail_fast_begins_nothing_more_and_follows_what_runs(bench):
+def test_fail_fast_starts_nothing_more_and_follows_running_tunings(bench):
     made = pipeline(grid(keep="all"), single("other"), fail_fast=True, max_parallel=1)
     run = bench(PipelineTarget(failing=[0.001]))
 
@@ -204,7 +204,7 @@ def test_fail_fast_begins_nothing_more_and_follows_what_runs(bench):
     assert run.target.creates == 1
 
 
-def test_nobody_wins_where_fail_fast_left_some_unbegun(bench):
+def test_nothing_is_selected_if_fail_fast_skipped_a_variant(bench):
     made = pipeline(grid(), fail_fast=True, max_parallel=1)
     run = bench(PipelineTarget(failing=[0.002]))
 
@@ -226,14 +226,16 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("rights", "failing", "code", "states"), ENDS)
-def test_every_mix_of_ends_has_its_states_and_its_exit_code(bench, rights, failing, code, states):
+def test_every_combination_of_results_has_its_states_and_exit_code(
+    bench, rights, failing, code, states
+):
     outcome = bench(PipelineTarget(rights, failing)).run(pipeline(grid()))
 
     assert list(outcome.states.values()) == states
     assert outcome.exit_code == code
 
 
-def test_of_equal_ones_the_first_of_the_file_is_kept(bench):
+def test_of_equal_variants_the_first_is_selected(bench):
     made = pipeline(grid())
 
     outcome = bench(PipelineTarget()).run(made)
@@ -241,7 +243,7 @@ def test_of_equal_ones_the_first_of_the_file_is_kept(bench):
     assert outcome.winners == {"grid": made.stages[0].name}
 
 
-def test_losers_are_deleted_when_the_winner_is_done(bench):
+def test_other_variants_are_deleted_when_the_selected_one_is_done(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
 
@@ -253,7 +255,7 @@ def test_losers_are_deleted_when_the_winner_is_done(bench):
     assert calls == ["transfer", "delete", "delete"]
 
 
-def test_a_loser_that_was_there_before_is_not_deleted(bench):
+def test_a_model_older_than_the_pipeline_is_not_deleted(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
     run.run(pipeline(grid([0.001], name="own", keep="all", grants=(), transfer_ownership="")))
@@ -265,7 +267,7 @@ def test_a_loser_that_was_there_before_is_not_deleted(bench):
     assert whys(run) == {"it was there before this pipeline"}
 
 
-def test_a_loser_of_two_pipelines_is_not_deleted(bench):
+def test_a_model_of_two_pipelines_is_not_deleted(bench):
     run = bench()
     run.run(pipeline(grid(losers="keep"), path="other.yaml")._replace(name="other"))
 
@@ -279,7 +281,7 @@ def whys(run):
     return {event["why"] for event in run.heard(EventKind.DELETION_SKIPPED)}
 
 
-def test_a_loser_that_others_may_use_is_not_deleted(bench):
+def test_a_model_shared_with_others_is_not_deleted(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
     grants = iter([replace(GRANTS[1], email_address="bo@example.com")])
@@ -296,7 +298,7 @@ def test_a_loser_that_others_may_use_is_not_deleted(bench):
     assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
 
 
-def test_a_grown_matrix_tunes_only_what_is_new_and_chooses_again(bench):
+def test_an_extended_matrix_tunes_new_variants_and_selects_again(bench):
     run = bench(PipelineTarget({0.001: 1, 0.002: 0, 0.003: 1, 0.004: 2}))
     run.run(pipeline(grid(transfer_ownership="")))
 
@@ -307,7 +309,7 @@ def test_a_grown_matrix_tunes_only_what_is_new_and_chooses_again(bench):
     assert list(outcome.states.values()) == ["NOT SELECTED", "REJECTED", "NOT SELECTED", "SELECTED"]
 
 
-def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(bench):
+def test_retry_tunes_only_failed_stages_and_those_after_them(bench):
     made = pipeline(grid(keep="all"), single("polish", after=("grid",)))
     run = bench(PipelineTarget(failing=[0.002]))
     assert list(run.run(made).states.values()) == ["DONE", "FAILED", "DONE", "SKIPPED"]
@@ -322,7 +324,7 @@ def test_retry_tunes_the_failed_again_and_only_those_and_what_waited_for_them(be
 
 
 @pytest.mark.parametrize("losers", ["keep", "delete"])
-def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers):
+def test_a_retried_variant_does_not_replace_the_selected_one(bench, losers):
     made = pipeline(grid(losers=losers))
     run = bench(PipelineTarget(GOOD, failing=(0.002,)))
     first = run.run(made)
@@ -335,7 +337,7 @@ def test_what_is_retried_after_another_won_does_not_take_its_place(bench, losers
     assert (run.target.transfers, run.target.grants) == (1, len(GRANTS))
 
 
-def test_force_shares_the_best_of_those_that_missed_their_gate(bench):
+def test_force_shares_the_best_variant_that_missed_its_gate(bench):
     made = pipeline(grid())
     run = bench(PipelineTarget({0.001: 0, 0.002: 0, 0.003: 0}))
     assert run.run(made).exit_code == 3
@@ -346,7 +348,7 @@ def test_force_shares_the_best_of_those_that_missed_their_gate(bench):
     assert shared(run.target) == {model(made.stages[0])}
 
 
-def test_a_winner_that_cannot_be_handed_over_stays_the_winner(bench):
+def test_a_selected_variant_that_cannot_be_transferred_stays_selected(bench):
     made = pipeline(grid(losers="delete"), single("polish", after=("grid",), source="grid"))
     run = bench()
 
@@ -362,7 +364,7 @@ def test_a_winner_that_cannot_be_handed_over_stays_the_winner(bench):
     assert len(run.target.held) == 3
 
 
-def test_an_error_of_one_leaves_the_choice_open(bench):
+def test_an_error_of_one_variant_prevents_the_selection(bench):
     run = bench()
     real = run.target.create
 
@@ -380,7 +382,7 @@ def test_an_error_of_one_leaves_the_choice_open(bench):
     assert shared(run.target) == set()
 
 
-def test_when_the_time_is_up_nothing_more_is_begun(bench):
+def test_after_the_deadline_nothing_more_is_started(bench):
     run = bench(PipelineTarget(looks_until_done=1000))
 
     outcome = run.run(pipeline(grid(), max_parallel=1), deadline=1.0)
@@ -391,7 +393,7 @@ def test_when_the_time_is_up_nothing_more_is_begun(bench):
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench, is_lost):
+def test_a_tuning_that_cannot_be_read_counts_as_running(bench, is_lost):
     run = bench()
 
     async def operation(_name):
@@ -407,7 +409,7 @@ def test_a_tuning_that_nobody_may_look_at_keeps_its_place(bench, is_lost):
     assert outcome.exit_code == 4
 
 
-def test_the_stages_are_in_the_ledger_before_the_first_change(bench):
+def test_the_stages_are_stored_before_the_first_change(bench):
     made = pipeline(grid(), single("polish", after=("grid",), source="grid"))
     run = bench(PipelineTarget(crash_at=2))
 
@@ -428,7 +430,7 @@ SMALL = pipeline(
 )
 
 
-def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
+def test_two_runners_on_one_pipeline_do_the_work_of_one(bench):
     made = pipeline(grid(losers="delete"), single("polish", after=("grid",)), max_parallel=2)
     run = bench()
 
@@ -445,7 +447,7 @@ def test_two_runners_on_one_pipeline_do_together_what_one_does(bench):
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["store kept", "store lost"])
-def test_a_crash_at_any_moment_changes_nothing_but_the_time(bench, tmp_path, keep):
+def test_a_crash_at_any_call_does_not_change_the_result(bench, tmp_path, keep):
     for moment in range(undisturbed_moments(bench, tmp_path)):
         run = bench(PipelineTarget(GOOD, crash_at=moment))
         run.file = tmp_path / f"{keep}{moment}.db"
@@ -473,7 +475,7 @@ def undisturbed_moments(bench, tmp_path):
 KEPT = ("grid[r=0.002]", "polish")
 
 
-def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
+def test_the_store_may_be_deleted_after_any_commit(bench, tmp_path):
     commits = count()
 
     def around(moment):
@@ -496,7 +498,7 @@ def test_the_ledger_may_be_deleted_after_any_commit(bench, tmp_path):
     raise AssertionError("it never ends")
 
 
-def test_without_a_ledger_what_was_beaten_and_deleted_is_not_tuned_again(bench):
+def test_without_a_store_deleted_variants_are_not_tuned_again(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
     run.run(made)
@@ -509,7 +511,7 @@ def test_without_a_ledger_what_was_beaten_and_deleted_is_not_tuned_again(bench):
     assert list(outcome.states.values()) == ["DELETED", "SELECTED", "DELETED"]
 
 
-def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):
+def test_without_a_store_the_transferred_variant_stays_selected(bench):
     made = pipeline(grid())
     run = bench()
     run.run(made)
@@ -525,7 +527,7 @@ def test_without_a_ledger_the_one_that_was_handed_over_stays_the_winner(bench):
     assert run.target.transfers == 1
 
 
-def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
+def test_without_a_store_tuner_lock_keeps_the_selection(bench):
     bare = {"grants": (), "transfer_ownership": ""}
     made = pipeline(grid(losers="delete", **bare))
     made.path.write_text("pipeline: pipe\njobs: []\n")  # a lock stands beside a file
@@ -539,7 +541,7 @@ def test_without_a_ledger_tuner_lock_remembers_who_was_kept(bench):
     assert outcome.winners == {"grid": made.stages[1].name}
 
 
-def test_a_job_of_its_own_that_loses_stays_as_it_was(bench):
+def test_a_separate_job_that_is_not_selected_stays_done(bench):
     made = pipeline(grid(losers="delete"))
     run = bench()
     with Store(run.file, float) as store:

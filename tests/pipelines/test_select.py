@@ -35,7 +35,7 @@ def held(*grants):
         ([("a", 0.0, 10)], "a"),
     ],
 )
-def test_the_highest_score_wins_then_fewer_steps_then_the_first(scored, winner):
+def test_the_highest_score_is_selected_then_fewer_steps_then_the_first(scored, winner):
     found = best([candidate(*each) for each in scored])
 
     assert found.stage == winner
@@ -59,7 +59,7 @@ BARE = with_spec(transfer_ownership="", grants=())
         (SHARING, [], [ME, *GRANTS], "b"),
     ],
 )
-def test_the_only_one_with_all_that_the_winner_is_given_has_won_before(work, first, second, winner):
+def test_the_only_candidate_with_all_grants_was_selected_before(work, first, second, winner):
     found = shared_before(
         [candidate("a", work=work), candidate("b", work=work)],
         {"a": held(*first), "b": held(*second)},
@@ -68,7 +68,7 @@ def test_the_only_one_with_all_that_the_winner_is_given_has_won_before(work, fir
     assert (found and found.stage) == winner
 
 
-def test_what_was_compared_has_one_digest_whatever_the_order():
+def test_the_digest_of_a_comparison_does_not_depend_on_the_order():
     a, b = candidate("a").job, candidate("b").job
     other = replace(b, evaluation=replace(b.evaluation, digest="other rows"))
 

@@ -57,7 +57,7 @@ def value(tmp_path, text, environ=None):
         ("<<", "<<"),
     ],
 )
-def test_a_word_means_what_people_mean_by_it(tmp_path, written, meant):
+def test_scalars_are_read_as_people_mean_them(tmp_path, written, meant):
     found = value(tmp_path, written)
 
     assert found == meant
@@ -86,7 +86,7 @@ def test_a_repeated_key_is_refused_with_the_line_of_the_first(tmp_path):
     assert problem.what == "c is already set on line 3"
 
 
-def test_aliases_and_merges_bring_in_what_their_anchor_holds(tmp_path):
+def test_aliases_and_merges_copy_their_anchor(tmp_path):
     document = read(tmp_path, "base: &b {x: 1, y: 2}\nall: {<<: *b, y: 3}\nmore: *b\n")
 
     assert document.value["all"] == {"x": 1, "y": 3}
@@ -94,7 +94,7 @@ def test_aliases_and_merges_bring_in_what_their_anchor_holds(tmp_path):
     assert not document.problems
 
 
-def test_a_merge_of_something_else_is_refused(tmp_path):
+def test_a_merge_of_a_scalar_is_refused(tmp_path):
     (problem,) = read(tmp_path, "a: &a 5\nb: {<<: *a}\n").problems
 
     assert problem.rule == "bad-merge"
@@ -111,7 +111,7 @@ def bomb():
     [bomb(), "a: &a [*a]", "a: &a {<<: *a}", "[" * 100_000, "- " * 100_000, "#" * 2_000_000],
     ids=["billion laughs", "itself", "merged itself", "brackets", "dashes", "two megabytes"],
 )
-def test_what_grows_without_bound_is_refused(tmp_path, text):
+def test_documents_that_are_too_large_or_too_deep_are_refused(tmp_path, text):
     with pytest.raises(SpecError) as error:
         read(tmp_path, text)
 
@@ -137,7 +137,7 @@ def test_what_grows_without_bound_is_refused(tmp_path, text):
         (b"a: 1\nb: \xe9t\xe9", "2:4", "is not UTF-8: byte 0xe9 at offset 8"),
     ],
 )
-def test_what_is_not_yaml_is_one_clear_problem(tmp_path, text, where, what):
+def test_invalid_yaml_is_one_clear_problem(tmp_path, text, where, what):
     with pytest.raises(SpecError) as error:
         read(tmp_path, text)
 
@@ -147,7 +147,7 @@ def test_what_is_not_yaml_is_one_clear_problem(tmp_path, text, where, what):
     assert problem.fix
 
 
-def test_a_file_that_is_not_there_is_a_problem(tmp_path):
+def test_a_missing_file_is_a_problem(tmp_path):
     with pytest.raises(SpecError, match="no such file"):
         read_document(tmp_path / "none.yaml")
     with pytest.raises(SpecError, match="is a directory"):
@@ -180,14 +180,14 @@ def test_a_tag_is_refused(tmp_path, text):
         ("${NO}", "no"),
     ],
 )
-def test_the_environment_fills_values_in(tmp_path, written, meant):
+def test_variables_are_replaced_by_their_values(tmp_path, written, meant):
     environ = {"N": "3", "NAME": "Ana", "EMPTY": "", "TRICK": "${NAME}", "NO": "no"}
 
     assert value(tmp_path, written, environ) == meant
 
 
 @pytest.mark.parametrize("written", ["${NONE}", "a ${NONE} b", "${1A}", "${A B}", "${"])
-def test_what_the_environment_has_not_is_a_problem_with_its_place(tmp_path, written):
+def test_an_unset_variable_is_a_problem_with_its_place(tmp_path, written):
     document = read(tmp_path, f"b: 1\na: {written}")
 
     (problem,) = document.problems
@@ -211,14 +211,14 @@ def set_(tmp_path, *settings, text="a: {b: 1, c: [{d: 1}]}\n"):
         ("a=", None),
     ],
 )
-def test_set_lays_a_value_over_the_file(tmp_path, setting, meant):
+def test_set_overrides_a_value(tmp_path, setting, meant):
     document = set_(tmp_path, setting)
 
     assert document.value == {"a": meant}
     assert not document.problems
 
 
-def test_an_overridden_value_stands_at_its_option(tmp_path):
+def test_an_overridden_value_is_located_at_its_option(tmp_path):
     document = set_(tmp_path, "a={x: [1]}", "e.f=2")
 
     for at in (("a",), ("a", "x", 0), ("e", "f"), ("e",)):

@@ -152,7 +152,15 @@ def counted(job: TokenJob, *, every: bool) -> TuningEstimate:
     found = list(job.examples) if every else sample(job.examples)
     inputs = sum(len(each.text_input) for each in job.examples)
     outputs = sum(len(each.output) for each in job.examples)
-    pairs = list(zip(found, _count_with_service(job, found), strict=True))
+    from tuner.cli.target_calls import call
+
+    with progress(f"counting with {job.config.endpoint or job.config.kind}") as show:
+
+        def show_count(done: int) -> None:
+            show(f"{done:,} of {len(found):,} rows")
+
+        counts = call(job.config, lambda target: count(target, job.model, found, show_count))
+    pairs = list(zip(found, counts, strict=True))
     return TuningEstimate(job, estimate(pairs, len(job.examples), inputs, outputs))
 
 
@@ -168,20 +176,6 @@ def _counted_here(job: TokenJob, counter: TokenCounter) -> TuningEstimate:
             too_long += sum(each) > counter.limit
             show(f"{number:,} of {len(job.examples):,} rows")
     return TuningEstimate(job, TokenEstimate(prompt, output, 0, 0, number, longest), too_long)
-
-
-def _count_with_service(job: TokenJob, examples: Sequence[Example]) -> list[TokenCounts]:
-    from tuner.cli.target_calls import call
-
-    with progress(f"counting with {job.config.endpoint or job.config.kind}") as show:
-
-        def show_count(done: int) -> None:
-            show(f"{done:,} of {len(examples):,} rows")
-
-        async def counts(target: Target) -> list[TokenCounts]:
-            return await count(target, job.model, examples, show_count)
-
-        return call(job.config, counts)
 
 
 def timed(found: TuningEstimate, *, again: bool) -> TuningEstimate:

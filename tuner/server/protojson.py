@@ -172,7 +172,11 @@ def _reader(field: Any) -> Read:
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
         key, value = (entry.fields_by_name[name] for name in ("key", "value"))
-        return _map_reader(_key_reader(key), _value_reader(value), value.message_type)
+        convert = _scalar_converter(key)
+        if key.type == Proto.TYPE_BOOL:  # the keys of a JSON object are texts
+            convert = {"true": True, "false": False}.__getitem__
+        read_key = _checked(_TYPE_NAMES[key.type], convert)
+        return _map_reader(read_key, _value_reader(value), value.message_type)
     return _list_reader(_value_reader(field))
 
 
@@ -196,13 +200,6 @@ def _value_reader(field: Any) -> Read:
     return _checked(
         kind.full_name, lambda value: json_format.ParseDict(_check_depth(value), make())
     )
-
-
-def _key_reader(field: Any) -> Read:
-    """JSON writes the keys of a map always as text."""
-    is_bool = field.type == Proto.TYPE_BOOL
-    convert = {"true": True, "false": False}.__getitem__ if is_bool else _scalar_converter(field)
-    return _checked(_TYPE_NAMES[field.type], convert)
 
 
 def _list_reader(item: Read) -> Read:
