@@ -314,9 +314,9 @@ def test_a_chosen_id_with_other_examples_is_refused_by_plan_and_run(store, monke
     outcome = run(target, store, monkeypatch, OTHER_ROWS)
 
     assert item.action is Action.CANNOT
-    assert "tuned from other examples" in item.reasons[0]
+    assert "tuned on other examples" in item.reasons[0]
     assert isinstance(outcome.error, RequestRefused)
-    assert "tuned from other examples" in outcome.error.what
+    assert "tuned on other examples" in outcome.error.what
     assert planned(target, store, CHOSEN)[0].changes == ()
 
 
