@@ -27,14 +27,7 @@ SPEC_SUFFIXES = (".yaml", ".yml")
 
 
 class DataInput(NamedTuple):
-    """Files of examples, and the settings of the job they are for.
-
-    Attributes:
-        held: Held-out examples, if the spec names files for them.
-        instruction: Put before every text_input.
-        ignore: Disabled rules.
-        partial: The spec, or None.
-    """
+    """Files of examples, and the settings of the job they are for; ``partial`` is the spec."""
 
     source: Source
     held: Source | None

@@ -82,7 +82,11 @@ def preview(  # noqa: PLR0913 -- which, and how
     if counter:
         show_legend(counter, cut=cut)
     else:
-        click.echo(f"shown as in the request: {_why_no_tokens(given)}", err=True)
+        why = "no base model is named; --model says which"
+        if given.base_model:
+            name = given.base_model.removeprefix("models/")
+            why = f"the tokenizer of {given.base_model} is not here (`tuner models pull {name}`)"
+        click.echo(f"shown as in the request: {why}", err=True)
 
 
 def _chosen(given: DataInput, row: int | None, line: int | None) -> Iterator[Chosen]:
@@ -139,13 +143,6 @@ def _record(given: DataInput, each: Chosen, counter: TokenCounter | None) -> dic
         "output": each.example.output,
         **(tokens_of(counter, each.example) if counter else {}),
     }
-
-
-def _why_no_tokens(given: DataInput) -> str:
-    if not given.base_model:
-        return "no base model is named; --model says which"
-    name = given.base_model.removeprefix("models/")
-    return f"the tokenizer of {given.base_model} is not here (`tuner models pull {name}`)"
 
 
 BEGIN, END = "⟦", "⟧"

@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 
 
 class TokenJob(NamedTuple):
-    """The tuning to estimate.
-
-    Attributes:
-        counter: None if the service has to count.
-        examples: Training examples, with the instruction.
-        held_out: Number of held-out rows.
-    """
+    """The tuning to estimate; ``counter`` is None if the service has to count."""
 
     config: TargetConfig
     model: str
@@ -55,13 +49,7 @@ class TokenJob(NamedTuple):
 
 
 class TuningEstimate(NamedTuple):
-    """The estimate; None means unknown.
-
-    Attributes:
-        tokens: Of one epoch.
-        too_long: Number of examples with more tokens than the model takes.
-        is_cached: Whether the time was measured earlier.
-    """
+    """The estimate; None means unknown. ``tokens`` are those of one epoch."""
 
     job: TokenJob
     tokens: TokenEstimate

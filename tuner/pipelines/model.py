@@ -121,7 +121,7 @@ class PipelineOutcome(NamedTuple):
 
     @property
     def failures(self) -> list[TunerError]:
-        """The errors to show, in the order of the file; empty if all went well.
+        """Return the errors to show, in the order of the file.
 
         Where the best variant was selected, others may have missed the gate or been stopped early.
         """

@@ -33,12 +33,7 @@ _CAPABILITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """How this machine reaches the service.
-
-    Attributes:
-        rest: ``host:port``; None without REST.
-        ca: A file with the authority to trust, if the service made it.
-    """
+    """How this machine reaches the service; ``ca`` is a file with the authority to trust."""
 
     grpc: str
     rest: str | None = None

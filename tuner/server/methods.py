@@ -89,12 +89,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call over gRPC or REST.
-
-    Attributes:
-        metadata: gRPC metadata or HTTP headers, names in lower case.
-        read: Returns the request; called once the caller is known. Raises ApiError.
-    """
+    """One call over gRPC or REST; ``read`` returns the request once the caller is known."""
 
     method: Method
     metadata: Mapping[str, str]

@@ -53,13 +53,7 @@ _TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", (int, float):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one caller may use; a caller is an API key, and all callers without keys are one.
-
-    Attributes:
-        message_bytes: Size of one request.
-        in_flight: Calls at a time.
-        queued: Tunings that wait or run.
-    """
+    """What one caller may use; a caller is an API key, and all callers without keys are one."""
 
     message_bytes: int = 64 * MEBIBYTE
     in_flight: int = 256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,11 @@ def check_tls_files(tls: Tls, now: datetime) -> None:
     if tls.client_ca:
         authorities, authority_problems = _read_certificates(tls.client_ca, now)
         problems += authority_problems
-        if not authority_problems and not _is_authority(authorities[0]):
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+        with suppress(x509.ExtensionNotFound, IndexError):
+            extensions = authorities[0].extensions
+            constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+        if not authority_problems and not constraints.ca:
             fix = "name the certificate that signed those of the clients"
             problems.append(_problem(tls.client_ca, "is not the certificate of an authority", fix))
     if problems:
@@ -158,14 +163,6 @@ def _read_key(path: Path) -> tuple[Any, list[Problem]]:
     except ValueError:
         fix = "name the file with PRIVATE KEY"
         return None, [_problem(path, "has no private key in PEM", fix)]
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except x509.ExtensionNotFound:
-        return False
-    return constraints.value.ca
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
