@@ -1,4 +1,4 @@
-"""The functions of ``tuner`` as coroutines, for programs that have a loop of their own."""
+"""The functions of ``tuner`` as coroutines, for programs with their own event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tuner.jobs.store import open_store
 from tuner.jobs.target_pool import Connections
 from tuner.jobspec.prepared_job import PreparedJob
 from tuner.pipelines.load import LoadedFiles, load_files, load_pipeline
-from tuner.pipelines.plan import plan as planned
+from tuner.pipelines.plan import plan as plan_jobs
 from tuner.pipelines.run import RunOptions, run_all
 from tuner.tokens import extra_checks, token_counter
 from tuner.types import Phase, TargetConfig
@@ -45,14 +45,14 @@ async def run(
     force_share: bool = False,
 ) -> Outcome:
     """As ``tuner.run``."""
-    return await _followed((spec, overrides, examples), Timing(), force=force_share)
+    return await _run_one((spec, overrides, examples), Timing(), force=force_share)
 
 
 async def submit(
     spec: Spec, overrides: Sequence[str] = (), examples: InMemoryExamples | None = None
 ) -> Job:
     """As ``tuner.submit``."""
-    return (await _followed((spec, overrides, examples), Timing(until=Phase.TUNE))).job
+    return (await _run_one((spec, overrides, examples), Timing(until=Phase.TUNE))).job
 
 
 async def status(*names: str) -> list[Job]:
@@ -65,10 +65,10 @@ async def plan(
 ) -> list[PlanItem]:
     """As ``tuner.plan``."""
     config = TargetConfig(target) if isinstance(target, str) else target
-    loaded = await asyncio.to_thread(_loaded, specs, config)
-    with open_store() as ledger:
+    loaded = await asyncio.to_thread(_load, specs, config)
+    with open_store() as store:
         async with Connections() as connections:
-            return await planned(loaded.jobs(), ledger, connections.get, token_counter())
+            return await plan_jobs(loaded.jobs(), store, connections.get, token_counter())
 
 
 async def run_pipeline(
@@ -76,28 +76,31 @@ async def run_pipeline(
 ) -> PipelineOutcome:
     """As ``tuner.run_pipeline``."""
     pipeline = await asyncio.to_thread(load_pipeline, Path(path), overrides, extra_checks())
-    asked = RunOptions(force=force_share)
-    with open_store() as ledger:
-        [ended] = await run_all([], [pipeline], ledger, asked, _quietly, Timing())
+    options = RunOptions(force=force_share)
+    with open_store() as store:
+        [ended] = await run_all([], [pipeline], store, options, _ignore_event, Timing())
     assert not isinstance(ended, Outcome)  # noqa: S101 -- for the type checker
     return ended
 
 
-async def _followed(
-    given: tuple[Spec, Sequence[str], InMemoryExamples | None], pace: Timing, *, force: bool = False
+async def _run_one(
+    inputs: tuple[Spec, Sequence[str], InMemoryExamples | None],
+    timing: Timing,
+    *,
+    force: bool = False,
 ) -> Outcome:
-    work = await asyncio.to_thread(tuner.validate, *given)
-    with open_store() as ledger:
-        job = find_or_create_job(work, ledger, given[1])
+    work = await asyncio.to_thread(tuner.validate, *inputs)
+    with open_store() as store:
+        job = find_or_create_job(work, store, inputs[1])
         pairs = [(replace(job, force=force or job.force), work)]
-        [outcome] = await run_jobs(pairs, ledger, _quietly, pace)
+        [outcome] = await run_jobs(pairs, store, _ignore_event, timing)
     if outcome.error:
         raise outcome.error
     return outcome
 
 
-def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | None) -> LoadedFiles:
-    """Files and folders read, what was validated already as it is."""
+def _load(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | None) -> LoadedFiles:
+    """Read files and folders; prepared jobs are used as they are."""
     parts: list[PreparedJob | Pipeline] = []
     problems: list[Problem] = []
     for spec in specs:
@@ -113,56 +116,58 @@ def _loaded(specs: Sequence[str | Path | PreparedJob], target: TargetConfig | No
     return LoadedFiles(tuple(parts))
 
 
-def _quietly(_: object) -> None:
-    """What happens is in the log, nothing is printed."""
+def _ignore_event(_: object) -> None:
+    """Print nothing; the event log has all events."""
 
 
 T = TypeVar("T")
 
-ASK_AGAIN_S = 1.0
+CANCEL_INTERVAL_S = 1.0
 
 
 def run_to_end(main: Callable[[], Coroutine[None, None, T]]) -> T:
-    """What ``main`` gives, as by ``asyncio.run``.
+    """Run a coroutine and return its result, like ``asyncio.run``, also in a notebook.
 
-    Where a loop is running in this thread already, as in a notebook, it runs in a thread beside it,
-    and Ctrl-C, or the notebook's stop, ends it before it is raised here.
+    If this thread already runs an event loop, the coroutine runs in another thread. Ctrl-C, or the
+    notebook's stop button, cancels it before KeyboardInterrupt is raised here.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main())
-    begun: Future[Callable[[], object]] = Future()
+    cancel: Future[Callable[[], object]] = Future()
     ended: Future[T] = Future()
 
-    def work() -> None:
+    def run_in_thread() -> None:
         try:
-            ended.set_result(asyncio.run(_stoppable(main, begun)))
-        except BaseException as error:  # noqa: BLE001 -- it is raised below
+            ended.set_result(asyncio.run(_stoppable(main, cancel)))
+        except BaseException as error:  # noqa: BLE001 -- run_to_end raises it
             ended.set_exception(error)
 
-    thread = Thread(target=work, name="tuner")
+    thread = Thread(target=run_in_thread, name="tuner")
     try:
         thread.start()
-        while not ended.done():  # Ctrl-C in the instant before a wait is only seen after it
-            wait((ended,), ASK_AGAIN_S)
+        while not ended.done():  # Ctrl-C right before a wait is noticed only after it
+            wait((ended,), CANCEL_INTERVAL_S)
         return ended.result()
     except KeyboardInterrupt:
-        with suppress(RuntimeError, TimeoutError):  # it has ended by itself, or not begun
-            begun.result(ASK_AGAIN_S)()
+        with suppress(RuntimeError, TimeoutError):  # it has ended already, or not started
+            cancel.result(CANCEL_INTERVAL_S)()
             thread.join()
         raise
 
 
 async def _stoppable(
-    main: Callable[[], Coroutine[None, None, T]], begun: Future[Callable[[], object]]
+    main: Callable[[], Coroutine[None, None, T]], cancel: Future[Callable[[], object]]
 ) -> T:
-    """``main``, and in ``begun`` what ends it from another thread."""
+    """Run ``main``; set ``cancel`` to a function that cancels it from another thread."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main())
 
     def stop() -> None:
         task.cancel()
-        loop.call_later(ASK_AGAIN_S, stop)  # grpc.aio can lose a cancel when it meets an answer
+        loop.call_later(
+            CANCEL_INTERVAL_S, stop
+        )  # grpc.aio can lose a cancel that coincides with an answer
 
-    begun.set_result(partial(loop.call_soon_threadsafe, stop))
+    cancel.set_result(partial(loop.call_soon_threadsafe, stop))
     return await task

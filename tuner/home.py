@@ -35,8 +35,8 @@ def home() -> Path:
     return path
 
 
-def ledger_file() -> Path:
-    """The ledger's database."""
+def store_file() -> Path:
+    """Return the database of the local store."""
     return home() / "ledger.db"
 
 

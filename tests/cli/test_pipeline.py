@@ -50,7 +50,7 @@ def test_a_warning_is_told_once_and_counts_when_strict(night, spec, capsys):
     spec.write_text(spec.read_text().replace("base_instruction: Answer., ", ""))
 
     assert tuner(["pipeline", "validate", str(night)]) == 0
-    assert capsys.readouterr().err.count("gets no instruction") == 1
+    assert capsys.readouterr().err.count("has no instruction") == 1
     assert tuner(["pipeline", "validate", "--strict", str(night)]) == 2
 
 

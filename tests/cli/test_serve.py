@@ -50,4 +50,4 @@ def test_at_the_wrong_door_our_own_client_is_told_the_right_one(tmp_path, monkey
 
     with pytest.raises(Unavailable) as caught:
         asyncio.run(go())
-    assert {"http": "write https://", "https": "speaks no gRPC"}[scheme] in caught.value.fix
+    assert {"http": "write https://", "https": "does not serve gRPC"}[scheme] in caught.value.fix

@@ -44,7 +44,7 @@ def no_gate() -> None:
 
 def no_name_of_who_forced() -> None:
     """Whoever overrules a gate is not recorded."""
-    gate.forced = lambda misses: f"{gate.FORCED}: {misses}"
+    gate.forced = lambda misses, _: f"{gate.FORCED}: {misses}"
 
 
 def no_adoption() -> None:

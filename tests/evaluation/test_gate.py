@@ -303,9 +303,9 @@ def test_why_a_model_may_be_shared():
 
 
 def test_a_forced_gate_names_the_user_and_is_valid_for_the_same_misses_only():
-    allowed = gate.forced("chrf is 0.5, at_least: 0.8 is required")
+    allowed = gate.forced("chrf is 0.5, at_least: 0.8 is required", "ana@laptop")
 
-    assert allowed.startswith("forced by --force-share by ")
+    assert allowed.startswith("forced by --force-share by ana@laptop: ")
     assert gate.was_forced(allowed, "chrf is 0.5, at_least: 0.8 is required")
     assert not gate.was_forced(allowed, "chrf is 0.4, at_least: 0.8 is required")
     assert not gate.was_forced("chrf is 0.9, at_least: 0.8", "at_least: 0.8")

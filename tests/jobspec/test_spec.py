@@ -161,7 +161,7 @@ def test_the_json_schema_has_the_same_limits_as_the_checks():
     assert keys["hyperparameters"]["properties"]["epoch_count"]["minimum"] == 1
     assert keys["permissions"]["items"]["properties"]["role"]["enum"] == ["READER", "WRITER"]
     assert keys["target"]["anyOf"][0]["enum"] == ["local", "gemini"]
-    assert keys["display_name"]["description"] == "The name shown to people."
+    assert keys["display_name"]["description"] == "The name that users see."
 
 
 def test_the_reference_page_is_up_to_date():

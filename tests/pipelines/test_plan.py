@@ -165,7 +165,7 @@ def test_a_stage_tuned_from_the_best_variant_needs_chaining(store):
 def test_without_a_listing_an_untunable_base_model_is_still_reported(store):
     class Keyed(FakeTarget):
         async def tuned_models(self, _query=""):
-            raise NotAllowed("an API key stands for a project")
+            raise NotAllowed("an API key identifies a project")
 
     fixed = with_spec(base_model="models/fixed")
 
@@ -173,7 +173,7 @@ def test_without_a_listing_an_untunable_base_model_is_still_reported(store):
 
     assert (cannot.action, unknown.action) == (Action.CANNOT, Action.UNKNOWN)
     assert "createTunedModel is not among its methods" in cannot.reasons[0]
-    assert (unknown.changes, unknown.error.what) == ((), "an API key stands for a project")
+    assert (unknown.changes, unknown.error.what) == ((), "an API key identifies a project")
 
 
 def test_a_model_shared_with_everyone_is_found_without_a_listing(store):

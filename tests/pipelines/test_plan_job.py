@@ -130,8 +130,8 @@ CASES = [
     ("rejected, and the gate is lower now", with_spec(evaluation=replace(WORK.spec.evaluation, require=type(WORK.spec.evaluation.require)())), known(Phase.REJECTED, evaluation=BAD), MINE, Action.RESUME, "passes the gate now", ALL),
     ("done, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4)), DONE, Action.REJECTED, "required; what was granted before stays", ()),
     ("handed over and hidden, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4), handed_to="lead@example.com"), world(), Action.REJECTED, "misses its gate", ()),
-    ("forced through its gate", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED)), DONE, Action.UNCHANGED, f"tuned from the same content, shared as the spec says; its gate was not met: {gate.forced(MISSED)}", ()),
-    ("forced through its gate, and hidden since", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED), handed_to="lead@example.com"), world(), Action.UNCHANGED, "only the owner sees its permissions; its gate was not met: forced by --force-share by ", ()),
+    ("forced through its gate", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED, "ana@host")), DONE, Action.UNCHANGED, f"tuned from the same content, shared as the spec says; its gate was not met: {gate.forced(MISSED, 'ana@host')}", ()),
+    ("forced through its gate, and hidden since", WORK, known(evaluation=BAD, allowed=gate.forced(MISSED, "ana@host"), handed_to="lead@example.com"), world(), Action.UNCHANGED, "only the owner sees its permissions; its gate was not met: forced by --force-share by ", ()),
     ("shared already where sharing is not possible now", WORK, known(), DONE._replace(lacks=dict.fromkeys(Feature, "no")), Action.UNCHANGED, "tuned from", ()),
     ("a setting differs", with_spec(display_name="Capitals"), known(), DONE, Action.UNCHANGED, "display_name differs: `tuner models update`", ()),
 ]  # fmt: skip

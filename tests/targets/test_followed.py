@@ -156,7 +156,7 @@ def test_snapshots_that_were_thinned_out_are_read_anew() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("variable", "caller"), [("TUNER_API_KEY", "TUNER_API_KEY"), ("", "nobody in particular")]
+    ("variable", "caller"), [("TUNER_API_KEY", "TUNER_API_KEY"), ("", "no credentials")]
 )
 def test_the_caller_is_where_the_key_was_found(
     monkeypatch: pytest.MonkeyPatch, variable: str, caller: str

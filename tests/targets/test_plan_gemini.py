@@ -52,7 +52,7 @@ def test_an_endpoint_that_tunes_nothing_says_so_before_anything_is_sent(ledger, 
         Action.NOT_FOUND,
         Action.CANNOT,
     ]
-    assert "this service tunes nothing" in fixed.fix
+    assert "this service has no base model to tune" in fixed.fix
     assert "has no base model models/tiny" in gone.reasons[0]
     assert "it tunes base models only" in chained.reasons[0]
     assert {call.method for call in script.calls} == {"ListModels", "ListTunedModels"}

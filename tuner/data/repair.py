@@ -161,11 +161,11 @@ def _repair_record(form: Form, record: _Record, labels: Mapping[str, str]) -> Re
     problems = tuple(each for each in record.rows if isinstance(each, Problem))
     examples = [each for each in record.rows if isinstance(each, Example)]
     if problems:
-        mended = form.mend(raw)
-        if mended is None:
+        repaired = form.repair(raw)
+        if repaired is None:
             return RepairedRow(raw, (), (), problems)
-        raw = mended.raw
-        changes.append(Change(record.line, problems[0].rule, mended.before, mended.after))
+        raw = repaired.raw
+        changes.append(Change(record.line, problems[0].rule, repaired.before, repaired.after))
     elif not any(_needs_repair(each, labels) for each in examples):
         return RepairedRow(raw, [each[:2] for each in examples])
     parts = form.parts(raw)
@@ -185,7 +185,7 @@ def _repair_record(form: Form, record: _Record, labels: Mapping[str, str]) -> Re
 
 
 def _unseparable(record: _Record) -> tuple[Problem, ...]:
-    """The problem of a row if nobody can say where the next one begins."""
+    """Return the problem of a row whose end cannot be found."""
     what = "this row cannot be separated from the broken row below it, and stays as it is"
     return (Problem("", record.line, 0, what, "fix the row below it first", "bad-csv"),)
 

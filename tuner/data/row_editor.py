@@ -23,7 +23,7 @@ _TO_QUOTE = re.compile(r'["\r\n]')
 _MAX_CELL = 2**31 - 1
 
 
-class MendedRow(NamedTuple):
+class RowRepair(NamedTuple):
     """A repaired row, with the text before and after the repair."""
 
     raw: str
@@ -40,8 +40,8 @@ class Form(Protocol):
     def put(self, raw: str, texts: Mapping[KeyPath, str]) -> str:
         """Return the row with other texts at these places."""
 
-    def mend(self, raw: str) -> MendedRow | None:
-        """Return a readable row made of one that was not, if there is only one way to repair it."""
+    def repair(self, raw: str) -> RowRepair | None:
+        """Repair an unreadable row if there is exactly one way to do so; otherwise return None."""
 
 
 class CsvForm:
@@ -50,9 +50,9 @@ class CsvForm:
     def __init__(self, header: str, source: Source) -> None:
         """Take all the text above the first row."""
         csv.field_size_limit(_MAX_CELL)
-        said = SEP_LINE.match(header)
-        below = header[said.end() :] if said else header
-        some = (said[1],) if said else DELIMITERS
+        sep = SEP_LINE.match(header)
+        below = header[sep.end() :] if sep else header
+        some = (sep[1],) if sep else DELIMITERS
         rows = {each: _cells(below, each) or [] for each in some}
         self._delimiter = max(some, key=lambda each: (_fit(rows[each], source), len(rows[each])))
         self._names = rows[self._delimiter]
@@ -75,12 +75,12 @@ class CsvForm:
             cells[self._names.index(str(name))] = text
         return self._written(cells, raw)
 
-    def mend(self, raw: str) -> MendedRow | None:
+    def repair(self, raw: str) -> RowRepair | None:
         """Cut off empty cells beyond the named columns."""
         cells, width = _cells(raw, self._delimiter) or [], len(self._names)
         if len(cells) <= width or any(map(str.strip, cells[width:])):
             return None
-        return MendedRow(self._written(cells[:width], raw), f"{len(cells)} cells", f"{width} cells")
+        return RowRepair(self._written(cells[:width], raw), f"{len(cells)} cells", f"{width} cells")
 
     def _written(self, cells: Sequence[str], raw: str) -> str:
         end = "\r\n" if raw.endswith("\r\n") else "\n" if raw.endswith("\n") else ""
@@ -103,16 +103,18 @@ class JsonForm:
         """Implement Form."""
         return _spliced(raw, {value_index(raw, path): text for path, text in texts.items()})
 
-    def mend(self, raw: str) -> MendedRow | None:
+    def repair(self, raw: str) -> RowRepair | None:
         """Put quotes around numbers, true and false."""
         errors = [each for each in self._read(raw) if isinstance(each, RecordError)]
         places = [value_index(raw, each.path) for each in errors if each.rule == "not-text"]
         if not errors or len(places) < len(errors) or not all(_is_scalar(raw, at) for at in places):
             return None
         words = {at: raw[at : scan(raw, at)[1]] for at in places}
-        mended = _spliced(raw, words)
+        repaired = _spliced(raw, words)
         after = ", ".join(map(json.dumps, words.values()))
-        return MendedRow(mended, ", ".join(words.values()), after) if self.parts(mended) else None
+        return (
+            RowRepair(repaired, ", ".join(words.values()), after) if self.parts(repaired) else None
+        )
 
     def _read(self, raw: str) -> Sequence[Parts | RecordError]:
         try:

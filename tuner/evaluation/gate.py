@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
 import json
-import socket
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -147,8 +145,8 @@ def _summarize(name: str, metric: str, rows: tuple[ScoredRow, ...], model: str) 
     )
 
 
-def stands(evaluation: Evaluation | None, work: PreparedJob, found: TunedModel) -> bool:
-    """Return whether an evaluation is of this model, these rows, and this metric."""
+def is_current(evaluation: Evaluation | None, work: PreparedJob, found: TunedModel) -> bool:
+    """Return whether an evaluation was made with this model, these rows, and this metric."""
     if evaluation is None or evaluation.digest != digest(work):
         return False
     return evaluation.model in ("", answering.identity_of(found))
@@ -173,7 +171,7 @@ def shortfalls(evaluation: Evaluation, spec: EvaluationSpec) -> list[str]:
         )
     found = evaluation.interval
     if require.significant and found is None:
-        misses.append(f"significant: {evaluation.count} held-out row is too few to tell")
+        misses.append(f"significant: {evaluation.count} held-out row is too few")
     elif require.significant and found and found.low <= require.better_by:
         misses.append(
             f"significant: the difference in {metric} is {format_number(found.low)} to "
@@ -200,13 +198,13 @@ def why(evaluation: Evaluation, spec: EvaluationSpec) -> str:
     return f"{metric} is {format_number(evaluation.tuned[metric])}, {', '.join(reasons)}"
 
 
-def forced(misses: str) -> str:
+def forced(misses: str, user: str) -> str:
     """Return why a model that missed its gate may be shared: who used ``--force-share``."""
-    return f"{FORCED} by {getpass.getuser()}@{socket.gethostname()}: {misses}"
+    return f"{FORCED} by {user}: {misses}"
 
 
 def lapsed(allowed: str) -> str:
-    """Return why a model that its gate refuses now was shared earlier; empty if it never was."""
+    """Return why a model that misses its gate now was shared earlier; empty if it was not."""
     return allowed if not allowed or allowed.startswith(_LAPSED) else f"{_LAPSED}{allowed}"
 
 

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from tuner.jobspec.schema import Notify
 
 PENDING, DELIVERED, ABANDONED = "due", "told", "refused"
-"""States of a notification in the store."""
+"""States of a notification, as the store writes them."""
 RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 CLOSE_TIMEOUT_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
-MAX_WEBHOOK_TRIES = 24  # four runs' worth, so that a dead receiver does not delay runs for ever
+MAX_WEBHOOK_TRIES = 24  # about four runs, so that an unreachable receiver does not delay every run
 MAX_COMMAND_TRIES = 2
 MAX_RETRY_AFTER_S = 300.0
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -102,7 +102,7 @@ class NotDelivered(Exception):
         why: The reason, without the receiver's address beyond its host name.
         max_tries: After so many tries the notification is abandoned.
         is_transient: Whether a retry in this run may help.
-        retry_after_s: The pause that the receiver asked for.
+        retry_after_s: The pause that the receiver requested.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ def signature(secret: bytes, timestamp: int, body: bytes) -> str:
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
-    """POST once. Redirects are refused: the next address need not be one that the user trusts."""
+    """POST once. Redirects are not followed: the user may not trust their address."""
     import httpx
 
     host = urlsplit(url).hostname or ""
@@ -417,7 +417,7 @@ def _receiver(notification: Notification) -> Notify | None:
 
 
 def _display_name(receiver: Notify | None) -> str:
-    """Name a receiver for people: the rest of an address may hold a token."""
+    """Return a receiver's name for messages: only the host, since a URL may contain a token."""
     if receiver is None:
         return "a receiver"
     return "a command" if receiver.command else urlsplit(receiver.url).hostname or "a webhook"

@@ -1,4 +1,4 @@
-"""Reporters: they take events and show them to people or programs."""
+"""Reporters show events to users or programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from tuner.errors import strip_control_chars
 from tuner.events.events import GRADUAL, LOG_ONLY, EventKind
@@ -20,20 +20,9 @@ if TYPE_CHECKING:
 REPORT_EVERY_PERCENT = 10
 
 
-class Reporter(Protocol):
-    """Takes events between ``__enter__`` and ``__exit__``."""
-
-    def __call__(self, event: Event) -> None:
-        """Report one event."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 @dataclass(slots=True)
 class Throttled:
-    """Lets a gradual event pass once for every tenth of its work, any other event always."""
+    """Passes a progress event once for every tenth, and any other event always."""
 
     last_tenth: dict[tuple[str, EventKind], int] = field(default_factory=dict)
 
@@ -51,7 +40,7 @@ class Throttled:
 
 @dataclass(slots=True)
 class Lines:
-    """Writes one line an event, and one every tenth of a tuning: for logs, pipes and CI."""
+    """Writes one line per event, and one per tenth of a tuning: for logs, pipes and CI."""
 
     stream: TextIO
     throttle: Throttled = field(default_factory=Throttled)
@@ -71,7 +60,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """Writes one JSON object an event: ``time``, ``event``, ``job``, then the event's own data."""
+    """Writes one JSON object per event: ``time``, ``event``, ``job``, then the event's own data."""
 
     stream: TextIO
 
@@ -153,7 +142,7 @@ def _is_confirmation(event: Event) -> bool:
 
 
 def as_record(event: Event, at: float) -> dict[str, object]:
-    """Return an event of ``at`` seconds since 1970 as plain data, without texts of examples."""
+    """Return an event at time ``at`` (Unix seconds) as plain data, without texts of examples."""
     data = dict(event.data)
     if event.kind is EventKind.EVALUATED:
         data["evaluation"] = scores(event["evaluation"])

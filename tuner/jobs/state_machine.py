@@ -12,6 +12,7 @@ from tuner.errors import AlreadyExists, NotAllowed, NotFound, RequestRefused
 from tuner.evaluation import gate
 from tuner.evaluation.answering import EMPTY_CACHE
 from tuner.events.events import Event, EventKind
+from tuner.jobs.audit_log import user_at_host
 from tuner.jobs.sharing import share, transfer
 from tuner.jobspec.prepared_job import content_id, new_tuned_model
 from tuner.types import Phase, State
@@ -82,7 +83,7 @@ async def _submit(job: Job, work: PreparedJob, target: Target, emit: EventHandle
     emit(Event(EventKind.ALREADY_EXISTED, job))
     if job.retry:  # we were killed right after the create: this is the new model
         job = replace(job, retry=False, stopping="", operation="")
-    if not gate.stands(job.evaluation, work, found):  # of an earlier model with this name
+    if not gate.is_current(job.evaluation, work, found):  # of an earlier model with this name
         job = replace(job, evaluation=None)
     return replace(job, phase=Phase.TUNE)
 
@@ -269,7 +270,7 @@ async def _evaluate(
         return replace(job, phase=Phase.SHARE)
     if job.force:
         emit(Event(EventKind.FORCED, job, misses=misses))
-        return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses))
+        return replace(job, phase=Phase.SHARE, allowed=gate.forced(misses, user_at_host()))
     return replace(job, phase=Phase.REJECTED, error=misses, allowed=gate.lapsed(job.allowed))
 
 

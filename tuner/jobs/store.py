@@ -416,7 +416,7 @@ class Store(Database):
 
 def open_store() -> Store:
     """Open the store in TUNER_HOME."""
-    return Store(home.ledger_file(), time.time)
+    return Store(home.store_file(), time.time)
 
 
 def _body(job: Job) -> dict[str, Any]:

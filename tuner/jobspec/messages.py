@@ -1,4 +1,4 @@
-"""Errors of single keys and values, in the user's words: file:line:column, what is wrong, a fix."""
+"""Errors of single keys and values: file:line:column, what is wrong, and a fix."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SYNONYMS = {
     "threshold": "at_least",
     "type": "grantee_type",
 }
-"""What people write for our keys, where the spelling alone would not find the key."""
+"""Other names that users write for our keys, where similarity alone would not find the key."""
 
 _TYPES = {
     "string_type": ("text", "put quotes around it"),
@@ -56,7 +56,7 @@ _TYPES = {
     "float_type": ("a number", "write it without quotes or unit, e.g. 0.001 or 1e-3"),
     "bool_type": ("true or false", "write true or false, without quotes"),
     "dataclass_type": ("keys with values", "write its keys below it, indented"),
-    "tuple_type": ("a list", "write each item on a line of its own, beginning with -"),
+    "tuple_type": ("a list", "write each item on its own line, starting with -"),
 }
 """By the name of pydantic's error: what is wanted, and a fix."""
 _BOUNDS = {
@@ -68,7 +68,7 @@ _BOUNDS = {
 
 
 def check_section(cls: type[_T], document: Document) -> tuple[_T | None, list[Problem]]:
-    """Read a document as a class that declares keys: the instance, or None and every problem."""
+    """Read a document as a class that declares keys; return the instance, or None and all problems."""
     try:
         return read_section(cls, document.value), []
     except ValidationError as error:
@@ -148,7 +148,7 @@ def _wrong_value(name: str, key: str, node: Node, error: ErrorDetails) -> tuple[
         what = f"{name} has {len(value)} characters, at most {most} are allowed"
         fix, rule = f"shorten it to {most} characters", "too-long"
     elif kind == "string_pattern_mismatch":
-        what = f"{name} is {value!r}, which is not a length of time"
+        what = f"{name} is {value!r}, which is not a duration"
         fix, rule = f"write e.g. {node['examples'][0]}", "bad-duration"
     else:
         wanted, fix = _TYPES[kind]
@@ -170,9 +170,9 @@ def _unknown(schema: Node, at: KeyPath) -> tuple[str, str]:
     if near:
         fix = f"did you mean {near}?"
     elif elsewhere:
-        fix = f"it belongs in {elsewhere}"
+        fix = f"move it to {elsewhere}"
     else:
-        fix = f"the keys here are {', '.join(keys)}"
+        fix = f"the allowed keys are {', '.join(keys)}"
     return f"there is no key {word!r}{_inside(at)}", fix
 
 

@@ -1,4 +1,4 @@
-"""A job spec with its examples, checked: all that a job needs to start."""
+"""A validated job spec with its examples: everything needed to start a job."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def build_prepared_job(
 
 
 def new_tuned_model(job: PreparedJob) -> NewTunedModel:
-    """Return the model to create; its id is the spec's, or else made of the job's content."""
+    """Return the model to create; its id is the spec's, or else derived from the content."""
     spec = job.spec
     return NewTunedModel(
         id=spec.tuned_model_id or content_id(job),
@@ -158,7 +158,9 @@ def _warnings(partial: PartialSpec, spec: JobSpec, examples: int) -> Iterator[Pr
     if evaluation and evaluation.require.better_than_base:
         instruction = spec.training_data.instruction or evaluation.base_instruction
         if not instruction and not spec.tuned_model_source:
-            what = "the base model gets no instruction: it may fail on form alone"
+            what = (
+                "the base model has no instruction: it may fail only because of its answer format"
+            )
             fix = "add evaluation.base_instruction: the task, and the labels it may answer with"
             at = ("evaluation", "require", "better_than_base")
             problem = partial.document.problem(at, what, fix, "untold-base")

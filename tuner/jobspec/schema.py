@@ -1,7 +1,7 @@
 """The job spec: every key with its type, limits and description, declared once.
 
 The same classes read a spec, are the frozen values the program works with, and give the JSON Schema
-(``reference.py``). Errors are worded in ``messages.py``; what must hold between keys is in ``rules.py``.
+(``reference.py``). Error texts are in ``messages.py``, rules between keys in ``rules.py``.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def key(description: str, **limits: Any) -> Any:
 
 
 class OneOf:
-    """Metadata of a text: the words that are allowed."""
+    """Metadata of a text: its allowed values."""
 
     def __init__(self, words: tuple[str, ...]) -> None:
         self.words = words
@@ -55,7 +55,7 @@ class OneOf:
 
 
 class ListOrOne:
-    """Metadata of a tuple: one value may be written in place of a list of one."""
+    """Metadata of a tuple: a single value may be written instead of a list."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -72,7 +72,7 @@ class ListOrOne:
 
 
 class WordOrKeys:
-    """Metadata of a section: a text may be written in place of a mapping with this one key."""
+    """Metadata of a section: a text may be written instead of a mapping with this one key."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -132,7 +132,7 @@ class FilePath:
 
 
 class NotAKey:
-    """Metadata of a field that is set in Python only, with a value of its own type."""
+    """Metadata of a field that is not a key: it can be set in Python only."""
 
     def __get_pydantic_core_schema__(self, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
         def read(value: object) -> object:
@@ -150,12 +150,12 @@ class NotAKey:
 
 @dataclass(frozen=True, config=SECTION)
 class TargetKeys:
-    """``target``, when it is more than a word; see ``tuner.types.TargetConfig``."""
+    """``target`` as a mapping; see ``tuner.types.TargetConfig``."""
 
     kind: Annotated[str, OneOf(tuple(TARGETS)), key("Which service.")] = "local"
     endpoint: Annotated[
         str,
-        key("`host:port` in place of the kind's own; `https://` before it: TLS on loopback too."),
+        key("`host:port` instead of the target's default; with `https://`, TLS on loopback too."),
     ] = ""
     credentials_file: Annotated[
         str, key("A service account or authorized-user JSON file, relative to this spec.")
@@ -166,7 +166,8 @@ class TargetKeys:
     quota_project: Annotated[str, key("The Google Cloud project that calls are billed to.")] = ""
     impersonate: Annotated[str, key("The e-mail address of a service account to act as.")] = ""
     max_jobs: Annotated[
-        StrictInt | None, key("Tunings of this run that may wait or run there at a time.", ge=1)
+        StrictInt | None,
+        key("Maximum number of tunings of this run that are queued or running there.", ge=1),
     ] = None
     requests_per_second: Annotated[
         StrictFloat | None,
@@ -192,7 +193,7 @@ class HyperparameterKeys:
     ] = None
     learning_rate_multiplier: Annotated[
         StrictFloat | None,
-        key("Times the learning rate the service would choose; excludes learning_rate.", gt=0),
+        key("Factor for the service's default learning rate; excludes learning_rate.", gt=0),
     ] = None
 
 
@@ -248,14 +249,14 @@ class TrainingData:
             "example with the conversation up to it as its input."
         ),
     ] = "refuse"
-    encoding: Annotated[str, key("The file's encoding, any that extends ASCII, e.g. cp1252.")] = (
+    encoding: Annotated[str, key("The file's encoding, an extension of ASCII, e.g. cp1252.")] = (
         "utf-8"
     )
     instruction: Annotated[
         str,
         key(
-            "Put in front of every text_input, a blank line between, when tuning and when "
-            "evaluating, for the tuned model and its base alike."
+            "Text to put before every text_input, with a blank line between, when tuning and when "
+            "evaluating both the tuned model and its base."
         ),
     ] = ""
     ignore: Annotated[
@@ -271,7 +272,7 @@ class TrainingData:
 
 @dataclass(frozen=True, config=SECTION)
 class MetricSpec:
-    """``evaluation.metric``: a word, or a mapping when it needs more."""
+    """``evaluation.metric``: a name, or a mapping with options."""
 
     kind: Annotated[
         str,
@@ -285,20 +286,22 @@ class MetricSpec:
     ] = "exact_match"
     tolerance: Annotated[
         StrictFloat,
-        key("numeric: how far off a number may be, relative to the expected one.", ge=0),
+        key("numeric: the largest relative error that counts as correct.", ge=0),
     ] = 0.0
     pattern: Annotated[
         str,
         key(
-            "regex: what an answer must match as a whole; {expected} stands for the expected "
-            "output, escaped."
+            "regex: what an answer must match as a whole; {expected} is replaced by the "
+            "expected output, escaped."
         ),
     ] = ""
-    model: Annotated[str, key("judge: the model that judges, models/ID or tunedModels/ID.")] = ""
+    model: Annotated[
+        str, key("judge: the model that scores answers, models/ID or tunedModels/ID.")
+    ] = ""
     rubric: Annotated[str, key("judge: what a good answer is.")] = ""
     target: Annotated[
         Annotated[TargetConfig, KeysOf(TargetKeys), WordOrKeys("kind")] | None,
-        key("judge: where that model is; by default the job's target."),
+        key("judge: the target that serves this model; default: the job's target."),
     ] = None
 
 
@@ -316,7 +319,7 @@ class GateSpec:
     better_by: Annotated[
         StrictFloat,
         key(
-            "How much better than its base it must be, at least; goes with better_than_base.",
+            "Minimum improvement over the base model; requires better_than_base.",
             ge=0,
             le=1,
         ),
@@ -325,7 +328,7 @@ class GateSpec:
         StrictBool,
         key(
             "Whether the 95 % interval of the difference, from a paired bootstrap, must lie above "
-            "better_by; goes with better_than_base."
+            "better_by; requires better_than_base."
         ),
     ] = False
 
@@ -337,7 +340,7 @@ class EvaluationSpec:
     holdout: Annotated[
         StrictFloat | None,
         key(
-            "The share of training_data to hold out, chosen by content: a row keeps its side when "
+            "The share of training_data to hold out, chosen by content: a row stays in its set when "
             "rows are added. Excludes path.",
             gt=0,
             lt=1,
@@ -346,8 +349,8 @@ class EvaluationSpec:
     stratify: Annotated[
         StrictBool,
         key(
-            "Whether to hold out the same share of every output; an added row may then move one "
-            "other of its output. Goes with holdout."
+            "Whether to hold out the same share of each output; an added row may then move one other "
+            "row with the same output. Requires holdout."
         ),
     ] = False
     paths: Annotated[
@@ -366,8 +369,7 @@ class EvaluationSpec:
         MetricSpec,
         WordOrKeys("kind"),
         key(
-            "How an answer is compared with the expected output: a word, or a mapping when it "
-            "needs more."
+            "How an answer is compared with the expected output: a name, or a mapping with options."
         ),
     ] = MetricSpec()
     base_instruction: Annotated[
@@ -398,7 +400,7 @@ class EarlyStopping:
     ]
     min_delta: Annotated[
         StrictFloat,
-        key("What counts as better: the mean loss sinks by more than this, in nats.", ge=0),
+        key("Minimum decrease of the mean loss that counts as better, in nats.", ge=0),
     ] = 0.0
     window_steps: Annotated[
         StrictInt, key("The loss is the mean over this many steps.", ge=1, le=INT32)
@@ -410,11 +412,11 @@ class Notify:
     """One of ``notify``: a receiver; exactly one of ``url`` and ``command`` is set."""
 
     url: Annotated[
-        str, key("A webhook: gets a POST of JSON, by https unless it is on this machine.")
+        str, key("A webhook: receives JSON by POST; must be https unless it is on this machine.")
     ] = ""
-    command: Annotated[str, key("A shell command: gets the same on its standard input.")] = ""
+    command: Annotated[str, key("A shell command: receives the same JSON on standard input.")] = ""
     secret_env: Annotated[
-        str, key("The environment variable that holds the key the POST is signed with.")
+        str, key("The environment variable with the key that signs the POST.")
     ] = ""
     on: Annotated[
         tuple[Annotated[str, OneOf(NOTICES)], ...],
@@ -424,16 +426,16 @@ class Notify:
 
 @dataclass(frozen=True, config=SECTION)
 class JobSpec:
-    """One job: what to tune, on what data, how well, and for whom.
+    """One job: model, data, evaluation, and permissions.
 
-    Attributes are described by their keys; ``path`` is the spec file, as the user named it.
+    Attributes are described by their keys; ``path`` is the spec file as given.
     Exactly one of ``base_model`` and ``tuned_model_source`` is set. Paths can be opened as they are.
     """
 
     job: Annotated[
         str,
         key(
-            "Names the job; the tuned model's id begins with it.",
+            "Name of the job; the tuned model's id starts with it.",
             examples=["capitals"],
             min_length=1,
         ),
@@ -443,7 +445,7 @@ class JobSpec:
         TargetConfig,
         KeysOf(TargetKeys),
         WordOrKeys("kind"),
-        key("Where to tune: a word, or a mapping when it needs more."),
+        key("Where to tune: a name, or a mapping with options."),
     ] = LOCAL
     base_model: Annotated[
         str, key("The model to tune, models/ID. Excludes tuned_model_source.")
@@ -454,22 +456,26 @@ class JobSpec:
     tuned_model_id: Annotated[
         str,
         key(
-            "The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. By default it is made of "
+            "The id of the new model: 1 to 40 of a-z, 0-9 and hyphens. By default it is built from "
             "the job's name and a digest of model, hyperparameters and examples."
         ),
     ] = ""
-    display_name: Annotated[str, key("The name shown to people.", max_length=40)] = ""
+    display_name: Annotated[str, key("The name that users see.", max_length=40)] = ""
     description: Annotated[str, key("What the model is for.")] = ""
     temperature: Annotated[
         StrictFloat | None, key("The new model's default sampling temperature.", ge=0, le=1)
     ] = None
     top_p: Annotated[
         StrictFloat | None,
-        key("The new model's default: sample from this share of likelihood.", ge=0, le=1),
+        key(
+            "The new model's default: sample from the most likely tokens with this total probability.",
+            ge=0,
+            le=1,
+        ),
     ] = None
     top_k: Annotated[
         StrictInt | None,
-        key("The new model's default: sample from this many tokens.", ge=1, le=INT32),
+        key("The new model's default: sample from this many most likely tokens.", ge=1, le=INT32),
     ] = None
     hyperparameters: Annotated[
         Hyperparameters,
@@ -492,7 +498,8 @@ class JobSpec:
         EarlyStopping | None, key("When to cancel the tuning; a cancelled tuning leaves no model.")
     ] = None
     notify: Annotated[
-        tuple[Notify, ...], key("Whom to notify when the job ends or the model is transferred.")
+        tuple[Notify, ...],
+        key("Receivers to notify when the job ends or the model is transferred."),
     ] = ()
     timeout: Annotated[
         str | None,
@@ -506,5 +513,5 @@ class JobSpec:
 
     @property
     def timeout_s(self) -> float | None:
-        """How long ``tuner run`` waits, in seconds; None is for ever."""
+        """How long ``tuner run`` waits, in seconds; None means without limit."""
         return None if self.timeout is None else parse_duration(self.timeout)

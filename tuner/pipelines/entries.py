@@ -1,4 +1,4 @@
-"""The keys of a pipeline file, and its entries below ``jobs``: a spec each, with its variants."""
+"""The keys of a pipeline file, and the entries of ``jobs``: specs with their variants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Specs = dict[Path, Document | SpecError]
 
 CHAINED = "jobs/"
-"""Before a job's name, in ``tuned_model_source``: the model of that job."""
+"""Prefix of a job's name in ``tuned_model_source``: use the model of that job."""
 NO_MATRIX = Variant("", ())
 """The one variant of an entry without a matrix."""
 
@@ -47,18 +47,17 @@ class PipelineKeys:
     jobs: Annotated[
         tuple[str, ...],
         key(
-            "What to tune: spec files, or keys with values, below, each.",
+            "What to tune: a list of spec files, or of keys with values, see below.",
             examples=["with a list of spec files below it"],
         ),
     ]
     max_parallel: Annotated[
-        StrictInt | None, key("Tunings at a time; without it as many as the target takes.", ge=1)
+        StrictInt | None, key("Tunings at a time; default: as many as the target accepts.", ge=1)
     ] = None
     fail_fast: Annotated[
         StrictBool,
         key(
-            "Whether nothing more is started after the first failure; what runs is followed to its "
-            "end."
+            "Whether to start nothing more after the first failure; jobs that are running are finished."
         ),
     ] = False
 
@@ -69,12 +68,12 @@ class EntryKeys:
 
     name: Annotated[
         str,
-        key("Names it in the pipeline; without it the spec's `job` does. Unique.", min_length=1),
+        key("Unique name in the pipeline; default: the spec's `job`.", min_length=1),
     ] = ""
     spec: Annotated[
         str,
         key(
-            "The job spec, relative to this file. Without it the keys of a spec are written here.",
+            "The job spec, relative to this file; or write the keys of a spec here instead.",
             examples=["quickstart.yaml"],
             min_length=1,
         ),
@@ -83,23 +82,23 @@ class EntryKeys:
         tuple[str, ...],
         ListOrOne(),
         key(
-            "Names of jobs here that must have ended well before. A spec without base_model and "
-            "tuned_model_source, and with one of them, tunes that one's model further; with "
-            "several, tuned_model_source: jobs/NAME says whose."
+            "Names of jobs here that must succeed first. A spec with neither base_model nor "
+            "tuned_model_source tunes the model of that job further; if several are named, "
+            "tuned_model_source: jobs/NAME chooses one."
         ),
     ] = ()
     keep: Annotated[
         Literal["all", "best"],
         key(
-            "Of a matrix: whether each variant that passes its gate is shared and transferred, or "
-            "only the best by its metric."
+            "For a matrix: share and transfer each variant that passes its gate, or only the best "
+            "by its metric."
         ),
     ] = "all"
     losers: Annotated[
         Literal["keep", "delete"],
         key(
-            "With keep: best, what happens to the other models; deleted are only those that this "
-            "pipeline made and nobody else has access to."
+            "With keep: best, what happens to the other models. Only models that this pipeline "
+            "created and that no one else can access are deleted."
         ),
     ] = "keep"
 
@@ -107,15 +106,15 @@ class EntryKeys:
 ENTRY_KEYS = tuple(each.name for each in fields(EntryKeys))
 
 FREE = {
-    "set": "Keys of the spec with dots between, and what to set them to, as --set does.",
+    "set": "Keys of the spec, nested ones with dots, and their values, as in --set.",
     "matrix": (
-        "Variants of the spec. grid: keys with dots between and lists of values, every combination; "
+        "Variants of the spec. grid: keys and lists of values, every combination; "
         "list: one item per variant; random: count, seed, and from, with a list of values, "
         "{log: [least, most]} or {range: [least, most]} for each key. Without any of the three "
         "words it is a grid."
     ),
 }
-"""The keys of one of ``jobs`` whose values are keys of a spec."""
+"""The keys of an entry of ``jobs`` whose values are keys of a spec."""
 
 
 def pipeline_schema() -> dict[str, Any]:
@@ -147,7 +146,7 @@ class Entry(NamedTuple):
     Attributes:
         document: The entry in the pipeline's file, to locate problems.
         base: Its spec, with the changes of ``set``.
-        name: Unique in the pipeline if there are no problems.
+        name: Unique in the pipeline, unless problems were found.
         variants: Those of its matrix, or ``NO_MATRIX``.
         is_on_disk: Whether its spec is a separate file.
     """
@@ -162,7 +161,7 @@ class Entry(NamedTuple):
 
     @property
     def has_matrix(self) -> bool:
-        """Whether it has variants, even if only one."""
+        """Whether it has a matrix, even one with a single variant."""
         return self.variants != (NO_MATRIX,)
 
     def stage(self, variant: Variant) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tuner.engine import BaseModel
 
-LOCK_TIMEOUT_S = 1.0  # others test the lock by holding it for an instant
+LOCK_TIMEOUT_S = 1.0  # another process may hold it briefly to test it
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.05
 _CAPABILITIES = {
@@ -33,7 +33,7 @@ _CAPABILITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """How this machine reaches the service; ``ca`` is a file with the authority to trust."""
+    """The addresses of the service for this machine; ``ca`` is the CA certificate file to trust."""
 
     grpc: str
     rest: str | None = None
@@ -48,7 +48,7 @@ class Addresses:
 
 @contextmanager
 def service_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder until the end of the block, or of this process. Raises Unavailable."""
+    """Lock the folder for one service. Raises Unavailable if another one has it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         if not _try_lock(file, LOCK_TIMEOUT_S):
@@ -69,12 +69,15 @@ def write_addresses(folder: Path, addresses: Addresses) -> None:
 
 
 def remove_addresses(folder: Path) -> None:
-    """Remove address.json, so that no new client comes."""
+    """Remove address.json, so that clients no longer find the service."""
     (folder / "address.json").unlink(missing_ok=True)
 
 
 def stop(folder: Path) -> bool:
-    """Stop the service of a folder and wait for its end; False if none runs. Raises Unavailable."""
+    """Stop the service of a folder and wait until it has ended; return False if none runs.
+
+    Raises Unavailable if it does not end in time.
+    """
     try:
         file = (folder / "lock").open("r+")
     except FileNotFoundError:
@@ -85,14 +88,14 @@ def stop(folder: Path) -> bool:
         with suppress(ProcessLookupError):
             os.kill(_pid(folder), signal.SIGTERM)
         if not _try_lock(file, STOP_TIMEOUT_S):
-            what = f"{_holder(folder)}, and it did not end in {STOP_TIMEOUT_S:.0f} s"
+            what = f"{_holder(folder)}, and it did not stop within {STOP_TIMEOUT_S:.0f} s"
             fix = f"kill -9 {_pid(folder)}: its tunings continue from their checkpoints"
             raise Unavailable(what, fix)
         remove_addresses(folder)
     return True
 
 
-def startup_text(  # noqa: PLR0913  (each is a line)
+def startup_text(  # noqa: PLR0913  (one per line of the text)
     addresses: Addresses,
     models: Sequence[BaseModel],
     *,
@@ -103,11 +106,11 @@ def startup_text(  # noqa: PLR0913  (each is a line)
     queued: int,
     home: Path,
 ) -> str:
-    """Return what a service prints when it is ready: what it offers, and how clients connect."""
+    """Return the text a service prints when it is ready: models, addresses, and client code."""
     callers = (
         "those with an API key (`tuner keys list`)"
         if has_keys
-        else "everybody on this machine, as owner@localhost, until `tuner keys create EMAIL`"
+        else "anyone on this machine, as owner@localhost, until `tuner keys create EMAIL`"
     )
     served = f"over gRPC on {addresses.grpc}"
     served += f" and REST on {addresses.url}" if addresses.rest else ""
@@ -134,7 +137,7 @@ def startup_text(  # noqa: PLR0913  (each is a line)
 
 
 def _grpc_clients(at: Addresses) -> list[tuple[str, str]]:
-    """google-generativeai speaks gRPC with TLS only."""
+    """google-generativeai can use gRPC with TLS only."""
     if not at.tls:
         channel = f'grpc.aio.insecure_channel("{at.grpc}")'
         raw = f"ModelServiceGrpcAsyncIOTransport(channel={channel})"
@@ -167,7 +170,7 @@ def _rest_clients(at: Addresses) -> list[tuple[str, str]]:
 
 
 def _export_ca(variable: str, at: Addresses) -> str:
-    """Return a shell line that makes a client trust the service's own authority."""
+    """Return a shell line that makes a client trust the service's certificate authority."""
     return f"export {variable}=$CA\n      " if at.ca else ""
 
 
@@ -187,7 +190,7 @@ def _try_lock(file: IO[str], timeout_s: float) -> bool:
 def _pid(folder: Path) -> int:
     text = (folder / "lock").read_text(encoding="utf-8").strip()
     if not text.isdigit():
-        raise Unavailable(f"a service that is starting holds {folder}", "try again")
+        raise Unavailable(f"a service is starting in {folder}", "try again")
     return int(text)
 
 

@@ -26,7 +26,7 @@ MESSAGE_BYTES = 64 * 1024 * 1024
 OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
-    # a service that comes back should be noticed in seconds, not gRPC's two minutes
+    # reconnect to a restarted service within seconds; gRPC's default is up to two minutes
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
@@ -34,7 +34,7 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service listens, and whether it speaks TLS."""
+    """The address of a service, and whether it uses TLS."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class Endpoint:
 
     @property
     def is_google(self) -> bool:
-        """Whether it belongs to Google."""
+        """Whether this is one of Google's own endpoints."""
         return self.host.endswith(".googleapis.com")
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open channel, who we are on it, and what to send with every call."""
+    """An open channel with the credentials of its caller."""
 
     channel: grpc.aio.Channel
     endpoint: Endpoint
@@ -61,19 +61,19 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """For people: ``gemini (generativelanguage.googleapis.com)``."""
+        """The target and its endpoint, for messages: ``gemini (generativelanguage.googleapis.com)``."""
         return f"{self.kind} ({self.endpoint})"
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The API key; tokens are the channel's own business."""
+        """The header with the API key; OAuth tokens are added by the channel."""
         return (("x-goog-api-key", self.identity.api_key),) if self.identity.api_key else ()
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Return the Endpoint of ``host``, ``host:port`` or a URL; a scheme sets whether it is TLS.
+    """Parse ``host``, ``host:port`` or a URL, whose scheme decides whether TLS is used.
 
-    Raises InvalidInput for anything else, and for plaintext beyond loopback.
+    Raises InvalidInput for anything else, and for ``http`` to another machine.
     """
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
@@ -81,16 +81,16 @@ def parse_endpoint(text: str) -> Endpoint:
     except ValueError:
         host, port, parts = "", None, urlsplit("")
     if not host or parts.scheme not in ("", "http", "https") or parts.path.strip("/"):
-        raise _bad_endpoint(f"{text!r} is no endpoint", "write it as host:port")
+        raise _bad_endpoint(f"{text!r} is not an endpoint", "write it as host:port")
     local = is_loopback(host)
     if parts.scheme == "http" and not local:
-        raise _bad_endpoint(f"{text} would send everything in the clear", f"use https://{host}")
+        raise _bad_endpoint(f"{text} is not encrypted", f"use https://{host}")
     tls = parts.scheme == "https" or not local
     return Endpoint(host, port or (DEFAULT_PORT if tls else LOCAL_PORT), tls)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether packets to ``host`` stay on this machine."""
+    """Whether ``host`` is a loopback address or ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -185,11 +185,11 @@ class Identity:
     """The credentials of the caller.
 
     Attributes:
-        kind: ``key``: an API key; ``google``: OAuth tokens; ``nobody``: the service may accept us.
+        kind: ``key``: an API key; ``google``: OAuth tokens; ``none``: no credentials.
         source: Where it was found, for messages; never the secret itself.
     """
 
-    kind: Literal["key", "google", "nobody"]
+    kind: Literal["key", "google", "none"]
     source: str = ""
     api_key: str = ""
     credentials: Any = None
@@ -198,13 +198,13 @@ class Identity:
         return f"Identity({self.kind!r}, {self.source!r})"
 
 
-NOBODY = Identity("nobody")
+ANONYMOUS = Identity("none")
 
 
 def find_identity(config: TargetConfig) -> Identity:
     """Return credentials for Google; may use the network.
 
-    In this order: a credentials file, the API key variable of the spec; Google credentials if
+    Tries in this order: the API key variable or credentials file of the spec; Google credentials if
     impersonation, a quota project or GOOGLE_APPLICATION_CREDENTIALS require them; the usual API key
     variables; Application Default Credentials. Raises InvalidInput or NotAllowed.
     """
@@ -221,7 +221,7 @@ def find_identity(config: TargetConfig) -> Identity:
 
 
 def find_key(variables: Sequence[str]) -> Identity | None:
-    """Return the API key in the first of these environment variables that has one."""
+    """Return the API key of the first of these environment variables that is set."""
     for variable in variables:
         key = os.environ.get(variable, "").strip()
         if key:
@@ -230,12 +230,12 @@ def find_key(variables: Sequence[str]) -> Identity | None:
 
 
 def named_key(variable: str) -> Identity:
-    """Return the API key in the environment variable that a spec names. Raises NotAllowed."""
+    """Return the API key in the variable that ``api_key_env`` names. Raises NotAllowed."""
     found = find_key([variable])
     if found is None:
         raise NotAllowed(
-            f"the environment variable {variable} (api_key_env) holds no API key",
-            f"export {variable}=... in this shell, or take api_key_env out of the target",
+            f"the environment variable {variable} (api_key_env) is empty or not set",
+            f"export {variable}=... in this shell, or remove api_key_env from the target",
         )
     return found
 
@@ -265,7 +265,7 @@ def _load(config: TargetConfig) -> tuple[Any, str]:
 
     quota = config.quota_project or None
     with warnings.catch_warnings():
-        # google-auth warns about quota projects and generic files; our errors say it when it matters
+        # google-auth warns about quota projects and generic files; failed calls explain these
         warnings.simplefilter("ignore")
         if config.credentials_file:
             credentials, _ = google.auth.load_credentials_from_file(

@@ -1,7 +1,7 @@
-"""What a failed call means to the person who made it: Google's status codes as our errors.
+"""Convert failed calls to tuner's errors, with a fix for the user.
 
-The service's own message always comes first; the fix depends on who we are to it and on whose
-service it is.
+The message of the service is quoted first. The fix depends on the credentials and on whether the
+service is Google's.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tuner.targets.auth import Connection
 
 Code = grpc.StatusCode
-REFUSED = {Code.NOT_FOUND: NotFound, Code.ALREADY_EXISTS: AlreadyExists}
-AGAIN = "run the same command again in a while: nothing is done twice"
+ERROR_CLASSES = {Code.NOT_FOUND: NotFound, Code.ALREADY_EXISTS: AlreadyExists}
+AGAIN = "run the same command again later: nothing is done twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +44,37 @@ class Failure:
 
     @property
     def reason(self) -> str:
-        """The machine's word for it, from ErrorInfo; often empty."""
+        """The reason code of ErrorInfo, e.g. ``API_KEY_INVALID``; often empty."""
         info = self.detail(error_details_pb2.ErrorInfo)
         return info.reason if info else ""
 
     def detail(self, kind: type) -> Any:
-        """Return the first detail of a kind, or None."""
+        """Return the first detail of a type, or None."""
         return next((each for each in self.details if isinstance(each, kind)), None)
 
     @property
     def is_refused_token(self) -> bool:
-        """No call was made: google-auth could not get a token. gRPC calls that UNAVAILABLE."""
+        """Whether google-auth could not get a token; gRPC reports that as UNAVAILABLE."""
         return "Getting metadata from plugin failed" in self.message
 
     @property
     def is_hidden(self) -> bool:
-        """What does not exist and what is another's get one answer: a 403 that says so."""
+        """Whether the resource is missing or another user's; Google answers both with this 403."""
         return self.code is Code.PERMISSION_DENIED and "may not exist" in self.message
 
     @property
     def is_lasting(self) -> bool:
-        """Whether no call can succeed before the configuration is corrected."""
+        """Whether all calls fail until the configuration is corrected."""
         return "CERTIFICATE_VERIFY_FAILED" in self.message or "WRONG_VERSION_NUMBER" in self.message
 
     def is_repeated(self, call: Call) -> bool:
-        """Whether the same call is sent again at once."""
+        """Whether the call is retried."""
         again = ACTIONS[self.code.name][call] is Action.RETRY
         return again and not self.is_refused_token and not self.is_lasting
 
 
 def read_failure(error: exceptions.GoogleAPICallError | grpc.RpcError) -> Failure:
-    """Return what an error of Google's clients or of gRPC says."""
+    """Read an error of Google's clients or of gRPC."""
     if isinstance(error, grpc.RpcError):
         error = exceptions.from_grpc_error(error)
     code = error.grpc_status_code or Code.UNKNOWN
@@ -85,18 +85,18 @@ def explain(failure: Failure, connection: Connection) -> TunerError:
     """Return the error to raise for a failed call."""
     if failure.is_refused_token:
         reason = failure.message.partition("failed with error:")[2].strip() or failure.message
-        what = f"{connection.identity.source} gives no token: {reason}"
-        return NotAllowed(what, f"renew it: run `{LOGIN}`, or give another file")
+        what = f"no access token from {connection.identity.source}: {reason}"
+        return NotAllowed(what, f"log in again: `{LOGIN}`, or set another credentials_file")
     if failure.is_hidden:
         fix = f"see `tuner models list`; if the name is right, {_access_fix(failure, connection)}"
-        return NotFound(_said(failure, "it is not there"), fix)
+        return NotFound(_said(failure, "not found"), fix)
     if failure.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
         failure.reason == "API_KEY_INVALID"
     ):
         return NotAllowed(_said(failure, "this is not allowed"), _access_fix(failure, connection))
     if "larger than max" in failure.message:
         return RequestRefused(
-            "the request is larger than the service takes", "tune on fewer or shorter examples"
+            "the request is larger than the service accepts", "tune on fewer or shorter examples"
         )
     if ACTIONS[failure.code.name][Call.READ] is Action.FAIL:
         return _refusal(failure)
@@ -108,15 +108,15 @@ def _refusal(failure: Failure) -> TunerError:
     violations = (
         [f"{each.field}: {each.description}" for each in bad.field_violations] if bad else []
     )
-    lines = [_said(failure, f"the service answers {failure.code.name}")]
+    lines = [_said(failure, f"the service returned {failure.code.name}")]
     lines += [line for line in violations if line not in lines[0]]
     help_ = failure.detail(error_details_pb2.Help)
     fix = f"see {help_.links[0].url}" if help_ and help_.links else _FIXES.get(failure.code, "")
-    return REFUSED.get(failure.code, RequestRefused)("\n  ".join(lines), fix)
+    return ERROR_CLASSES.get(failure.code, RequestRefused)("\n  ".join(lines), fix)
 
 
 _FIXES = {
-    Code.NOT_FOUND: "`tuner models list` and `tuner ops list` show what there is",
+    Code.NOT_FOUND: "`tuner models list` and `tuner ops list` show what exists",
     Code.UNIMPLEMENTED: "this service does not offer that method: check the endpoint",
 }
 
@@ -138,25 +138,25 @@ def _unavailable(failure: Failure, connection: Connection) -> Unavailable:
 def _connection_fix(failure: Failure, connection: Connection) -> str:
     address = str(connection.endpoint)
     closed = (
-        "it may want a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
+        "it may require a client certificate: see GOOGLE_API_USE_CLIENT_CERTIFICATE; or try again"
         if connection.endpoint.tls
-        else f"if it speaks TLS, write https://{address}; or try again"
+        else f"if it uses TLS, write https://{address}; or try again"
     )
     fixes = {
-        "WRONG_VERSION_NUMBER": f"nothing speaks TLS there; on this machine write http://{address}",
-        "CERTIFICATE_VERIFY_FAILED": "name its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem",
-        "missing selected ALPN": "that port speaks no gRPC: name the one of `tuner serve --grpc`",
+        "WRONG_VERSION_NUMBER": f"this port does not use TLS: write http://{address} if it is on this machine",
+        "CERTIFICATE_VERIFY_FAILED": "trust its certificate authority: export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA.pem",
+        "missing selected ALPN": "that port does not serve gRPC: use the port of `tuner serve --grpc`",
         "Socket closed": closed,
-        "refused": f"start the service there (`tuner serve --grpc {address}`), then again",
+        "refused": f"start the service there (`tuner serve --grpc {address}`) and run the command again",
     }
     return next((fix for sign, fix in fixes.items() if sign in failure.message), AGAIN)
 
 
 def lacking(connection: Connection) -> dict[Feature, str]:
-    """Return what cannot be done there with these credentials, and why."""
+    """Return the features that these credentials cannot use on this target, and why."""
     lacks = dict(TARGETS[connection.kind].cannot)
     if connection.endpoint.is_google and connection.identity.kind == "key":
-        why = f"an API key ({connection.identity.source}) stands for a project, not for a person"
+        why = f"an API key ({connection.identity.source}) identifies a project, not a user"
         lacks |= {Feature.SHARING: why, Feature.TRANSFER: why}
     return lacks
 
@@ -167,11 +167,11 @@ def _access_fix(failure: Failure, connection: Connection) -> str:
     if failure.reason == "SERVICE_DISABLED":
         return "enable generativelanguage.googleapis.com in that Google Cloud project"
     if failure.reason == "API_KEY_INVALID":
-        return f"the key in {connection.identity.source} is wrong or expired: make a new one"
+        return f"the key in {connection.identity.source} is wrong or expired: create a new one"
     if connection.identity.kind == "key":
         return (
-            "an API key stands for a project, not for a person: it neither sees the models that "
-            f"are yours nor shares them; unset {connection.identity.source} and run `{LOGIN}`, or "
+            "an API key identifies a project, not a user: it can neither read nor share your "
+            f"models; unset {connection.identity.source} and run `{LOGIN}`, or "
             "set credentials_file"
         )
     if "SCOPE" in failure.reason or "scope" in failure.message:
@@ -179,18 +179,16 @@ def _access_fix(failure: Failure, connection: Connection) -> str:
     return (
         f"calls are made with {connection.identity.source}; let the model's owner grant that "
         "account a role (`tuner permissions grant`), set quota_project if the message names a "
-        "project, or use the credentials of the account that made the model"
+        "project, or use the credentials of the account that created the model"
     )
 
 
 def _service_fix(failure: Failure, connection: Connection) -> str:
     if failure.code is not Code.PERMISSION_DENIED:
-        return (
-            "export TUNER_API_KEY=...; `tuner keys create EMAIL` on the service's machine makes one"
-        )
+        return "export TUNER_API_KEY=...; `tuner keys create EMAIL` on the service's machine creates one"
     who = connection.identity.source
     return (
-        f"the key in {who} may not do this: ask the model's owner for a higher role"
+        f"the key in {who} has no permission for this: ask the model's owner for a higher role"
         if who
         else "ask the model's owner for a role"
     )

@@ -13,8 +13,8 @@ from google.longrunning import operations_pb2
 from tuner.errors import InvalidInput, NotFound, Problem, RequestRefused
 from tuner.targets import protos
 from tuner.targets.auth import (
+    ANONYMOUS,
     GOOGLE_KEYS,
-    NOBODY,
     connect,
     find_identity,
     find_key,
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
         TunedModel,
     )
 
-KNOCK_TIMEOUT_S = 10.0
+REACHABLE_TIMEOUT_S = 10.0
 CREATE_TIMEOUT_S = 120.0
-TUNABLE_S = 60.0  # for so long a base model that could be tuned is not looked at again
-SHORT_PAGE = 20  # and twice as many as are looked for
-FEW_PAGES = 2  # whole ones of a listing after the short one, and one more for so many operations:
-A_PAGE_EACH = 500
+TUNABLE_S = 60.0  # a base model found to be tunable is not checked again for this long
+SHORT_PAGE = 20  # operations on the short first page, plus two for each wanted operation
+FEW_PAGES = 2  # full pages read after the first one, plus one per OPERATIONS_PER_EXTRA_PAGE
+OPERATIONS_PER_EXTRA_PAGE = 500
 
 
 async def open_google(config: TargetConfig) -> GoogleTarget:
@@ -63,11 +63,13 @@ def _identity(config: TargetConfig, endpoint: Endpoint) -> Identity:
     if endpoint.tls:
         return find_identity(config)
     if config.credentials_file or config.impersonate:
-        what = f"{endpoint} speaks plaintext, and Google credentials are sent over TLS alone"
+        what = f"{endpoint} is not encrypted, and Google credentials are sent over TLS only"
         raise InvalidInput(
             [Problem("", 0, 0, what, f"write https://{endpoint}, or use an API key")]
         )
-    return named_key(config.api_key_env) if config.api_key_env else find_key(GOOGLE_KEYS) or NOBODY
+    return (
+        named_key(config.api_key_env) if config.api_key_env else find_key(GOOGLE_KEYS) or ANONYMOUS
+    )
 
 
 class GoogleTarget:
@@ -87,7 +89,7 @@ class GoogleTarget:
 
     @property
     def caller(self) -> str:
-        return self._connection.identity.source or "nobody in particular"
+        return self._connection.identity.source or "no credentials"
 
     @property
     def lacks(self) -> dict[Feature, str]:
@@ -96,10 +98,10 @@ class GoogleTarget:
     async def close(self) -> None:
         await self._connection.channel.close()
 
-    async def knock(self) -> None:
-        """Send one cheap call. Raises Unavailable if nothing answers."""
+    async def check_reachable(self) -> None:
+        """Send one cheap call. Raises Unavailable if the service does not answer."""
         request = gl.ListModelsRequest.pb()(page_size=1)
-        await self._calls.send(self._methods.list_models, request, KNOCK_TIMEOUT_S)
+        await self._calls.send(self._methods.list_models, request, REACHABLE_TIMEOUT_S)
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -162,10 +164,10 @@ class GoogleTarget:
         and operations beyond the first pages are left out.
         """
         if why := self.lacks.get(Feature.LISTING):
-            raise RequestRefused(f"{self.address} has no listing of all operations: {why}")
+            raise RequestRefused(f"{self.address} cannot list all operations: {why}")
         wanted, found = frozenset(names), dict[str, Operation]()
         self._cache.keep(wanted)
-        pages_left = 1 + FEW_PAGES + len(wanted) // A_PAGE_EACH
+        pages_left = 1 + FEW_PAGES + len(wanted) // OPERATIONS_PER_EXTRA_PAGE
         request = protos.list_operations_request("tunedModels/-")
         if self._short_is_enough:
             request.page_size = min(SHORT_PAGE + 2 * len(wanted), protos.PAGE_SIZE)
@@ -234,11 +236,11 @@ class OperationCache:
     def read(
         self, page: Iterable[operations_pb2.Operation], names: Collection[str]
     ) -> dict[str, Operation]:
-        """Those of a page that have one of ``names``; an unchanged one is the very same object."""
+        """Return the operations of a page that are in ``names``; unchanged ones as the same object."""
         return {raw.name: self._read(raw) for raw in page if raw.name in names}
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget all others."""
+        """Drop all other operations."""
         for name in [each for each in self._last if each not in names]:
             del self._last[name]
 
@@ -278,7 +280,7 @@ def suggest_base_model(models: Sequence[Model], address: str) -> str:
         return f"set base_model to one it can tune: {', '.join(tunable[:MAX_MODELS_SHOWN])}{more}"
     if "googleapis.com" in address:
         return (
-            "since May 2025 Google tunes no model at this endpoint: use `target: local` to tune an "
+            "since May 2025 Google does not tune models at this endpoint: use `target: local` to tune an "
             "open model on this machine; Gemini models are tuned on Vertex AI"
         )
-    return "this service tunes nothing: start it with a base model, `tuner serve --base-model ...`"
+    return "this service has no base model to tune: start it with `tuner serve --base-model ...`"

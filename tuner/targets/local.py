@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import InvalidInput, Problem, Unavailable
 from tuner.home import home, service_folder
-from tuner.targets.auth import LOCAL_KEYS, NOBODY, connect, find_key, named_key, parse_endpoint
+from tuner.targets.auth import ANONYMOUS, LOCAL_KEYS, connect, find_key, named_key, parse_endpoint
 from tuner.targets.google import GoogleTarget
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _identity(config: TargetConfig) -> Identity:
     """Return the key, if there is one: without keys the service accepts everyone as its owner."""
     if config.api_key_env:
         return named_key(config.api_key_env)
-    return find_key(LOCAL_KEYS) or NOBODY
+    return find_key(LOCAL_KEYS) or ANONYMOUS
 
 
 def _connect(endpoint: str, identity: Identity, ca: str = "") -> GoogleTarget:
@@ -62,7 +62,7 @@ def _connect(endpoint: str, identity: Identity, ca: str = "") -> GoogleTarget:
 async def _answers(target: GoogleTarget, *, is_tls: bool) -> bool:
     """Return whether the service answers; of one with TLS, the error is raised."""
     try:
-        await target.knock()
+        await target.check_reachable()
     except Unavailable:
         if is_tls:
             await target.close()
