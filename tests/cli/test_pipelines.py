@@ -129,9 +129,9 @@ def test_retry_has_nothing_to_do_when_nothing_failed(spec, capsys):
     capsys.readouterr()
 
     assert tuner(["retry"]) == 0
-    assert capsys.readouterr().err == "nothing has failed: there is nothing to try again\n"
+    assert capsys.readouterr().err == "nothing to retry: no job failed or was cancelled\n"
     assert tuner(["retry", "capitals"]) == 2
-    assert "capitals has not failed: it stands at done" in capsys.readouterr().err
+    assert "capitals has not failed: its state is done" in capsys.readouterr().err
 
 
 def test_retry_of_a_rejected_job_is_refused(spec, capsys):
@@ -142,7 +142,7 @@ def test_retry_of_a_rejected_job_is_refused(spec, capsys):
     assert tuner(["retry", "capitals"]) == 2
 
     told = capsys.readouterr().err
-    assert "capitals did not pass its gate: the same rows give the same answers" in told
+    assert "capitals did not meet its gate; a retry would give the same answers" in told
     assert "--force-share" in told
 
 
@@ -176,7 +176,7 @@ def test_a_name_that_stands_for_a_matrix_is_refused_where_one_is_meant(pipe, cap
     assert tuner(["watch", "grid"]) == 2
 
     told = capsys.readouterr().err
-    assert "2 jobs are called 'grid'" in told
+    assert "2 jobs have the name 'grid'" in told
     assert "'grid[learning_rate=0.001]'" in told
 
 
@@ -217,7 +217,7 @@ def test_of_a_pipeline_with_a_change_only_the_changed_is_told(spec, capsys):
 
     told = capsys.readouterr()
     assert {line.partition(":")[0] for line in told.err.splitlines()} == {"furthest"}
-    assert told.out.startswith("\nchain: its stages\n")
+    assert told.out.startswith("\nchain: stages\n")
     assert "held-out" not in told.out
 
 
@@ -255,7 +255,10 @@ def test_what_a_pipeline_has_still_to_tell_is_told_by_any_run_after_it(noted, ca
     capsys.readouterr()
 
     assert tuner(["status"]) == 0
-    assert "3 notices are still to be told; `tuner resume` tries again" in capsys.readouterr().err
+    assert (
+        "3 notifications are not delivered yet; `tuner resume` tries again"
+        in capsys.readouterr().err
+    )
     assert tuner(["resume"]) == 0
 
     assert [each["job"] for each in told_in(noted)] == ["grid", "further", "furthest"]

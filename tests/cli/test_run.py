@@ -201,7 +201,9 @@ def test_status_of_what_is_not_there_is_one_error_and_code_2(spec, capsys):
 
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("error: there is no job or pipeline 'nobody' in the ledger\n  fix: ")
+    assert told.err.startswith(
+        "error: there is no job or pipeline 'nobody' in the local store\n  fix: "
+    )
 
 
 def test_watch_changes_nothing(spec):

@@ -38,6 +38,10 @@ def run_job(spec, overrides=()):
     return outcome.job, work, outcome.permissions
 
 
+async def read_model(job):
+    return await OneTarget.target.tuned_model(job.tuned_model)
+
+
 def run_unlocked(spec):
     found = run_job(spec)
     (spec.parent / lockfile.NAME).unlink(missing_ok=True)
@@ -47,7 +51,7 @@ def run_unlocked(spec):
 def lock(spec, overrides=()):
     job, work, permissions = run_job(spec, overrides)
     events = []
-    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, events.append))
+    asyncio.run(lockfile.lock_job(job, work, read_model, permissions, events.append))
     return job, work, events
 
 
@@ -116,9 +120,7 @@ def test_the_facts_of_another_model_are_not_kept(spec):
 def test_a_job_from_python_has_no_entry(spec):
     job, work, permissions = run_unlocked(spec)
 
-    asyncio.run(
-        lockfile.lock_job(replace(job, spec=""), work, OneTarget.target, permissions, print)
-    )
+    asyncio.run(lockfile.lock_job(replace(job, spec=""), work, read_model, permissions, print))
 
     assert not (spec.parent / lockfile.NAME).exists()
 
@@ -127,7 +129,7 @@ def test_a_deleted_model_is_locked_with_the_known_facts(spec):
     job, work, permissions = run_unlocked(spec)
     OneTarget.target.held.clear()
 
-    asyncio.run(lockfile.lock_job(job, work, OneTarget.target, permissions, print))
+    asyncio.run(lockfile.lock_job(job, work, read_model, permissions, print))
 
     assert lockfile.entry(spec)["hyperparameters"] is None
     assert lockfile.entry(spec)["base_model"] == "models/tiny"

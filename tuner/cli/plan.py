@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections import Counter
 from dataclasses import asdict
@@ -46,6 +45,8 @@ def plan(
     the target given here) and changes nothing. Exit code 2 if a job cannot run; with
     --detailed-exitcode, pending changes are exit code 6 (not 2 as in terraform).
     """
+    import asyncio
+
     from tuner.pipelines.plan import exit_code
 
     given = _target(config)

@@ -25,12 +25,11 @@ from tuner.types import Phase
 from tuner.yaml_source import without_receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from tuner.events.events import EventHandler
     from tuner.job import Evaluation, Job
     from tuner.jobspec.prepared_job import PreparedJob
-    from tuner.targets import Target
     from tuner.types import Permission, TunedModel
 
     Entry = Mapping[str, Any]
@@ -45,7 +44,7 @@ _LOCKED_PHASES = frozenset({Phase.DONE, Phase.REJECTED, Phase.NOT_SELECTED})
 async def lock_job(
     job: Job,
     work: PreparedJob,
-    target: Target,
+    read_model: Callable[[Job], Awaitable[TunedModel]],
     permissions: Sequence[Permission],
     emit: EventHandler,
 ) -> None:
@@ -57,7 +56,7 @@ async def lock_job(
         return
     try:
         try:
-            model = await target.tuned_model(job.tuned_model)
+            model = await read_model(job)
         except (NotAllowed, RequestRefused):  # it may be hidden after its transfer
             model = None
         write(job, work, model, permissions)

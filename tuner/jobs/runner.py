@@ -11,8 +11,9 @@ import secrets
 import time
 from contextlib import AsyncExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tuner import names
 from tuner.errors import (
@@ -49,9 +50,11 @@ if TYPE_CHECKING:
     from tuner.jobs.target_pool import OpenTarget
     from tuner.jobspec.prepared_job import PreparedJob
     from tuner.targets import Target
-    from tuner.types import TargetConfig
+    from tuner.types import TargetConfig, TunedModel
 
     Step = Callable[[Job], Awaitable[Job]]
+
+Result = TypeVar("Result")
 
 PATIENCE_S = {"local": 5.0, "gemini": 300.0}
 MAX_WAIT_S = 30.0
@@ -151,7 +154,7 @@ class JobDriver:
         save, saved, saved_at = self.save or self.store.save, job, self.timing.now()
         try:
             while not job.phase.is_end and not reached(job.phase, until):
-                after = await self._retry(job, step)
+                after = await retry(partial(step, job), job, self.timing, self.emit)
                 is_due = self.timing.now() - saved_at >= SAVE_PROGRESS_S
                 if after != saved and (is_due or not is_progress(saved, after)):
                     save(after)
@@ -167,31 +170,39 @@ class JobDriver:
                 save(job)
         return job
 
-    async def _retry(self, job: Job, step: Step) -> Job:
-        """Do a step; repeat it while the target is unavailable, which its first reads make safe."""
-        deadline = self.timing.now() + self.timing.patience_s
-        wait_s = 1.0
-        while True:
-            try:
-                return await step(job)
-            except Unavailable as error:
-                pause = max(error.retry_after_s or 0.0, jittered(wait_s))
-                if not error.is_passing:
-                    raise
-                if error.is_quota:  # the service works; wait as long as the run may
-                    remaining_seconds(self.timing, job)
-                elif self.timing.now() + pause > deadline:
-                    raise
-                self.emit(Event(EventKind.WAITING, job, reason=error.what, seconds=pause))
-                await self.timing.sleep(pause)
-                wait_s = min(wait_s * 2, MAX_QUOTA_WAIT_S if error.is_quota else MAX_WAIT_S)
-
     async def _wait(self, job: Job) -> None:
         left = remaining_seconds(self.timing, job)
         if self.wait_for_news is not None and job.operation:
             await self.wait_for_news(job.operation, left)
         else:
             await self.timing.sleep(min(jittered(self.timing.poll_s), left))
+
+
+async def retry(
+    call: Callable[[], Awaitable[Result]], job: Job, timing: Timing, emit: EventHandler
+) -> Result:
+    """Repeat a call while its target is unavailable; the call must be safe to repeat.
+
+    Raises:
+        Unavailable: It was away for ``timing.patience_s``.
+        NotFinished: ``timing.deadline`` has passed.
+    """
+    give_up = timing.now() + timing.patience_s
+    wait_s = 1.0
+    while True:
+        try:
+            return await call()
+        except Unavailable as error:
+            pause = max(error.retry_after_s or 0.0, jittered(wait_s))
+            if not error.is_passing:
+                raise
+            if error.is_quota:  # the service works; wait as long as the run may
+                remaining_seconds(timing, job)
+            elif timing.now() + pause > give_up:
+                raise
+            emit(Event(EventKind.WAITING, job, reason=error.what, seconds=pause))
+            await timing.sleep(pause)
+            wait_s = min(wait_s * 2, MAX_QUOTA_WAIT_S if error.is_quota else MAX_WAIT_S)
 
 
 def remaining_seconds(timing: Timing, job: Job) -> float:
@@ -296,8 +307,7 @@ class Runner:
         if outcome.job.phase.is_end:
             self._outbox.wake()
             with suppress(TunerError):
-                target = await self.target(job.target)
-                await lock_job(outcome.job, work, target, outcome.permissions, self.emit)
+                await lock_job(outcome.job, work, self.read_model, outcome.permissions, self.emit)
         return outcome
 
     async def watch(self, job: Job, *, cancel: bool = False) -> Outcome:
@@ -462,7 +472,14 @@ class Runner:
                 break
         if job.phase is not Phase.DONE or opened is None:
             return Outcome(job)
-        return Outcome(job, permissions=await final_permissions(job, opened.throttled()))
+        read = partial(final_permissions, job, opened.throttled())
+        return Outcome(job, permissions=await retry(read, job, self._timing_of(job), self.emit))
+
+    async def read_model(self, job: Job) -> TunedModel:
+        """Return a job's tuned model, as the service shows it."""
+        target = await self.target(job.target)
+        read = partial(target.tuned_model, job.tuned_model)
+        return await retry(read, job, self._timing_of(job), self.emit)
 
     async def _cancel(self, job: Job, target: Target) -> None:
         if job.phase not in TUNING:

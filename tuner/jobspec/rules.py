@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -84,6 +83,8 @@ def parse_duration(text: str) -> float:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return the one of ``words`` that was probably meant, or an empty text."""
+    from difflib import get_close_matches
+
     by_lower = {known.lower(): known for known in words}
     lower = word.lower().replace("-", "_").replace(" ", "_")
     found = get_close_matches(lower, by_lower, n=1, cutoff=0.6)

@@ -201,8 +201,7 @@ async def report(
     async def write(each: Candidate) -> None:
         with suppress(TunerError):
             job = jobs[each.stage]
-            target = await session.target(job.target)
-            await lockfile.lock_job(job, each.work, target, (), session.emit)
+            await lockfile.lock_job(job, each.work, session.read_model, (), session.emit)
 
     await asyncio.gather(*map(write, others))
 
