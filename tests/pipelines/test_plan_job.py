@@ -126,7 +126,7 @@ CASES = [
     ("a reader who is owner by now", with_spec(grants=(user("lead@example.com", Role.READER),)), known(), DONE, Action.UNCHANGED, "tuned from", ()),
     ("beaten", WORK, known(Phase.NOT_SELECTED), MINE, Action.UNCHANGED, "another variant of its matrix", ()),
     ("rejected", WORK, known(Phase.REJECTED, evaluation=BAD, allowed=""), MINE, Action.REJECTED, "misses its gate: exact_match is 0.000", ()),
-    ("rejected, and forced", WORK, known(Phase.REJECTED, evaluation=BAD, force=True), MINE, Action.RESUME, "its gate is overruled", ALL),
+    ("rejected, and forced", WORK, known(Phase.REJECTED, evaluation=BAD, force=True), MINE, Action.RESUME, "its gate is overridden", ALL),
     ("rejected, and the gate is lower now", with_spec(evaluation=replace(WORK.spec.evaluation, require=type(WORK.spec.evaluation.require)())), known(Phase.REJECTED, evaluation=BAD), MINE, Action.RESUME, "passes the gate now", ALL),
     ("done, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4)), DONE, Action.REJECTED, "required; what was granted before stays", ()),
     ("handed over and hidden, and the gate is higher now", WORK, known(evaluation=evaluation(tuned=0.4), handed_to="lead@example.com"), world(), Action.REJECTED, "misses its gate", ()),

@@ -189,7 +189,7 @@ def test_jobs_after_a_failed_one_are_skipped(bench):
     assert outcome.exit_code == 1
     assert isinstance(outcome.failure, TuningFailed)
     whys = [event["why"] for event in run.heard(EventKind.SKIPPED)]
-    assert whys == ["bad did not end well", "after was skipped"]
+    assert whys == ["bad did not succeed", "after was skipped"]
 
 
 def test_fail_fast_starts_nothing_more_and_follows_running_tunings(bench):
@@ -264,7 +264,7 @@ def test_a_model_older_than_the_pipeline_is_not_deleted(bench):
     run.run(made)
 
     assert set(run.target.held) == {model(stage) for stage in made.stages[:2]}
-    assert whys(run) == {"it was there before this pipeline"}
+    assert whys(run) == {"it existed before this pipeline"}
 
 
 def test_a_model_of_two_pipelines_is_not_deleted(bench):

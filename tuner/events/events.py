@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EventKind(StrEnum):
-    """What happened; the value is the name that logs and programs see."""
+    """What happened; the value is the name in logs and JSON output."""
 
     # changes at the service: announced before the call, reported after it
     CHANGING = "Changing"
@@ -48,7 +48,7 @@ class EventKind(StrEnum):
     NOT_SELECTED = "NotSelected"
     SKIPPED = "Skipped"
     ENDED = "Ended"
-    # what surrounds it
+    # around a job
     WATCHING = "Watching"
     TAKEN_OVER = "TakenOver"
     WAITING = "Waiting"
@@ -57,12 +57,12 @@ class EventKind(StrEnum):
 
 
 class Event:
-    """Something that happened to a job; as text, a line about it that does not name the job.
+    """Something that happened to a job; ``str()`` is a line that does not name the job.
 
     Attributes:
         kind: What happened.
-        job: As it was then.
-        data: What else is known, by the names in the kind's message.
+        job: Its state at that time.
+        data: Further values, by their names in the message of the kind.
     """
 
     __slots__ = ("data", "job", "kind")
@@ -92,12 +92,12 @@ class Event:
 
     @property
     def is_change(self) -> bool:
-        """Whether this run did something, rather than found it done."""
+        """Whether this run changed something, instead of finding it done."""
         return self.kind in _CHANGES or (self.kind is EventKind.EVALUATED and not self["kept"])
 
     @property
     def amounts(self) -> tuple[int, int]:
-        """Steps or answers done, and of how many; for a gradual kind."""
+        """Steps or answers done, and their total; for gradual kinds only."""
         if self.kind is EventKind.PROGRESS:
             return self["operation"].completed_steps, self["operation"].total_steps
         return self["done"], self["total"]
@@ -113,9 +113,9 @@ _CHANGES = frozenset(
     }
 )
 GRADUAL = frozenset({EventKind.PROGRESS, EventKind.EVALUATING, EventKind.JUDGING})
-"""Repeated as work proceeds; reporters show a tenth at a time."""
+"""Progress events, sent repeatedly; reporters show one per tenth."""
 LOG_ONLY = frozenset({EventKind.CHANGING, EventKind.CANCELLING, EventKind.ALREADY_CANCELLED})
-"""Not shown to people: other events give the reason before it and the result after it."""
+"""Only in the log: other events show users the reason before and the result after."""
 
 
 def _progress(event: Event) -> str:

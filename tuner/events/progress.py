@@ -1,4 +1,4 @@
-"""The live view in a terminal: for each job its phases, steps, loss, pace and time left."""
+"""The live view in a terminal: for each job its phases, steps, loss, speed and time left."""
 
 from __future__ import annotations
 

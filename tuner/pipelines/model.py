@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tuner.jobspec.prepared_job import PreparedJob
 
 SELECTED, NOT_SELECTED, DELETED, SKIPPED = "selected", "not selected", "deleted", "skipped"
-"""States of a stage that its job alone does not tell."""
+"""States of a stage that cannot be derived from its job."""
 _OLD_WORDS = {"won": SELECTED, "beaten": NOT_SELECTED}
 _COLUMNS = ("phase", "steps", "loss", "tuned", "base", "target", "tuned_model")
 
@@ -110,7 +110,7 @@ class PipelineOutcome(NamedTuple):
         outcomes: By stage; a stage that was not started is missing.
         states: By stage: SELECTED, NOT SELECTED, DELETED, SKIPPED, WAITING, or its job's phase.
         winners: The selected stage, by grouping that keeps the best.
-        errors: What went wrong outside the jobs.
+        errors: Errors outside the jobs.
     """
 
     pipeline: Pipeline
@@ -146,12 +146,12 @@ class PipelineOutcome(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """0 when all went well."""
+        """The exit code of the run; 0 if nothing failed."""
         return outcome.gravest({error.exit_code for error in self.failures})
 
 
 def record(ended: PipelineOutcome) -> dict[str, object]:
-    """The outcome for programs, without the texts of examples."""
+    """Return the outcome as plain data, without the texts of examples."""
     stages = []
     for name, state in ended.states.items():
         found = ended.outcomes.get(name)
@@ -170,14 +170,14 @@ def record(ended: PipelineOutcome) -> dict[str, object]:
 
 
 def rows(ended: PipelineOutcome) -> list[dict[str, object]]:
-    """One row per stage, in the order of the file."""
+    """Return one row per stage, in the order of the file."""
     jobs = {name: each.job for name, each in ended.outcomes.items()}
     return [stage_row(name, state, jobs.get(name)) for name, state in ended.states.items()]
 
 
-def stored_rows(known: SavedPipeline, ledger: Store) -> list[dict[str, object]]:
-    """The same rows from the local store alone."""
-    found = [(each, ledger.find(each.where, each.tuned_model)) for each in known.members]
+def stored_rows(known: SavedPipeline, store: Store) -> list[dict[str, object]]:
+    """Return the same rows, read from the local store only."""
+    found = [(each, store.find(each.where, each.tuned_model)) for each in known.members]
     return [stage_row(each.stage, _word(each, job), job) for each, job in found]
 
 
@@ -189,25 +189,25 @@ def stage_row(name: str, state: str, job: Job | None) -> dict[str, object]:
 
 
 def counts(stages: Sequence[Mapping[str, object]]) -> str:
-    """How many stages are in which state, e.g. ``2 tune, 1 waiting, 1 done of 4``."""
+    """Return the number of stages in each state, e.g. ``2 tune, 1 waiting, 1 done of 4``."""
     found = Counter(str(each["phase"]).lower() for each in stages)
     return f"{', '.join(f'{count} {word}' for word, count in found.items())} of {len(stages)}"
 
 
 def stage_state(member: Member) -> str:
-    """The stored state of a stage; older stores used other words."""
+    """Return the stored state of a stage; older stores used other words."""
     return _OLD_WORDS.get(member.state, member.state)
 
 
 def _word(member: Member, job: Job | None) -> str:
-    """The stored state, unless the job is in progress again."""
+    """Return the stored state, unless the job is in progress again."""
     if member.state and (job is None or job.phase.is_end):
         return stage_state(member).upper()
     return job.phase.value if job else "WAITING"
 
 
 def _was_ruled_out(ended: Outcome) -> bool:
-    """Whether it missed its gate or was stopped early, which is no failure beside a selected one."""
+    """Whether it missed its gate or was stopped early; no failure if another stage was selected."""
     job = ended.job
     stopped = job.phase is Phase.CANCELLED and bool(job.stopping)
     return ended.error is None and (stopped or job.phase is Phase.REJECTED)

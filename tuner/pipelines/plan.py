@@ -179,7 +179,7 @@ def exit_code(items: Sequence[PlanItem], *, is_detailed: bool) -> int:
 
 
 def refuse_blocked(items: Sequence[PlanItem]) -> None:
-    """Raise InvalidInput with everything that cannot be done."""
+    """Raise InvalidInput with every job that cannot be done."""
     problems = [
         Problem(str(item.path), 0, 0, f"{item.title}: {'; '.join(item.reasons)}", item.fix)
         for item in items
@@ -207,7 +207,7 @@ def split_settled(
             error = NotAllowed(f"{item.title}: {reasons}", item.fix)
             settled.append(Outcome(job, error, is_news=False))
         else:
-            is_gone = item.action is Action.CREATE  # whatever the store says
+            is_gone = item.action is Action.CREATE  # even if the store has it
             left.append((replace(job, phase=Phase.SUBMIT) if is_gone else job, work))
     return left, settled
 
@@ -231,7 +231,7 @@ def _source_stages(job: LoadedJob, jobs: Sequence[LoadedJob]) -> list[int]:
 
 
 def _beside_competitors(items: Sequence[PlanItem], jobs: Sequence[LoadedJob]) -> list[PlanItem]:
-    """A variant that misses its gate is as it should be, if another one may still be selected."""
+    """Mark variants that miss their gate as unchanged, if another one may still be selected."""
     keys = [(job.pipeline, job.grouping) if job.competes else None for job in jobs]
     selectable = {
         key
@@ -252,8 +252,8 @@ def _without_target(item: PlanItem, job: LoadedJob) -> PlanItem:
     needed = [Feature.CHAINING] * bool(spec.tuned_model_source)
     needed += [Feature.SHARING] * bool(spec.grants)
     needed += [Feature.TRANSFER] * bool(spec.transfer_ownership)
-    if refused := _refuse_lacking(item, needed, TARGETS[spec.target.kind].cannot):
-        return refused
+    if blocked := _block_lacking(item, needed, TARGETS[spec.target.kind].cannot):
+        return blocked
     changes = ["tune", *["evaluate"] * bool(spec.evaluation)]
     changes += [f"grant {grant}" for grant in spec.grants]
     changes += [f"transfer to {spec.transfer_ownership}"] * bool(spec.transfer_ownership)
@@ -292,8 +292,8 @@ async def _run_dry(item: PlanItem, loaded: LoadedJob, store: Store, state: Targe
         end = await _advance_to_end(job, work, target, events.append)
     except (NotAllowed, RequestRefused) as refusal:
         end = refusal
-    if refused := _refuse_lacking(item, target.used, state.lacks):
-        return refused
+    if blocked := _block_lacking(item, target.used, state.lacks):
+        return blocked
     if isinstance(end, NotAllowed | RequestRefused):
         return _refused(item, end, target)
     if end.phase is not Phase.DONE:
@@ -328,7 +328,7 @@ def _refused(item: PlanItem, error: NotAllowed | RequestRefused, target: DryRunT
     is_hidden = target.found is not None and target.held is None
     if is_hidden and known and known.handed_to and known.phase is Phase.DONE:
         why = f"transferred to {known.handed_to}; only the owner sees its permissions"
-        return item._replace(reasons=(why, *_overruled(known)))
+        return item._replace(reasons=(why, *_overridden(known)))
     action = Action.NOT_FOUND if isinstance(error, NotFound) else Action.CANNOT
     if isinstance(error, NotAllowed):
         action = Action.OWNER
@@ -342,7 +342,7 @@ def _ended(item: PlanItem, end: Job) -> PlanItem:
     if end.phase is Phase.REJECTED:
         stays = "; what was granted before stays" if known and known.allowed else ""
         reasons = (f"misses its gate: {end.error}{stays}",)
-        fix = "`tuner run --force-share` shares it nevertheless"
+        fix = "`tuner run --force-share` shares it anyway"
         return item._replace(action=Action.REJECTED, reasons=reasons, fix=fix)
     why = (known.error if known else "") or end.error
     return item._replace(action=Action.FAILED, reasons=(why,), fix="`tuner retry` tunes it again")
@@ -371,10 +371,10 @@ def _to_share(item: PlanItem, changes: Sequence[str], *, force: bool) -> tuple[A
     if "evaluate" in changes and known.phase.is_end:
         return Action.ADOPT, "tuned already; its held-out rows, their metric or the model are new"
     if known.phase is Phase.REJECTED:
-        reason = "its gate is overruled" if force else "was rejected, but passes the gate now"
+        reason = "its gate is overridden" if force else "was rejected, but passes the gate now"
         return Action.RESUME, reason
     if not known.phase.is_end:
-        left = "not evaluated yet" if "evaluate" in changes else "what comes after is not finished"
+        left = "not evaluated yet" if "evaluate" in changes else "later steps are not finished"
         return Action.RESUME, f"tuned; {left}"
     if changes:
         return Action.DRIFT, "permissions or owner differ from the spec"
@@ -384,8 +384,8 @@ def _to_share(item: PlanItem, changes: Sequence[str], *, force: bool) -> tuple[A
 def _remarks(
     item: PlanItem, found: TunedModel, state: TargetState, events: Sequence[Event]
 ) -> Iterator[str]:
-    """Yield what a run leaves alone: an overruled gate, other settings, other permissions."""
-    yield from _overruled(item.job)
+    """Yield what a run does not change: an overridden gate, other settings, other permissions."""
+    yield from _overridden(item.job)
     spec = item.work.spec
     for key in ("display_name", "description", "temperature", "top_p", "top_k"):
         wanted, has = getattr(spec, key), getattr(found, key)
@@ -400,12 +400,12 @@ def _remarks(
     yield from (f"{each} is not in the spec; left unchanged" for each in others)
 
 
-def _overruled(job: Job | None) -> Iterator[str]:
+def _overridden(job: Job | None) -> Iterator[str]:
     if job and job.is_forced:
         yield f"its gate was not met: {job.allowed}"
 
 
-def _refuse_lacking(
+def _block_lacking(
     item: PlanItem, needed: Collection[Feature], lacks: Mapping[Feature, str]
 ) -> PlanItem | None:
     missing = [each for each in _KEYS if each in needed and each in lacks]

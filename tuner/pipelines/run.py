@@ -1,7 +1,7 @@
 """Runs a pipeline: its jobs in order, a limited number at a time, and the best variants selected.
 
-Each stage is an ordinary job with its own bookmark. The store's other knowledge of a pipeline may be
-lost: it is derived again from the file and from the service.
+Each stage is an ordinary job with its own record in the store. What the store knows about the pipeline
+itself may be lost: it is derived again from the file and the service.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class RunOptions(NamedTuple):
     """How pipelines are run.
 
     Attributes:
-        retry: Tune the failed and the cancelled again, and only those.
-        force: Share although gates are not met.
+        retry: Tune only the failed and cancelled stages again.
+        force: Share models that miss their gate.
     """
 
     retry: bool = False
@@ -71,22 +71,23 @@ _GOOD = GroupingEnd()
 
 async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored, and how
     jobs: Sequence[tuple[Job, PreparedJob]],
-    given: Sequence[Pipeline],
-    ledger: Store,
+    pipelines: Sequence[Pipeline],
+    store: Store,
     options: RunOptions,
-    tell: EventHandler,
-    pace: Timing,
+    emit: EventHandler,
+    timing: Timing,
 ) -> list[Outcome | PipelineOutcome]:
-    """Run jobs and pipelines to their ends, concurrently; the jobs' outcomes come first.
+    """Run jobs and pipelines concurrently until they end; return the outcomes of the jobs first.
 
-    ``options`` are for the pipelines: jobs carry their own.
+    ``options`` apply to the pipelines; jobs have their own.
 
     Raises:
         TunerError: A pipeline cannot be started: see ``run_pipeline``.
     """
-    async with Runner(ledger, tell, pace) as session:
+    async with Runner(store, emit, timing) as session:
         running = [
-            run_pipeline(each, session, retry=options.retry, force=options.force) for each in given
+            run_pipeline(each, session, retry=options.retry, force=options.force)
+            for each in pipelines
         ]
         return await asyncio.gather(*(session.follow(*pair) for pair in jobs), *running)
 
@@ -94,16 +95,16 @@ async def run_all(  # noqa: PLR0913, PLR0917 -- what to run, where it is stored,
 async def run_pipeline(
     pipeline: Pipeline, session: Runner, *, retry: bool = False, force: bool = False
 ) -> PipelineOutcome:
-    """Run every job of a pipeline to its end; what is done already is not repeated.
+    """Run every job of a pipeline until it ends; steps that are done are not repeated.
 
     Args:
-        pipeline: Free of problems.
-        session: Open.
-        retry: Tune the failed and the cancelled again, and only those.
-        force: Share although gates are not met.
+        pipeline: A pipeline without problems.
+        session: An open runner.
+        retry: Tune only the failed and cancelled stages again.
+        force: Share models that miss their gate.
 
     Raises:
-        InvalidInput: The session is to leave its jobs before their ends.
+        InvalidInput: The session is to stop before its jobs end.
         NotFinished: Another process runs the pipeline, and the deadline passed.
         TunerError: The store cannot be used, or a target cannot be read.
     """
@@ -137,7 +138,7 @@ async def _acquire(pipeline: Pipeline, session: Runner) -> None:
 
 
 async def _read_models(pipeline: Pipeline, session: Runner) -> dict[str, TunedModel]:
-    """Every tuned model at the pipeline's targets, by ``model_key``; one listing per target."""
+    """Return all tuned models on the pipeline's targets, by ``model_key``; one listing per target."""
     targets = (stage.work.spec.target for stage in pipeline.stages)
     configs = {target.where: target for target in targets}
     listings = await asyncio.gather(
@@ -155,8 +156,8 @@ class _Run:
 
     Attributes:
         states: The stages whose source is known, as they were found.
-        outcomes: The stages that were followed.
-        marks: Words for the stages whose job alone does not tell their state.
+        outcomes: The stages that this run started or watched.
+        marks: States of stages that cannot be derived from their jobs.
         winners: The selected stage by grouping.
         unwatched: A stage that may be tuning although this run stopped following it.
     """
@@ -200,7 +201,7 @@ class _Run:
         self.has_failed = not self.options.retry and any(each.has_failed for each in found)
 
     async def run_groupings(self) -> None:
-        """Run each grouping once those it comes after have ended; follow running tunings from the start."""
+        """Run each grouping after those it depends on; follow running tunings from the start."""
         for stage in self.pipeline.stages:
             state = self.states.get(stage.name) or self._running_state(stage)
             if state and state.is_tuning:
@@ -211,7 +212,7 @@ class _Run:
         await wait_for_all([*self._ends.values(), *self._under_way.values()])
 
     def outcome(self) -> PipelineOutcome:
-        """The outcome, in the order of the file."""
+        """Return the outcome, in the order of the file."""
         outcomes = {name: self.outcomes[name] for name in self.stages if name in self.outcomes}
         states = {
             name: self.marks.get(name, "").upper()
@@ -251,7 +252,7 @@ class _Run:
         if grouping.keep == "best":
             return await self._share_best(grouping)
         is_good = all(self.outcomes[name].job.phase is Phase.DONE for name in names)
-        return _GOOD if is_good else GroupingEnd(f"{grouping.name} did not end well")
+        return _GOOD if is_good else GroupingEnd(f"{grouping.name} did not succeed")
 
     async def _skip_deleted(self, grouping: Grouping) -> None:
         """Mark stages whose model was not selected and then deleted, so that they are not tuned again."""
@@ -267,7 +268,7 @@ class _Run:
                 self._mark({name: words.DELETED})
 
     async def _share_best(self, grouping: Grouping) -> GroupingEnd:
-        """Select one variant and take it alone to its end."""
+        """Select one variant, and share only this one."""
         ended = {name: self.outcomes[name].job for name in grouping.stages}
         candidates = [
             Candidate(name, job, self.states[name].work)
@@ -303,7 +304,7 @@ class _Run:
     # -- stages -------------------------------------------------------------------------------------
 
     async def _run_stage(self, stage: Stage) -> None:
-        """Follow a stage to its end, or to where the best must be selected."""
+        """Run a stage until it ends, or until the best variant must be selected."""
         if stage.name in self.outcomes:
             return
         state = self.states[stage.name]
@@ -320,7 +321,7 @@ class _Run:
         await self._follow(stage.name, job, Phase.SHARE if is_best else None)
 
     async def _tune(self, stage: Stage, state: StageState) -> Outcome | None:
-        """Tune a stage when there is a free slot; None if it may not start by then."""
+        """Tune a stage when there is a free slot; None if it may no longer start then."""
         if model_key(state.job) in self._under_way:
             return await self._under_way[model_key(state.job)]
         async with self._slots.one(self._order[stage.name]):
@@ -388,18 +389,18 @@ class _Run:
         self.states[stage.name] = state._replace(member=known.get(stage.name, state.member))
 
     def _running_state(self, stage: Stage) -> StageState | None:
-        """A stage that an earlier run started, whose source is not settled yet in this one."""
+        """Return a stage that an earlier run started, while its source is unknown in this run."""
         running = [each for each in self.models.values() if each.state is State.CREATING]
         sources = {each.tuned_model_source for each in running} - {""}
         states = (self._state(stage, source) for source in sources)
         return next((state for state in states if state.is_tuning), None)
 
     def _state(self, stage: Stage, source: str = "") -> StageState:
-        """The job to follow for a stage; ``source`` is the model it tunes further, if left open."""
-        work, ledger, options = with_source(stage.work, source), self.session.store, self.options
+        """Return the state of a stage; ``source`` is the model it tunes further, if the spec has none."""
+        work, store, options = with_source(stage.work, source), self.session.store, self.options
         is_best = self.groupings[stage.grouping].keep == "best"
-        fresh = find_or_create_job(work, ledger)
-        known = ledger.find(fresh.where, fresh.tuned_model)
+        fresh = find_or_create_job(work, store)
+        known = store.find(fresh.where, fresh.tuned_model)
         model = self.models.get(model_key(fresh))
         job = replace(
             fresh,
@@ -427,7 +428,7 @@ class _Run:
 
 
 def _failed_before(known: Job | None, model: TunedModel | None) -> bool:
-    """Whether a retry applies; not if one is under way already."""
+    """Whether a retry applies; False if one is in progress already."""
     if known is not None and known.retry:
         return False
     failed = model is not None and model.state is State.FAILED

@@ -36,7 +36,7 @@ _WHY_DELETED = "another variant of its matrix was selected, and losers: delete"
 
 
 class StageState(NamedTuple):
-    """A stage before it is followed, as the store and the service know it."""
+    """A stage before it runs, as the store and the service know it."""
 
     job: Job
     work: PreparedJob
@@ -46,7 +46,7 @@ class StageState(NamedTuple):
 
     @property
     def is_tuning(self) -> bool:
-        """Whether it is being tuned at the service already."""
+        """Whether the service is tuning it already."""
         return self.model is not None and self.model.state is State.CREATING
 
     @property
@@ -57,13 +57,13 @@ class StageState(NamedTuple):
 
     @property
     def was_deleted(self) -> bool:
-        """Whether it was not selected and its model is gone: it is not tuned again."""
+        """Whether it was not selected and its model was deleted: it is not tuned again."""
         was_out = self.known is not None and self.known.phase is Phase.NOT_SELECTED
         return self.model is None and was_out
 
 
 class Candidate(NamedTuple):
-    """A stage that may be selected: tuned, evaluated, and past its gate."""
+    """A stage that may be selected: it is tuned and evaluated, and passed its gate."""
 
     stage: str
     job: Job
@@ -80,7 +80,7 @@ class Candidate(NamedTuple):
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """The highest score; among equals the fewest steps, then the first in the file."""
+    """Return the candidate with the highest score, then the fewest steps, then the first in the file."""
     return min(candidates, key=lambda each: (-each.score, each.job.total_steps))
 
 
@@ -93,11 +93,11 @@ def shared_before(
     transferred, the only one with permissions, if it has all that its spec asks for.
     """
     listed = [each for each in candidates if each.stage in permissions]
-    heirs = [each for each in listed if each.work.spec.transfer_ownership]
-    if heirs:
+    transferred = [each for each in listed if each.work.spec.transfer_ownership]
+    if transferred:
         owned = [
             each
-            for each in heirs
+            for each in transferred
             if owner_of(permissions[each.stage]) == each.work.spec.transfer_ownership.casefold()
         ]
         return owned[0] if len(owned) == 1 else None
@@ -111,13 +111,13 @@ def shared_before(
 
 
 def comparison_digest(jobs: Sequence[Job]) -> str:
-    """SHA-256, in hex, of what was compared: the models and their evaluations."""
+    """Return the SHA-256, in hex, of the compared models and their evaluations."""
     pairs = ((model_key(job), job.evaluation.digest if job.evaluation else "") for job in jobs)
     return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()
 
 
 def model_key(job: Job) -> str:
-    """A tuned model and its target: ``local tunedModels/ID``."""
+    """Return the key of a tuned model on its target: ``local tunedModels/ID``."""
     return f"{job.where} {job.tuned_model}"
 
 
@@ -125,7 +125,7 @@ def model_key(job: Job) -> str:
 
 
 class Choice(NamedTuple):
-    """Where a variant is selected: a grouping of the pipeline with this ID, and its stages."""
+    """The grouping, and its pipeline, in which a variant is selected."""
 
     pipeline: str
     grouping: Grouping
@@ -158,7 +158,7 @@ async def select(
 
 
 async def selected_before_loss(choice: Choice) -> str:
-    """The stage that was selected, and others deleted, before the store was lost; empty for none.
+    """Return the stage selected before the store was lost; empty if there is none.
 
     Some models of the grouping are missing and the store has no decision: then the selected one is
     the one with the permissions that only a selected model gets, or what ``tuner.lock`` says.
@@ -175,7 +175,7 @@ async def selected_before_loss(choice: Choice) -> str:
 
 
 def not_selected(candidate: Candidate, state: StageState) -> Job:
-    """The job of a candidate that was not selected; a job of another file stays as it ended."""
+    """Return the job of a candidate that was not selected; a job of another file is unchanged."""
     job, known = candidate.job, state.known
     if state.member.origin is Origin.OWN and known is not None:
         ended = known if known.phase.is_end else job
@@ -207,7 +207,10 @@ async def report(
 
 
 async def delete_model(job: Job, member: Member, pipeline: str, session: Runner) -> bool:
-    """Delete the model of a job that was not selected, unless others use it; whether it is gone."""
+    """Delete the model of a job that was not selected, unless it is in use.
+
+    Returns whether the model is deleted.
+    """
 
     async def delete(target: Target) -> bool:
         try:
@@ -233,16 +236,16 @@ async def call(
     session: Runner, config: TargetConfig, function: Callable[[Target], Awaitable[T]]
 ) -> T:
     """Call a target, and repeat the call while the target is unavailable. Raises TunerError."""
-    pace = session.timing
-    gives_up = pace.now() + PATIENCE_S[config.kind]
+    timing = session.timing
+    deadline = timing.now() + PATIENCE_S[config.kind]
     while True:
         try:
             return await function(await session.target(config))
         except Unavailable as error:
             pause_s = max(error.retry_after_s or 0.0, RETRY_PAUSE_S)
-            if not error.is_passing or pace.now() + pause_s > gives_up:
+            if not error.is_passing or timing.now() + pause_s > deadline:
                 raise
-        await pace.sleep(pause_s)
+        await timing.sleep(pause_s)
 
 
 def _selected_and_unchanged(
@@ -281,11 +284,11 @@ async def _selected_elsewhere(candidates: Sequence[Candidate], choice: Choice) -
 
 
 def _selected_in_lock_file(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The one that is done there, if all the others are there as not selected."""
+    """Return the candidate that ``tuner.lock`` has as done, if all others are not selected."""
     phases: list[Phase | None] = []
     for job in (each.job for each in candidates):
         phase = None
-        with suppress(TunerError, ValueError):  # a damaged lock file says nothing
+        with suppress(TunerError, ValueError):  # a damaged lock file is ignored
             entry = lockfile.entry(Path(job.spec), lockfile.stage_of(job)) or {}
             phase = Phase(entry["phase"]) if entry.get("tuned_model") == job.tuned_model else None
         phases.append(phase)
@@ -312,7 +315,7 @@ async def _permissions(
 
 def _needed_here(job: Job, member: Member, pipeline: str, session: Runner) -> str:
     if member.origin is not Origin.MADE:
-        return "it was there before this pipeline"
+        return "it existed before this pipeline"
     others = pipeline_store.other_pipelines(session.store, pipeline, member)
     if others:
         return f"it belongs to the pipeline {others[0]} as well"
@@ -331,6 +334,6 @@ async def _shared(job: Job, target: Target) -> str:
 
 
 def owner_of(held: Sequence[Permission]) -> str:
-    """The owner's e-mail address in lower case; empty if the service does not list it."""
+    """Return the owner's e-mail address in lower case; empty if the service does not list it."""
     owners = [each.grant.email_address for each in held if each.grant.role is Role.OWNER]
     return owners[0].casefold() if owners else ""

@@ -1,4 +1,4 @@
-"""Where a job can run: what every target does, and the table of targets."""
+"""The protocol of a target, and the table of targets."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ class Target(Protocol):
 
     @property
     def address(self) -> str:
-        """For people: which service this is, e.g. ``local (127.0.0.1:50051)``."""
+        """The service, for messages, e.g. ``local (127.0.0.1:50051)``."""
 
     @property
     def caller(self) -> str:
-        """For people: whose credentials these are, e.g. ``TUNER_API_KEY``; never the secret."""
+        """The source of the credentials, for messages, e.g. ``TUNER_API_KEY``; never the secret."""
 
     @property
     def lacks(self) -> Mapping[Feature, str]:
-        """What cannot be done there with these credentials, and why."""
+        """Features that these credentials cannot use on this target, and why."""
 
     async def models(self) -> Sequence[Model]:
-        """The base models on offer."""
+        """Return the base models."""
 
     async def model(self, name: str) -> Model:
-        """One base model. Raises NotFound."""
+        """Return one base model. Raises NotFound."""
 
     async def create(self, new: NewTunedModel) -> Operation:
-        """Start tuning. Raises AlreadyExists when the id is taken."""
+        """Start tuning. Raises AlreadyExists if the id is in use."""
 
     async def tuned_models(self, query: str = "") -> Sequence[TunedModel]:
-        """The tuned models we may see, filtered as ``ListTunedModels.filter`` says."""
+        """Return the tuned models visible to the caller; ``query`` is ``ListTunedModels.filter``."""
 
     async def tuned_model(self, name: str) -> TunedModel:
-        """One tuned model. Raises NotFound, also when it is hidden from us."""
+        """Return one tuned model. Raises NotFound, also if the caller may not see it."""
 
     async def update(self, name: str, changes: dict[str, str | float | int]) -> TunedModel:
         """Change display_name, description, temperature, top_p or top_k."""
@@ -68,25 +68,25 @@ class Target(Protocol):
         """Delete a tuned model; one that is tuning is cancelled first."""
 
     async def operation(self, name: str) -> Operation:
-        """One operation. Raises NotFound when it is gone."""
+        """Return one operation. Raises NotFound if it no longer exists."""
 
     async def operations(self, tuned_model: str) -> Sequence[Operation]:
-        """The operations of a tuned model (``tunedModels/-`` for all of them), newest first."""
+        """Return the operations of a tuned model (``tunedModels/-``: of all), newest first."""
 
     async def followed(self, names: Collection[str]) -> Mapping[str, Operation]:
-        """Return those of these operations that a listing of all shows.
+        """Return those of these operations that one listing of all operations contains.
 
         An unchanged one is the same object. Raises RequestRefused if there is no such listing.
         """
 
     async def cancel(self, operation: str) -> None:
-        """Request the end of an operation; it ends later."""
+        """Request cancellation of an operation; it ends later."""
 
     async def permissions(self, tuned_model: str) -> Sequence[Permission]:
-        """Everyone with access, including the owner."""
+        """Return the permissions of a tuned model, including the owner's."""
 
     async def grant(self, tuned_model: str, grant: Grant) -> Permission:
-        """Create a permission. Raises AlreadyExists when the grantee has one."""
+        """Create a permission. Raises AlreadyExists if the grantee has one."""
 
     async def change_role(self, permission: str, role: Role) -> Permission:
         """Change the role of a permission, given its name."""
@@ -95,23 +95,23 @@ class Target(Protocol):
         """Delete a permission, given its name."""
 
     async def transfer(self, tuned_model: str, email_address: str) -> None:
-        """Hand the model over; we become a writer. It cannot be undone."""
+        """Transfer ownership; the caller becomes a writer. It cannot be undone."""
 
     async def generate(self, model: str, prompt: str, config: GenerationConfig) -> Answer:
-        """One answer to one user turn."""
+        """Generate the answer to one user turn."""
 
     def stream(self, model: str, prompt: str, config: GenerationConfig) -> AsyncIterator[Answer]:
-        """The same, in pieces: each Answer holds the next bit of text."""
+        """Generate an answer as a stream: each Answer has the next piece of text."""
 
     async def count_tokens(self, model: str, text: str) -> int:
-        """Tokens of a prompt with this text as its one user turn."""
+        """Return the number of tokens of a prompt with this text as its only user turn."""
 
     async def close(self) -> None:
         """Close the connection."""
 
 
 class Kind(NamedTuple):
-    """One row of the table; ``cannot`` holds what nobody can do there, and why."""
+    """One row of the table; ``cannot`` has the features it never supports, and why."""
 
     opener: str
     limits: Limits
@@ -123,12 +123,12 @@ TARGETS = {
     "local": Kind(
         "tuner.targets.local:open_local",
         Limits(None, None, 64 * 1024 * 1024),
-        "the tuning service in the box, on this machine, started when needed",
+        "tuner's own tuning service on this machine, started when needed",
     ),
     "gemini": Kind(
         "tuner.targets.google:open_google",
         Limits(40_000, 5_000, 4 * 1024 * 1024),
-        "generativelanguage.googleapis.com, or any endpoint that speaks v1beta",
+        "generativelanguage.googleapis.com, or any endpoint with the v1beta API",
         MappingProxyType(
             {
                 Feature.CHAINING: "it tunes base models only",
@@ -141,8 +141,8 @@ TARGETS = {
 
 @asynccontextmanager
 async def open_target(config: TargetConfig) -> AsyncIterator[Target]:
-    """Connect to a target for the length of the block. Raises NotAllowed or Unavailable."""
-    # gRPC's own notes on connections are no news for a user; it reads this when it is imported
+    """Connect to a target until the end of the block. Raises NotAllowed or Unavailable."""
+    # hides gRPC's own log of connections; gRPC reads this variable when it is imported
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     module, _, function = TARGETS[config.kind].opener.partition(":")
     target: Target = await getattr(import_module(module), function)(config)

@@ -30,25 +30,25 @@ ATTEMPTS = 3
 
 
 async def open_local(config: TargetConfig) -> GoogleTarget:
-    """Connect to the spec's endpoint, or to this user's own service. Raises TunerError."""
+    """Connect to the spec's endpoint, or to this user's local service. Raises TunerError."""
     identity = _identity(config)
     if config.endpoint:
         return _connect(config.endpoint, identity)
-    gone = None
+    stale = None
     address = read_address()
     address = address if address and _is_running(address.pid) else None
     for _ in range(ATTEMPTS):
-        address = address or await ensure_service(gone, lambda text: sys.stderr.write(f"{text}\n"))
+        address = address or await ensure_service(stale, lambda text: sys.stderr.write(f"{text}\n"))
         target = _connect(address.grpc, identity, address.ca)
         if await _answers(target, is_tls=address.grpc.startswith("https:")):
             return target
         await target.close()
-        gone, address = address, None
-    raise Unavailable("the local tuning service starts and stops again", "see its serve.log")
+        stale, address = address, None
+    raise Unavailable("the local tuning service stops right after it starts", f"see {_log()}")
 
 
 def _identity(config: TargetConfig) -> Identity:
-    """Return the key, if there is one: without keys the service accepts everyone as its owner."""
+    """Return the API key, if set; a service without keys accepts every caller as its owner."""
     if config.api_key_env:
         return named_key(config.api_key_env)
     return find_key(LOCAL_KEYS) or ANONYMOUS
@@ -60,7 +60,7 @@ def _connect(endpoint: str, identity: Identity, ca: str = "") -> GoogleTarget:
 
 
 async def _answers(target: GoogleTarget, *, is_tls: bool) -> bool:
-    """Return whether the service answers; of one with TLS, the error is raised."""
+    """Return whether the service answers; raise the error of a service with TLS."""
     try:
         await target.check_reachable()
     except Unavailable:
@@ -97,7 +97,7 @@ NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a service, its process, and the file with its own authority, if any."""
+    """The address of a service, its process, and its CA certificate file, if any."""
 
     grpc: str
     pid: int
@@ -105,7 +105,7 @@ class Address:
 
 
 def read_address() -> Address | None:
-    """Return what the address file says, which may be outdated."""
+    """Return the content of the address file, which may be outdated."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads((service_folder() / "address.json").read_text())
         endpoint, pid = str(content["grpc"]), int(content["pid"])
@@ -115,7 +115,7 @@ def read_address() -> Address | None:
 
 
 def is_live() -> bool:
-    """Whether a service holds its lock; a killed one does not, whatever its address file says."""
+    """Return whether a service runs: it holds its lock until it ends, even if it is killed."""
     try:
         with (service_folder() / "lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -126,10 +126,10 @@ def is_live() -> bool:
     return False
 
 
-async def ensure_service(stale: Address | None, say: Callable[[str], object]) -> Address:
+async def ensure_service(stale: Address | None, show: Callable[[str], object]) -> Address:
     """Return the address of a live service other than ``stale``; start one if there is none.
 
-    ``say`` is called once if the start takes long. Raises InvalidInput or Unavailable.
+    ``show`` is called once if the start takes long. Raises InvalidInput or Unavailable.
     """
     service_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -137,32 +137,34 @@ async def ensure_service(stale: Address | None, say: Callable[[str], object]) ->
         while not locked():
             _check_deadline(deadline)
             await asyncio.sleep(POLL_S)
-        return await _start(stale, say, deadline)
+        return await _start(stale, show, deadline)
 
 
-async def _start(stale: Address | None, say: Callable[[str], object], deadline: float) -> Address:
+async def _start(stale: Address | None, show: Callable[[str], object], deadline: float) -> Address:
     process: subprocess.Popen[bytes] | None = None
     log_bytes = 0
     slow = time.monotonic() + SLOW_START_S
     try:
         while True:
-            # while our own child starts its lock is not probed: it could stumble on the probe
+            # do not test the lock while our child starts: the child could fail to get it
             if (process is None or process.poll() is not None) and not is_live():
                 if process:
                     raise _died(process.returncode, log_bytes)
-                log_bytes = _make_room()
+                log_bytes = _rotate_log()
                 stale, process = read_address(), _spawn()
             address = read_address()
             if address and address != stale:
                 return address
             if slow and time.monotonic() > slow:
                 slow = 0.0
-                say(f"starting the local tuning service (it writes to {_log()})")
+                show(f"starting the local tuning service (it writes to {_log()})")
             _check_deadline(deadline)
             await asyncio.sleep(POLL_S)
     finally:
         if process:
-            process.returncode = process.returncode or 0  # Popen warns of children that outlive it
+            process.returncode = (
+                process.returncode or 0
+            )  # Popen warns about children that run longer than it exists
 
 
 @contextmanager
@@ -212,11 +214,11 @@ def _check_deadline(deadline: float) -> None:
     if time.monotonic() > deadline:
         raise Unavailable(
             f"the local tuning service does not answer after {START_TIMEOUT_S:.0f} s",
-            f"see {_log()}; `tuner serve --stop` ends it, then try again",
+            f"see {_log()}; `tuner serve --stop` stops it; then try again",
         )
 
 
-def _make_room() -> int:
+def _rotate_log() -> int:
     """Rotate a large log and return its size in bytes."""
     log = _log()
     if log.exists() and log.stat().st_size > LARGE_LOG_BYTES:
@@ -227,7 +229,7 @@ def _make_room() -> int:
 def _died(code: int, log_bytes: int) -> Unavailable:
     lines = _log().read_bytes()[log_bytes:].decode(errors="replace").strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
-    last = (errors or lines or [f"it said nothing and ended with code {code}"])[-1]
+    last = (errors or lines or [f"it ended with code {code} and no message"])[-1]
     what = f"the local tuning service did not start: {last.removeprefix('error: ')}"
     return Unavailable(what, f"see {_log()}")
 

@@ -1,4 +1,4 @@
-"""The API's methods on a channel: timeouts, retries of reads, and errors explained."""
+"""Calls the API's methods with timeouts, retries reads, and converts errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tuner.targets.auth import Connection
 
 CLIENT: Metadata = (ClientInfo(gapic_version=gl.gapic_version.__version__).to_grpc_metadata(),)
-"""As what Google's clients show themselves."""
+"""The client information that Google's own clients send."""
 
 
 class Method:
@@ -48,17 +48,17 @@ class Method:
 
 @lru_cache(4096)
 def _routing(field: str, value: str) -> tuple[str, str]:
-    said: tuple[str, str] = routing_header.to_grpc_metadata(((field, value),))
-    return said
+    header: tuple[str, str] = routing_header.to_grpc_metadata(((field, value),))
+    return header
 
 
 class Methods:
-    """The methods in use."""
+    """The methods that tuner calls."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
 
-        def of(service: str, name: str, answer: Any, routed_by: str = "") -> Method:
-            reads = (answer.pb() if hasattr(answer, "pb") else answer).FromString
+        def of(service: str, name: str, response: Any, routed_by: str = "") -> Method:
+            reads = (response.pb() if hasattr(response, "pb") else response).FromString
             begin = channel.unary_unary(f"/{service}/{name}", serialized, reads)
             return Method(begin, routed_by)
 
