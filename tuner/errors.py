@@ -1,4 +1,4 @@
-"""Every error a user can meet, and the exit code of each.
+"""The errors that users can see, and the exit code of each.
 
 TunerError                1   a job failed
 |-- TuningFailed          1   the service reports that a tuning failed
@@ -167,7 +167,7 @@ class Unavailable(TunerError):
 
 
 class NotFinished(TunerError):
-    """The wait ended before the job; the job continues."""
+    """The timeout passed before the job ended; the job continues."""
 
     exit_code = 6
 

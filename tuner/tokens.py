@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TUNABLE = "createTunedModel"
 ALWAYS_SHORT_CHARS = 1_900
-"""No known model rejects so few characters: a character is at most four tokens, and the template adds some.
+"""No known model rejects this few characters: a character is at most four tokens, and the template adds some.
 Data without a longer row needs no tokenizer."""
 
 _BATCH_CHARS = 250_000  # a token uses 100 bytes of memory or more, so this is about 30 MB
@@ -198,7 +198,7 @@ def token_counter() -> Callable[[PreparedJob], int | None]:
 
 
 def _long_example_checks(spec: JobSpec) -> Checks | None:
-    """Checks with the rule long-example alone; None if the model's tokenizer is not here."""
+    """Return the check of rule long-example; None if the model's tokenizer is not here."""
     from tuner.data.checks import Checks
     from tuner.data.checks.rules import IGNORABLE
     from tuner.types import Limits

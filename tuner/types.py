@@ -102,7 +102,7 @@ ENDS = frozenset({Phase.DONE, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED, Pha
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """None leaves the choice to the service; learning rate and multiplier are mutually exclusive."""
+    """Hyperparameters; the service chooses those that are None. Learning rate and multiplier exclude each other."""
 
     epoch_count: int | None = None
     batch_size: int | None = None
@@ -191,7 +191,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A role for a grantee, as a spec asks for it; only EVERYONE has no e-mail address."""
+    """A role that a spec requests for a grantee; only EVERYONE has no e-mail address."""
 
     role: Role
     grantee_type: GranteeType = GranteeType.USER

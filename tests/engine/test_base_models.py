@@ -50,7 +50,7 @@ def test_a_model_that_could_not_be_made_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tuner.engine.tiny.make", fail)
 
-    with pytest.raises(EngineError, match=r"No space left on device; make room there"):
+    with pytest.raises(EngineError, match=r"No space left on device; free space there"):
         base_models.pull(TINY, tmp_path)
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 

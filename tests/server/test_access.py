@@ -197,11 +197,11 @@ def test_a_group_is_made_changed_listed_and_ended(home, capsys):
     [
         (["create", TEAM], f"there is a group {TEAM}", "tuner groups add"),
         (["create", "team"], "'team' is not an e-mail address", "ana@example.com"),
-        (["add", TEAM, "bo@x.org", "ANA@x.org"], "ANA@x.org is in the group", "nobody was added"),
+        (["add", TEAM, "bo@x.org", "ANA@x.org"], "ANA@x.org is in the group", "no one was added"),
         (["add", "no@x.org", "bo@x.org"], "there is no group no@x.org", "tuner groups create"),
         (["add", TEAM, "bo"], "'bo' is not an e-mail address", "ana@example.com"),
         (["remove", "no@x.org", "ana@x.org"], "there is no group no@x.org", "tuner groups list"),
-        (["remove", TEAM, "ana@x.org", "bo@x.org"], "bo@x.org is not in", "nobody was removed"),
+        (["remove", TEAM, "ana@x.org", "bo@x.org"], "bo@x.org is not in", "no one was removed"),
         (["delete", "no@x.org", "-y"], "there is no group no@x.org", "tuner groups list"),
     ],
 )

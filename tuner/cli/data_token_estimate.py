@@ -199,7 +199,7 @@ _Z_95 = 1.96  # standard errors on both sides of a 95 % interval
 
 
 class TokenEstimate(NamedTuple):
-    """Tokens of all rows; an error is half the width of the 95 % interval, or 0."""
+    """Tokens of all rows; ``error`` values are half the 95 % interval, or 0 if exact."""
 
     prompt: int
     output: int

@@ -1,4 +1,4 @@
-"""`tuner run`, `submit`, `resume` and `retry`: bring jobs to their end."""
+"""`tuner run`, `submit`, `resume` and `retry`: run jobs until they end."""
 
 from __future__ import annotations
 

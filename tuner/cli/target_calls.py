@@ -1,4 +1,4 @@
-"""Call a target from a command, and format what it returns."""
+"""Call a target from a command, and format the results."""
 
 from __future__ import annotations
 

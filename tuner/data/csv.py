@@ -37,7 +37,7 @@ _NEWLINE = re.compile(r"\n")
 _TO_CLOSING_QUOTE = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 _MAX_HEADER_CELLS = 2**18
 _MAX_RESCANNED_CHARS = 2 * MAX_ROW_BYTES
-"""Characters that may be read twice: an unclosed quote is read to the end of the text, and a file
+"""Limit of characters read twice: an unclosed quote is read to the end of the text, and a file
 may hold a million of them."""
 _WINDOW_CHARS = 2**18
 """Characters given to ``csv.reader`` at once; the copy of them takes four bytes each."""
@@ -59,7 +59,7 @@ _BARE_RETURN = (
 
 
 class _RowError(NamedTuple):
-    """Why a row ends too early: message and fix, the index of the character, and of its cell."""
+    """An error that ends a row early: message, fix, and the indexes of the character and its cell."""
 
     why: tuple[str, str]
     at: int
@@ -84,7 +84,7 @@ class _Header(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """What the header says; ``inputs`` and ``output`` are column indexes, no inputs if one is missing."""
+    """The columns of the header; ``inputs`` and ``output`` are indexes, no inputs if one is missing."""
 
     path: str
     delimiter: str
@@ -185,7 +185,7 @@ def _read_header(path: Path, columns: Columns, first: Block) -> _Header | Proble
 
 
 def _fitness(text: str, row: _ScannedRow, columns: Columns) -> tuple[int, bool, int]:
-    """Rank a delimiter: by how many of the wanted columns it yields, then by all columns."""
+    """Rank a delimiter by the number of wanted columns it yields, then by that of all columns."""
     names = [name.strip() for name in _cell_texts(text, row)]
     return sum(name in names for name in columns), not row.error, len(names)
 
@@ -214,7 +214,7 @@ class _Rows:
         return len(self.lines) + len(self.problems) >= BATCH_ROWS
 
     def add(self, table: _Table, cells: Sequence[str], line: int) -> None:
-        """Take a good row."""
+        """Add a valid row."""
         inputs = [cells[index] for index in table.inputs]
         self.text_inputs.append(inputs[0] if len(inputs) == 1 else joined(*inputs))
         self.outputs.append(cells[table.output])
@@ -269,7 +269,7 @@ class _Scanner:
         return Batch(self._table.path, *columns, locate)
 
     def _read_good_rows(self, rows: _Rows, at: int) -> int:
-        """Take rows with ``csv.reader`` up to the first it refuses; return where it stopped."""
+        """Read rows with ``csv.reader`` up to the first invalid one; return where it stopped."""
         table, line = self._table, self._line
         if not table.inputs or self._undecodable or self._rescannable <= 0:
             return at

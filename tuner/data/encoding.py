@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_ROW_BYTES = 16 * 2**20
-"""The largest row, or line, that is read; no model takes a hundredth of it."""
+"""Maximum size of a row or line; more than a hundred times what any model accepts."""
 BLOCK_BYTES = 2**20
-"""How much of a file is read at once."""
+"""Bytes of a file that are read at once."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -37,7 +37,7 @@ _LIKELY_ENCODINGS = (
     "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256",
     "cp932", "gb18030", "big5", "cp949", "euc_jp",
 )  # fmt: skip
-"""What Windows, and Excel on it, writes in most of the world."""
+"""The default encoding of Windows and Excel in most Western countries."""
 _PUNCTUATION = bytes((*range(0x80, 0x9F), 0xA3, 0xA7, 0xAB, 0xB0, 0xBB)).decode("cp1252", "ignore")
 """Quotation marks, dashes and currency signs of cp1252."""
 

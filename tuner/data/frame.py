@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Rows = TypeVar("Rows", pd.DataFrame, Sequence[Example])
 
 IN_MEMORY_NAME = "examples"
-"""The path in a Problem of examples in memory; the line is the number of the row, from 1."""
+"""The path in problems of examples in memory; the line is the row number, from 1."""
 _MIN_NEAR = 0.8
 _FINDING_COLUMNS = ("path", "line", "column", "rule", "severity", "what", "fix")
 
@@ -352,7 +352,7 @@ def _collect(found: Iterable[Batch]) -> list[Example]:
 
 
 def _select(rows: Rows, chosen: Iterable[Example]) -> Rows:
-    """The rows that the chosen examples were made of."""
+    """Return the rows that the selected examples come from."""
     places = [each.line - 1 for each in chosen]
     every: Any = rows
     selected: Any = every.iloc[places] if is_frame(rows) else tuple(every[each] for each in places)

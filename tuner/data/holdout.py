@@ -62,7 +62,7 @@ def choose(examples: Sequence[Example], most: int) -> tuple[Example, ...]:
 def _quotas(
     examples: Sequence[Example], positions: Sequence[int], fraction: float
 ) -> Iterator[float]:
-    """For each row the position below which rows with its output are held out."""
+    """Return for each row the position below which rows with its output are held out."""
     output: dict[str, str] = {}
     for each in examples:
         output[each.text_input] = min(each.output, output.get(each.text_input, each.output))

@@ -50,11 +50,11 @@ scan: Any = _decoder.scan_once  # type: ignore[attr-defined] # typeshed leaves i
 """Called with a text and an index: returns the value and its end; StopIteration if there is none."""
 
 _NAMED_DEPTH = 500
-"""The level that is reported when Python's parser gives up, which it does at a thousand or later."""
+"""The nesting level that is reported if Python's parser fails at its limit of a thousand or more."""
 _MAX_DIGITS = 4300
 """Python's own limit for a number it converts."""
 _NEAR_END_CHARS = 32
-"""An error so near to the end of what was read may be about what was not read yet."""
+"""An error this close to the end of the text in memory may be due to text not read yet."""
 _FORGET_CHARS = 16 * 1024
 """The parser counts the lines before each of its errors, from the start of the text in memory."""
 
@@ -127,7 +127,7 @@ def value_index(text: str, path: KeyPath) -> int:
 
 
 class _JsonError(NamedTuple):
-    """What is wrong with a text of JSON, and at which of its characters."""
+    """An error in a JSON text, and the index of its character."""
 
     at: int
     what: str
@@ -171,7 +171,7 @@ class _Rows:
             self.add_value(value, raw, (line, 1))
 
     def add_value(self, value: Any, raw: str, place: tuple[int, int]) -> None:
-        """Take a value that was parsed from ``raw``, which begins at a line and column."""
+        """Add a value parsed from ``raw``, which begins at a line and column."""
         error = _repeated_key_error(value, raw)
         if not error and not isinstance(value, dict):
             what = f"is {describe_value(value)} where an object is needed"
@@ -193,7 +193,7 @@ class _Rows:
                 self._raw.append((raw, place[1], nth))
 
     def report(self, raw: str, place: tuple[int, int], error: _JsonError) -> None:
-        """Take what is wrong with ``raw``, which begins at ``place``."""
+        """Add an error in ``raw``, which begins at ``place``."""
         line, column = line_and_column(raw, error.at, *place)
         self.problems.append(Problem(self.path, line, column, error.what, error.fix, error.rule))
 
@@ -231,7 +231,7 @@ def _piece_at(pieces: Sequence[Piece], offset: int) -> tuple[Piece, int]:
 
 
 class _Text:
-    """A window on a file's text, with a cursor whose place is known.
+    """A part of a file's text in memory, with a cursor and its line and column.
 
     Attributes:
         part: What is in memory; undecodable bytes are halves of surrogate pairs.
@@ -439,7 +439,7 @@ def _value_at(text: _Text) -> tuple[object, int] | _JsonError:
 
 
 def _json_error(error: Exception, raw: str) -> _JsonError:
-    """Explain what the parser raised."""
+    """Convert an error of the parser."""
     if isinstance(error, json.JSONDecodeError):
         return _malformed(error.msg, error.pos)
     fix = "keep the two texts and delete the rest"
@@ -460,7 +460,7 @@ def _malformed(message: str, at: int) -> _JsonError:
 
 
 def _repeated_key_error(value: Any, raw: str) -> _JsonError | None:
-    """Report a key that an object has twice; counting keys first is quick."""
+    """Report a key that occurs twice in an object; counting the keys first is fast."""
     if raw.count('":') == _count_keys(value) and not _SPACED_KEY.search(raw):
         return None
     repeated = _repeated_key(raw)

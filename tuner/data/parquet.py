@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _OPTIONAL_KEYS = ("system", "input", "history", "tools", "systemInstruction", "system_instruction")
 """Columns of record formats besides those that identify them."""
 _DAMAGED = (ValueError, LookupError, MemoryError, SystemError, OSError)
-"""What pyarrow raises for damaged files, besides its own exceptions."""
+"""Exceptions of pyarrow for damaged files, besides its own types."""
 
 
 def read(path: Path, source: Source) -> Iterator[Batch]:

@@ -63,7 +63,7 @@ _TEXT_ONLY = "replace it with text, or delete the row"
 _OPTIONS = {"text_input": "--text-input", "output": "--output-column"}
 _KINDS = ((bool, "true or false"), (int | float, "a number"), (list, "a list"), (dict, "an object"))
 _MAX_VALUE_CHARS, _MAX_NAME_CHARS, _MAX_NAMES = 40, 32, 20
-"""How much of a number, of a name and of a list of names a message shows."""
+"""Limits of what messages quote: characters of a number and a name, and names in a list."""
 
 
 class Piece(NamedTuple):
@@ -91,7 +91,7 @@ class Parts(NamedTuple):
 
 
 class RecordError(NamedTuple):
-    """What is wrong with a record, and the keys that lead to where it is."""
+    """An error in a record, and the path of keys to it."""
 
     path: KeyPath
     what: str
@@ -305,7 +305,7 @@ def _examples_of(
 
 
 def _order_error(said: Sequence[_Turn], at: KeyPath) -> RecordError | None:
-    """System text first, then question and answer by turns, an answer last."""
+    """Check that a system text comes first, then alternating questions and answers, an answer last."""
     expected: Role = "user"
     for index, turn in enumerate(said):
         if turn.role == "system" and all(each.role == "system" for each in said[:index]):

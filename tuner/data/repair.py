@@ -39,7 +39,7 @@ _UNWRITABLE = {"encoding", "row-too-large"}
 
 
 class RepairOptions(NamedTuple):
-    """What is only done on request.
+    """Repairs that are done only on request.
 
     Attributes:
         labels: Replace variants of a label in case or spaces, and misspelt ones, by the label.
@@ -53,7 +53,7 @@ class RepairOptions(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What was done to a row; ``after`` is None if the row was deleted."""
+    """A change of a row; ``after`` is None if the row was deleted."""
 
     line: int
     rule: str
@@ -143,7 +143,7 @@ def _survey(
 def _reason_to_delete(
     pairs: Sequence[tuple[str, str]], known: set[tuple[str, str]], conflicts: AbstractSet[str]
 ) -> str:
-    """The rule for which a row is deleted; empty if it stays."""
+    """Return the rule for which a row is deleted; empty if it is kept."""
     if any(not output.strip() for _, output in pairs):
         return "empty-output"
     if any(not text_input.strip() for text_input, _ in pairs):
@@ -196,7 +196,7 @@ def _needs_repair(example: Example, labels: Mapping[str, str]) -> bool:
 
 
 def _pieces(parts: Sequence[Parts]) -> Iterator[tuple[Piece, bool]]:
-    """Each text of the row once, and whether it is an output."""
+    """Yield each text of the row once, and whether it is an output."""
     sides = chain.from_iterable(((each.inputs, False), (each.outputs, True)) for each in parts)
     found = {piece.path: (piece, is_output) for side, is_output in sides for piece in side}
     return iter([pair for path, pair in found.items() if path])

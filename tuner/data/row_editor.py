@@ -48,7 +48,7 @@ class CsvForm:
     """Edits rows of CSV; the other cells of a changed row keep their texts, not their quotes."""
 
     def __init__(self, header: str, source: Source) -> None:
-        """Take all the text above the first row."""
+        """Detect the delimiter and columns; ``header`` is the text above the first row."""
         csv.field_size_limit(_MAX_CELL)
         sep = SEP_LINE.match(header)
         below = header[sep.end() :] if sep else header
@@ -91,7 +91,7 @@ class JsonForm:
     """Edits objects of JSON Lines; everything but the replaced texts stays unchanged."""
 
     def __init__(self, source: Source) -> None:
-        """Take the source; the record format is that of the first object."""
+        """Use the record format of the first object that is read."""
         self._source = source
         self._record_format = ""
 

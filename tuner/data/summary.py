@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     CountTokens: TypeAlias = Callable[[Sequence[str], Sequence[str]], Iterable[tuple[int, int]]]
 
 MAX_LABELS = 50
-"""More different outputs are not labels."""
+"""Maximum number of different outputs that count as labels."""
 _MAX_LABEL_CHARS = 200
 _MIN_ROWS_PER_LABEL = 2
-"""On average: outputs that mostly occur once are not labels."""
+"""Minimum rows per different output, on average, for outputs to count as labels."""
 _BINS = 20
 MEASURES = {
     "text_input": ("Inputs", "characters"),
@@ -42,7 +42,7 @@ class Bin(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """How long one text of every row is, in characters or in tokens.
+    """Lengths of one text of every row, in characters or tokens.
 
     Attributes:
         p5: The smallest length that 5 of 100 rows do not exceed (nearest rank); p50... likewise.
@@ -197,7 +197,7 @@ def measure_lengths(counts: Counter[int]) -> Lengths:
 
 
 def _bins(counts: Counter[int], p99: int) -> tuple[Bin, ...]:
-    """Bins of a round width; the few rows far longer than the others share the last one."""
+    """Return bins of a round width; the few much longer rows share the last one."""
     low, high = min(counts), max(counts)
     end = high if high <= 2 * p99 else p99
     least = max(1, -(-(end - low + 1) // _BINS))
@@ -252,7 +252,7 @@ def _picture(name: str, lengths: Lengths, limit: int) -> str:
 
 
 def _histogram(bins: Sequence[Bin], unit: str, marks: dict[str, int]) -> str:
-    """An SVG picture of how many rows have which length, with a line at each mark."""
+    """Return an SVG histogram of lengths, with a line at each mark."""
     top = max(each.rows for each in bins)
     wide, high = (_WIDTH - _LEFT - _RIGHT) / len(bins), _HEIGHT - _TOP - _BOTTOM
     floor = _HEIGHT - _BOTTOM
@@ -280,7 +280,7 @@ def _bar(each: Bin, at: int, wide: float, high: float, unit: str) -> str:
 
 
 def _ticks(bins: Sequence[Bin], wide: float) -> Iterator[str]:
-    """Some five lengths below the axis; the last bin may have a longer range."""
+    """Return about five labels for the axis of lengths; the last bin may be wider."""
     for at in range(0, len(bins) - 1, max(1, len(bins) // 5)):
         yield _svg_text(_LEFT + at * wide, _HEIGHT - _BOTTOM + 14, f"{bins[at].low:,}", "start")
     is_wider = len(bins) > 1 and bins[-1].high - bins[-1].low > bins[0].high - bins[0].low

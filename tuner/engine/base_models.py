@@ -118,7 +118,7 @@ def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> 
     except OSError as error:
         raise EngineError(
             f"{model.name} cannot be stored in {models_folder}: {error};"
-            " make room there, or set TUNER_HOME to another folder"
+            " free space there, or set TUNER_HOME to another folder"
         ) from error
 
 

@@ -60,13 +60,13 @@ PATIENCE_S = {"local": 5.0, "gemini": 300.0}
 MAX_WAIT_S = 30.0
 MAX_QUOTA_WAIT_S = 60.0
 SAVE_PROGRESS_S = 2.0
-MAX_RESTARTS = 3  # of a local service that died
+MAX_RESTARTS = 3  # of a local service that ended unexpectedly
 TUNING = (Phase.SUBMIT, Phase.TUNE)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How a run spends time; tests pass their own clock.
+    """The clock, pauses and deadline of a run; tests pass their own clock.
 
     Attributes:
         poll_s: Seconds between two polls of an operation, plus or minus 20 %.
@@ -196,7 +196,7 @@ async def retry(
             pause = max(error.retry_after_s or 0.0, jittered(wait_s))
             if not error.is_passing:
                 raise
-            if error.is_quota:  # the service works; wait as long as the run may
+            if error.is_quota:  # the service is available; wait until the deadline
                 remaining_seconds(timing, job)
             elif timing.now() + pause > give_up:
                 raise
@@ -219,7 +219,7 @@ def remaining_seconds(timing: Timing, job: Job) -> float:
 
 
 def is_progress(before: Job, after: Job) -> bool:
-    """Return whether the change can be read again from the service, should it be lost."""
+    """Return whether the change could be read from the service again if it were lost."""
     change = (before.phase, after.phase)
     if before.phase is not after.phase and change not in _READABLE_CHANGES:
         return False
@@ -234,7 +234,7 @@ _unreadable = attrgetter(*(each.name for each in fields(Job) if each.name not in
 
 
 class Runner:
-    """Everything the jobs of one run share; an async context manager.
+    """The shared state of the jobs of one run; an async context manager.
 
     Every change is audited and every event logged in the folder ``logs`` beside the store.
 
@@ -266,7 +266,7 @@ class Runner:
         self._latest: dict[tuple[str, str], Job] = {}
 
     def emit(self, event: Event) -> None:
-        """Pass an event to all handlers; the audit log comes first: without it no change is made."""
+        """Pass an event to all handlers; the audit log comes first: if it fails, nothing is changed."""
         model = (event.job.where, event.job.tuned_model)
         if event.is_change:
             self._changed.add(model)
@@ -363,7 +363,7 @@ class Runner:
         return outcome
 
     async def _work(self, job: Job, work: PreparedJob, until: Phase | None) -> Outcome:
-        """Advance a job whose lock is ours."""
+        """Advance a job whose lock this process holds."""
         self._latest[job.where, job.tuned_model] = job
 
         def save(job: Job) -> None:
@@ -429,7 +429,7 @@ class Runner:
         return Outcome(job)
 
     def _save_if_free(self, job: Job) -> None:
-        """Save a watched job, unless a process works on it, which knows more."""
+        """Save a watched job, unless another process runs it and has newer state."""
         key = (job.where, job.tuned_model)
         if not self.locks.holds(*key) and self.locks.acquire(*key):
             try:
@@ -438,7 +438,7 @@ class Runner:
                 self.locks.release(*key)
 
     def _stored(self, job: Job) -> Job:
-        """The job as in the store; as we saved it last if the store was lost or cannot be read."""
+        """Return the stored job; the last saved one if the store was lost or cannot be read."""
         with suppress(TunerError):
             if known := self.store.find(job.where, job.tuned_model):
                 return known

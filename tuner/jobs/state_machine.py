@@ -81,7 +81,7 @@ async def _submit(job: Job, work: PreparedJob, target: Target, emit: EventHandle
         found = await target.tuned_model(job.tuned_model)
     _check_same(found, job, work)
     emit(Event(EventKind.ALREADY_EXISTED, job))
-    if job.retry:  # we were killed right after the create: this is the new model
+    if job.retry:  # the process was killed right after the create: this is the new model
         job = replace(job, retry=False, stopping="", operation="")
     if not gate.is_current(job.evaluation, work, found):  # of an earlier model with this name
         job = replace(job, evaluation=None)
@@ -131,7 +131,7 @@ async def _find_model(name: str, target: Target) -> TunedModel | None:
 
 
 def differences(found: TunedModel, work: PreparedJob) -> list[str]:
-    """Return the differences between a model and the spec, as far as the service shows them."""
+    """Return the differences between a model and the spec that the service shows."""
     spec = work.spec
     wanted, has = spec.hyperparameters, found.hyperparameters
     pairs = {
@@ -314,5 +314,5 @@ def _losses(snapshots: Sequence[Snapshot], window_steps: int) -> Iterator[tuple[
         while window[0].step <= each.step - window_steps:
             window.popleft()
         if each.step >= window_steps:
-            # not a running sum, whose rounding would make a constant loss seem to fall
+            # no running sum: its rounding errors would make a constant loss seem to fall
             yield each.step, math.fsum(one.mean_loss for one in window) / len(window)

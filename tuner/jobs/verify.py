@@ -1,4 +1,4 @@
-"""Compare what ``tuner.lock`` holds of a job with what the service and the disk have now."""
+"""Compare a job's entry in ``tuner.lock`` with the current state on the service and on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MISSING = "missing"
 
 
 class Fact(NamedTuple):
-    """One fact as it was locked and as it is now; ``same`` is None if this cannot be known."""
+    """A locked value and its current value; ``same`` is None if they cannot be compared."""
 
     what: str
     lock: str

@@ -156,7 +156,7 @@ def remove_members(
         for person in people:
             if not permissions.remove_member(connection, group, person):
                 what = f"{person} is not in the group {group}"
-                raise NotFound(what, "`tuner groups list` shows the members; nobody was removed")
+                raise NotFound(what, "`tuner groups list` shows the members; no one was removed")
 
     _run(folder, database, remove)
 
@@ -207,7 +207,7 @@ def _run(folder: Path, database: str | None, work: Callable[..., T], *args: obje
         raise AlreadyExists(f"there is a group {error} already", fix) from error
     except permissions.MemberExists as error:
         what = f"{error} is in the group already"
-        raise AlreadyExists(what, "leave them out; nobody was added") from error
+        raise AlreadyExists(what, "leave them out; no one was added") from error
 
 
 def _is_from_web_page(metadata: Mapping[str, str]) -> bool:

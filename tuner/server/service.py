@@ -83,7 +83,7 @@ class CallTracker:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last call or work; 0 during a call."""
+        """Seconds since the last call or task; 0 during a call."""
         return 0.0 if self._calls else self._clock() - self._last_active_s
 
     async def until_idle(self, limit_s: float, is_busy: Callable[[], Awaitable[bool]]) -> None:

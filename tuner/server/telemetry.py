@@ -65,7 +65,7 @@ def configure_logging(stream: TextIO, level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tuner").setLevel(level.upper())
-    # uvicorn warns about each invalid request, so anybody could fill the log.
+    # uvicorn warns about each invalid request, so any client could fill the log.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 

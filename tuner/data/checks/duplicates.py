@@ -26,7 +26,7 @@ _RARE_THRESHOLD = 0.5
 """The same without the shingles of a template; it must be higher."""
 _SHINGLE_CHARS = 5
 _MIN_CHARS = 44
-"""Shorter texts must have the same words: one more letter is another word."""
+"""Shorter texts are similar only if they have the same words."""
 _MAX_CHARS = 50_000
 """Characters of a text that are compared; more than any target takes."""
 _SAMPLE_ROWS = 4000

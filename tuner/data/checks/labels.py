@@ -17,21 +17,21 @@ MAX_LABELS = 200
 """More different outputs are not a set of labels, nor more than one in ``_MIN_ROWS_PER_LABEL`` rows."""
 _MIN_ROWS_PER_LABEL = 5
 _SMALL_SET = 10
-"""Up to so many labels may occur in any number of rows."""
+"""With this number of labels or fewer, the number of rows does not matter."""
 MAX_LABEL_CHARS = 60
 _MAX_RARE_ROWS = 20
-"""A label in more rows is intended."""
+"""Maximum rows of a label that may be a typing error."""
 _MIN_FREQUENCY_RATIO = 10
 _IMBALANCE = 0.9
-"""Share of one output from which a model that always answers it looks good."""
+"""Share of one output above which a model that always gives it scores well."""
 _MIN_ROWS = 50
-"""With fewer rows a share means little."""
+"""Minimum rows for checking shares."""
 _LETTERS_PER_EDIT = 4
 """``cat`` and ``car`` may both be intended; of four letters one may be wrong, of eight two."""
 
 
 class LabelCheck:
-    """Counts the outputs as long as they look like labels, and where the rare ones are."""
+    """Counts outputs while they can be labels, and remembers the rows of the rare ones."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

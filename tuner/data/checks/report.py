@@ -16,7 +16,7 @@ MAX_SHOWN = 20
 """Problems of one rule that are shown; the others are counted."""
 FIX_FIRST = "fix the first ones and run the check again"
 _MAX_SAME_KEY = 2
-"""Rows that are shown to lack a key: usually all rows lack it."""
+"""Rows without a key that are shown: usually all rows lack it."""
 
 
 def capped(problems: Iterable[Problem], fix: str = FIX_FIRST) -> list[Problem]:

@@ -20,7 +20,7 @@ _CONTROL = re.compile(
 _REPLACEMENT = "\ufffd"
 _MAX_SHOWN_CHARS = 40
 _CLOSING_QUOTES = "\xbb\u201d\u2019\u201c\u203a"
-"""They may well follow a word in capitals: «AMANHÃ»."""
+"""Characters that can follow a word in capitals, as in «AMANHÃ»."""
 
 
 def check_texts(
@@ -68,7 +68,7 @@ def _check_controls(field: Field, row: int, text: str) -> Iterator[Finding]:
 
 
 def _check_surrogates(field: Field, row: int, text: str) -> Iterator[Finding]:
-    """JSON can write half of a surrogate pair, UTF-8 cannot."""
+    """JSON can contain half of a surrogate pair, UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

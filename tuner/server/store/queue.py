@@ -65,7 +65,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A task to work on; ``completed_steps`` were recorded before."""
+    """A claimed task; ``completed_steps`` were recorded before."""
 
     model: ModelRow
     epoch: int
