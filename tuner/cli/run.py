@@ -156,14 +156,14 @@ def _follow(ctx: click.Context, request: _Request, pace: Timing, output: str) ->
 def _following(
     both: Both, settled: Sequence[Outcome], store: Store, *, force: bool = False
 ) -> Callable[[EventHandler, Timing], Coroutine[None, None, Sequence[Outcome | PipelineOutcome]]]:
-    async def follows(tell: EventHandler, pace: Timing) -> Sequence[Outcome | PipelineOutcome]:
+    async def follows(emit: EventHandler, timing: Timing) -> Sequence[Outcome | PipelineOutcome]:
         if not both[1]:
             from tuner.jobs.runner import run_jobs
 
-            return [*settled, *await run_jobs(both[0], store, tell, pace)]
+            return [*settled, *await run_jobs(both[0], store, emit, timing)]
         from tuner.pipelines.run import RunOptions, run_all
 
-        return [*settled, *await run_all(*both, store, RunOptions(force=force), tell, pace)]
+        return [*settled, *await run_all(*both, store, RunOptions(force=force), emit, timing)]
 
     return follows
 

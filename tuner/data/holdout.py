@@ -74,7 +74,7 @@ def _quotas(
 
 
 def _limit(output: str, ordered: Sequence[int], fraction: float) -> int:
-    """Just above the last position of the quota; rows with the same input have one position."""
+    """Return the position just above the quota; rows with the same input share a position."""
     chance = int.from_bytes(_digest(output)[:8]) / _ONE
     quota = int(round(len(ordered) * fraction, 9) + chance)
     return ordered[quota - 1] + 1 if quota else 0

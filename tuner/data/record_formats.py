@@ -217,21 +217,21 @@ def _write_alpaca(each: Example, system: str) -> Record:
 
 
 def _write_openai(each: Example, system: str) -> Record:
-    said = [("system", system)] * bool(system)
-    said += [("user", each.text_input), ("assistant", each.output)]
-    return {"messages": [{"role": role, "content": text} for role, text in said]}
+    pairs = [("system", system)] * bool(system)
+    pairs += [("user", each.text_input), ("assistant", each.output)]
+    return {"messages": [{"role": role, "content": text} for role, text in pairs]}
 
 
 def _write_vertex(each: Example, system: str) -> Record:
-    said = [("system", system), ("user", each.text_input), ("model", each.output)]
-    first, *contents = [{"role": role, "parts": [{"text": text}]} for role, text in said]
+    pairs = [("system", system), ("user", each.text_input), ("model", each.output)]
+    first, *contents = [{"role": role, "parts": [{"text": text}]} for role, text in pairs]
     return {**({"systemInstruction": first} if system else {}), "contents": contents}
 
 
 def _write_sharegpt(each: Example, system: str) -> Record:
-    said = [("system", system)] * bool(system)
-    said += [("human", each.text_input), ("gpt", each.output)]
-    return {"conversations": [{"from": speaker, "value": text} for speaker, text in said]}
+    pairs = [("system", system)] * bool(system)
+    pairs += [("human", each.text_input), ("gpt", each.output)]
+    return {"conversations": [{"from": speaker, "value": text} for speaker, text in pairs]}
 
 
 RECORD_FORMATS = {
@@ -287,12 +287,12 @@ def _examples_of(
 ) -> list[Parts | RecordError]:
     """Return an example per answer, or what is wrong; ``at`` is where the conversation is."""
     errors = [each for each in turns if isinstance(each, RecordError)]
-    said = [each for each in turns if isinstance(each, _Turn)]
-    wrong = None if errors else _order_error(said, at)
+    valid = [each for each in turns if isinstance(each, _Turn)]
+    wrong = None if errors else _order_error(valid, at)
     if errors or wrong:
         return [*errors, *([wrong] if wrong else [])]
-    system = [each for each in said if each.role == "system"]
-    rest = said[len(system) :]
+    system = [each for each in valid if each.role == "system"]
+    rest = valid[len(system) :]
     if len(rest) > 2 and multi_turn == "refuse":  # noqa: PLR2004 -- a question and its answer
         what = f"there are {len(rest) // 2} turns; an example has one"
         fix = "write multi_turn: expand (--multi-turn expand) to make one example of each answer"
@@ -304,24 +304,24 @@ def _examples_of(
     ]
 
 
-def _order_error(said: Sequence[_Turn], at: KeyPath) -> RecordError | None:
-    """Check that a system text comes first, then alternating questions and answers, an answer last."""
+def _order_error(turns: Sequence[_Turn], at: KeyPath) -> RecordError | None:
+    """Return the first error in the order: system, then question and answer alternating."""
     expected: Role = "user"
-    for index, turn in enumerate(said):
-        if turn.role == "system" and all(each.role == "system" for each in said[:index]):
+    for index, turn in enumerate(turns):
+        if turn.role == "system" and all(each.role == "system" for each in turns[:index]):
             continue
         if turn.role != expected:
             what = f"a message of the {turn.role} where one of the {expected} is expected"
             fix = "after system messages, messages of the user and the model must alternate, the user's first"
             return RecordError(turn.path, what, fix)
         expected = "model" if expected == "user" else "user"
-    if all(turn.role == "system" for turn in said):
+    if all(turn.role == "system" for turn in turns):
         return RecordError(
             at, "the conversation has neither a question nor an answer", _NEEDS_ANSWER
         )
     if expected == "model":
-        return RecordError(said[-1].path, "the last message is not an answer", _NEEDS_ANSWER)
-    if not any(turn.learned for turn in said if turn.role == "model"):
+        return RecordError(turns[-1].path, "the last message is not an answer", _NEEDS_ANSWER)
+    if not any(turn.learned for turn in turns if turn.role == "model"):
         fix = "give an answer the weight 1, or delete the row"
         return RecordError(at, "every answer has weight 0: there is nothing to learn", fix)
     return None

@@ -188,7 +188,7 @@ class Engine(Protocol):
 
     @property
     def base_models(self) -> Mapping[str, BaseModel]:
-        """The models on offer, by name."""
+        """The base models, by name."""
 
     def tune(self, task: TuningTask, folder: Path) -> AsyncIterator[Step]:
         """Tune, or resume from the last checkpoint in ``folder``, until ``adapter(folder)`` is complete.

@@ -101,7 +101,7 @@ def pull(model: BaseModel, models_folder: Path, progress: Progress = silent) -> 
     Two processes that pull the same model at once download it once.
 
     Args:
-        model: Its ``source`` says where it comes from.
+        model: The model; ``source`` is its origin.
         models_folder: Where downloaded and converted models are kept.
         progress: Called while the model is downloaded and converted.
 

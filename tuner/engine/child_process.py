@@ -98,7 +98,7 @@ def describe_exit(code: int) -> str:
 
 
 class Replies:
-    """Standard output reserved for messages; what libraries print is redirected to standard error."""
+    """Standard output reserved for messages; output of libraries goes to standard error."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 
 
 class LruLoader(Generic[Item]):
-    """A thread-safe cache that loads each item once, in a thread of its own, and drops the least recently used."""
+    """A thread-safe cache that loads each item once, in its own thread, and drops the least recently used."""
 
     def __init__(self, load: Callable[[str], Item], max_items: int) -> None:
         self._load = load
@@ -75,7 +75,7 @@ class ChatModel:
 
 
 class ModelCache:
-    """Everything the inference process has loaded; nothing is loaded before it is needed."""
+    """The loaded models of the inference process; each is loaded on first use."""
 
     def __init__(self, offered: dict[str, BaseModel], models_folder: Path) -> None:
         self._offered = offered

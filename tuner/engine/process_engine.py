@@ -56,7 +56,7 @@ class ProcessEngine:
 
     @property
     def base_models(self) -> Mapping[str, BaseModel]:
-        """The models on offer, by name."""
+        """The base models, by name."""
         return self._base_models
 
     async def tune(self, task: TuningTask, folder: Path) -> AsyncGenerator[Step, None]:

@@ -136,7 +136,7 @@ class SourceConfig:
             self.same.append(self._remark(at, why))
 
     def remark(self, at: KeyPath, why: str) -> None:
-        """Record that a key, with all in it, has no counterpart or changed its meaning."""
+        """Record that a key and its content have no counterpart or a different meaning."""
         if self.get(*at) is not None:
             self._done.add(at)
             self.remarks.append(self._remark(at, why))

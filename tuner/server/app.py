@@ -48,7 +48,7 @@ def serve(settings: Settings) -> None:
 async def running(
     settings: Settings, engine: Engine, folder: Path
 ) -> AsyncIterator[tuple[Service, Addresses]]:
-    """Serve and tune for the length of the block; yield the service and its addresses."""
+    """Serve and tune until the end of the block; yield the service and its addresses."""
     store = open_store(folder, settings.database, exclusive=True)
     scheduler = TuningScheduler(store, engine, store.tunings, workers=settings.workers)
     service = Service(
@@ -108,7 +108,7 @@ async def _startup_text(
 
 @asynccontextmanager
 async def _listening(service: Service, settings: Settings) -> AsyncIterator[Addresses]:
-    """Serve gRPC and REST for the length of the block; what is in flight at its end is cut off."""
+    """Serve gRPC and REST until the end of the block; calls in progress are then aborted."""
     tls = settings.tls
     server = grpc.new_server(service)
     grpc_address = grpc.bind(server, settings.grpc, tls)

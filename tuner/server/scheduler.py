@@ -59,12 +59,12 @@ class TuningScheduler:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def prepare(self) -> None:
-        """Requeue what an earlier service left; it is dead, because we hold the lock."""
+        """Requeue the tasks of an earlier service, which has ended: this one holds its lock."""
         await self._store.write(queue.release_all)
         await self.remove_unused_folders()
 
     async def run(self) -> None:
-        """Work until cancelled; running tasks then go back to the queue."""
+        """Run tasks until cancelled; running tasks then return to the queue."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._work())

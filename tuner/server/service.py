@@ -78,7 +78,7 @@ class CallTracker:
 
     @property
     def in_flight(self) -> int:
-        """The number of calls now."""
+        """The number of calls in progress."""
         return len(self._calls)
 
     @property

@@ -174,7 +174,7 @@ def _problem(path: Path, what: str, fix: str) -> Problem:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace the file atomically; others can never read it, not even for a moment."""
+    """Replace the file atomically; it is readable by its owner only at all times."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -134,7 +134,7 @@ class Store:
             return
 
     async def wait_until_lost(self) -> None:
-        """Wait, for ever if all is well, until another service has taken the database.
+        """Wait until another service has taken the database; normally never returns.
 
         Raises:
             StoreInUse: Our connection broke, and another service uses the database now.
@@ -142,7 +142,7 @@ class Store:
         raise await self._lost.get()
 
     def close(self) -> None:
-        """Complete what is queued, then close the database."""
+        """Complete queued writes, then close the database."""
         self._writer.shutdown()
         self._readers.shutdown()
         self._database.close()
@@ -183,7 +183,7 @@ class ReadCache:
         return task.result() if task.done() else await asyncio.shield(task)
 
     def invalidate(self, topic: str) -> None:
-        """Drop what is cached about a topic, and what is being read about it right now."""
+        """Drop cached results of a topic, and those of reads in progress."""
         if topic:
             self._recent.pop(topic, None)
             self._recent.pop("", None)

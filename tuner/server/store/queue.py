@@ -36,7 +36,7 @@ class NameTaken(Exception):
 
 
 class QueueFull(Exception):
-    """The API key has as many tasks as it may have."""
+    """The API key has its maximum number of tasks."""
 
 
 class ClaimLost(Exception):
@@ -57,7 +57,7 @@ class NewTuning:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many tasks one API key, given by its id, may have; None means any number."""
+    """The maximum number of tasks of one API key, given by its id; None means no limit."""
 
     key_id: str = ""
     max_tasks: int | None = None
@@ -176,7 +176,7 @@ def record(
 
 
 def release_all(connection: Connection) -> None:
-    """End every lease: only for the one process that holds the service's lock."""
+    """End every lease; only the process that holds the service's lock may call this."""
     connection.execute(sa.update(queue_table).values(lease_until_ms=0))
 
 
