@@ -22,7 +22,7 @@ from tuner.types import Phase
 
 pytestmark = pytest.mark.slow
 
-HERE = Connection(None, parse_endpoint("http://127.0.0.1:1"), Identity("nobody"), "local")
+HERE = Connection(None, parse_endpoint("http://127.0.0.1:1"), Identity("none"), "local")
 
 
 def retry_in(seconds):
