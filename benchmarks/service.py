@@ -75,6 +75,7 @@ class Serving:
 @contextlib.contextmanager
 def service(home: Path) -> Iterator[Serving]:
     """`tuner serve` over the tiny model and those that are fetched already."""
+    models_folder().mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(models_folder())
     words = ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0", "--log-level", "warning"]
     models = ["--base-model", "tiny=builtin:tiny", "--home", str(home)]
